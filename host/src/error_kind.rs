@@ -1,0 +1,127 @@
+//! The vocabulary of `error.kind`: why a run did not succeed, for machines.
+//!
+//! One table maps each kind to its code and to the status of the result, so that the two never disagree.
+//! Codes are stable: orchestrators branch on them.
+
+use executor_runtime_protocol::Status;
+use std::borrow::Cow;
+
+macro_rules! error_kinds {
+    ($( $(#[doc = $doc:literal])+ $variant:ident => $code:literal, $status:ident; )+) => {
+        /// Why a run did not succeed.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum ErrorKind {
+            $( $(#[doc = $doc])+ $variant, )+
+            /// A code and status that a plugin or a dispatcher reported.
+            Reported {
+                /// The reporter's own code, in snake case.
+                code: String,
+                /// Any status but `succeeded`.
+                status: Status,
+            },
+        }
+
+        impl ErrorKind {
+            /// Each kind of the host's own vocabulary, with its documentation.
+            pub const ALL: &'static [(Self, &'static str)] = &[
+                $( (Self::$variant, concat!($($doc),+)), )+
+            ];
+
+            /// The code that stands in `error.kind`.
+            pub fn code(&self) -> Cow<'static, str> {
+                match self {
+                    $( Self::$variant => Cow::Borrowed($code), )+
+                    Self::Reported { code, .. } => Cow::Owned(code.clone()),
+                }
+            }
+
+            /// The status that a result with this kind has.
+            pub fn status(&self) -> Status {
+                match self {
+                    $( Self::$variant => Status::$status, )+
+                    Self::Reported { status, .. } => *status,
+                }
+            }
+        }
+    };
+}
+
+error_kinds! {
+    /// No runner is registered for the invocation's `runtime_kind`.
+    NoRunner => "no_runner", Rejected;
+    /// The program does not exist.
+    ExecNotFound => "exec_not_found", Rejected;
+    /// The program may not be executed by this user.
+    ExecPermission => "exec_permission", Rejected;
+    /// The program is not in a format that the kernel executes.
+    ExecFormat => "exec_format", Rejected;
+    /// The interpreter that the program names (`#!` or ELF) does not exist.
+    ExecInterpreterMissing => "exec_interpreter_missing", Rejected;
+    /// The arguments and the environment are larger than the kernel takes.
+    ArgTooLong => "arg_too_long", Rejected;
+    /// An argument or a setting can't be used, such as an argument with a NUL byte.
+    InvalidArgument => "invalid_argument", Rejected;
+    /// A variable of the environment can't be used, such as a name with `=`.
+    InvalidEnvironment => "invalid_environment", Rejected;
+    /// The working directory does not exist.
+    CwdNotFound => "cwd_not_found", Rejected;
+    /// The working directory is not a directory.
+    CwdNotDir => "cwd_not_dir", Rejected;
+    /// The working directory may not be entered by this user.
+    CwdPermission => "cwd_permission", Rejected;
+    /// The input payload can't be read.
+    InputNotFound => "input_not_found", Rejected;
+    /// The capture directory or a file in it can't be written.
+    ArtifactsUnwritable => "artifacts_unwritable", Rejected;
+    /// A run with this id is under way in the same capture directory.
+    AlreadyRunning => "already_running", Rejected;
+    /// The host had no process, descriptor or memory left to start the run with.
+    HostExhausted => "host_exhausted", Rejected;
+    /// The process ended with another exit status than 0.
+    ExitStatus => "exit_status", Failed;
+    /// The process was ended by a signal that the host did not send.
+    Signal => "signal", Failed;
+    /// The output could not be kept, such as on a full disk.
+    OutputUnwritable => "output_unwritable", Failed;
+    /// The process that supervised the run was lost; what it supervised was ended.
+    SupervisorLost => "supervisor_lost", Failed;
+    /// A runner that is part of the host panicked.
+    RunnerPanicked => "runner_panicked", Failed;
+    /// A dispatcher's answer is not a RuntimeResult for this invocation.
+    DispatcherProtocol => "dispatcher_protocol", Failed;
+    /// The plugin can't be loaded.
+    PluginUnusable => "plugin_unusable", Rejected;
+    /// The invocation's metadata does not fit the plugin's descriptor.
+    InvalidMetadata => "invalid_metadata", Rejected;
+    /// The plugin broke off: a trap, a panic, a crash, or an answer that makes no sense.
+    PluginCrashed => "plugin_crashed", Failed;
+    /// The plugin went over a limit on memory, tables or resources.
+    PluginLimit => "plugin_limit", Failed;
+    /// The plugin tried to reach a host that it has no grant for.
+    EgressDenied => "egress_denied", Failed;
+    /// The deadline passed.
+    Timeout => "timeout", TimedOut;
+    /// The run was told to stop.
+    Cancelled => "cancelled", Cancelled;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_unique_snake_case_and_never_mean_success() {
+        let codes: BTreeSet<_> = ErrorKind::ALL.iter().map(|(kind, _)| kind.code()).collect();
+        assert_eq!(codes.len(), ErrorKind::ALL.len());
+        for (kind, doc) in ErrorKind::ALL {
+            assert!(
+                kind.code()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_')
+            );
+            assert_ne!(kind.status(), Status::Succeeded);
+            assert!(!doc.trim().is_empty());
+        }
+    }
+}

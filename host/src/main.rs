@@ -1,0 +1,2 @@
+//! The `executor-runtime` command.
+fn main() {}

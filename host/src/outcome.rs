@@ -1,0 +1,90 @@
+//! What a runner hands back: how the run ended, and its receipt.
+
+use crate::{ErrorKind, receipt::Receipt};
+use executor_runtime_protocol::{ArtifactDescriptor, Status, Timestamp};
+
+/// Why a run did not succeed, for machines and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The machine-readable code; it decides the status.
+    pub kind: ErrorKind,
+    /// One sentence: what was wrong, where, and what to do.
+    pub summary: String,
+}
+
+impl Failure {
+    /// A failure of the given kind.
+    pub fn new(kind: ErrorKind, summary: impl Into<String>) -> Self {
+        Self {
+            kind,
+            summary: summary.into(),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It did what it was asked to.
+    Succeeded,
+    /// It did not, for this reason.
+    Unsuccessful(Failure),
+}
+
+/// What a runner reports of one run. The runtime turns it into the RuntimeResult.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub ending: Ending,
+    /// The kind's exit code, if it has one.
+    pub exit_code: Option<i64>,
+    /// The captured standard output, if there is one.
+    pub stdout_path: Option<String>,
+    /// The captured standard error, if there is one.
+    pub stderr_path: Option<String>,
+    /// What the run produced.
+    pub artifacts: Vec<ArtifactDescriptor>,
+    /// The result's metadata, `error.kind` aside.
+    pub receipt: Receipt,
+    /// Start and end as somebody else measured them; the runtime's own clock if absent.
+    pub times: Option<(Timestamp, Timestamp)>,
+}
+
+impl Outcome {
+    /// A run that succeeded.
+    pub fn succeeded() -> Self {
+        Self::ended(Ending::Succeeded)
+    }
+
+    /// A run that did not.
+    pub fn failure(kind: ErrorKind, summary: impl Into<String>) -> Self {
+        Self::ended(Ending::Unsuccessful(Failure::new(kind, summary)))
+    }
+
+    /// A run with this ending, and nothing else to report yet.
+    pub fn ended(ending: Ending) -> Self {
+        Self {
+            ending,
+            exit_code: None,
+            stdout_path: None,
+            stderr_path: None,
+            artifacts: Vec::new(),
+            receipt: Receipt::default(),
+            times: None,
+        }
+    }
+
+    /// The status that the result will have.
+    pub fn status(&self) -> Status {
+        match &self.ending {
+            Ending::Succeeded => Status::Succeeded,
+            Ending::Unsuccessful(failure) => failure.kind.status(),
+        }
+    }
+}
+
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        Self::ended(Ending::Unsuccessful(failure))
+    }
+}

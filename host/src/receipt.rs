@@ -1,0 +1,64 @@
+//! The receipt: what a result's `metadata` tells about the run, for machines.
+//!
+//! [`KEYS`] is the only place that documents a key; README and tests read it. A plugin may add keys of its
+//! own under a prefix that no row here claims.
+
+use std::collections::BTreeMap;
+
+/// A string map that becomes the result's `metadata`.
+pub type Receipt = BTreeMap<String, String>;
+
+macro_rules! receipt_keys {
+    ($( $(#[doc = $doc:literal])+ $name:ident = $key:literal; )+) => {
+        $( $(#[doc = $doc])+ pub const $name: &str = $key; )+
+
+        /// Every key that the host itself writes, with its meaning.
+        pub const KEYS: &[(&str, &str)] = &[ $( ($key, concat!($($doc),+)), )+ ];
+    };
+}
+
+receipt_keys! {
+    /// Why the status is not `succeeded`: a stable code. Present exactly then.
+    ERROR_KIND = "error.kind";
+    /// Peak resident memory of the largest process of the run, in bytes.
+    USAGE_MAX_RSS_BYTES = "usage.max_rss_bytes";
+    /// CPU time in user mode of all processes of the run, in seconds.
+    USAGE_USER_SECONDS = "usage.user_seconds";
+    /// CPU time in the kernel of all processes of the run, in seconds.
+    USAGE_SYSTEM_SECONDS = "usage.system_seconds";
+    /// Time from start to end, in seconds.
+    USAGE_WALL_SECONDS = "usage.wall_seconds";
+    /// How many processes outlived the main process and had to be ended.
+    LEAKED_DESCENDANTS = "leaked_descendants";
+    /// `true` if the main process dumped core.
+    CORE_DUMPED = "core_dumped";
+    /// `true` if stdout was longer than its cap and only its beginning was kept.
+    STDOUT_TRUNCATED = "stdout_truncated";
+    /// `true` if stderr was longer than its cap and only its beginning was kept.
+    STDERR_TRUNCATED = "stderr_truncated";
+    /// How many files in the artifacts directory were left out of `artifacts` (over the number allowed).
+    ARTIFACTS_OMITTED = "artifacts_omitted";
+    /// Name of the plugin that ran the invocation.
+    PLUGIN_NAME = "plugin.name";
+    /// Version of that plugin.
+    PLUGIN_VERSION = "plugin.version";
+    /// SHA-256 of its file, in hex.
+    PLUGIN_SHA256 = "plugin.sha256";
+    /// What it is: `component` or `native`.
+    PLUGIN_CARRIER = "plugin.carrier";
+    /// The last progress that the plugin reported, such as `0.5 halfway`.
+    PLUGIN_PROGRESS = "plugin.progress";
+    /// How many log lines of the plugin were dropped because it flooded the log.
+    PLUGIN_LOG_DROPPED = "plugin.log_dropped";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_unique() {
+        let unique: std::collections::BTreeSet<_> = KEYS.iter().map(|(key, _)| key).collect();
+        assert_eq!(unique.len(), KEYS.len());
+    }
+}

@@ -1,0 +1,1 @@
+//! Write a runtime kind for executor-runtime.

@@ -1,0 +1,1 @@
+//! Develop, run and test plugins: shared helpers for end-to-end tests.

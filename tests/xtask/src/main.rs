@@ -1,0 +1,2 @@
+//! Builds, demonstrates and tests executor-runtime.
+fn main() {}
