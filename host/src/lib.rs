@@ -4,10 +4,13 @@
 //! a [`Runner`] and returns one [`RuntimeResult`], whatever happens.
 
 mod cancel;
+mod capture;
 mod error_kind;
 mod outcome;
 pub mod receipt;
 mod runner;
+pub mod subprocess;
+mod supervisor;
 
 pub use cancel::{CancelReason, CancelToken};
 pub use error_kind::ErrorKind;

@@ -30,9 +30,7 @@ impl fmt::Display for Problem {
             "" => "document".into(),
             pointer => printable(pointer),
         };
-        let Self {
-            found, expected, ..
-        } = self;
+        let Self { found, expected, .. } = self;
         write!(f, "{place}: found {found}, expected {expected}")
     }
 }

@@ -19,16 +19,8 @@ pub(crate) struct Value<'v, 'de> {
 }
 
 impl<'v, 'de> Value<'v, 'de> {
-    pub(crate) fn new(
-        node: Option<Node<'de>>,
-        path: &'v Path<'v>,
-        problems: &'v mut Problems,
-    ) -> Self {
-        Self {
-            node,
-            path,
-            problems,
-        }
+    pub(crate) fn new(node: Option<Node<'de>>, path: &'v Path<'v>, problems: &'v mut Problems) -> Self {
+        Self { node, path, problems }
     }
 
     pub(crate) fn root(node: Node<'de>, problems: &'v mut Problems) -> Self {
@@ -44,11 +36,7 @@ impl<'v, 'de> Value<'v, 'de> {
     }
 
     /// Reports `node` as not being what is expected.
-    pub(crate) fn reject<T>(
-        &mut self,
-        node: Option<Node<'de>>,
-        expected: impl fmt::Display,
-    ) -> Option<T> {
+    pub(crate) fn reject<T>(&mut self, node: Option<Node<'de>>, expected: impl fmt::Display) -> Option<T> {
         self.problems.add(|| Problem {
             pointer: self.path.to_string(),
             found: node.map_or_else(|| "nothing".into(), |node| node.describe()),
@@ -84,11 +72,7 @@ impl<'v, 'de> Value<'v, 'de> {
 }
 
 pub(crate) fn constant(wanted: &'static str) -> impl FnOnce(Value<'_, '_>) -> Option<()> {
-    move |value| {
-        value.read_string(format_args!("{wanted:?}"), |text| {
-            (text == wanted).then_some(())
-        })
-    }
+    move |value| value.read_string(format_args!("{wanted:?}"), |text| (text == wanted).then_some(()))
 }
 
 pub(crate) fn string(value: Value<'_, '_>) -> Option<String> {

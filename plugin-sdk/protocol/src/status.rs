@@ -66,11 +66,7 @@ mod tests {
     #[test]
     fn serde_uses_the_same_names() {
         for status in Status::ALL {
-            assert_eq!(
-                serde_json::to_value(status).unwrap(),
-                status.as_str(),
-                "{status}"
-            );
+            assert_eq!(serde_json::to_value(status).unwrap(), status.as_str(), "{status}");
             assert_eq!(Status::from_name(status.as_str()), Some(status));
         }
     }

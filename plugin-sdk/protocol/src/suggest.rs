@@ -5,10 +5,7 @@ const MAX_NAME_BYTES: usize = 100;
 
 /// The candidate closest to `name`, if one is close enough to be a slip of the pen: other case, `-` for
 /// `_`, or about one wrong, missing, extra or swapped letter in three.
-pub(crate) fn closest<'c>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub(crate) fn closest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     if name.len() > MAX_NAME_BYTES {
         return None;
     }

@@ -40,9 +40,7 @@ impl Timestamp {
         if is_date_time(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidTimestamp {
-                found: quoted(text),
-            })
+            Err(InvalidTimestamp { found: quoted(text) })
         }
     }
 
@@ -105,8 +103,7 @@ fn offset_minutes(text: &mut &[u8]) -> Option<i32> {
 fn number(text: &mut &[u8], digits: usize, range: std::ops::RangeInclusive<i32>) -> Option<i32> {
     let (head, rest) = text.split_at_checked(digits)?;
     let value = head.iter().try_fold(0, |value, byte| {
-        byte.is_ascii_digit()
-            .then(|| value * 10 + i32::from(byte - b'0'))
+        byte.is_ascii_digit().then(|| value * 10 + i32::from(byte - b'0'))
     })?;
     *text = rest;
     range.contains(&value).then_some(value)
@@ -156,10 +153,7 @@ mod tests {
             "1990-12-31T15:59:60-08:00",
             "2017-01-01T08:59:60.5+09:00",
         ] {
-            assert_eq!(
-                Timestamp::parse(text).map(|t| t.to_string()),
-                Ok(text.into())
-            );
+            assert_eq!(Timestamp::parse(text).map(|t| t.to_string()), Ok(text.into()));
         }
     }
 

@@ -118,9 +118,7 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node<'de>, D::Error> {
         *self.values += 1;
         if *self.values > MAX_VALUES {
-            return Err(D::Error::custom(format_args!(
-                "more than {MAX_VALUES} values"
-            )));
+            return Err(D::Error::custom(format_args!("more than {MAX_VALUES} values")));
         }
         deserializer.deserialize_any(self)
     }

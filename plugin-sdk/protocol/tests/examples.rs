@@ -65,10 +65,7 @@ fn results_round_trip() {
             serde_json::from_slice::<Value>(&json).unwrap(),
             "{name}"
         );
-        assert_eq!(
-            serde_json::from_str::<RuntimeResult>(&written).unwrap(),
-            result
-        );
+        assert_eq!(serde_json::from_str::<RuntimeResult>(&written).unwrap(), result);
         // RxP's own examples write the fields in the schema's order.
         assert_eq!(
             keys(&written),
