@@ -21,15 +21,18 @@ pub enum DocumentKind {
     RuntimeResult,
     /// A file that a run left.
     ArtifactDescriptor,
+    /// What a plugin is and takes: `plugin.json`.
+    PluginDescriptor,
 }
 
 impl DocumentKind {
-    /// The kind's name in the contract, such as `RuntimeInvocation`.
+    /// Its name, such as `RuntimeInvocation`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RuntimeInvocation => "RuntimeInvocation",
             Self::RuntimeResult => "RuntimeResult",
             Self::ArtifactDescriptor => "ArtifactDescriptor",
+            Self::PluginDescriptor => "plugin descriptor",
         }
     }
 
@@ -39,6 +42,7 @@ impl DocumentKind {
             Self::RuntimeInvocation => "a RuntimeInvocation",
             Self::RuntimeResult => "a RuntimeResult",
             Self::ArtifactDescriptor => "an ArtifactDescriptor",
+            Self::PluginDescriptor => "a plugin descriptor",
         }
     }
 }
@@ -52,6 +56,10 @@ impl fmt::Display for DocumentKind {
 /// A type that is read from a document of its own.
 pub(crate) trait Document: Sized {
     const KIND: DocumentKind;
+    /// The longest text that is read, in bytes.
+    const MAX_BYTES: usize = MAX_DOCUMENT_BYTES;
+    /// What to do about a text that is longer.
+    const TOO_LONG_HINT: &str = "";
 
     /// Checks a tree against the rules. Where it returns `None` it has reported why.
     fn check(value: Value<'_, '_>) -> Option<Self>;
@@ -61,7 +69,7 @@ pub(crate) trait Document: Sized {
 pub(crate) fn from_json<T: Document>(json: &[u8]) -> Result<T, InvalidDocument> {
     let mut problems = Problems::default();
     let value =
-        parse(json, &mut problems).and_then(|node| T::check(Value::root(node, &mut problems)));
+        parse::<T>(json, &mut problems).and_then(|node| T::check(Value::root(node, &mut problems)));
     problems.unless_any(T::KIND, value)
 }
 
@@ -78,15 +86,11 @@ pub(crate) fn deserialize<'de, T: Document, D: Deserializer<'de>>(
     })
 }
 
-fn parse<'de>(json: &'de [u8], problems: &mut Problems) -> Option<tree::Node<'de>> {
-    if json.len() > MAX_DOCUMENT_BYTES {
-        return refuse(
-            problems,
-            format!("{} bytes", json.len()),
-            format!(
-                "at most {MAX_DOCUMENT_BYTES} bytes; pass large input as a file, through input_payload_path"
-            ),
-        );
+fn parse<'de, T: Document>(json: &'de [u8], problems: &mut Problems) -> Option<tree::Node<'de>> {
+    if json.len() > T::MAX_BYTES {
+        let found = format!("{} bytes", json.len());
+        let expected = format!("at most {} bytes{}", T::MAX_BYTES, T::TOO_LONG_HINT);
+        return refuse(problems, found, expected);
     }
     if json.starts_with(b"\xef\xbb\xbf")
         || json.starts_with(b"\xff\xfe")
@@ -199,7 +203,7 @@ mod tests {
             ),
             (
                 " ".repeat(MAX_DOCUMENT_BYTES + 1),
-                "found 16777217 bytes, expected at most 16777216 bytes",
+                "found 16777217 bytes, expected at most 16777216 bytes; pass large input as a file, through input_payload_path",
             ),
             (
                 format!("[{}0]", "0,".repeat(MAX_DOCUMENT_BYTES / 2 - 8)),

@@ -39,8 +39,30 @@ impl<'v, 'de> Value<'v, 'de> {
         self.node.is_none()
     }
 
+    /// The text, if it is a string.
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match &self.node {
+            Some(Node::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     pub(crate) fn take(&mut self) -> Option<Node<'de>> {
         self.node.take()
+    }
+
+    /// Reports `found` at this place.
+    pub(crate) fn report<T>(
+        &mut self,
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) -> Option<T> {
+        self.problems.add(|| Problem {
+            pointer: self.path.to_string(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        });
+        None
     }
 
     /// Reports `node` as not being what is expected.
@@ -49,12 +71,10 @@ impl<'v, 'de> Value<'v, 'de> {
         node: Option<Node<'de>>,
         expected: impl fmt::Display,
     ) -> Option<T> {
-        self.problems.add(|| Problem {
-            pointer: self.path.to_string(),
-            found: node.map_or_else(|| "nothing".into(), |node| node.describe()),
-            expected: expected.to_string(),
-        });
-        None
+        match node {
+            Some(node) => self.report(node, expected),
+            None => self.report("nothing", expected),
+        }
     }
 
     /// Reads the value with `read`, which gives back what it cannot use.
@@ -164,7 +184,7 @@ pub(crate) fn array<'de, T>(
     mut value: Value<'_, 'de>,
     min: usize,
     expected: &str,
-    rule: impl Fn(Value<'_, 'de>) -> Option<T>,
+    mut rule: impl FnMut(Value<'_, 'de>) -> Option<T>,
 ) -> Option<Vec<T>> {
     let nodes = match value.take() {
         Some(Node::Array(nodes)) if nodes.len() >= min => nodes,
@@ -179,26 +199,34 @@ pub(crate) fn array<'de, T>(
     (items.len() == count).then_some(items)
 }
 
-/// An object of strings. Values of other types are not repeated in the message: environments hold secrets.
-pub(crate) fn string_map(mut value: Value<'_, '_>) -> Option<BTreeMap<String, String>> {
+/// An object whose values `rule` reads, given the key. `expected` says so.
+pub(crate) fn map<'de, T>(
+    mut value: Value<'_, 'de>,
+    expected: &str,
+    rule: impl Fn(&str, Value<'_, 'de>) -> Option<T>,
+) -> Option<BTreeMap<String, T>> {
     let entries = match value.take() {
         Some(Node::Object(entries)) => entries,
-        other => return value.reject(other, "an object of strings"),
+        other => return value.reject(other, expected),
     };
-    let mut map = Some(BTreeMap::new());
+    let count = entries.len();
+    let mut map = BTreeMap::new();
     for (key, node) in entries {
-        if let Node::String(text) = node {
-            if let Some(map) = &mut map {
-                map.insert(key.into_owned(), text.into_owned());
-            }
-        } else {
-            map = None;
-            value.problems.add(|| Problem {
-                pointer: Path::Key(value.path, &key).to_string(),
-                found: node.type_name().into(),
-                expected: "a string".into(),
-            });
+        let path = Path::Key(value.path, &key);
+        if let Some(read) = rule(&key, Value::new(Some(node), &path, value.problems)) {
+            map.insert(key.into_owned(), read);
         }
     }
-    map
+    (map.len() == count).then_some(map)
+}
+
+/// An object of strings.
+pub(crate) fn string_map(value: Value<'_, '_>) -> Option<BTreeMap<String, String>> {
+    map(value, "an object of strings", |_, mut value| {
+        match value.take() {
+            Some(Node::String(text)) => Some(text.into_owned()),
+            // Environments hold secrets: the message names the type and not the value.
+            other => value.report(other.map_or("nothing", |node| node.type_name()), "a string"),
+        }
+    })
 }
