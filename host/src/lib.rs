@@ -6,14 +6,21 @@
 mod cancel;
 mod capture;
 mod error_kind;
+mod manual;
 mod outcome;
 pub mod receipt;
+mod result_file;
 mod runner;
+mod runtime;
 pub mod subprocess;
 mod supervisor;
+mod termination;
 
 pub use cancel::{CancelReason, CancelToken};
 pub use error_kind::ErrorKind;
 pub use executor_runtime_protocol as protocol;
+pub use manual::ManualRunner;
 pub use outcome::{Ending, Failure, Outcome};
 pub use runner::{Run, RunFuture, Runner};
+pub use runtime::{RunnerSource, Runtime};
+pub use termination::Termination;

@@ -213,7 +213,8 @@ impl Supervised {
             ends_after,
             grace,
         } = self;
-        let Ok(control) = AsyncFd::new(control) else {
+        // SAFETY: the descriptor is owned by the `AsyncFd` and is not replaced while it is registered.
+        let Ok(control) = (unsafe { AsyncFd::register(control) }) else {
             return Err(give_up(link, id, false).await);
         };
         let mut asked = None;

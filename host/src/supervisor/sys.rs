@@ -156,26 +156,6 @@ pub(super) fn kill(pid: libc::pid_t, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
-/// A descriptor for the process `pid`.
-pub(super) fn pidfd_open(pid: libc::pid_t) -> Result<RawFd> {
-    // SAFETY: no memory is involved.
-    Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }).map(|fd| fd as RawFd)
-}
-
-/// Signals the process behind a pidfd.
-pub(super) fn pidfd_kill(pidfd: RawFd, signal: i32) {
-    // SAFETY: a null siginfo is allowed.
-    unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd,
-            signal,
-            ptr::null::<libc::siginfo_t>(),
-            0,
-        )
-    };
-}
-
 /// Sends one message, with `fds` attached.
 pub(super) fn send<M: Message>(socket: RawFd, message: &M, fds: &[RawFd]) -> Result<()> {
     let mut control = ControlBuffer::default();

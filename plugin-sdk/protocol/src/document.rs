@@ -21,15 +21,18 @@ pub enum DocumentKind {
     RuntimeResult,
     /// A file that a run left.
     ArtifactDescriptor,
+    /// What a plugin is and takes: `plugin.json`.
+    PluginDescriptor,
 }
 
 impl DocumentKind {
-    /// The kind's name in the contract, such as `RuntimeInvocation`.
+    /// Its name, such as `RuntimeInvocation`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RuntimeInvocation => "RuntimeInvocation",
             Self::RuntimeResult => "RuntimeResult",
             Self::ArtifactDescriptor => "ArtifactDescriptor",
+            Self::PluginDescriptor => "plugin descriptor",
         }
     }
 
@@ -39,6 +42,7 @@ impl DocumentKind {
             Self::RuntimeInvocation => "a RuntimeInvocation",
             Self::RuntimeResult => "a RuntimeResult",
             Self::ArtifactDescriptor => "an ArtifactDescriptor",
+            Self::PluginDescriptor => "a plugin descriptor",
         }
     }
 }
@@ -52,6 +56,10 @@ impl fmt::Display for DocumentKind {
 /// A type that is read from a document of its own.
 pub(crate) trait Document: Sized {
     const KIND: DocumentKind;
+    /// The longest text that is read, in bytes.
+    const MAX_BYTES: usize = MAX_DOCUMENT_BYTES;
+    /// What to do about a text that is longer.
+    const TOO_LONG_HINT: &str = "";
 
     /// Checks a tree against the rules. Where it returns `None` it has reported why.
     fn check(value: Value<'_, '_>) -> Option<Self>;
@@ -60,12 +68,15 @@ pub(crate) trait Document: Sized {
 /// Reads a document from its text.
 pub(crate) fn from_json<T: Document>(json: &[u8]) -> Result<T, InvalidDocument> {
     let mut problems = Problems::default();
-    let value = parse(json, &mut problems).and_then(|node| T::check(Value::root(node, &mut problems)));
+    let value =
+        parse::<T>(json, &mut problems).and_then(|node| T::check(Value::root(node, &mut problems)));
     problems.unless_any(T::KIND, value)
 }
 
 /// Reads a document through serde, by the same rules; the error lists all problems in one line.
-pub(crate) fn deserialize<'de, T: Document, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(crate) fn deserialize<'de, T: Document, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     let mut problems = Problems::default();
     let node = tree::read(deserializer, &mut problems)?;
     let value = T::check(Value::root(node, &mut problems));
@@ -75,25 +86,27 @@ pub(crate) fn deserialize<'de, T: Document, D: Deserializer<'de>>(deserializer: 
     })
 }
 
-fn parse<'de>(json: &'de [u8], problems: &mut Problems) -> Option<tree::Node<'de>> {
-    if json.len() > MAX_DOCUMENT_BYTES {
-        return refuse(
-            problems,
-            format!("{} bytes", json.len()),
-            format!(
-                "at most {MAX_DOCUMENT_BYTES} bytes; pass large input as a file, through input_payload_path"
-            ),
-        );
+fn parse<'de, T: Document>(json: &'de [u8], problems: &mut Problems) -> Option<tree::Node<'de>> {
+    if json.len() > T::MAX_BYTES {
+        let found = format!("{} bytes", json.len());
+        let expected = format!("at most {} bytes{}", T::MAX_BYTES, T::TOO_LONG_HINT);
+        return refuse(problems, found, expected);
     }
-    if json.starts_with(b"\xef\xbb\xbf") || json.starts_with(b"\xff\xfe") || json.starts_with(b"\xfe\xff") {
+    if json.starts_with(b"\xef\xbb\xbf")
+        || json.starts_with(b"\xff\xfe")
+        || json.starts_with(b"\xfe\xff")
+    {
         let found = "a byte order mark".into();
         return refuse(problems, found, "JSON in UTF-8 without one".into());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let read = tree::read(&mut deserializer, problems).and_then(|node| deserializer.end().map(|()| node));
+    let read =
+        tree::read(&mut deserializer, problems).and_then(|node| deserializer.end().map(|()| node));
     match read {
         Ok(node) => Some(node),
-        Err(_) if json.trim_ascii().is_empty() => refuse(problems, "nothing".into(), "a JSON object".into()),
+        Err(_) if json.trim_ascii().is_empty() => {
+            refuse(problems, "nothing".into(), "a JSON object".into())
+        }
         Err(error) => refuse(problems, syntax(&error), "well-formed JSON".into()),
     }
 }
@@ -111,7 +124,9 @@ fn refuse<T>(problems: &mut Problems, found: String, expected: String) -> Option
 fn syntax(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
+    let what = text
+        .rsplit_once(" at line ")
+        .map_or(&*text, |(what, _)| what);
     let what = match what {
         "recursion limit exceeded" => "more than 127 levels of nesting".into(),
         _ if error.is_eof() => format!("the end of the text ({what})"),
@@ -188,7 +203,7 @@ mod tests {
             ),
             (
                 " ".repeat(MAX_DOCUMENT_BYTES + 1),
-                "found 16777217 bytes, expected at most 16777216 bytes",
+                "found 16777217 bytes, expected at most 16777216 bytes; pass large input as a file, through input_payload_path",
             ),
             (
                 format!("[{}0]", "0,".repeat(MAX_DOCUMENT_BYTES / 2 - 8)),
@@ -239,7 +254,11 @@ mod tests {
     fn serde_reads_by_the_same_rules() {
         let error = serde_json::from_str::<RuntimeResult>("{\"exit_code\": 1.5}").unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("not a valid RuntimeResult: 14 problems: /schema_version: found nothing"));
+        assert!(
+            text.starts_with(
+                "not a valid RuntimeResult: 14 problems: /schema_version: found nothing"
+            )
+        );
         assert!(text.contains("; /exit_code: found 1.5, expected an integer or null; "));
         assert!(!text.contains('\n'));
     }

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 pub(crate) struct Fields<'v, 'de> {
     value: Value<'v, 'de>,
     entries: Vec<(Cow<'de, str>, Node<'de>)>,
-    known: Vec<&'static str>,
+    /// The fields that were asked for and are absent: a misspelt one is among them.
+    absent: Vec<&'static str>,
     owner: &'static str,
 }
 
@@ -19,7 +20,7 @@ impl<'v, 'de> Fields<'v, 'de> {
             Some(Node::Object(entries)) => Some(Self {
                 value,
                 entries,
-                known: Vec::new(),
+                absent: Vec::new(),
                 owner,
             }),
             other => value.reject(other, format_args!("{owner}, a JSON object")),
@@ -32,8 +33,10 @@ impl<'v, 'de> Fields<'v, 'de> {
         name: &'static str,
         rule: impl FnOnce(Value<'_, 'de>) -> Option<T>,
     ) -> Option<T> {
-        self.known.push(name);
         let index = self.entries.iter().position(|(key, _)| key == name);
+        if index.is_none() {
+            self.absent.push(name);
+        }
         let node = index.map(|index| self.entries.remove(index).1);
         let path = Path::Key(self.value.path, name);
         rule(Value::new(node, &path, self.value.problems))
@@ -60,9 +63,13 @@ impl<'v, 'de> Fields<'v, 'de> {
             self.value.problems.add(|| Problem {
                 pointer: Path::Key(self.value.path, name).to_string(),
                 found: "an unknown field".into(),
-                expected: match suggest::closest(name, self.known.iter().copied()) {
+                expected: match suggest::closest(name, self.absent.iter().copied()) {
                     Some(close) => format!("a field of {}; did you mean {close:?}?", self.owner),
-                    None => format!("a field of {}: {}", self.owner, self.known.join(", ")),
+                    None if self.absent.is_empty() => format!("a field of {}", self.owner),
+                    None => {
+                        let absent = self.absent.join(", ");
+                        format!("a field of {}; not given yet: {absent}", self.owner)
+                    }
                 },
             });
         }

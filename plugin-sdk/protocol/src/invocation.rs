@@ -55,6 +55,7 @@ impl RuntimeInvocation {
 
 impl Document for RuntimeInvocation {
     const KIND: DocumentKind = DocumentKind::RuntimeInvocation;
+    const TOO_LONG_HINT: &str = "; pass large input as a file, through input_payload_path";
 
     fn check(value: Value<'_, '_>) -> Option<Self> {
         let mut fields = Fields::open(value, Self::KIND.with_article())?;

@@ -27,6 +27,7 @@
 //! ```
 
 mod artifact;
+mod descriptor;
 mod document;
 mod fields;
 mod invocation;
@@ -41,6 +42,10 @@ mod timestamp;
 mod tree;
 
 pub use artifact::ArtifactDescriptor;
+pub use descriptor::{
+    COMPONENT_SECTION, ELF_SECTION, HOST_NAMESPACES, INTERFACE_VERSION, InterfaceVersion,
+    MAX_DESCRIPTOR_BYTES, MetadataKey, MetadataProblem, PluginDescriptor, ValueType,
+};
 pub use document::{DocumentKind, MAX_DOCUMENT_BYTES};
 pub use invocation::RuntimeInvocation;
 pub use kind::RuntimeKind;

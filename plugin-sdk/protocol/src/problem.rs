@@ -107,7 +107,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// `text` with everything escaped that would move the cursor or reorder the line.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().fold(String::new(), |mut shown, c| {
         let escape = c.escape_debug();
         if escape.len() > 1 && !matches!(c, '"' | '\'' | '\\') {

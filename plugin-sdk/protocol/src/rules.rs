@@ -19,8 +19,16 @@ pub(crate) struct Value<'v, 'de> {
 }
 
 impl<'v, 'de> Value<'v, 'de> {
-    pub(crate) fn new(node: Option<Node<'de>>, path: &'v Path<'v>, problems: &'v mut Problems) -> Self {
-        Self { node, path, problems }
+    pub(crate) fn new(
+        node: Option<Node<'de>>,
+        path: &'v Path<'v>,
+        problems: &'v mut Problems,
+    ) -> Self {
+        Self {
+            node,
+            path,
+            problems,
+        }
     }
 
     pub(crate) fn root(node: Node<'de>, problems: &'v mut Problems) -> Self {
@@ -31,18 +39,42 @@ impl<'v, 'de> Value<'v, 'de> {
         self.node.is_none()
     }
 
+    /// The text, if it is a string.
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match &self.node {
+            Some(Node::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     pub(crate) fn take(&mut self) -> Option<Node<'de>> {
         self.node.take()
     }
 
-    /// Reports `node` as not being what is expected.
-    pub(crate) fn reject<T>(&mut self, node: Option<Node<'de>>, expected: impl fmt::Display) -> Option<T> {
+    /// Reports `found` at this place.
+    pub(crate) fn report<T>(
+        &mut self,
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) -> Option<T> {
         self.problems.add(|| Problem {
             pointer: self.path.to_string(),
-            found: node.map_or_else(|| "nothing".into(), |node| node.describe()),
+            found: found.to_string(),
             expected: expected.to_string(),
         });
         None
+    }
+
+    /// Reports `node` as not being what is expected.
+    pub(crate) fn reject<T>(
+        &mut self,
+        node: Option<Node<'de>>,
+        expected: impl fmt::Display,
+    ) -> Option<T> {
+        match node {
+            Some(node) => self.report(node, expected),
+            None => self.report("nothing", expected),
+        }
     }
 
     /// Reads the value with `read`, which gives back what it cannot use.
@@ -72,7 +104,11 @@ impl<'v, 'de> Value<'v, 'de> {
 }
 
 pub(crate) fn constant(wanted: &'static str) -> impl FnOnce(Value<'_, '_>) -> Option<()> {
-    move |value| value.read_string(format_args!("{wanted:?}"), |text| (text == wanted).then_some(()))
+    move |value| {
+        value.read_string(format_args!("{wanted:?}"), |text| {
+            (text == wanted).then_some(())
+        })
+    }
 }
 
 pub(crate) fn string(value: Value<'_, '_>) -> Option<String> {
@@ -148,7 +184,7 @@ pub(crate) fn array<'de, T>(
     mut value: Value<'_, 'de>,
     min: usize,
     expected: &str,
-    rule: impl Fn(Value<'_, 'de>) -> Option<T>,
+    mut rule: impl FnMut(Value<'_, 'de>) -> Option<T>,
 ) -> Option<Vec<T>> {
     let nodes = match value.take() {
         Some(Node::Array(nodes)) if nodes.len() >= min => nodes,
@@ -163,26 +199,34 @@ pub(crate) fn array<'de, T>(
     (items.len() == count).then_some(items)
 }
 
-/// An object of strings. Values of other types are not repeated in the message: environments hold secrets.
-pub(crate) fn string_map(mut value: Value<'_, '_>) -> Option<BTreeMap<String, String>> {
+/// An object whose values `rule` reads, given the key. `expected` says so.
+pub(crate) fn map<'de, T>(
+    mut value: Value<'_, 'de>,
+    expected: &str,
+    rule: impl Fn(&str, Value<'_, 'de>) -> Option<T>,
+) -> Option<BTreeMap<String, T>> {
     let entries = match value.take() {
         Some(Node::Object(entries)) => entries,
-        other => return value.reject(other, "an object of strings"),
+        other => return value.reject(other, expected),
     };
-    let mut map = Some(BTreeMap::new());
+    let count = entries.len();
+    let mut map = BTreeMap::new();
     for (key, node) in entries {
-        if let Node::String(text) = node {
-            if let Some(map) = &mut map {
-                map.insert(key.into_owned(), text.into_owned());
-            }
-        } else {
-            map = None;
-            value.problems.add(|| Problem {
-                pointer: Path::Key(value.path, &key).to_string(),
-                found: node.type_name().into(),
-                expected: "a string".into(),
-            });
+        let path = Path::Key(value.path, &key);
+        if let Some(read) = rule(&key, Value::new(Some(node), &path, value.problems)) {
+            map.insert(key.into_owned(), read);
         }
     }
-    map
+    (map.len() == count).then_some(map)
+}
+
+/// An object of strings.
+pub(crate) fn string_map(value: Value<'_, '_>) -> Option<BTreeMap<String, String>> {
+    map(value, "an object of strings", |_, mut value| {
+        match value.take() {
+            Some(Node::String(text)) => Some(text.into_owned()),
+            // Environments hold secrets: the message names the type and not the value.
+            other => value.report(other.map_or("nothing", |node| node.type_name()), "a string"),
+        }
+    })
 }

@@ -24,19 +24,21 @@ pub(crate) enum Node<'de> {
     Object(Vec<(Cow<'de, str>, Self)>),
 }
 
-impl Node<'_> {
-    /// The value as a message shows it.
-    pub(crate) fn describe(&self) -> String {
+/// The value as a message shows it: one bounded line.
+impl fmt::Display for Node<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Null | Self::Array(_) | Self::Object(_) => self.type_name().into(),
-            Self::Bool(value) => value.to_string(),
-            Self::Unsigned(value) => value.to_string(),
-            Self::Negative(value) => value.to_string(),
-            Self::Float(value) => format!("{value:?}"),
-            Self::String(value) => quoted(value),
+            Self::Null | Self::Array(_) | Self::Object(_) => f.write_str(self.type_name()),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Unsigned(value) => write!(f, "{value}"),
+            Self::Negative(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{value:?}"),
+            Self::String(value) => f.write_str(&quoted(value)),
         }
     }
+}
 
+impl Node<'_> {
     /// Its type with an article, for values that a message should not repeat.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
