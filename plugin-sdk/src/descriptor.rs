@@ -29,6 +29,22 @@ pub const fn embed<const N: usize>(json: &[u8]) -> [u8; N] {
     array
 }
 
+/// The rest of the check, for the test that comes with the export: everything that the host will check.
+///
+/// # Panics
+/// If the host would refuse the descriptor, with the reasons.
+pub fn test(json: &[u8]) {
+    use executor_runtime_protocol::{INTERFACE_VERSION, PluginDescriptor};
+    match PluginDescriptor::from_json(json) {
+        Ok(descriptor) => assert!(
+            descriptor.interface.loads_in(INTERFACE_VERSION),
+            "plugin.json: interface {} is not the one of this SDK, {INTERFACE_VERSION}",
+            descriptor.interface
+        ),
+        Err(invalid) => panic!("plugin.json: {invalid}"),
+    }
+}
+
 /// Position after a value that begins at `at`. At depth 0 it has to be an object, whose keys are noted.
 const fn value(json: &[u8], at: usize, depth: usize, seen: &mut [bool; REQUIRED.len()]) -> usize {
     assert!(depth < MAX_DEPTH, "plugin.json: it is nested too deeply");
@@ -71,7 +87,7 @@ const fn members(json: &[u8], at: usize, depth: usize, seen: &mut [bool; REQUIRE
         match json[at] {
             b',' => at = space(json, at + 1),
             b'}' => return at + 1,
-            _ => panic!("plugin.json: a syntax error: ',' or '}' was expected after a value"),
+            _ => panic!("plugin.json: a syntax error: ',' or '}}' was expected after a value"),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     url,
 };
 use crate::{Context, Input};
-use http::{Method, Request, Response, Uri, header, request};
+use http::{Method, Request, Response, header, request};
 use std::{
     io::{Cursor, Read},
     time::{Duration, Instant},
