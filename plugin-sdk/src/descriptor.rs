@@ -11,7 +11,10 @@ const MAX_DEPTH: usize = 32;
 pub const fn check(json: &[u8]) {
     let mut seen = [false; REQUIRED.len()];
     let end = value(json, space(json, 0), 0, &mut seen);
-    assert!(space(json, end) == json.len(), "plugin.json: there is something after its end");
+    assert!(
+        space(json, end) == json.len(),
+        "plugin.json: there is something after its end"
+    );
     assert!(seen[0], "plugin.json: \"name\" is missing");
     assert!(seen[1], "plugin.json: \"version\" is missing");
     assert!(seen[2], "plugin.json: \"kinds\" is missing");

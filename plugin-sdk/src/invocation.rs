@@ -84,7 +84,9 @@ impl Invocation {
     /// # Errors
     /// `rejected`, `invalid_metadata`.
     pub fn number(&self, key: &str) -> Result<Option<f64>, RunError> {
-        self.parse(key, "a number", |text| text.parse().ok().filter(|n: &f64| n.is_finite()))
+        self.parse(key, "a number", |text| {
+            text.parse().ok().filter(|n: &f64| n.is_finite())
+        })
     }
 
     /// A number of seconds.

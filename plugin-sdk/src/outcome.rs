@@ -190,7 +190,10 @@ impl From<HttpError> for RunError {
 /// Reading a response body fails with an `io::Error` that holds an [`HttpError`]; it is found again here.
 impl From<io::Error> for RunError {
     fn from(error: io::Error) -> Self {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<HttpError>()) {
+        match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<HttpError>())
+        {
             Some(http) => Self::from_http(http),
             None => Self::failed("io", error.to_string()),
         }

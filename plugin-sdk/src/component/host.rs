@@ -18,7 +18,9 @@ pub(crate) struct Host {
 
 impl Host {
     pub(super) fn new() -> Self {
-        Self { stop: Stop::default() }
+        Self {
+            stop: Stop::default(),
+        }
     }
 
     pub(crate) fn log(&self, level: Level, message: &str) {

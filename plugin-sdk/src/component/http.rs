@@ -325,7 +325,6 @@ impl BodyStream {
 
     fn wait_readable(&self) -> Result<(), HttpError> {
         let readable = self.stream.subscribe();
-        self.exchange
-            .interrupted(self.exchange.waiter.wait(&[&readable]))
+        self.exchange.interrupted(self.exchange.waiter.wait(&[&readable]))
     }
 }

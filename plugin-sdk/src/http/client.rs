@@ -16,6 +16,8 @@ use std::{
 /// How many redirects are followed.
 const MAX_REDIRECTS: u32 = 20;
 
+const USER_AGENT: &str = concat!("executor-runtime-sdk/", env!("CARGO_PKG_VERSION"));
+
 /// An input payload up to this long is sent with its length instead of in chunks.
 const SMALL_INPUT: usize = 64 * 1024;
 
@@ -72,6 +74,12 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
+    /// Whether `until` is a limit for this request only.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn is_own_limit(&self) -> bool {
+        self.own_limit.is_some()
+    }
+
     /// The error when the host has asked the run to stop.
     pub(crate) fn stopped(remaining: Option<Duration>) -> HttpError {
         match remaining {
@@ -145,6 +153,9 @@ impl<'a> Client<'a> {
                 reason: format!("header '{name}' belongs to the connection and can't be set"),
             });
         }
+        hop.headers
+            .entry(header::USER_AGENT)
+            .or_insert(header::HeaderValue::from_static(USER_AGENT));
         let patience = self.patience();
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send_once(&hop, &mut source, patience)?;
@@ -155,7 +166,10 @@ impl<'a> Client<'a> {
                 source = Source::Empty;
             } else if matches!(source, Source::Reader(_)) {
                 return Err(HttpError::Redirect {
-                    reason: format!("{} asks for the body again, which was a stream", response.status()),
+                    reason: format!(
+                        "{} asks for the body again, which was a stream",
+                        response.status()
+                    ),
                 });
             }
             hop = next.hop;
@@ -238,4 +252,3 @@ fn head(hop: &Hop) -> request::Parts {
     parts.headers = hop.headers.clone();
     parts
 }
-

@@ -122,7 +122,9 @@ impl fmt::Display for HttpError {
             Self::Refused { host } => write!(f, "connection refused by {host}"),
             Self::Unreachable { host, reason } => write!(f, "{host} can't be reached: {reason}"),
             Self::Tls { host, check } => write!(f, "TLS: no secure connection to {host}: {check}"),
-            Self::Disconnected { host } => write!(f, "{host} closed the connection before its answer was complete"),
+            Self::Disconnected { host } => {
+                write!(f, "{host} closed the connection before its answer was complete")
+            }
             Self::Protocol { host, reason } => write!(f, "{host} did not answer in HTTP: {reason}"),
             Self::Timeout => f.write_str("timed out"),
             Self::Stopped => f.write_str("the run was told to stop"),

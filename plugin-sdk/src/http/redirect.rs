@@ -35,10 +35,7 @@ pub(super) fn next(hop: &Hop, status: StatusCode, headers: &HeaderMap) -> Result
     if let Err(error) = url::check(&url) {
         return Err(unusable(format!("to '{}': {error}", location.escape_debug())));
     }
-    let mut next = Hop {
-        url,
-        ..hop.clone()
-    };
+    let mut next = Hop { url, ..hop.clone() };
     if rewrites {
         if next.method != Method::HEAD {
             next.method = Method::GET;
@@ -54,11 +51,7 @@ pub(super) fn next(hop: &Hop, status: StatusCode, headers: &HeaderMap) -> Result
         }
     }
     if url::origin(&next.url) != url::origin(&hop.url) {
-        for name in [
-            header::AUTHORIZATION,
-            header::COOKIE,
-            header::PROXY_AUTHORIZATION,
-        ] {
+        for name in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
             next.headers.remove(name);
         }
     }

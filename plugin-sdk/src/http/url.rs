@@ -28,7 +28,11 @@ pub(super) fn check(url: &Uri) -> Result<(), HttpError> {
 /// Scheme, host and port: what credentials belong to.
 pub(super) fn origin(url: &Uri) -> (Option<String>, Option<String>, Option<u16>) {
     let scheme = url.scheme_str().map(str::to_ascii_lowercase);
-    let standard_port = if scheme.as_deref() == Some("https") { 443 } else { 80 };
+    let standard_port = if scheme.as_deref() == Some("https") {
+        443
+    } else {
+        80
+    };
     (
         scheme,
         url.host().map(str::to_ascii_lowercase),
@@ -48,7 +52,9 @@ pub(super) fn join(base: &Uri, reference: &str) -> Option<Uri> {
         format!("{scheme}:{reference}")
     } else {
         let target = if reference.is_empty() {
-            base.path_and_query().map_or("/", |target| target.as_str()).to_owned()
+            base.path_and_query()
+                .map_or("/", |target| target.as_str())
+                .to_owned()
         } else if reference.starts_with('?') {
             format!("{path}{reference}")
         } else {

@@ -117,11 +117,9 @@ impl PluginDescriptor {
             .rmatch_indices('.')
             .filter(|(dot, _)| dot + 1 < name.len())
             .map(|(dot, _)| format!("{}.*", &name[..dot]));
-        self.metadata.get(name).or_else(|| {
-            prefixes
-                .into_iter()
-                .find_map(|prefix| self.metadata.get(&prefix))
-        })
+        self.metadata
+            .get(name)
+            .or_else(|| prefixes.into_iter().find_map(|prefix| self.metadata.get(&prefix)))
     }
 
     /// What could have stood for the unknown key `name`.
