@@ -4,6 +4,7 @@
 //! a [`Runner`] and returns one [`RuntimeResult`], whatever happens.
 
 mod cancel;
+pub mod component;
 mod error_kind;
 mod outcome;
 pub mod receipt;
