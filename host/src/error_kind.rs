@@ -81,6 +81,8 @@ error_kinds! {
     ExitStatus => "exit_status", Failed;
     /// The process was ended by a signal that the host did not send.
     Signal => "signal", Failed;
+    /// The run had more processes than `limits.processes` allows.
+    ProcessLimit => "process_limit", Failed;
     /// The output could not be kept, such as on a full disk.
     OutputUnwritable => "output_unwritable", Failed;
     /// The process that supervised the run was lost; what it supervised was ended.
@@ -115,11 +117,7 @@ mod tests {
         let codes: BTreeSet<_> = ErrorKind::ALL.iter().map(|(kind, _)| kind.code()).collect();
         assert_eq!(codes.len(), ErrorKind::ALL.len());
         for (kind, doc) in ErrorKind::ALL {
-            assert!(
-                kind.code()
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b == b'_')
-            );
+            assert!(kind.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
             assert_ne!(kind.status(), Status::Succeeded);
             assert!(!doc.trim().is_empty());
         }

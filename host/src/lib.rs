@@ -4,14 +4,24 @@
 //! a [`Runner`] and returns one [`RuntimeResult`], whatever happens.
 
 mod cancel;
+mod capture;
 pub mod component;
 mod error_kind;
+mod manual;
 mod outcome;
 pub mod receipt;
+mod result_file;
 mod runner;
+mod runtime;
+pub mod subprocess;
+mod supervisor;
+mod termination;
 
 pub use cancel::{CancelReason, CancelToken};
 pub use error_kind::ErrorKind;
 pub use executor_runtime_protocol as protocol;
+pub use manual::ManualRunner;
 pub use outcome::{Ending, Failure, Outcome};
 pub use runner::{Run, RunFuture, Runner};
+pub use runtime::{RunnerSource, Runtime};
+pub use termination::Termination;

@@ -1,2 +1,9 @@
 //! The `executor-runtime` command.
-fn main() {}
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

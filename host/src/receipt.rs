@@ -30,14 +30,22 @@ receipt_keys! {
     USAGE_WALL_SECONDS = "usage.wall_seconds";
     /// How many processes outlived the main process and had to be ended.
     LEAKED_DESCENDANTS = "leaked_descendants";
+    /// How many processes could not be ended, because they are stuck in the kernel.
+    UNKILLABLE_DESCENDANTS = "unkillable_descendants";
     /// `true` if the main process dumped core.
     CORE_DUMPED = "core_dumped";
     /// `true` if stdout was longer than its cap and only its beginning was kept.
     STDOUT_TRUNCATED = "stdout_truncated";
     /// `true` if stderr was longer than its cap and only its beginning was kept.
     STDERR_TRUNCATED = "stderr_truncated";
+    /// Why not all of stdout could be kept, such as `no space left on device`.
+    STDOUT_ERROR = "stdout_error";
+    /// Why not all of stderr could be kept.
+    STDERR_ERROR = "stderr_error";
     /// How many files in the artifacts directory were left out of `artifacts` (over the number allowed).
     ARTIFACTS_OMITTED = "artifacts_omitted";
+    /// Why the result could not be written to `output_result_path`. Only in what is returned and printed.
+    RESULT_FILE_ERROR = "result_file_error";
     /// Name of the plugin that ran the invocation.
     PLUGIN_NAME = "plugin.name";
     /// Version of that plugin.

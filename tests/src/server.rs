@@ -27,16 +27,13 @@ pub enum Reply {
 impl Reply {
     /// 200 with a body.
     pub fn ok(body: &str) -> Self {
-        Self::Bytes(
-            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes(),
-        )
+        Self::Bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes())
     }
 
     /// 302 to `location`.
     pub fn redirect(location: &str) -> Self {
         Self::Bytes(
-            format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n")
-                .into_bytes(),
+            format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n").into_bytes(),
         )
     }
 

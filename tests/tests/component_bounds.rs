@@ -42,24 +42,49 @@ fn kind(outcome: &Outcome) -> Option<ErrorKind> {
 async fn whatever_breaks_off_is_a_failure_that_names_the_plugin() {
     let harness = harness();
     for (behaviour, expected, words) in [
-        ("trap", ErrorKind::PluginCrashed, "reached for memory that it does not have"),
+        (
+            "trap",
+            ErrorKind::PluginCrashed,
+            "reached for memory that it does not have",
+        ),
         ("panic", ErrorKind::PluginCrashed, "the sky is falling"),
         ("exit", ErrorKind::PluginCrashed, "called exit(1)"),
         ("recurse", ErrorKind::PluginCrashed, "used up its stack"),
-        ("recurse_in_memory", ErrorKind::PluginCrashed, "recursion was too deep"),
+        (
+            "recurse_in_memory",
+            ErrorKind::PluginCrashed,
+            "recursion was too deep",
+        ),
         ("memory_bomb", ErrorKind::PluginLimit, "memory limit of 64 MiB"),
-        ("result_of_1_gb", ErrorKind::PluginLimit, "limit of 16 MiB for one call"),
+        (
+            "result_of_1_gb",
+            ErrorKind::PluginLimit,
+            "limit of 16 MiB for one call",
+        ),
         ("invalid_utf8", ErrorKind::PluginCrashed, "utf-8"),
         ("leak_handles", ErrorKind::PluginLimit, "limit of 1024 handles"),
-        ("leak_memory_in_host", ErrorKind::PluginLimit, "limit of 1024 handles"),
+        (
+            "leak_memory_in_host",
+            ErrorKind::PluginLimit,
+            "limit of 1024 handles",
+        ),
         ("random_flood", ErrorKind::PluginCrashed, "exceeds limit"),
     ] {
         let started = Instant::now();
         let outcome = harness.scenario(behaviour).deadline(ms(20_000)).run().await;
         eprintln!("{behaviour}: {:?} {}", started.elapsed(), summary(&outcome));
-        assert_eq!(kind(&outcome), Some(expected), "{behaviour}: {}", summary(&outcome));
+        assert_eq!(
+            kind(&outcome),
+            Some(expected),
+            "{behaviour}: {}",
+            summary(&outcome)
+        );
         assert!(summary(&outcome).contains("plugin `fixture`"), "{behaviour}");
-        assert!(summary(&outcome).contains(words), "{behaviour}: {}", summary(&outcome));
+        assert!(
+            summary(&outcome).contains(words),
+            "{behaviour}: {}",
+            summary(&outcome)
+        );
         assert_eq!(outcome.receipt["plugin.carrier"], "component");
     }
 }
@@ -127,7 +152,11 @@ async fn a_kill_leaves_no_grace() {
         let started = Instant::now();
         let outcome = scenario.run().await;
         assert_eq!(outcome.status(), Status::Cancelled, "{}", summary(&outcome));
-        assert!(started.elapsed() < ms(190), "{behaviour} took {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < ms(190),
+            "{behaviour} took {:?}",
+            started.elapsed()
+        );
     }
 }
 
@@ -142,15 +171,20 @@ async fn no_state_is_left_for_the_next_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_good_runs_beside_hostile_ones_are_unaffected() {
     let harness = std::sync::Arc::new(harness());
-    let hostile: Vec<_> = ["spin", "spin", "memory_bomb", "recurse", "log_flood", "leak_handles"]
-        .into_iter()
-        .map(|behaviour| {
-            let harness = std::sync::Arc::clone(&harness);
-            tokio::spawn(async move {
-                harness.scenario(behaviour).deadline(ms(2000)).run().await
-            })
-        })
-        .collect();
+    let hostile: Vec<_> = [
+        "spin",
+        "spin",
+        "memory_bomb",
+        "recurse",
+        "log_flood",
+        "leak_handles",
+    ]
+    .into_iter()
+    .map(|behaviour| {
+        let harness = std::sync::Arc::clone(&harness);
+        tokio::spawn(async move { harness.scenario(behaviour).deadline(ms(2000)).run().await })
+    })
+    .collect();
     let started = Instant::now();
     let good: Vec<_> = (0..100)
         .map(|_| {
@@ -176,5 +210,9 @@ async fn artifacts_are_capped_in_size_and_number() {
     assert_eq!(outcome.artifacts[0].metadata["truncated"], "true");
     let outcome = harness.run("many_artifacts").await;
     assert_eq!(outcome.artifacts.len(), 50);
-    assert!(outcome.receipt["error"].contains("TooMany"), "{:?}", outcome.receipt);
+    assert!(
+        outcome.receipt["error"].contains("TooMany"),
+        "{:?}",
+        outcome.receipt
+    );
 }

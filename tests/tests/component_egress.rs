@@ -95,7 +95,10 @@ async fn another_host_is_denied_and_named() {
         .await;
     let (kind, summary) = failure(&outcome);
     assert_eq!(*kind, ErrorKind::EgressDenied);
-    assert!(summary.contains(&format!("may not reach `{}`", other.authority())), "{summary}");
+    assert!(
+        summary.contains(&format!("may not reach `{}`", other.authority())),
+        "{summary}"
+    );
     assert!(
         summary.contains(&format!(
             "add \"{}\" to allow_hosts of [plugins.fixture]",
@@ -136,7 +139,11 @@ async fn a_redirect_to_another_host_is_denied() {
 #[tokio::test]
 async fn a_link_local_address_needs_to_be_named() {
     let harness = harness(&["*:*"]);
-    for target in ["http://169.254.169.254/latest/", "http://[fe80::1]/", "http://2852039166/"] {
+    for target in [
+        "http://169.254.169.254/latest/",
+        "http://[fe80::1]/",
+        "http://2852039166/",
+    ] {
         let outcome = harness
             .scenario("probe_other_host")
             .with("fixture.target", target)
@@ -159,11 +166,18 @@ async fn network_failures_say_why() {
     let plain_url = format!("https://{}/", plain.local_addr().unwrap());
     tokio::spawn(async move {
         let (mut stream, _) = plain.accept().await.unwrap();
-        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
     });
     for (url, code, words) in [
         (closed, "ConnectionRefused", "refused"),
-        ("http://no-such-host.invalid/".to_owned(), "DnsError", "can't resolve"),
+        (
+            "http://no-such-host.invalid/".to_owned(),
+            "DnsError",
+            "can't resolve",
+        ),
         (plain_url, "TlsProtocolError", "TLS"),
     ] {
         let outcome = harness
@@ -174,7 +188,10 @@ async fn network_failures_say_why() {
             .await;
         let (kind, summary) = failure(&outcome);
         assert_eq!(kind.code(), "network", "{summary}");
-        assert!(summary.contains(code) && summary.contains(words), "{url}: {summary}");
+        assert!(
+            summary.contains(code) && summary.contains(words),
+            "{url}: {summary}"
+        );
     }
 }
 
@@ -261,7 +278,10 @@ async fn an_unfinished_artifact_is_removed() {
     let harness = harness(&[]);
     let outcome = harness.run("artifact_unfinished").await;
     assert!(outcome.artifacts.is_empty());
-    assert!(outcome.receipt["duplicate"].contains("DuplicateName"), "{outcome:?}");
+    assert!(
+        outcome.receipt["duplicate"].contains("DuplicateName"),
+        "{outcome:?}"
+    );
     assert!(outcome.receipt["invalid"].contains("InvalidName"), "{outcome:?}");
     let left = walk(harness.directory());
     assert!(left.is_empty(), "{left:?}");

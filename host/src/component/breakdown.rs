@@ -53,8 +53,10 @@ impl Breakdown<'_> {
             return match trap {
                 Trap::UnreachableCodeReached => "panicked or aborted".to_owned(),
                 Trap::StackOverflow => "used up its stack: its recursion is too deep".to_owned(),
-                Trap::MemoryOutOfBounds => "trapped: it reached for memory that it does not have, or its recursion was too deep"
-                        .to_owned(),
+                Trap::MemoryOutOfBounds => {
+                    "trapped: it reached for memory that it does not have, or its recursion was too deep"
+                        .to_owned()
+                }
                 other => format!("trapped: {other}"),
             };
         }

@@ -169,9 +169,7 @@ fn load(path: &Path, name: &str, engine: &Engine) -> Result<Option<Component>, C
         return Err(untrusted(&stat));
     }
     let mut entry = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0));
-    File::from(file)
-        .take(MAX_ENTRY)
-        .read_to_end(&mut entry)?;
+    File::from(file).take(MAX_ENTRY).read_to_end(&mut entry)?;
     let code = verify(&entry).ok_or(CacheError::Damaged)?;
     // SAFETY: `deserialize` runs what it is given as machine code, so it must be the unmodified output of
     // `serialize`. The bytes are in memory and can't change any more. They came from a file that only this
@@ -210,9 +208,7 @@ fn store(path: &Path, name: &str, code: &[u8]) -> Result<(), CacheError> {
             file.write_all(&Sha256::digest(code))?;
             file.write_all(code)
         })
-        .and_then(|()| {
-            renameat(&directory, partial.as_str(), &directory, name).map_err(io::Error::from)
-        });
+        .and_then(|()| renameat(&directory, partial.as_str(), &directory, name).map_err(io::Error::from));
     if let Err(error) = written {
         // It may not even exist.
         let _ = unlinkat(&directory, partial.as_str(), UnlinkatFlags::NoRemoveDir);
@@ -273,8 +269,7 @@ fn prune(directory: OwnedFd) {
         let modified = u64::try_from(stat.st_mtime).unwrap_or(0);
         if bytes.ends_with(b".code") {
             entries.push((modified, name));
-        } else if bytes.ends_with(b".partial") && now.saturating_sub(modified) > ABANDONED.as_secs()
-        {
+        } else if bytes.ends_with(b".partial") && now.saturating_sub(modified) > ABANDONED.as_secs() {
             let _ = unlinkat(fd, name.as_c_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
@@ -324,12 +319,8 @@ mod tests {
         }
 
         fn load(&self) -> Result<bool, CacheError> {
-            load(
-                &self.path,
-                &entry_name(&self.engine, &self.sha256),
-                &self.engine,
-            )
-            .map(|found| found.is_some())
+            load(&self.path, &entry_name(&self.engine, &self.sha256), &self.engine)
+                .map(|found| found.is_some())
         }
     }
 

@@ -135,7 +135,15 @@ mod tests {
 
     #[test]
     fn a_guest_cant_write_the_hosts_keys() {
-        let pairs = ["error.kind", "usage.x", "plugin.name", "core_dumped", "", "a\nb", "http.status"];
+        let pairs = [
+            "error.kind",
+            "usage.x",
+            "plugin.name",
+            "core_dumped",
+            "",
+            "a\nb",
+            "http.status",
+        ];
         let pairs = pairs.map(|key| (key.to_owned(), "v".repeat(10_000)));
         let receipt = receipt(pairs.into());
         assert_eq!(receipt.len(), 1);

@@ -100,14 +100,11 @@ impl Engine {
     /// Links a compiled component.
     pub(super) fn prepare(&self, component: &Component) -> Result<Prepared, EngineError> {
         let link = |e: wasmtime::Error| EngineError::Link(format!("{e:#}"));
-        let pre: InstancePre<RunState> =
-            self.0.linker.instantiate_pre(component).map_err(link)?;
+        let pre: InstancePre<RunState> = self.0.linker.instantiate_pre(component).map_err(link)?;
         let pre = bindings::RunnerPre::new(pre).map_err(link)?;
         let needs = component.resources_required();
         let slots = needs.map_or(1, |r| {
-            r.num_memories
-                .max(r.num_tables.div_ceil(TABLES_PER_SLOT))
-                .max(1)
+            r.num_memories.max(r.num_tables.div_ceil(TABLES_PER_SLOT)).max(1)
         });
         if let Some(pool) = &self.0.pool
             && slots > pool.total

@@ -57,9 +57,7 @@ impl Host for RunState {
         Ok(self.given.config.get(&key).cloned())
     }
 
-    async fn open_input(
-        &mut self,
-    ) -> wasmtime::Result<Result<Option<Resource<DynInputStream>>, String>> {
+    async fn open_input(&mut self) -> wasmtime::Result<Result<Option<Resource<DynInputStream>>, String>> {
         let Some(path) = self.given.input.clone() else {
             return Ok(Ok(None));
         };
@@ -86,9 +84,7 @@ impl Host for RunState {
         let created = spawn_blocking(move || store.create(name, kind, description)).await?;
         Ok(match created {
             Ok(artifact) => Ok(self.table.push(artifact)?),
-            Err(error @ CreateError::Unwritable { .. }) => {
-                Err(ArtifactError::Unwritable(error.to_string()))
-            }
+            Err(error @ CreateError::Unwritable(_)) => Err(ArtifactError::Unwritable(error.to_string())),
             Err(CreateError::InvalidName(name)) => Err(ArtifactError::InvalidName(name)),
             Err(CreateError::DuplicateName(name)) => Err(ArtifactError::DuplicateName(name)),
             Err(CreateError::TooMany(count)) => Err(ArtifactError::TooMany(count)),
@@ -118,10 +114,7 @@ impl HostArtifact for RunState {
         Ok(Ok(self.table.push(stream)?))
     }
 
-    async fn finish(
-        &mut self,
-        artifact: Resource<Artifact>,
-    ) -> wasmtime::Result<Result<u64, String>> {
+    async fn finish(&mut self, artifact: Resource<Artifact>) -> wasmtime::Result<Result<u64, String>> {
         let artifact = self.table.delete(artifact)?;
         Ok(artifact.finish().await.map(|finished| {
             let size = finished.size;
@@ -164,9 +157,6 @@ fn open_regular(path: &Path) -> Result<std::fs::File, String> {
             "input payload `{}` is not a regular file",
             path.display()
         )),
-        Err(error) => Err(format!(
-            "can't read input payload `{}`: {error}",
-            path.display()
-        )),
+        Err(error) => Err(format!("can't read input payload `{}`: {error}", path.display())),
     }
 }

@@ -144,10 +144,7 @@ mod tests {
         });
         assert!(limiter.memory_growing(0, 6 << 20, None).unwrap());
         assert!(!limiter.memory_growing(0, 6 << 20, None).unwrap());
-        assert_eq!(
-            limiter.excess().unwrap().to_string(),
-            "memory limit of 10 MiB"
-        );
+        assert_eq!(limiter.excess().unwrap().to_string(), "memory limit of 10 MiB");
         assert!(limiter.memory_growing(0, 4 << 20, None).unwrap());
     }
 }

@@ -42,10 +42,7 @@ impl LineStream {
     }
 
     fn push(&self, bytes: &[u8]) {
-        let mut unfinished = self
-            .unfinished
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
         for piece in bytes.split_inclusive(|&b| b == b'\n') {
             unfinished.extend_from_slice(piece);
             if piece.ends_with(b"\n") || unfinished.len() >= CHUNK {
@@ -111,11 +108,7 @@ impl OutputStream for LineStream {
 }
 
 impl AsyncWrite for LineStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         self.push(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -145,7 +145,7 @@ impl Component {
             run,
         };
         let mut outcome = report.outcome(end);
-        outcome.artifacts = artifacts.kept();
+        outcome.artifacts = artifacts.take_kept();
         self.sign(&mut outcome, &journal, started);
         outcome
     }
@@ -165,10 +165,7 @@ impl Component {
                 return Err(Forced.into());
             }
             // Tokio's own yield lets timers and sockets be served before the guest goes on.
-            Ok(UpdateDeadline::YieldCustom(
-                1,
-                Box::pin(tokio::task::yield_now()),
-            ))
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
         let result = async {
             let instance = self.prepared.pre.instantiate_async(&mut store).await?;
@@ -287,7 +284,10 @@ impl Report<'_> {
             }
             End::NoThread(error) => Outcome::failure(
                 ErrorKind::HostExhausted,
-                format!("can't run plugin `{}`: no thread for its clock: {error}", self.name),
+                format!(
+                    "can't run plugin `{}`: no thread for its clock: {error}",
+                    self.name
+                ),
             ),
         }
     }
@@ -303,10 +303,7 @@ impl Report<'_> {
                 };
                 (ErrorKind::Timeout, format!("plugin `{name}` timed out{limit}"))
             }
-            StopCause::Cancelled => (
-                ErrorKind::Cancelled,
-                format!("plugin `{name}` was told to stop"),
-            ),
+            StopCause::Cancelled => (ErrorKind::Cancelled, format!("plugin `{name}` was told to stop")),
         };
         match said {
             Some(said) => {

@@ -1,5 +1,7 @@
 //! Points in time as RxP writes them.
 
+use crate::problem::quoted;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use std::fmt;
 use time::{OffsetDateTime, format_description::FormatItem, macros::format_description};
 
@@ -9,6 +11,13 @@ const MICROSECONDS_UTC: &[FormatItem<'_>] =
 /// An RFC 3339 date-time. It keeps the text it was given, so that a document passes through unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Timestamp(String);
+
+/// A text that is no RFC 3339 date-time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{found} is no RFC 3339 date-time, such as \"2026-05-06T10:00:00Z\"")]
+pub struct InvalidTimestamp {
+    found: String,
+}
 
 impl Timestamp {
     /// The current time, in UTC with microseconds.
@@ -21,6 +30,20 @@ impl Timestamp {
         )
     }
 
+    /// The date-time that `text` writes, in any offset and precision that RFC 3339 allows. A second of 60
+    /// is accepted only where a leap second can be: at 23:59:60 UTC.
+    ///
+    /// # Errors
+    ///
+    /// If `text` is anything else, a date that does not exist included.
+    pub fn parse(text: &str) -> Result<Self, InvalidTimestamp> {
+        if is_date_time(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidTimestamp { found: quoted(text) })
+        }
+    }
+
     /// The RFC 3339 text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -30,5 +53,142 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// The grammar of RFC 3339, section 5.6, with the restrictions of 5.7. By hand, because general date
+/// parsers take a space for the `T`, or refuse leap seconds or offsets of `-00:00`.
+fn is_date_time(text: &str) -> bool {
+    read_date_time(text.as_bytes()).is_some()
+}
+
+fn read_date_time(mut text: &[u8]) -> Option<()> {
+    let text = &mut text;
+    let year = number(text, 4, 0..=9999)?;
+    literal(text, b"-")?;
+    let month = number(text, 2, 1..=12)?;
+    literal(text, b"-")?;
+    number(text, 2, 1..=days_in(month, year))?;
+    literal(text, b"Tt")?;
+    let hour = number(text, 2, 0..=23)?;
+    literal(text, b":")?;
+    let minute = number(text, 2, 0..=59)?;
+    literal(text, b":")?;
+    let second = number(text, 2, 0..=60)?;
+    if literal(text, b".").is_some() {
+        number(text, 1, 0..=9)?;
+        while number(text, 1, 0..=9).is_some() {}
+    }
+    let offset = match literal(text, b"Zz+-")? {
+        b'+' => offset_minutes(text)?,
+        b'-' => -offset_minutes(text)?,
+        _ => 0,
+    };
+    let minute_of_day_utc = (hour * 60 + minute - offset).rem_euclid(24 * 60);
+    (text.is_empty() && (second < 60 || minute_of_day_utc == 24 * 60 - 1)).then_some(())
+}
+
+fn offset_minutes(text: &mut &[u8]) -> Option<i32> {
+    let hours = number(text, 2, 0..=23)?;
+    literal(text, b":")?;
+    Some(hours * 60 + number(text, 2, 0..=59)?)
+}
+
+fn number(text: &mut &[u8], digits: usize, range: std::ops::RangeInclusive<i32>) -> Option<i32> {
+    let (head, rest) = text.split_at_checked(digits)?;
+    let value = head.iter().try_fold(0, |value, byte| {
+        byte.is_ascii_digit().then(|| value * 10 + i32::from(byte - b'0'))
+    })?;
+    *text = rest;
+    range.contains(&value).then_some(value)
+}
+
+fn literal(text: &mut &[u8], any_of: &[u8]) -> Option<u8> {
+    let (first, rest) = text.split_first()?;
+    any_of.contains(first).then(|| {
+        *text = rest;
+        *first
+    })
+}
+
+fn days_in(month: i32, year: i32) -> i32 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+
+    #[test]
+    fn now_is_utc_with_microseconds() {
+        let now = Timestamp::now();
+        assert_eq!(now.as_str().len(), "2026-05-06T10:00:00.000000Z".len());
+        assert!(now.as_str().ends_with('Z'));
+        assert_eq!(Timestamp::parse(now.as_str()), Ok(now));
+    }
+
+    #[test]
+    fn every_form_of_rfc_3339_is_kept_as_written() {
+        for text in [
+            "2026-05-06T10:00:00Z",
+            "2026-05-06t10:00:00z",
+            "2026-05-06T10:00:00.123456789012Z",
+            "2026-05-06T10:00:00+23:59",
+            "2026-05-06T10:00:00-00:00",
+            "2024-02-29T00:00:00Z",
+            "2000-02-29T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "2016-12-31T23:59:60Z",
+            "1990-12-31T15:59:60-08:00",
+            "2017-01-01T08:59:60.5+09:00",
+        ] {
+            assert_eq!(Timestamp::parse(text).map(|t| t.to_string()), Ok(text.into()));
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for text in [
+            "",
+            "2026-05-06",
+            "2026-05-06T10:00:00",
+            "2026-05-06 10:00:00Z",
+            "2026-05-06T10:00Z",
+            "2026-05-06T10:00:00.Z",
+            "2026-05-06T10:00:00,5Z",
+            "2026-05-06T10:00:00+0200",
+            "2026-05-06T10:00:00+02",
+            "2026-05-06T10:00:00+24:00",
+            "2026-05-06T10:00:00Z ",
+            " 2026-05-06T10:00:00Z",
+            "2026-05-06T24:00:00Z",
+            "2026-05-06T10:60:00Z",
+            "2026-05-06T10:00:61Z",
+            "2026-05-06T10:00:60Z",
+            "2026-13-06T10:00:00Z",
+            "2026-00-06T10:00:00Z",
+            "2026-04-31T10:00:00Z",
+            "2025-02-29T10:00:00Z",
+            "1900-02-29T10:00:00Z",
+            "26-05-06T10:00:00Z",
+            "12026-05-06T10:00:00Z",
+            "-026-05-06T10:00:00Z",
+            "2026-5-6T10:00:00Z",
+            "２０２６-05-06T10:00:00Z",
+            "yesterday",
+        ] {
+            assert!(Timestamp::parse(text).is_err(), "{text}");
+        }
     }
 }

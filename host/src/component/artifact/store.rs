@@ -1,21 +1,22 @@
 //! Where a run's artifacts are, what they may be called, and which of them are in the result.
+//!
+//! They are in the run's capture directory, which is opened (and locked) when the first file is made: a run
+//! that leaves nothing touches no disk.
 
 use super::stream::{Artifact, Finished};
-use crate::component::limits::Limits;
+use crate::{
+    capture::{CaptureDirectory, CaptureError, create_file_at},
+    component::limits::Limits,
+};
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
-use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-    fs::{self, File, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    fs::File,
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-
-/// Where captured files go when the invocation names no directory for them.
-const DEFAULT_BASE: &str = ".executor_runtime";
 
 const MAX_NAME: usize = 128;
 const MAX_CHECKPOINT: usize = 64 * 1024;
@@ -29,8 +30,8 @@ pub(in crate::component) enum CreateError {
     DuplicateName(String),
     #[error("this run has made {0} artifacts, as many as it may")]
     TooMany(u32),
-    #[error("can't create artifact file `{}`: {error}", .path.display())]
-    Unwritable { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Unwritable(#[from] CaptureError),
 }
 
 /// The artifacts of one run. Clones are the same.
@@ -39,8 +40,7 @@ pub(in crate::component) struct ArtifactStore(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// `<base>/<invocation id>`; made when the first file is.
-    directory: PathBuf,
+    invocation: RuntimeInvocation,
     max_count: u32,
     max_bytes: u64,
     state: Mutex<State>,
@@ -48,18 +48,16 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
+    capture: Option<CaptureDirectory>,
+    artifacts: Option<Arc<OwnedFd>>,
     names: BTreeSet<String>,
     kept: Vec<ArtifactDescriptor>,
 }
 
 impl ArtifactStore {
     pub(in crate::component) fn new(invocation: &RuntimeInvocation, limits: &Limits) -> Self {
-        let base = match &invocation.artifact_directory {
-            Some(directory) => PathBuf::from(directory),
-            None => Path::new(&invocation.working_directory).join(DEFAULT_BASE),
-        };
         Self(Arc::new(Shared {
-            directory: base.join(directory_name(&invocation.invocation_id)),
+            invocation: invocation.clone(),
             max_count: limits.artifacts,
             max_bytes: limits.artifact_bytes,
             state: Mutex::default(),
@@ -76,25 +74,21 @@ impl ArtifactStore {
         if !is_valid_name(&name) {
             return Err(CreateError::InvalidName(name));
         }
-        {
-            let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.names.len() >= self.0.max_count as usize {
-                return Err(CreateError::TooMany(self.0.max_count));
-            }
-            if !state.names.insert(name.clone()) {
-                return Err(CreateError::DuplicateName(name));
-            }
+        let mut state = self.state();
+        if state.names.len() >= self.0.max_count as usize {
+            return Err(CreateError::TooMany(self.0.max_count));
         }
-        let directory = self.0.directory.join("artifacts");
-        let path = directory.join(&name);
+        if !state.names.insert(name.clone()) {
+            return Err(CreateError::DuplicateName(name));
+        }
+        let (directory, path) = state.open_artifacts(&self.0.invocation)?;
+        let path = path.join(&name);
         // A name never begins with a dot, so that an unfinished file is nobody's artifact.
-        let partial = directory.join(format!(".{name}.partial"));
-        let file = fs::create_dir_all(&directory)
-            .and_then(|()| create_file(&partial))
-            .map_err(|error| CreateError::Unwritable {
-                path: path.clone(),
-                error,
-            })?;
+        let partial = format!(".{name}.partial");
+        let file = create_file_at(directory.as_fd(), &partial).map_err(|errno| CaptureError::Unwritable {
+            path: path.clone(),
+            source: errno.into(),
+        })?;
         let descriptor = ArtifactDescriptor {
             artifact_id: name,
             path: path.to_string_lossy().into_owned(),
@@ -107,9 +101,9 @@ impl ArtifactStore {
             metadata: BTreeMap::new(),
         };
         Ok(Artifact::new(
-            file,
+            directory,
+            File::from(file),
             partial,
-            path,
             descriptor,
             self.0.max_bytes,
         ))
@@ -117,40 +111,71 @@ impl ArtifactStore {
 
     /// Lists a finished artifact in the result.
     pub(in crate::component) fn keep(&self, finished: Finished) {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.kept.push(finished.descriptor);
+        self.state().kept.push(finished.descriptor);
     }
 
-    /// The artifacts that were finished so far, in that order.
-    pub(in crate::component) fn kept(&self) -> Vec<ArtifactDescriptor> {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut state.kept)
+    /// The artifacts that were finished, in that order.
+    pub(in crate::component) fn take_kept(&self) -> Vec<ArtifactDescriptor> {
+        std::mem::take(&mut self.state().kept)
     }
 
     /// Keeps `bytes` for a later run of the same invocation. Blocks on the file system.
     pub(in crate::component) fn checkpoint(&self, bytes: &[u8]) -> Result<(), String> {
+        const NAME: &str = "checkpoint";
+        const PARTIAL: &str = ".checkpoint.partial";
         if bytes.len() > MAX_CHECKPOINT {
             return Err(format!(
                 "the checkpoint has {} bytes; at most {MAX_CHECKPOINT} are kept",
                 bytes.len()
             ));
         }
-        let path = self.0.directory.join("checkpoint");
-        let partial = self.0.directory.join(".checkpoint.partial");
-        fs::create_dir_all(&self.0.directory)
-            .and_then(|()| io::Write::write_all(&mut create_file(&partial)?, bytes))
-            .and_then(|()| fs::rename(&partial, &path))
-            .map_err(|error| format!("can't keep the checkpoint in `{}`: {error}", path.display()))
+        let mut state = self.state();
+        let mut write = || {
+            let capture = state.open_capture(&self.0.invocation)?;
+            let mut file = File::from(capture.create_file(PARTIAL)?);
+            file.write_all(bytes)
+                .map_err(|source| unwritable(capture, source))?;
+            capture.rename_file(PARTIAL, NAME)
+        };
+        write().map_err(|error| format!("can't keep the checkpoint: {error}"))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn create_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(path)
+impl State {
+    fn open_capture(&mut self, invocation: &RuntimeInvocation) -> Result<&CaptureDirectory, CaptureError> {
+        match &mut self.capture {
+            Some(capture) => Ok(capture),
+            none => Ok(none.insert(CaptureDirectory::open(invocation)?)),
+        }
+    }
+
+    fn open_artifacts(
+        &mut self,
+        invocation: &RuntimeInvocation,
+    ) -> Result<(Arc<OwnedFd>, PathBuf), CaptureError> {
+        let capture = self.open_capture(invocation)?;
+        let path = capture.artifacts_path();
+        let directory = match &self.artifacts {
+            Some(directory) => Arc::clone(directory),
+            None => {
+                let directory = Arc::new(self.open_capture(invocation)?.open_artifacts()?);
+                self.artifacts = Some(Arc::clone(&directory));
+                directory
+            }
+        };
+        Ok((directory, path))
+    }
+}
+
+fn unwritable(capture: &CaptureDirectory, source: io::Error) -> CaptureError {
+    CaptureError::Unwritable {
+        path: capture.path().to_owned(),
+        source,
+    }
 }
 
 fn is_valid_name(name: &str) -> bool {
@@ -161,42 +186,9 @@ fn is_valid_name(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// The name of the directory for `id`: everything but `[A-Za-z0-9._-]` and a leading dot percent-encoded;
-/// cut and given a digest over 200 bytes, so that no id names a path outside the base.
-fn directory_name(id: &str) -> String {
-    const MAX: usize = 200;
-    let mut name = String::with_capacity(id.len());
-    for (at, byte) in id.bytes().enumerate() {
-        let plain = byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-        if plain || (byte == b'.' && at > 0) {
-            name.push(char::from(byte));
-        } else {
-            // Writing to a string can't fail.
-            let _ = write!(name, "%{byte:02X}");
-        }
-    }
-    if name.len() > MAX {
-        let digest = crate::component::digest::hex(&Sha256::digest(id.as_bytes())[..16]);
-        name.truncate(MAX - digest.len() - 1);
-        name.push('-');
-        name.push_str(&digest);
-    }
-    name
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_id_names_a_path_outside_the_base() {
-        assert_eq!(directory_name("run-1_a.b"), "run-1_a.b");
-        assert_eq!(directory_name(".."), "%2E.");
-        assert_eq!(directory_name("../x y"), "%2E.%2Fx%20y");
-        let long = directory_name(&"é".repeat(500));
-        assert_eq!(long.len(), 200);
-        assert_ne!(long, directory_name(&"é".repeat(501)));
-    }
 
     #[test]
     fn names_are_plain_file_names() {

@@ -5,11 +5,15 @@
 
 use bytes::Bytes;
 use executor_runtime_protocol::ArtifactDescriptor;
+use nix::{
+    fcntl::renameat,
+    unistd::{UnlinkatFlags, unlinkat},
+};
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Write},
-    path::PathBuf,
+    os::fd::OwnedFd,
     sync::Arc,
 };
 use tokio::{sync::Mutex, task::JoinHandle};
@@ -37,9 +41,10 @@ pub(in crate::component) struct Finished {
 
 /// The file; removed when it is dropped unfinished.
 struct Writer {
+    directory: Arc<OwnedFd>,
     file: File,
-    partial: PathBuf,
-    path: PathBuf,
+    /// The file's name until it is finished.
+    partial: String,
     descriptor: ArtifactDescriptor,
     digest: Sha256,
     size: u64,
@@ -50,17 +55,17 @@ struct Writer {
 
 impl Artifact {
     pub(super) fn new(
+        directory: Arc<OwnedFd>,
         file: File,
-        partial: PathBuf,
-        path: PathBuf,
+        partial: String,
         descriptor: ArtifactDescriptor,
         max_bytes: u64,
     ) -> Self {
         Self {
             writer: Arc::new(Mutex::new(Writer {
+                directory,
                 file,
                 partial,
-                path,
                 descriptor,
                 digest: Sha256::new(),
                 size: 0,
@@ -104,11 +109,13 @@ impl Writer {
     fn finish(&mut self) -> Result<Finished, String> {
         let named = match self.error.take() {
             Some(error) => Err(error),
-            None => fs::rename(&self.partial, &self.path),
+            None => {
+                let name = self.descriptor.artifact_id.as_str();
+                renameat(&*self.directory, self.partial.as_str(), &*self.directory, name)
+                    .map_err(io::Error::from)
+            }
         };
-        named.map_err(|error| {
-            format!("can't write artifact `{}`: {error}", self.path.display())
-        })?;
+        named.map_err(|error| format!("can't write artifact `{}`: {error}", self.descriptor.path))?;
         self.finished = true;
         let digest = std::mem::take(&mut self.digest).finalize();
         let mut descriptor = self.descriptor.clone();
@@ -129,7 +136,11 @@ impl Drop for Writer {
     fn drop(&mut self) {
         if !self.finished {
             // Nobody waits for it; a file that stays behind has a name that is no artifact's.
-            let _ = fs::remove_file(&self.partial);
+            let _ = unlinkat(
+                &*self.directory,
+                self.partial.as_str(),
+                UnlinkatFlags::NoRemoveDir,
+            );
         }
     }
 }

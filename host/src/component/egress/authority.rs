@@ -275,10 +275,7 @@ impl Grant {
         self.named
             .iter()
             .any(|named| named.host == authority.host && named.port == authority.port)
-            || self
-                .patterns
-                .iter()
-                .any(|pattern| pattern.matches(authority))
+            || self.patterns.iter().any(|pattern| pattern.matches(authority))
     }
 }
 

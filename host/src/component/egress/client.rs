@@ -94,17 +94,16 @@ impl EgressClient {
         self.0
             .tls
             .get_or_try_init(async || {
-                let builder = tokio::task::spawn_blocking(|| {
-                    HttpsConnectorBuilder::new().with_native_roots()
-                })
-                .await
-                .map_err(|error| error.to_string())?
-                .map_err(|error| {
-                    format!(
-                        "no trusted root certificates: {error}; install the system's CA certificates \
+                let builder =
+                    tokio::task::spawn_blocking(|| HttpsConnectorBuilder::new().with_native_roots())
+                        .await
+                        .map_err(|error| error.to_string())?
+                        .map_err(|error| {
+                            format!(
+                                "no trusted root certificates: {error}; install the system's CA certificates \
                          or set SSL_CERT_FILE"
-                    )
-                })?;
+                            )
+                        })?;
                 let connector = builder
                     .https_or_http()
                     .enable_all_versions()

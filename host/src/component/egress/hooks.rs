@@ -21,11 +21,7 @@ pub(in crate::component) struct EgressHooks {
 }
 
 impl EgressHooks {
-    pub(in crate::component) fn new(
-        client: EgressClient,
-        grant: Arc<Grant>,
-        ledger: Arc<Ledger>,
-    ) -> Self {
+    pub(in crate::component) fn new(client: EgressClient, grant: Arc<Grant>, ledger: Arc<Ledger>) -> Self {
         Self {
             client,
             grant,
@@ -35,8 +31,7 @@ impl EgressHooks {
     }
 
     fn admit(&self, request: &Request<WasiBody>) -> Result<Authority, Error> {
-        let authority =
-            Authority::of_request(request.uri()).map_err(|_| Error::HttpRequestUriInvalid)?;
+        let authority = Authority::of_request(request.uri()).map_err(|_| Error::HttpRequestUriInvalid)?;
         if self.grant.allows(&authority) {
             Ok(authority)
         } else {
@@ -83,16 +78,9 @@ impl WasiHttpHooks for EgressHooks {
                 .entry(http::header::USER_AGENT)
                 .or_insert(USER_AGENT);
             let response = client
-                .send(
-                    request,
-                    authority,
-                    options.unwrap_or_default(),
-                    place,
-                    &ledger,
-                )
+                .send(request, authority, options.unwrap_or_default(), place, &ledger)
                 .await?;
-            let processed: Box<dyn Future<Output = Result<(), Error>> + Send> =
-                Box::new(async { Ok(()) });
+            let processed: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
             Ok((response, processed))
         })
     }

@@ -67,9 +67,7 @@ impl Service<Name> for GuardedResolver {
     }
 }
 
-fn select(
-    found: impl Iterator<Item = SocketAddr>,
-) -> Result<vec::IntoIter<SocketAddr>, ResolveError> {
+fn select(found: impl Iterator<Item = SocketAddr>) -> Result<vec::IntoIter<SocketAddr>, ResolveError> {
     let (guarded, allowed): (Vec<_>, Vec<_>) = found.partition(|address| is_guarded(address.ip()));
     if !allowed.is_empty() {
         return Ok(allowed.into_iter());
@@ -96,9 +94,6 @@ mod tests {
         assert!(matches!(error, ResolveError::Guarded(_)), "{error}");
         let mixed = select(addresses(&["fe80::1", "10.0.0.1"]).into_iter()).unwrap();
         assert_eq!(mixed.collect::<Vec<_>>(), addresses(&["10.0.0.1"]));
-        assert!(matches!(
-            select(std::iter::empty()),
-            Err(ResolveError::NoAddress)
-        ));
+        assert!(matches!(select(std::iter::empty()), Err(ResolveError::NoAddress)));
     }
 }

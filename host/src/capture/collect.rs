@@ -1,0 +1,157 @@
+//! Files that a run left in its artifacts directory become ArtifactDescriptors.
+//!
+//! Regular files only, at any depth, in the order of their paths; links, pipes and sockets are passed over.
+//! Runs after every process of the run has ended, so nothing moves meanwhile.
+
+use executor_runtime_protocol::ArtifactDescriptor;
+use nix::{
+    dir::{Dir, Type},
+    errno::Errno,
+    fcntl::{OFlag, openat},
+    sys::stat::{Mode, SFlag, fstat},
+};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+/// How many files are listed at most.
+const MAX_FILES: usize = 1000;
+/// How deep folders are searched.
+const MAX_DEPTH: usize = 32;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    pub(crate) artifacts: Vec<ArtifactDescriptor>,
+    /// Files that are there but not listed: too many, too deep, unreadable, or with a name that is not UTF-8.
+    pub(crate) omitted: u64,
+}
+
+/// Lists the files below `directory`, which is at `path`.
+pub(crate) fn collect(directory: OwnedFd, path: &Path) -> Collected {
+    let mut collected = Collected::default();
+    walk(directory, path, "artifacts", 0, &mut collected);
+    collected
+}
+
+fn walk(directory: OwnedFd, path: &Path, id: &str, depth: usize, collected: &mut Collected) {
+    let Ok((handle, mut entries)) = read_directory(directory) else {
+        collected.omitted += 1;
+        return;
+    };
+    entries.sort();
+    for (name, kind) in entries {
+        let Ok(name) = String::from_utf8(name) else {
+            collected.omitted += 1;
+            continue;
+        };
+        let (path, id) = (path.join(&name), format!("{id}/{name}"));
+        match kind {
+            Kind::Directory if depth == MAX_DEPTH => collected.omitted += 1,
+            Kind::Directory => match open_inside(&handle, &name, OFlag::O_DIRECTORY) {
+                Ok(inner) => walk(inner, &path, &id, depth + 1, collected),
+                Err(_) => collected.omitted += 1,
+            },
+            Kind::File if collected.artifacts.len() == MAX_FILES => collected.omitted += 1,
+            Kind::File => match describe(&handle, &name, &path, id) {
+                Ok(Some(artifact)) => collected.artifacts.push(artifact),
+                Ok(None) => {}
+                Err(_) => collected.omitted += 1,
+            },
+            Kind::Other => {}
+        }
+    }
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    File,
+    Directory,
+    Other,
+}
+
+type Entries = Vec<(Vec<u8>, Kind)>;
+
+fn read_directory(directory: OwnedFd) -> nix::Result<(OwnedFd, Entries)> {
+    let handle = directory.try_clone().map_err(|_| Errno::EMFILE)?;
+    let mut entries = Vec::new();
+    for entry in Dir::from_fd(directory)?.iter() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            Some(Type::File) => Kind::File,
+            Some(Type::Directory) => Kind::Directory,
+            Some(_) => Kind::Other,
+            // The file system does not tell.
+            None => match open_inside(
+                &handle,
+                std::str::from_utf8(name).unwrap_or_default(),
+                OFlag::O_DIRECTORY,
+            ) {
+                Ok(_) => Kind::Directory,
+                Err(_) => Kind::File,
+            },
+        };
+        entries.push((name.to_vec(), kind));
+    }
+    Ok((handle, entries))
+}
+
+fn open_inside(directory: &OwnedFd, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+    // Non-blocking, because a pipe without a writer would block.
+    let flags = flags | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    openat(directory.as_fd(), name, flags, Mode::empty())
+}
+
+/// Describes one file; none if it turns out not to be a regular one.
+fn describe(
+    directory: &OwnedFd,
+    name: &str,
+    path: &Path,
+    id: String,
+) -> io::Result<Option<ArtifactDescriptor>> {
+    let handle = match open_inside(directory, name, OFlag::empty()) {
+        Err(Errno::ELOOP) => return Ok(None),
+        opened => opened?,
+    };
+    let kind = SFlag::from_bits_truncate(fstat(&handle)?.st_mode & SFlag::S_IFMT.bits());
+    if kind != SFlag::S_IFREG {
+        return Ok(None);
+    }
+    let (size, sha256) = digest(File::from(handle))?;
+    Ok(Some(ArtifactDescriptor {
+        artifact_id: id,
+        path: path.to_string_lossy().into_owned(),
+        kind: "file".to_owned(),
+        description: format!("left by the run: {name}"),
+        metadata: BTreeMap::from([
+            ("size_bytes".to_owned(), size.to_string()),
+            ("sha256".to_owned(), sha256),
+        ]),
+    }))
+}
+
+fn digest(mut file: File) -> io::Result<(u64, String)> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut size = 0;
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok((size, format!("{:x}", hasher.finalize()))),
+            Ok(len) => {
+                hasher.update(&buffer[..len]);
+                size += len as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

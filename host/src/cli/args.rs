@@ -1,0 +1,137 @@
+//! The arguments of the command line, and their help.
+
+use super::{Format, logging::LogFormat, schema::Document};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+const EXIT_STATUS_HELP: &str = "\
+Exit status of `run`:
+  0    succeeded
+  1    failed
+  2    the invocation or the command line could not be used; nothing was run
+  3    rejected: nothing was run
+  4    the run ended, but its result file could not be written
+  124  timed out
+  130  cancelled (128 + N if signal N to this process did it)";
+
+/// Execute what an orchestrator asks for, and tell the truth about what happened.
+///
+/// Reads one RxP 0.1 RuntimeInvocation, runs it, and prints one RuntimeResult.
+#[derive(Debug, Parser)]
+#[command(name = "executor-runtime", version, after_help = EXIT_STATUS_HELP, max_term_width = 100)]
+pub(super) struct Arguments {
+    /// How to print results [default: human on a terminal, json otherwise]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub(super) format: Option<Format>,
+    /// What to log on stderr
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn",
+          value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
+    pub(super) log_level: String,
+    /// How to log
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(super) log_format: LogFormat,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run one invocation and print its result
+    #[command(after_help = EXIT_STATUS_HELP)]
+    Run(Box<RunOptions>),
+    /// Tell everything that is wrong with an invocation, without running it
+    Validate(ValidateOptions),
+    /// List the kinds that can run
+    Kinds,
+    /// Print the JSON Schema of a document
+    Schema(SchemaOptions),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunOptions {
+    /// File with the invocation; `-` or nothing for stdin
+    #[arg(value_name = "FILE", conflicts_with = "words")]
+    pub(super) file: Option<PathBuf>,
+    /// Build the invocation from this command instead
+    #[arg(value_name = "COMMAND", last = true)]
+    pub(super) words: Vec<String>,
+    /// Limit for the whole run, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) timeout: Option<u64>,
+    /// Time between asking a run to end and killing it, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) grace: Option<f64>,
+    /// Also write the result to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<String>,
+    /// Exit with the exit code of what was run, if it ran to an end of its own
+    #[arg(long)]
+    pub(super) propagate_exit_code: bool,
+    /// Print the invocation that would be run, and run nothing
+    #[arg(long)]
+    pub(super) print_invocation: bool,
+    #[command(flatten)]
+    pub(super) prompt: PromptOptions,
+}
+
+/// What a command at a prompt is run as.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "With COMMAND")]
+pub(super) struct PromptOptions {
+    /// Directory to run in [default: the current one]
+    #[arg(long, value_name = "DIR", requires = "words")]
+    pub(super) cwd: Option<String>,
+    /// Set a variable for the command (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "words")]
+    pub(super) env: Vec<(String, String)>,
+    /// Set a metadata key (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "words")]
+    pub(super) metadata: Vec<(String, String)>,
+    /// Kind of runtime [default: subprocess]
+    #[arg(long, value_name = "KIND", requires = "words")]
+    pub(super) kind: Option<String>,
+    /// Name of the runtime [default: prompt]
+    #[arg(long, value_name = "NAME", requires = "words")]
+    pub(super) name: Option<String>,
+    /// Id of the invocation [default: a new one]
+    #[arg(long, value_name = "ID", requires = "words")]
+    pub(super) id: Option<String>,
+    /// File that the command reads as its stdin
+    #[arg(long, value_name = "FILE", requires = "words")]
+    pub(super) input: Option<String>,
+    /// Where output and artifacts are kept [default: .executor_runtime in the directory to run in]
+    #[arg(long, value_name = "DIR", requires = "words")]
+    pub(super) artifacts: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ValidateOptions {
+    /// File with the invocation; `-` or nothing for stdin
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct SchemaOptions {
+    /// Which document
+    #[arg(value_enum)]
+    pub(super) document: Document,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,40 @@
+//! Exit statuses: the one place that maps results to them.
+
+use executor_runtime::{
+    protocol::{RuntimeResult, Status},
+    receipt,
+};
+
+/// The input or the command line can't be used.
+pub(super) const UNUSABLE: u8 = 2;
+/// The run ended, but its result file could not be written.
+pub(super) const RESULT_FILE: u8 = 4;
+/// The reader of our output has gone: what a shell reports of a process that died of SIGPIPE.
+pub(super) const BROKEN_PIPE: u8 = 141;
+
+/// The exit status for a result; `signal` is the one that ended the host's runs.
+pub(super) fn status(result: &RuntimeResult, signal: Option<i32>, propagate: bool) -> u8 {
+    let own_end = matches!(result.status, Status::Succeeded | Status::Failed);
+    if let (true, true, Some(code)) = (propagate, own_end, result.exit_code) {
+        return propagated(code);
+    }
+    if result.metadata.contains_key(receipt::RESULT_FILE_ERROR) {
+        return RESULT_FILE;
+    }
+    match result.status {
+        Status::Succeeded => 0,
+        Status::Failed | Status::Pending | Status::Running => 1,
+        Status::Rejected => 3,
+        Status::TimedOut => 124,
+        Status::Cancelled => signal.map_or(130, |signal| propagated(-i64::from(signal))),
+    }
+}
+
+/// A process's own exit code, or 128 + N for death by signal N, as shells have it.
+fn propagated(code: i64) -> u8 {
+    match code {
+        0..=255 => code as u8,
+        -127..=-1 => (128 - code) as u8,
+        _ => 1,
+    }
+}

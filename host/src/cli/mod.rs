@@ -1,0 +1,71 @@
+//! The command line: reads arguments, calls the library, prints for people or for machines.
+//!
+//! Results go to stdout, everything else to stderr. One module a command.
+
+mod args;
+mod exit;
+mod input;
+mod kinds;
+mod logging;
+mod prompt;
+mod run;
+mod schema;
+mod style;
+mod summary;
+mod validate;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+/// How a command's result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Human,
+    /// For machines: one JSON document.
+    Json,
+}
+
+impl Format {
+    /// What was asked for; else for people on a terminal, for machines otherwise.
+    fn or_detect(asked: Option<Self>) -> Self {
+        match asked {
+            Some(format) => format,
+            None if io::stdout().is_terminal() => Self::Human,
+            None => Self::Json,
+        }
+    }
+}
+
+/// Runs the command line and tells how the process exits.
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start(arguments.log_level, arguments.log_format);
+    let format = arguments.format;
+    let done = match arguments.command {
+        Command::Run(options) => run::run(options, format),
+        Command::Validate(options) => validate::validate(&options, format),
+        Command::Kinds => kinds::kinds(format),
+        Command::Schema(options) => schema::schema(options),
+        Command::Completions { shell } => schema::completions(shell),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => exit::BROKEN_PIPE.into(),
+        Err(error) => {
+            eprintln!("{} {error:#}", style::stderr().error("error:"));
+            exit::UNUSABLE.into()
+        }
+    }
+}
+
+/// Whoever read our output has stopped: no error of ours.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

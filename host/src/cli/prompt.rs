@@ -1,0 +1,69 @@
+//! From a command at a prompt to an invocation.
+
+use super::args::{PromptOptions, RunOptions};
+use anyhow::{Context, Result, bail};
+use executor_runtime::protocol::{RuntimeInvocation, RuntimeKind};
+use std::{
+    num::NonZeroU64,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// The invocation that `run -- COMMAND` means.
+pub(super) fn invocation(words: &[String], options: &PromptOptions) -> Result<RuntimeInvocation> {
+    let cwd = match &options.cwd {
+        Some(directory) => std::path::absolute(directory).context("--cwd can't be used")?,
+        None => std::env::current_dir().context("the current directory can't be found; give --cwd")?,
+    };
+    let Some(working_directory) = cwd.to_str() else {
+        bail!(
+            "the directory '{}' can't be written as JSON, since its name is not UTF-8",
+            cwd.display()
+        );
+    };
+    let kind = options.kind.as_deref().unwrap_or("subprocess");
+    let Some(runtime_kind) = RuntimeKind::new(kind) else {
+        bail!("--kind '{kind}' is not a kind: expected a-z, then up to 63 of a-z, 0-9 and _");
+    };
+    Ok(RuntimeInvocation {
+        invocation_id: options.id.clone().unwrap_or_else(new_id),
+        runtime_name: options.name.clone().unwrap_or_else(|| "prompt".to_owned()),
+        runtime_kind,
+        working_directory: working_directory.to_owned(),
+        command: words.to_vec(),
+        environment: options.env.iter().cloned().collect(),
+        timeout_seconds: None,
+        input_payload_path: options.input.clone(),
+        output_result_path: None,
+        artifact_directory: options.artifacts.clone(),
+        metadata: options.metadata.iter().cloned().collect(),
+    })
+}
+
+/// Applies what the command line says about any invocation.
+pub(super) fn override_with(options: &RunOptions, invocation: &mut RuntimeInvocation) {
+    if let Some(timeout) = options.timeout.and_then(NonZeroU64::new) {
+        invocation.timeout_seconds = Some(timeout);
+    }
+    if let Some(output) = &options.output {
+        invocation.output_result_path = Some(output.clone());
+    }
+    if let Some(grace) = options.grace {
+        let key = if invocation.runtime_kind.as_str() == "subprocess" {
+            "subprocess.grace_seconds"
+        } else {
+            "plugin.grace_seconds"
+        };
+        invocation.metadata.insert(key.to_owned(), grace.to_string());
+    }
+}
+
+/// An id that sorts by time and that no other process makes.
+fn new_id() -> String {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!(
+        "prompt-{}-{:06}-{}",
+        since_epoch.as_secs(),
+        since_epoch.subsec_micros(),
+        std::process::id()
+    )
+}

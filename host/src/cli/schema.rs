@@ -1,0 +1,37 @@
+//! `schema` and `completions`: documents about the documents and about the command line.
+
+use super::args::{Arguments, SchemaOptions};
+use anyhow::Result;
+use clap::CommandFactory;
+use executor_runtime::protocol::schema;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+/// A document that has a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Document {
+    /// RuntimeInvocation, the input
+    Invocation,
+    /// RuntimeResult, the output
+    Result,
+}
+
+pub(super) fn schema(options: SchemaOptions) -> Result<ExitCode> {
+    let schema = match options.document {
+        Document::Invocation => schema::invocation(),
+        Document::Result => schema::result(),
+    };
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &schema)?;
+    writeln!(out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "executor-runtime", &mut script);
+    io::stdout().lock().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}

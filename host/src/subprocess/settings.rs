@@ -1,0 +1,212 @@
+//! What an invocation's metadata may set for a subprocess, and what the operator allows.
+//!
+//! | key | unit | without it |
+//! |---|---|---|
+//! | `subprocess.grace_seconds` | seconds, fractions allowed | 2 |
+//! | `subprocess.max_output_bytes` | bytes of each stream | 256 MiB |
+//! | `limits.memory_bytes` | bytes of address space of each process | no limit |
+//! | `limits.cpu_seconds` | seconds of CPU time of each process | no limit |
+//! | `limits.open_files` | descriptors of each process | the host's own |
+//! | `limits.processes` | processes of the run at a time | no limit |
+//!
+//! An invocation may tighten what the operator allows and never widen it: the smaller value counts.
+
+use crate::{ErrorKind, Failure, supervisor::Limits};
+use std::{collections::BTreeMap, time::Duration};
+
+const DEFAULT_GRACE: Duration = Duration::from_secs(2);
+const DEFAULT_MAX_OUTPUT_BYTES: u64 = 256 << 20;
+
+const GRACE_SECONDS: &str = "subprocess.grace_seconds";
+const MAX_OUTPUT_BYTES: &str = "subprocess.max_output_bytes";
+const MEMORY_BYTES: &str = "limits.memory_bytes";
+const CPU_SECONDS: &str = "limits.cpu_seconds";
+const OPEN_FILES: &str = "limits.open_files";
+const PROCESSES: &str = "limits.processes";
+
+/// Every metadata key that the subprocess runner reads.
+pub const KEYS: &[&str] = &[
+    GRACE_SECONDS,
+    MAX_OUTPUT_BYTES,
+    MEMORY_BYTES,
+    CPU_SECONDS,
+    OPEN_FILES,
+    PROCESSES,
+];
+
+/// The most that an operator allows a subprocess. `None`: as much as the invocation asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubprocessPolicy {
+    /// Time between TERM and KILL.
+    pub max_grace: Option<Duration>,
+    /// Bytes to keep of each output stream.
+    pub max_output_bytes: Option<u64>,
+    /// Address space of each process, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// CPU time of each process, in seconds.
+    pub cpu_seconds: Option<u64>,
+    /// Open descriptors of each process.
+    pub open_files: Option<u64>,
+    /// Processes of a run at a time.
+    pub processes: Option<u64>,
+}
+
+/// What counts for one run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) grace: Duration,
+    pub(crate) max_output_bytes: u64,
+    pub(crate) limits: Limits,
+}
+
+impl Settings {
+    /// Reads an invocation's metadata. A key of ours that is misspelt or can't be read is a failure, since
+    /// a limit that is silently not applied is worse than none.
+    pub(crate) fn read(
+        metadata: &BTreeMap<String, String>,
+        policy: &SubprocessPolicy,
+    ) -> Result<Self, Failure> {
+        for key in metadata.keys().filter(|key| is_ours(key)) {
+            if !KEYS.contains(&key.as_str()) {
+                return Err(invalid(format!(
+                    "metadata key '{key}' is unknown; the keys are {}",
+                    KEYS.join(", ")
+                )));
+            }
+        }
+        let number = |key| positive_integer(metadata, key);
+        Ok(Self {
+            grace: tighter(seconds(metadata, GRACE_SECONDS)?, policy.max_grace).unwrap_or(
+                policy
+                    .max_grace
+                    .map_or(DEFAULT_GRACE, |most| most.min(DEFAULT_GRACE)),
+            ),
+            max_output_bytes: tighter(number(MAX_OUTPUT_BYTES)?, policy.max_output_bytes)
+                .unwrap_or(DEFAULT_MAX_OUTPUT_BYTES),
+            limits: Limits {
+                memory_bytes: tighter(number(MEMORY_BYTES)?, policy.memory_bytes),
+                cpu_seconds: tighter(number(CPU_SECONDS)?, policy.cpu_seconds),
+                open_files: tighter(number(OPEN_FILES)?, policy.open_files),
+                processes: tighter(number(PROCESSES)?, policy.processes),
+            },
+        })
+    }
+}
+
+fn is_ours(key: &str) -> bool {
+    key.starts_with("subprocess.") || key.starts_with("limits.")
+}
+
+fn tighter<T: Ord>(asked: Option<T>, allowed: Option<T>) -> Option<T> {
+    match (asked, allowed) {
+        (Some(asked), Some(allowed)) => Some(asked.min(allowed)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn positive_integer(metadata: &BTreeMap<String, String>, key: &str) -> Result<Option<u64>, Failure> {
+    let Some(text) = metadata.get(key) else {
+        return Ok(None);
+    };
+    match text.parse::<u64>() {
+        Ok(value) if value > 0 => Ok(Some(value)),
+        _ => Err(invalid(format!(
+            "metadata key '{key}' is '{text}'; expected an integer above 0"
+        ))),
+    }
+}
+
+fn seconds(metadata: &BTreeMap<String, String>, key: &str) -> Result<Option<Duration>, Failure> {
+    let Some(text) = metadata.get(key) else {
+        return Ok(None);
+    };
+    let parsed = text
+        .parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match parsed {
+        Some(duration) => Ok(Some(duration)),
+        None => Err(invalid(format!(
+            "metadata key '{key}' is '{text}'; expected a number of seconds, 0 or more"
+        ))),
+    }
+}
+
+fn invalid(summary: String) -> Failure {
+    Failure::new(ErrorKind::InvalidArgument, summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn defaults_apply_where_nobody_says_anything() {
+        let settings = Settings::read(&metadata(&[("team", "x")]), &SubprocessPolicy::default()).unwrap();
+        assert_eq!(settings.grace, DEFAULT_GRACE);
+        assert_eq!(settings.max_output_bytes, DEFAULT_MAX_OUTPUT_BYTES);
+        assert_eq!(settings.limits, Limits::default());
+    }
+
+    #[test]
+    fn an_invocation_tightens_and_never_widens() {
+        let policy = SubprocessPolicy {
+            max_grace: Some(Duration::from_secs(1)),
+            processes: Some(10),
+            ..SubprocessPolicy::default()
+        };
+        let read = |pairs| Settings::read(&metadata(pairs), &policy).unwrap();
+        assert_eq!(read(&[("limits.processes", "3")]).limits.processes, Some(3));
+        assert_eq!(read(&[("limits.processes", "30")]).limits.processes, Some(10));
+        assert_eq!(read(&[]).limits.processes, Some(10));
+        assert_eq!(read(&[]).grace, Duration::from_secs(1));
+        assert_eq!(
+            read(&[("subprocess.grace_seconds", "0.25")]).grace,
+            Duration::from_millis(250)
+        );
+        assert_eq!(
+            read(&[("subprocess.grace_seconds", "9")]).grace,
+            Duration::from_secs(1)
+        );
+    }
+
+    #[test]
+    fn unusable_settings_are_named() {
+        for (key, value, expected) in [
+            (
+                "limits.processes",
+                "0",
+                "metadata key 'limits.processes' is '0'; expected an integer above 0",
+            ),
+            (
+                "limits.processes",
+                "many",
+                "metadata key 'limits.processes' is 'many'; expected an integer above 0",
+            ),
+            (
+                "subprocess.grace_seconds",
+                "-1",
+                "metadata key 'subprocess.grace_seconds' is '-1'; expected a number of seconds, 0 or more",
+            ),
+            (
+                "limits.memory",
+                "1",
+                "metadata key 'limits.memory' is unknown; the keys are subprocess.grace_seconds, \
+                 subprocess.max_output_bytes, limits.memory_bytes, limits.cpu_seconds, limits.open_files, \
+                 limits.processes",
+            ),
+        ] {
+            let failure =
+                Settings::read(&metadata(&[(key, value)]), &SubprocessPolicy::default()).unwrap_err();
+            assert_eq!(failure.kind, ErrorKind::InvalidArgument);
+            assert_eq!(failure.summary, expected);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The spawner: the small process that all supervisors are forked from.
+//!
+//! Problem: `fork` copies page tables, so from a host with an engine's memory pool it costs milliseconds; a
+//! host with threads can't do much after it; and a child's peak memory starts from its spawner's. Solution:
+//! one process is forked early, lets go of what it inherited, and forks a supervisor for every job.
+//!
+//! It is a child subreaper too: should a supervisor be killed, what it supervised becomes the spawner's and
+//! is ended here. It ends when the host does, after the last supervisor.
+//!
+//! Runs in a child of `fork`, possibly of a process with threads: no allocation.
+
+use super::{
+    descendants, supervise,
+    sys::{self, Forked, Wait},
+    wire::{ATTACHED_CHANNEL, FIXED_FDS, JobFds, ORDER_ABANDON, ORDER_SUPERVISE, Order, Swept},
+};
+use nix::errno::Errno;
+use std::os::fd::RawFd;
+
+/// How many jobs one spawner has under way at most.
+const MAX_JOBS: usize = 1 << 16;
+/// Where the socket to the host is put: everything above is the jobs'.
+const HOST_SOCKET: RawFd = 3;
+/// How long supervisors have to end their jobs after the host is gone.
+const FAREWELL_NS: u64 = 15_000_000_000;
+
+#[derive(Clone, Copy)]
+struct Job {
+    supervisor: libc::pid_t,
+    id: u64,
+}
+
+/// Serves the host at the other end of `socket` until it closes.
+pub(super) fn serve(socket: RawFd) -> ! {
+    let status = match Spawner::set_up(socket) {
+        Ok(mut spawner) => {
+            spawner.run();
+            0
+        }
+        Err(_) => 1,
+    };
+    sys::exit_now(status)
+}
+
+struct Spawner {
+    signals: RawFd,
+    jobs: &'static mut [Job],
+    len: usize,
+}
+
+impl Spawner {
+    fn set_up(socket: RawFd) -> sys::Result<Self> {
+        // SAFETY: neither call involves memory.
+        unsafe {
+            // Out of the host's session: keys pressed at its terminal are the host's business.
+            libc::setsid();
+            Errno::result(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1))?;
+        }
+        keep_only(socket)?;
+        sys::reset_dispositions();
+        let signals = sys::child_signals()?;
+        let memory = sys::map_anonymous(MAX_JOBS * size_of::<Job>(), false)?;
+        // SAFETY: a fresh, zeroed, page-aligned mapping of that size, never unmapped; `Job` is integers.
+        let jobs = unsafe { std::slice::from_raw_parts_mut(memory.cast(), MAX_JOBS) };
+        Ok(Self {
+            signals,
+            jobs,
+            len: 0,
+        })
+    }
+
+    fn run(&mut self) {
+        loop {
+            let read = |fd| libc::pollfd {
+                fd,
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            let mut ready = [read(HOST_SOCKET), read(self.signals)];
+            sys::poll(&mut ready, None);
+            if ready[1].revents != 0 {
+                self.collect_ended();
+            }
+            if ready[0].revents != 0 && !self.take_order() {
+                break;
+            }
+        }
+        self.say_farewell();
+    }
+
+    /// Carries out one order; false once the host is gone.
+    fn take_order(&mut self) -> bool {
+        let (order, received) = match sys::receive::<Order>(HOST_SOCKET, libc::MSG_DONTWAIT) {
+            Ok(Some(order)) => order,
+            Err(Errno::EAGAIN) => return true,
+            Ok(None) | Err(_) => return false,
+        };
+        match order.tag {
+            ORDER_SUPERVISE => self.start(order, received.as_slice()),
+            ORDER_ABANDON => self.abandon(order.job),
+            _ => {}
+        }
+        for fd in received.as_slice() {
+            sys::close(*fd);
+        }
+        true
+    }
+
+    /// Forks a supervisor. If that fails, closing the job's descriptors tells the host.
+    fn start(&mut self, order: Order, received: &[RawFd]) {
+        let Some(fds) = job_fds(order, received) else {
+            return;
+        };
+        if self.len == self.jobs.len() {
+            return;
+        }
+        // SAFETY: this process has one thread, and the child does not return.
+        match unsafe { sys::fork() } {
+            Ok(Forked::Child) => {
+                sys::close(HOST_SOCKET);
+                sys::close(self.signals);
+                supervise::supervise(&fds)
+            }
+            Ok(Forked::Parent(supervisor)) => {
+                self.jobs[self.len] = Job {
+                    supervisor,
+                    id: order.job,
+                };
+                self.len += 1;
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn collect_ended(&mut self) {
+        sys::drain_signals(self.signals);
+        let mut orphaned = false;
+        while let Wait::Ended(reaped) = sys::reap(-1) {
+            if self.forget(reaped.pid) {
+                orphaned |= reaped.status != 0;
+            } else {
+                orphaned = true;
+            }
+        }
+        if orphaned {
+            self.sweep_orphans();
+        }
+    }
+
+    /// Ends every process here that is not a supervisor, and those that become so by it.
+    fn sweep_orphans(&mut self) {
+        let (signals, jobs) = (self.signals, &self.jobs[..self.len]);
+        let mut ended = [0; 64];
+        let mut count = 0;
+        descendants::sweep(
+            signals,
+            |pid| jobs.iter().any(|job| job.supervisor == pid),
+            |reaped| {
+                // More than these at once are found to be gone when the next order names them.
+                if let Some(slot) = ended.get_mut(count) {
+                    *slot = reaped.pid;
+                    count += 1;
+                }
+            },
+        );
+        for pid in &ended[..count] {
+            self.forget(*pid);
+        }
+    }
+
+    /// Ends a job whose supervisor does not answer.
+    fn abandon(&mut self, id: u64) {
+        if let Some(job) = self.jobs[..self.len].iter().find(|job| job.id == id) {
+            // Its entry stays until it is collected: until then its pid is its own.
+            sys::kill(job.supervisor, libc::SIGKILL);
+            let supervisor = job.supervisor;
+            while !matches!(sys::reap(supervisor), Wait::Ended(_) | Wait::NoChildren) {
+                let mut none = [];
+                sys::poll(&mut none, Some(sys::monotonic_ns() + 200_000));
+            }
+            self.forget(supervisor);
+        }
+        self.sweep_orphans();
+        let _ = sys::send(HOST_SOCKET, &Swept { job: id }, &[]);
+    }
+
+    /// The host is gone, so every supervisor is ending its job. Whatever they leave is ended here.
+    fn say_farewell(&mut self) {
+        let give_up = sys::monotonic_ns() + FAREWELL_NS;
+        while self.len > 0 && sys::monotonic_ns() < give_up {
+            let mut ready = [libc::pollfd {
+                fd: self.signals,
+                events: libc::POLLIN,
+                revents: 0,
+            }];
+            sys::poll(&mut ready, Some(give_up));
+            self.collect_ended();
+        }
+        self.len = 0;
+        self.sweep_orphans();
+    }
+
+    fn forget(&mut self, supervisor: libc::pid_t) -> bool {
+        let found = self.jobs[..self.len]
+            .iter()
+            .position(|job| job.supervisor == supervisor);
+        if let Some(index) = found {
+            self.len -= 1;
+            self.jobs[index] = self.jobs[self.len];
+        }
+        found.is_some()
+    }
+}
+
+/// Names the descriptors of a job, in the order in which the host attaches them.
+fn job_fds(order: Order, received: &[RawFd]) -> Option<JobFds> {
+    let &[control, spec, cwd, stdin, stdout, stderr, lock, ref rest @ ..] = received else {
+        return None;
+    };
+    let channel = (order.attached & ATTACHED_CHANNEL != 0).then(|| rest.first().copied());
+    if channel == Some(None) {
+        return None;
+    }
+    Some(JobFds {
+        control,
+        spec,
+        cwd,
+        stdin,
+        stdout,
+        stderr,
+        lock,
+        channel: channel.flatten(),
+    })
+}
+
+const _: () = assert!(FIXED_FDS == 7, "job_fds names seven");
+
+/// Lets go of every inherited descriptor, so that nobody waits for us to close theirs: 0-2 become
+/// `/dev/null`, 3 the socket, the rest is closed.
+fn keep_only(socket: RawFd) -> sys::Result<()> {
+    let socket = sys::duplicate_above(socket, HOST_SOCKET + 1)?;
+    sys::place_fd(socket, HOST_SOCKET)?;
+    sys::close_from(HOST_SOCKET + 1);
+    // SAFETY: the path is NUL-terminated.
+    let null = Errno::result(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) })?;
+    for standard in 0..HOST_SOCKET {
+        sys::place_fd(null, standard)?;
+    }
+    if null > HOST_SOCKET {
+        sys::close(null);
+    }
+    Ok(())
+}

@@ -1,0 +1,478 @@
+//! System calls that `nix` lacks, or whose `nix` form allocates.
+//!
+//! Everything here may be called in a child of `fork`: no allocation, no lock, no panic on any path.
+
+use super::wire::{MAX_FDS, Message};
+use nix::errno::Errno;
+use std::{
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    ptr,
+};
+
+/// `linux/sched.h`; the constant in `libc` is too narrow for its value.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+pub(super) type Result<T> = std::result::Result<T, Errno>;
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+pub(super) fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is valid for writing; the clock always exists on Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    (now.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(now.tv_nsec as u64)
+}
+
+/// Which side of a `fork` this is.
+pub(super) enum Forked {
+    Parent(libc::pid_t),
+    Child,
+}
+
+/// A plain `fork`.
+///
+/// # Safety
+/// If the process has other threads, the child may only call async-signal-safe functions.
+pub(super) unsafe fn fork() -> Result<Forked> {
+    // SAFETY: the caller keeps to what a child may do.
+    match Errno::result(unsafe { libc::fork() })? {
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(pid)),
+    }
+}
+
+/// `fork` by `clone3`, with the caller suspended until the child has called `execve` or ended.
+///
+/// The child has its own copy of memory, so unlike with `vfork` it may change what it likes.
+///
+/// # Safety
+/// As for [`fork`]. In addition, the C library does not know about the child.
+pub(super) unsafe fn fork_suspended(cgroup: Option<RawFd>) -> Result<Forked> {
+    // SAFETY: all-zero is a valid `clone_args`.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = libc::CLONE_VFORK as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup as u64;
+    }
+    // SAFETY: without CLONE_VM this is a `fork`: both sides return here, on memory of their own.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
+    match Errno::result(pid)? {
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(pid as libc::pid_t)),
+    }
+}
+
+/// Ends the process without running anything of the C library's or Rust's exit handlers.
+pub(super) fn exit_now(status: i32) -> ! {
+    // SAFETY: `_exit` is always allowed.
+    unsafe { libc::_exit(status) }
+}
+
+/// Closes every descriptor from `first` on.
+pub(super) fn close_from(first: RawFd) {
+    // SAFETY: descriptors are plain numbers here; the caller owns all of this process.
+    unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, 0) };
+}
+
+/// Closes one descriptor.
+pub(super) fn close(fd: RawFd) {
+    // SAFETY: as above.
+    unsafe { libc::close(fd) };
+}
+
+/// `dup2`, which also clears close-on-exec; where source and target are the same, only that.
+pub(super) fn place_fd(from: RawFd, to: RawFd) -> Result<()> {
+    // SAFETY: plain descriptor operations.
+    unsafe {
+        if from == to {
+            Errno::result(libc::fcntl(from, libc::F_SETFD, 0))?;
+        } else {
+            Errno::result(libc::dup2(from, to))?;
+        }
+    }
+    Ok(())
+}
+
+/// A duplicate at `least` or above, closed on exec.
+pub(super) fn duplicate_above(fd: RawFd, least: RawFd) -> Result<RawFd> {
+    // SAFETY: plain descriptor operation.
+    Errno::result(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) })
+}
+
+/// Something that was waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Reaped {
+    pub(super) pid: libc::pid_t,
+    pub(super) status: i32,
+    pub(super) usage: libc::rusage,
+}
+
+/// What [`peek_ended`] and [`reap`] found.
+pub(super) enum Wait<T> {
+    Ended(T),
+    /// There are children, all of them alive.
+    Alive,
+    /// There are no children at all.
+    NoChildren,
+}
+
+/// Any child that has ended, left in place: its pid stays taken.
+pub(super) fn peek_ended() -> Wait<libc::pid_t> {
+    // SAFETY: all-zero is a valid siginfo_t; it is valid for writing.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        match libc::waitid(libc::P_ALL, 0, &raw mut info, flags) {
+            0 if info.si_pid() == 0 => Wait::Alive,
+            0 => Wait::Ended(info.si_pid()),
+            _ => Wait::NoChildren,
+        }
+    }
+}
+
+/// Collects the child `pid` (-1: any) if it has ended, with what it used.
+pub(super) fn reap(pid: libc::pid_t) -> Wait<Reaped> {
+    let mut status = 0;
+    // SAFETY: all-zero is a valid rusage; both are valid for writing.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        match libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage) {
+            0 => Wait::Alive,
+            pid if pid > 0 => Wait::Ended(Reaped { pid, status, usage }),
+            _ => Wait::NoChildren,
+        }
+    }
+}
+
+/// `kill`; a process that is gone already is no error.
+pub(super) fn kill(pid: libc::pid_t, signal: i32) {
+    // SAFETY: no memory is involved.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Sends one message, with `fds` attached.
+pub(super) fn send<M: Message>(socket: RawFd, message: &M, fds: &[RawFd]) -> Result<()> {
+    let mut control = ControlBuffer::default();
+    // SAFETY: all-zero is a valid msghdr; every pointer set below outlives the call, and the control
+    // buffer has room for MAX_FDS descriptors, which is checked.
+    unsafe {
+        let mut header: libc::msghdr = std::mem::zeroed();
+        let mut part = libc::iovec {
+            iov_base: message.bytes().as_ptr().cast_mut().cast(),
+            iov_len: size_of::<M>(),
+        };
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        if !fds.is_empty() {
+            if fds.len() > MAX_FDS {
+                return Err(Errno::EINVAL);
+            }
+            let len = size_of_val(fds);
+            header.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_controllen = libc::CMSG_SPACE(len as u32) as _;
+            let first = libc::CMSG_FIRSTHDR(&raw const header);
+            (*first).cmsg_level = libc::SOL_SOCKET;
+            (*first).cmsg_type = libc::SCM_RIGHTS;
+            (*first).cmsg_len = libc::CMSG_LEN(len as u32) as _;
+            ptr::copy_nonoverlapping(fds.as_ptr().cast::<u8>(), libc::CMSG_DATA(first), len);
+        }
+        loop {
+            match Errno::result(libc::sendmsg(socket, &raw const header, libc::MSG_NOSIGNAL)) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+/// Descriptors that came with a message. They are closed on exec.
+#[derive(Clone, Copy)]
+pub(super) struct ReceivedFds {
+    fds: [RawFd; MAX_FDS],
+    len: usize,
+}
+
+impl ReceivedFds {
+    pub(super) fn as_slice(&self) -> &[RawFd] {
+        &self.fds[..self.len]
+    }
+}
+
+/// Receives one message; none once the other side is closed.
+pub(super) fn receive<M: Message>(socket: RawFd, flags: i32) -> Result<Option<(M, ReceivedFds)>> {
+    let mut message = M::default();
+    let mut control = ControlBuffer::default();
+    let mut received = ReceivedFds {
+        fds: [-1; MAX_FDS],
+        len: 0,
+    };
+    // SAFETY: as in `send`; the kernel writes no more than `msg_controllen` bytes of control data.
+    unsafe {
+        let mut header: libc::msghdr = std::mem::zeroed();
+        let mut part = libc::iovec {
+            iov_base: message.bytes_mut().as_mut_ptr().cast(),
+            iov_len: size_of::<M>(),
+        };
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = size_of_val(&control.0) as _;
+        let len = loop {
+            match Errno::result(libc::recvmsg(
+                socket,
+                &raw mut header,
+                flags | libc::MSG_CMSG_CLOEXEC,
+            )) {
+                Ok(len) => break len as usize,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        };
+        let mut part = libc::CMSG_FIRSTHDR(&raw const header);
+        while !part.is_null() {
+            if (*part).cmsg_level == libc::SOL_SOCKET && (*part).cmsg_type == libc::SCM_RIGHTS {
+                let bytes = (*part).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let count = (bytes / size_of::<RawFd>()).min(MAX_FDS - received.len);
+                let data = libc::CMSG_DATA(part).cast::<RawFd>();
+                for index in 0..count {
+                    received.fds[received.len] = ptr::read_unaligned(data.add(index));
+                    received.len += 1;
+                }
+            }
+            part = libc::CMSG_NXTHDR(&raw const header, part);
+        }
+        if len == 0 {
+            return Ok(None);
+        }
+        if len != size_of::<M>() {
+            return Err(Errno::EBADMSG);
+        }
+    }
+    Ok(Some((message, received)))
+}
+
+/// Room for the control data of MAX_FDS descriptors, aligned as `cmsghdr` needs.
+#[repr(C, align(8))]
+struct ControlBuffer([u8; 128]);
+
+impl Default for ControlBuffer {
+    fn default() -> Self {
+        Self([0; 128])
+    }
+}
+
+const _: () = assert!(size_of::<libc::cmsghdr>() + MAX_FDS * size_of::<RawFd>() + 8 <= 128);
+
+/// Memory from the kernel, never given back: for the children of `fork`, which may not allocate.
+pub(super) fn map_anonymous(len: usize, shared: bool) -> Result<*mut u8> {
+    let kind = if shared {
+        libc::MAP_SHARED
+    } else {
+        libc::MAP_PRIVATE
+    };
+    // SAFETY: an anonymous mapping at an address of the kernel's choice.
+    let address = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            kind | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    Ok(address.cast())
+}
+
+/// A private mapping of a whole file, and its length.
+pub(super) fn map_file(fd: RawFd) -> Result<(*mut u8, usize)> {
+    // SAFETY: all-zero is a valid stat buffer; a private file mapping at an address of the kernel's choice.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        Errno::result(libc::fstat(fd, &raw mut stat))?;
+        let len = stat.st_size as usize;
+        let address = libc::mmap(
+            ptr::null_mut(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE,
+            fd,
+            0,
+        );
+        if address == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        Ok((address.cast(), len))
+    }
+}
+
+/// A pipe whose read end does not block; both ends are closed on exec.
+pub(super) fn pipe() -> Result<(RawFd, RawFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has room for both descriptors.
+    unsafe {
+        Errno::result(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC))?;
+        Errno::result(libc::fcntl(ends[0], libc::F_SETFL, libc::O_NONBLOCK))?;
+    }
+    Ok((ends[0], ends[1]))
+}
+
+/// A pair of connected `SOCK_SEQPACKET` sockets, closed on exec.
+pub(super) fn socket_pair(flags: i32) -> Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has room for both descriptors, which nobody else knows yet.
+    unsafe {
+        Errno::result(libc::socketpair(
+            libc::AF_UNIX,
+            libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | flags,
+            0,
+            ends.as_mut_ptr(),
+        ))?;
+        Ok((OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])))
+    }
+}
+
+/// Blocks every signal and makes `SIGCHLD` readable from the descriptor that is returned.
+pub(super) fn child_signals() -> Result<RawFd> {
+    // SAFETY: the sets are initialised by the calls before they are read.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        Errno::result(libc::sigprocmask(
+            libc::SIG_SETMASK,
+            &raw const all,
+            ptr::null_mut(),
+        ))?;
+        let mut child: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut child);
+        libc::sigaddset(&raw mut child, libc::SIGCHLD);
+        Errno::result(libc::signalfd(
+            -1,
+            &raw const child,
+            libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
+        ))
+    }
+}
+
+/// Empties a descriptor of [`child_signals`].
+pub(super) fn drain_signals(signals: RawFd) {
+    let mut buffer = [0_u8; 4 * size_of::<libc::signalfd_siginfo>()];
+    // SAFETY: the buffer is valid for its length; the descriptor does not block.
+    while unsafe { libc::read(signals, buffer.as_mut_ptr().cast(), buffer.len()) } > 0 {}
+}
+
+/// Every signal to its default disposition.
+pub(super) fn reset_dispositions() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL runs no code. Signals that can't be set are refused, which is fine.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// The signal mask of a program that has just been started by a shell: empty.
+pub(super) fn unblock_all() {
+    // SAFETY: the set is initialised before it is read.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Waits until one of `fds` is ready or `until_ns` (monotonic) has come.
+pub(super) fn poll(fds: &mut [libc::pollfd], until_ns: Option<u64>) {
+    let timeout = until_ns.map(|until| {
+        let left = until.saturating_sub(monotonic_ns());
+        libc::timespec {
+            tv_sec: (left / 1_000_000_000) as libc::time_t,
+            tv_nsec: (left % 1_000_000_000) as libc::c_long,
+        }
+    });
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: `fds` is valid for its length, `timeout` null or valid. On an error nothing is ready.
+    let ready = unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout, ptr::null()) };
+    if ready < 0 {
+        for fd in fds {
+            fd.revents = 0;
+        }
+    }
+}
+
+/// What one attempt to move output did.
+pub(super) enum Moved {
+    Bytes(u64),
+    /// All writers are gone.
+    End,
+    /// Nothing there at the moment.
+    Empty,
+}
+
+/// Moves up to `len` bytes from a pipe into a file without copying them through this process.
+pub(super) fn splice(pipe: RawFd, file: RawFd, len: usize) -> Result<Moved> {
+    let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
+    // SAFETY: no offsets are given, so no memory is involved.
+    let moved = unsafe { libc::splice(pipe, ptr::null_mut(), file, ptr::null_mut(), len, flags) };
+    match Errno::result(moved) {
+        Ok(0) => Ok(Moved::End),
+        Ok(bytes) => Ok(Moved::Bytes(bytes as u64)),
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(Moved::Empty),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The same through a buffer, for files that can't be spliced to.
+pub(super) fn copy(pipe: RawFd, file: RawFd, len: usize) -> Result<Moved> {
+    let mut buffer = [0_u8; 16 * 1024];
+    let len = len.min(buffer.len());
+    // SAFETY: the buffer is valid for `len` bytes.
+    let got = match Errno::result(unsafe { libc::read(pipe, buffer.as_mut_ptr().cast(), len) }) {
+        Ok(0) => return Ok(Moved::End),
+        Ok(got) => got as usize,
+        Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Moved::Empty),
+        Err(errno) => return Err(errno),
+    };
+    let mut written = 0;
+    while written < got {
+        // SAFETY: the buffer is valid from `written` to `got`.
+        match Errno::result(unsafe { libc::write(file, buffer[written..].as_ptr().cast(), got - written) }) {
+            Ok(more) => written += more as usize,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(Moved::Bytes(got as u64))
+}
+
+/// Reads from a file of `/proc` whose path is a NUL-terminated string.
+pub(super) fn open_read(path: &[u8], flags: i32) -> Result<RawFd> {
+    debug_assert_eq!(path.last(), Some(&0));
+    // SAFETY: the path ends with NUL, as every caller's does.
+    Errno::result(unsafe { libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC | flags) })
+}
+
+/// Reads what fits into `buffer`.
+pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> Result<usize> {
+    loop {
+        // SAFETY: the buffer is valid for its length.
+        match Errno::result(unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) }) {
+            Ok(len) => return Ok(len as usize),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// The descriptor's number.
+pub(super) fn raw(fd: BorrowedFd<'_>) -> RawFd {
+    fd.as_raw_fd()
+}

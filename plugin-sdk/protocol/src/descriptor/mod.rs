@@ -1,0 +1,167 @@
+//! PluginDescriptor: what a plugin is and what it takes, as data.
+//!
+//! The JSON document `plugin.json` is embedded in the plugin's file, in the custom section
+//! [`COMPONENT_SECTION`] of a component and in the section [`ELF_SECTION`] of a native library, so that a
+//! host can list, document and check a plugin without running any of its code. From it the host also knows
+//! which metadata keys hold URLs, and so which hosts an invocation lets the plugin reach.
+//!
+//! ```json
+//! {
+//!   "name": "http",
+//!   "version": "0.1.0",
+//!   "kinds": ["http"],
+//!   "interface": "1.0",
+//!   "summary": "Sends one HTTP request",
+//!   "metadata": {
+//!     "http.url": {"type": "url", "required": true, "help": "Where the request goes"},
+//!     "http.method": {"type": "string", "default": "POST", "help": "The request's method"},
+//!     "http.header.*": {"type": "string", "help": "A header of the request"}
+//!   }
+//! }
+//! ```
+
+mod interface;
+mod metadata;
+mod parse;
+mod url;
+mod value;
+
+pub use interface::{INTERFACE_VERSION, InterfaceVersion};
+pub use metadata::MetadataProblem;
+
+use crate::{InvalidDocument, RuntimeKind, document};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+
+/// The custom section of a component that holds its descriptor, as the bytes of the JSON document.
+pub const COMPONENT_SECTION: &str = "executor-runtime.plugin";
+
+/// The section of a native plugin (ELF) that holds its descriptor, as the bytes of the JSON document.
+pub const ELF_SECTION: &str = ".executor_runtime";
+
+/// The longest descriptor that is read, in bytes (256 KiB).
+pub const MAX_DESCRIPTOR_BYTES: usize = 256 << 10;
+
+/// The namespaces of metadata keys (the part before the first dot) that belong to the host: no descriptor
+/// declares keys in them.
+pub const HOST_NAMESPACES: [&str; 3] = ["limits", "plugin", "subprocess"];
+
+/// What a plugin is and what it takes. Read it with [`PluginDescriptor::from_json`], which upholds what the
+/// fields promise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PluginDescriptor {
+    /// The plugin's name: `[a-z][a-z0-9-]{0,63}`.
+    pub name: String,
+    /// The plugin's own version.
+    pub version: semver::Version,
+    /// The kinds that it runs: at least one, each once, never `subprocess`.
+    pub kinds: Vec<RuntimeKind>,
+    /// The plugin interface that it was built for.
+    pub interface: InterfaceVersion,
+    /// One line about what it does.
+    pub summary: String,
+    /// The metadata keys that it reads. Keys have at least two dotted parts (`http.url`), the first of
+    /// which is not one of [`HOST_NAMESPACES`]; one that ends in `.*` stands for every key that begins with
+    /// what is before the star.
+    pub metadata: BTreeMap<String, MetadataKey>,
+}
+
+/// What one metadata key means to a plugin.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MetadataKey {
+    /// What its value is.
+    #[serde(rename = "type")]
+    pub value_type: ValueType,
+    /// Whether an invocation has to give it. A required key has no default.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    /// The value where an invocation gives none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// The values it can take (each item, for a list); empty if any will do. For `string` and `list`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub one_of: Vec<String>,
+    /// The smallest value. For `integer`, `number` and `duration`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// The largest value. For `integer`, `number` and `duration`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// The names that may stand in braces in the path and query of a URL template, such as `run_id`. For
+    /// `url`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub placeholders: Vec<String>,
+    /// One line about it for a person.
+    pub help: String,
+}
+
+/// What the text of a metadata value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueType {
+    /// Any text.
+    String,
+    /// An absolute http or https URL without user name and password. An invocation that names it lets the
+    /// plugin reach its host.
+    Url,
+    /// A whole number of 64 bits.
+    Integer,
+    /// A decimal number.
+    Number,
+    /// A number of seconds, such as `2.0`; never negative.
+    Duration,
+    /// JSON text.
+    Json,
+    /// Items separated by commas. Space around an item does not count, nor do empty items; at least one is
+    /// left.
+    List,
+}
+
+impl ValueType {
+    /// Every type.
+    pub const ALL: [Self; 7] = [
+        Self::String,
+        Self::Url,
+        Self::Integer,
+        Self::Number,
+        Self::Duration,
+        Self::Json,
+        Self::List,
+    ];
+
+    /// Its name in a descriptor, such as `duration`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Url => "url",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Duration => "duration",
+            Self::Json => "json",
+            Self::List => "list",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|value_type| value_type.as_str() == name)
+    }
+}
+
+impl PluginDescriptor {
+    /// Reads a descriptor from JSON text of at most [`MAX_DESCRIPTOR_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at once.
+    pub fn from_json(json: &[u8]) -> Result<Self, InvalidDocument> {
+        document::from_json(json)
+    }
+}
+
+impl<'de> Deserialize<'de> for PluginDescriptor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        document::deserialize(deserializer)
+    }
+}
