@@ -79,7 +79,7 @@ async fn whatever_breaks_off_is_a_failure_that_names_the_plugin() {
             "{behaviour}: {}",
             summary(&outcome)
         );
-        assert!(summary(&outcome).contains("plugin `fixture`"), "{behaviour}");
+        assert!(summary(&outcome).contains("plugin 'fixture'"), "{behaviour}");
         assert!(
             summary(&outcome).contains(words),
             "{behaviour}: {}",

@@ -96,7 +96,7 @@ async fn another_host_is_denied_and_named() {
     let (kind, summary) = failure(&outcome);
     assert_eq!(*kind, ErrorKind::EgressDenied);
     assert!(
-        summary.contains(&format!("may not reach `{}`", other.authority())),
+        summary.contains(&format!("may not reach '{}'", other.authority())),
         "{summary}"
     );
     assert!(

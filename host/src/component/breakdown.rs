@@ -22,10 +22,10 @@ impl Breakdown<'_> {
         if let Some(words) = self.limit() {
             return Failure::new(
                 ErrorKind::PluginLimit,
-                format!("plugin `{plugin}` went over its {words}"),
+                format!("plugin '{plugin}' went over its {words}"),
             );
         }
-        let mut summary = format!("plugin `{plugin}` {}", self.cause());
+        let mut summary = format!("plugin '{plugin}' {}", self.cause());
         if let Some(stderr) = self.stderr {
             summary.push_str(": ");
             summary.push_str(stderr);

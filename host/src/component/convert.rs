@@ -83,7 +83,7 @@ pub(super) fn failure(reported: &types::Failure, asked: Option<StopCause>) -> Fa
     };
     let summary = printable(reported.summary.trim(), MAX_SUMMARY);
     let summary = if summary.is_empty() {
-        format!("the plugin reported `{}` without a summary", kind.code())
+        format!("the plugin reported '{}' without a summary", kind.code())
     } else {
         summary
     };

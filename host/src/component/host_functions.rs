@@ -150,13 +150,13 @@ fn open_regular(path: &Path) -> Result<std::fs::File, String> {
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
         .open(path)
-        .map_err(|error| format!("can't open input payload `{}`: {error}", path.display()))?;
+        .map_err(|error| format!("can't open input payload '{}': {error}", path.display()))?;
     match file.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(file),
         Ok(_) => Err(format!(
-            "input payload `{}` is not a regular file",
+            "input payload '{}' is not a regular file",
             path.display()
         )),
-        Err(error) => Err(format!("can't read input payload `{}`: {error}", path.display())),
+        Err(error) => Err(format!("can't read input payload '{}': {error}", path.display())),
     }
 }

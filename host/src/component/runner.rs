@@ -285,7 +285,7 @@ impl Report<'_> {
             End::NoThread(error) => Outcome::failure(
                 ErrorKind::HostExhausted,
                 format!(
-                    "can't run plugin `{}`: no thread for its clock: {error}",
+                    "can't run plugin '{}': no thread for its clock: {error}",
                     self.name
                 ),
             ),
@@ -301,9 +301,9 @@ impl Report<'_> {
                     Some(seconds) => format!(" after {seconds} s"),
                     None => String::new(),
                 };
-                (ErrorKind::Timeout, format!("plugin `{name}` timed out{limit}"))
+                (ErrorKind::Timeout, format!("plugin '{name}' timed out{limit}"))
             }
-            StopCause::Cancelled => (ErrorKind::Cancelled, format!("plugin `{name}` was told to stop")),
+            StopCause::Cancelled => (ErrorKind::Cancelled, format!("plugin '{name}' was told to stop")),
         };
         match said {
             Some(said) => {

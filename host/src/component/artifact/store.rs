@@ -24,7 +24,7 @@ const MAX_CHECKPOINT: usize = 64 * 1024;
 /// Why an artifact can't be created.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::component) enum CreateError {
-    #[error("artifact name {0:?} is not 1 to {MAX_NAME} of `A-Z a-z 0-9 . _ -`, or begins with a dot")]
+    #[error("artifact name {0:?} is not 1 to {MAX_NAME} of 'A-Z a-z 0-9 . _ -', or begins with a dot")]
     InvalidName(String),
     #[error("artifact {0:?} exists already in this run")]
     DuplicateName(String),

@@ -115,7 +115,7 @@ impl Writer {
                     .map_err(io::Error::from)
             }
         };
-        named.map_err(|error| format!("can't write artifact `{}`: {error}", self.descriptor.path))?;
+        named.map_err(|error| format!("can't write artifact '{}': {error}", self.descriptor.path))?;
         self.finished = true;
         let digest = std::mem::take(&mut self.digest).finalize();
         let mut descriptor = self.descriptor.clone();

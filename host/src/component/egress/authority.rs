@@ -64,16 +64,16 @@ enum Host {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorityError {
     /// Neither `http://` nor `https://`.
-    #[error("the URL has to begin with `http://` or `https://`")]
+    #[error("the URL has to begin with 'http://' or 'https://'")]
     Scheme,
     /// No host, or one with characters that no host has.
-    #[error("`{0}` is not a host")]
+    #[error("'{0}' is not a host")]
     Host(String),
     /// Not a number from 1 to 65535.
-    #[error("`{0}` is not a port")]
+    #[error("'{0}' is not a port")]
     Port(String),
     /// `user:password@`.
-    #[error("user information before `@` is not supported")]
+    #[error("user information before '@' is not supported")]
     UserInformation,
 }
 

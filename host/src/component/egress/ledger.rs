@@ -62,12 +62,12 @@ impl Denial {
     pub(in crate::component) fn describe(&self, plugin: &str) -> String {
         match self {
             Self::NoGrant(authority) => format!(
-                "plugin `{plugin}` may not reach `{authority}`: no URL of this invocation names it; \
+                "plugin '{plugin}' may not reach '{authority}': no URL of this invocation names it; \
                  to allow it, add \"{}\" to allow_hosts of [plugins.{plugin}] in executor-runtime.toml",
                 authority.pattern()
             ),
             Self::Guarded(authority, ip) => format!(
-                "plugin `{plugin}` may not reach `{authority}`: the name leads to {ip}, a link-local or \
+                "plugin '{plugin}' may not reach '{authority}': the name leads to {ip}, a link-local or \
                  metadata address, which has to be named literally in a URL or in allow_hosts"
             ),
         }
