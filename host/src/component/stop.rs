@@ -74,13 +74,12 @@ impl Stop {
                 None => std::future::pending().await,
             }
         };
-        let cause = tokio::select! {
-            () = deadline => StopCause::Deadline,
-            () = self.cancel.raised(CancelReason::Requested) => StopCause::Cancelled,
+        let request = tokio::select! {
+            () = deadline => self.request(StopCause::Deadline),
+            () = self.cancel.raised(CancelReason::Requested) => self.request(StopCause::Cancelled),
         };
-        self.request(cause);
         tokio::select! {
-            () = tokio::time::sleep(self.grace) => {}
+            () = tokio::time::sleep_until((request.at + self.grace).into()) => {}
             () = self.cancel.raised(CancelReason::Immediate) => {}
         }
     }
@@ -88,34 +87,34 @@ impl Stop {
     /// Whether the run has to be ended now. For the engine's interrupt, which must not depend on timers that
     /// the executor may serve late while guests spin.
     pub(super) fn is_over(&self) -> bool {
-        let now = Instant::now();
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
+        let cancelled = self.cancel.reason();
+        if self.remaining().is_some_and(|left| left.is_zero()) {
             self.request(StopCause::Deadline);
+        } else if cancelled.is_some() {
+            self.request(StopCause::Cancelled);
         }
-        match self.cancel.reason() {
-            Some(CancelReason::Immediate) => {
-                self.request(StopCause::Cancelled);
-                return true;
-            }
-            Some(CancelReason::Requested) => self.request(StopCause::Cancelled),
-            None => {}
-        }
-        self.request
-            .borrow()
-            .is_some_and(|request| now >= request.at + self.grace)
+        cancelled == Some(CancelReason::Immediate)
+            || self
+                .request
+                .borrow()
+                .is_some_and(|request| request.at + self.grace <= Instant::now())
     }
 
-    fn request(&self, cause: StopCause) {
+    /// Asks the run to stop, unless it was asked before. The grace counts from the deadline itself, however
+    /// late it was noticed.
+    fn request(&self, cause: StopCause) -> StopRequest {
+        let now = Instant::now();
+        let at = match (cause, self.deadline) {
+            (StopCause::Deadline, Some(deadline)) => deadline,
+            _ => now,
+        };
+        let mut first = StopRequest { cause, at };
         self.request.send_if_modified(|request| {
-            let first = request.is_none();
-            if first {
-                *request = Some(StopRequest {
-                    cause,
-                    at: Instant::now(),
-                });
-            }
-            first
+            let new = request.is_none();
+            first = *request.get_or_insert(first);
+            new
         });
+        first
     }
 }
 
