@@ -46,40 +46,73 @@ pub const MAX_DESCRIPTOR_BYTES: usize = 256 << 10;
 /// declares keys in them.
 pub const HOST_NAMESPACES: [&str; 3] = ["limits", "plugin", "subprocess"];
 
+/// <https://semver.org>'s own pattern.
+#[cfg(feature = "schema")]
+const SEMANTIC_VERSION: &str = "^(0|[1-9]\\d*)\\.(0|[1-9]\\d*)\\.(0|[1-9]\\d*)\
+    (?:-((?:0|[1-9]\\d*|\\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\\.(?:0|[1-9]\\d*|\\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?\
+    (?:\\+([0-9a-zA-Z-]+(?:\\.[0-9a-zA-Z-]+)*))?$";
+
+/// Dotted lower-case words, the last of which may be a star.
+#[cfg(feature = "schema")]
+const KEY: &str = "^[a-z][a-z0-9_-]*(\\.[a-z][a-z0-9_-]*)*\\.([a-z][a-z0-9_-]*|\\*)$";
+
 /// What a plugin is and what it takes. Read it with [`PluginDescriptor::from_json`], which upholds what the
 /// fields promise.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(
+        description = "What a plugin is and what it takes: plugin.json.",
+        deny_unknown_fields
+    )
+)]
 pub struct PluginDescriptor {
     /// The plugin's name: `[a-z][a-z0-9-]{0,63}`.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(regex(pattern = "^[a-z][a-z0-9-]{0,63}$"))
+    )]
     pub name: String,
     /// The plugin's own version.
+    #[cfg_attr(feature = "schema", schemars(with = "String", regex(pattern = SEMANTIC_VERSION)))]
     pub version: semver::Version,
     /// The kinds that it runs: at least one, each once, never `subprocess`.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1), extend("uniqueItems" = true)))]
     pub kinds: Vec<RuntimeKind>,
     /// The plugin interface that it was built for.
     pub interface: InterfaceVersion,
     /// One line about what it does.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 200)))]
     pub summary: String,
     /// The metadata keys that it reads. Keys have at least two dotted parts (`http.url`), the first of
-    /// which is not one of [`HOST_NAMESPACES`]; one that ends in `.*` stands for every key that begins with
+    /// which does not belong to the host (`limits`, `plugin`, `subprocess`); one that ends in `.*` stands for every key that begins with
     /// what is before the star.
+    #[cfg_attr(feature = "schema", schemars(default, extend("propertyNames" = {"pattern": KEY})))]
     pub metadata: BTreeMap<String, MetadataKey>,
 }
 
 /// What one metadata key means to a plugin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(deny_unknown_fields, transform = crate::schema::without_nulls)
+)]
 pub struct MetadataKey {
     /// What its value is.
     #[serde(rename = "type")]
     pub value_type: ValueType,
     /// Whether an invocation has to give it. A required key has no default.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub required: bool,
     /// The value where an invocation gives none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     /// The values it can take (each item, for a list); empty if any will do. For `string` and `list`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, length(min = 1), extend("uniqueItems" = true)))]
     pub one_of: Vec<String>,
     /// The smallest value. For `integer`, `number` and `duration`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,13 +123,16 @@ pub struct MetadataKey {
     /// The names that may stand in braces in the path and query of a URL template, such as `run_id`. For
     /// `url`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, length(min = 1), inner(regex(pattern = "^[a-z][a-z0-9_]*$")), extend("uniqueItems" = true)))]
     pub placeholders: Vec<String>,
     /// One line about it for a person.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 200)))]
     pub help: String,
 }
 
 /// What the text of a metadata value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ValueType {
     /// Any text.
