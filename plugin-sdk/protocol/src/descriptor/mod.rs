@@ -1,24 +1,5 @@
-//! PluginDescriptor: what a plugin is and what it takes, as data.
-//!
-//! The JSON document `plugin.json` is embedded in the plugin's file, in the custom section
-//! [`COMPONENT_SECTION`] of a component and in the section [`ELF_SECTION`] of a native library, so that a
-//! host can list, document and check a plugin without running any of its code. From it the host also knows
-//! which metadata keys hold URLs, and so which hosts an invocation lets the plugin reach.
-//!
-//! ```json
-//! {
-//!   "name": "http",
-//!   "version": "0.1.0",
-//!   "kinds": ["http"],
-//!   "interface": "1.0",
-//!   "summary": "Sends one HTTP request",
-//!   "metadata": {
-//!     "http.url": {"type": "url", "required": true, "help": "Where the request goes"},
-//!     "http.method": {"type": "string", "default": "POST", "help": "The request's method"},
-//!     "http.header.*": {"type": "string", "help": "A header of the request"}
-//!   }
-//! }
-//! ```
+//! PluginDescriptor: what a plugin is and what it takes, as data, so that a host can list, document and
+//! check a plugin without running any of its code.
 
 mod interface;
 mod metadata;
@@ -56,8 +37,44 @@ const SEMANTIC_VERSION: &str = "^(0|[1-9]\\d*)\\.(0|[1-9]\\d*)\\.(0|[1-9]\\d*)\
 #[cfg(feature = "schema")]
 const KEY: &str = "^[a-z][a-z0-9_-]*(\\.[a-z][a-z0-9_-]*)*\\.([a-z][a-z0-9_-]*|\\*)$";
 
-/// What a plugin is and what it takes. Read it with [`PluginDescriptor::from_json`], which upholds what the
-/// fields promise.
+/// What a plugin is and what it takes: the JSON document `plugin.json`, which is embedded in the plugin's
+/// file, in [`COMPONENT_SECTION`] or [`ELF_SECTION`].
+///
+/// Read it with [`PluginDescriptor::from_json`], which upholds what the fields promise.
+///
+/// ```
+/// use executor_runtime_protocol::PluginDescriptor;
+/// use std::collections::BTreeMap;
+///
+/// let descriptor = PluginDescriptor::from_json(
+///     br#"{
+///         "name": "http",
+///         "version": "0.1.0",
+///         "kinds": ["http"],
+///         "interface": "1.0",
+///         "summary": "Sends one HTTP request",
+///         "metadata": {
+///             "http.url": {"type": "url", "required": true, "help": "Where the request goes"},
+///             "http.method": {"type": "string", "default": "POST", "help": "The method"},
+///             "http.header.*": {"type": "string", "help": "A header of the request"}
+///         }
+///     }"#,
+/// )
+/// .unwrap();
+///
+/// let mut given = BTreeMap::from([("http.url".into(), "https://api.example/runs".into())]);
+/// let metadata = descriptor.check_metadata(&given).unwrap();
+/// assert_eq!(metadata["http.method"], "POST");
+/// let (key, url) = descriptor.urls(&metadata).next().unwrap();
+/// assert_eq!((key, url.host()), ("http.url", Some("api.example")));
+///
+/// given.insert("http.mehtod".into(), "GET".into());
+/// let problems = descriptor.check_metadata(&given).unwrap_err();
+/// assert_eq!(
+///     problems[0].to_string(),
+///     "http.mehtod: found an unknown key, expected a key of plugin http; did you mean \"http.method\"?"
+/// );
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
@@ -107,7 +124,8 @@ pub struct MetadataKey {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[cfg_attr(feature = "schema", schemars(default))]
     pub required: bool,
-    /// The value where an invocation gives none.
+    /// The value where an invocation gives none. A `url` has no default: it grants access, which only an
+    /// invocation can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     /// The values it can take (each item, for a list); empty if any will do. For `string` and `list`.
