@@ -36,6 +36,8 @@ mod path;
 mod problem;
 mod result;
 mod rules;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod status;
 mod suggest;
 mod timestamp;
