@@ -44,7 +44,9 @@ pub struct ManualRunner {
 impl ManualRunner {
     /// A runner that executes invocations with `dispatch`.
     pub fn new(dispatch: impl Fn(RuntimeInvocation) -> RuntimeResult + Send + Sync + 'static) -> Self {
-        Self { dispatch: Arc::new(dispatch) }
+        Self {
+            dispatch: Arc::new(dispatch),
+        }
     }
 
     async fn execute(&self, run: &Run) -> Outcome {
@@ -95,21 +97,32 @@ impl Runner for ManualRunner {
 /// Takes over an answer, if it is one to this invocation.
 fn accept(result: RuntimeResult, invocation: &RuntimeInvocation) -> Outcome {
     if let Err(problem) = check_identity(&result, invocation) {
-        return Outcome::failure(ErrorKind::DispatcherProtocol, format!("the dispatcher's answer {problem}"));
+        return Outcome::failure(
+            ErrorKind::DispatcherProtocol,
+            format!("the dispatcher's answer {problem}"),
+        );
     }
     let mut outcome = match result.status {
         Status::Succeeded => Outcome::succeeded(),
         Status::Pending | Status::Running => {
             return Outcome::failure(
                 ErrorKind::DispatcherProtocol,
-                format!("the dispatcher's answer has the status '{}', which is not final", result.status.as_str()),
+                format!(
+                    "the dispatcher's answer has the status '{}', which is not final",
+                    result.status.as_str()
+                ),
             );
         }
         status => {
             let code = result.metadata.get(receipt::ERROR_KIND).cloned();
             Outcome::failure(
-                ErrorKind::Reported { code: code.unwrap_or_else(|| "dispatcher_reported".to_owned()), status },
-                result.error_summary.unwrap_or_else(|| format!("the dispatcher reported {}", status.as_str())),
+                ErrorKind::Reported {
+                    code: code.unwrap_or_else(|| "dispatcher_reported".to_owned()),
+                    status,
+                },
+                result
+                    .error_summary
+                    .unwrap_or_else(|| format!("the dispatcher reported {}", status.as_str())),
             )
         }
     };
@@ -125,9 +138,17 @@ fn accept(result: RuntimeResult, invocation: &RuntimeInvocation) -> Outcome {
 
 fn check_identity(result: &RuntimeResult, invocation: &RuntimeInvocation) -> Result<(), String> {
     let fields = [
-        ("invocation_id", result.invocation_id.as_str(), invocation.invocation_id.as_str()),
+        (
+            "invocation_id",
+            result.invocation_id.as_str(),
+            invocation.invocation_id.as_str(),
+        ),
         ("runtime_name", &result.runtime_name, &invocation.runtime_name),
-        ("runtime_kind", result.runtime_kind.as_str(), invocation.runtime_kind.as_str()),
+        (
+            "runtime_kind",
+            result.runtime_kind.as_str(),
+            invocation.runtime_kind.as_str(),
+        ),
     ];
     match fields.into_iter().find(|(_, found, expected)| found != expected) {
         Some((field, found, expected)) => Err(format!("has {field}='{found}' instead of '{expected}'")),

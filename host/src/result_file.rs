@@ -34,7 +34,10 @@ pub(crate) enum ResultFileError {
 
 /// Writes `result` to `path`; directories on the way are created.
 pub(crate) fn write(path: &Path, result: &RuntimeResult) -> Result<(), ResultFileError> {
-    let unwritable = |source| ResultFileError::Unwritable { path: path.to_owned(), source };
+    let unwritable = |source| ResultFileError::Unwritable {
+        path: path.to_owned(),
+        source,
+    };
     let target = target(path)?;
     let mut document = serde_json::to_vec_pretty(result).map_err(|error| unwritable(error.into()))?;
     document.push(b'\n');
@@ -42,15 +45,22 @@ pub(crate) fn write(path: &Path, result: &RuntimeResult) -> Result<(), ResultFil
         fs::create_dir_all(parent).map_err(unwritable)?;
     }
     let (temporary, file) = create_beside(&target).map_err(unwritable)?;
-    fill(file, &document).and_then(|()| fs::rename(&temporary, &target)).map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        unwritable(error)
-    })
+    fill(file, &document)
+        .and_then(|()| fs::rename(&temporary, &target))
+        .map_err(|error| {
+            let _ = fs::remove_file(&temporary);
+            unwritable(error)
+        })
 }
 
 /// The file that is replaced: for a symbolic link, the one that it leads to.
 fn target(path: &Path) -> Result<PathBuf, ResultFileError> {
-    let refused = |what| Err(ResultFileError::NotAFile { path: path.to_owned(), what });
+    let refused = |what| {
+        Err(ResultFileError::NotAFile {
+            path: path.to_owned(),
+            what,
+        })
+    };
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     match fs::symlink_metadata(&target) {
         Ok(status) if status.is_dir() => refused("a directory"),
@@ -119,7 +129,12 @@ mod tests {
         let path = directory.path().join("a/b/result.json");
         write(&path, &result()).unwrap();
         write(&path, &result()).unwrap();
-        assert_eq!(RuntimeResult::from_json(&fs::read(&path).unwrap()).unwrap().invocation_id, "inv");
+        assert_eq!(
+            RuntimeResult::from_json(&fs::read(&path).unwrap())
+                .unwrap()
+                .invocation_id,
+            "inv"
+        );
         assert_eq!(names(path.parent().unwrap()), ["result.json"]);
     }
 
@@ -146,7 +161,10 @@ mod tests {
             (Path::new("/proc/none/result.json"), "No such file or directory"),
         ] {
             let error = write(path, &result()).unwrap_err().to_string();
-            assert!(error.contains(what) && error.contains(path.to_str().unwrap()), "{error}");
+            assert!(
+                error.contains(what) && error.contains(path.to_str().unwrap()),
+                "{error}"
+            );
         }
         assert_eq!(names(directory.path()), ["dangling"]);
     }

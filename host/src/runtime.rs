@@ -74,12 +74,19 @@ impl Runtime {
     pub(crate) fn with_supervisors(supervisors: Arc<Supervisors>, policy: SubprocessPolicy) -> Self {
         let subprocess: Arc<dyn Runner> = Arc::new(SubprocessRunner::new(supervisors.clone(), policy));
         let runners = RuntimeKind::new("subprocess").map(|kind| (kind, subprocess));
-        Self { runners: RwLock::new(runners.into_iter().collect()), source: OnceLock::new(), supervisors }
+        Self {
+            runners: RwLock::new(runners.into_iter().collect()),
+            source: OnceLock::new(),
+            supervisors,
+        }
     }
 
     /// Registers the runner for a kind, and returns the one that it replaces.
     pub fn register(&self, kind: RuntimeKind, runner: Arc<dyn Runner>) -> Option<Arc<dyn Runner>> {
-        self.runners.write().unwrap_or_else(PoisonError::into_inner).insert(kind, runner)
+        self.runners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(kind, runner)
     }
 
     /// Names the source of the runners that are not registered. It can be named once; false if there is one.
@@ -119,12 +126,19 @@ impl Runtime {
         let deadline = invocation
             .timeout_seconds
             .and_then(|limit| started.checked_add(Duration::from_secs(limit.get())));
-        let run = Run { invocation, deadline, cancel: cancel.clone() };
+        let run = Run {
+            invocation,
+            deadline,
+            cancel: cancel.clone(),
+        };
         let outcome = match self.find(&run.invocation.runtime_kind) {
             Ok(Some(runner)) => guarded(&*runner, &run).await,
             Ok(None) => Outcome::failure(
                 ErrorKind::NoRunner,
-                format!("no runner registered for runtime_kind='{}'", run.invocation.runtime_kind),
+                format!(
+                    "no runner registered for runtime_kind='{}'",
+                    run.invocation.runtime_kind
+                ),
             ),
             Err(failure) => failure.into(),
         };
@@ -133,7 +147,9 @@ impl Runtime {
             && let Err(error) = result_file::write(Path::new(path), &result)
         {
             tracing::error!("{error}");
-            result.metadata.insert(receipt::RESULT_FILE_ERROR.to_owned(), error.to_string());
+            result
+                .metadata
+                .insert(receipt::RESULT_FILE_ERROR.to_owned(), error.to_string());
         }
         result
     }
@@ -166,7 +182,12 @@ impl Runtime {
     }
 
     fn find(&self, kind: &RuntimeKind) -> Result<Option<Arc<dyn Runner>>, Failure> {
-        let registered = self.runners.read().unwrap_or_else(PoisonError::into_inner).get(kind).cloned();
+        let registered = self
+            .runners
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(kind)
+            .cloned();
         match (registered, self.source.get()) {
             (Some(runner), _) => Ok(Some(runner)),
             (None, Some(source)) => source.find(kind),
@@ -177,7 +198,9 @@ impl Runtime {
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime").field("supervisors", &self.supervisors).finish_non_exhaustive()
+        f.debug_struct("Runtime")
+            .field("supervisors", &self.supervisors)
+            .finish_non_exhaustive()
     }
 }
 
@@ -204,7 +227,10 @@ pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Outcome {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    Outcome::failure(ErrorKind::RunnerPanicked, format!("the runner panicked: {message}"))
+    Outcome::failure(
+        ErrorKind::RunnerPanicked,
+        format!("the runner panicked: {message}"),
+    )
 }
 
 fn into_result(outcome: Outcome, invocation: &RuntimeInvocation, started_at: Timestamp) -> RuntimeResult {

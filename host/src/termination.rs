@@ -25,9 +25,16 @@ impl Termination {
     pub fn watch() -> io::Result<Self> {
         let token = CancelToken::new();
         let first = Arc::new(AtomicI32::new(0));
-        let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let signals = [
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::hangup(),
+        ];
         for kind in signals {
-            let watched = Watched { signal: signal(kind)?, number: kind.as_raw_value() };
+            let watched = Watched {
+                signal: signal(kind)?,
+                number: kind.as_raw_value(),
+            };
             tokio::spawn(watched.forward(token.clone(), first.clone()));
         }
         Ok(Self { token, first })

@@ -28,7 +28,13 @@ pub(super) struct Arguments {
           value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     pub(super) log_level: String,
     /// How to log
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
     pub(super) log_format: LogFormat,
     #[command(subcommand)]
     pub(super) command: Command,

@@ -1,6 +1,9 @@
 //! Exit statuses: the one place that maps results to them.
 
-use executor_runtime::{protocol::{RuntimeResult, Status}, receipt};
+use executor_runtime::{
+    protocol::{RuntimeResult, Status},
+    receipt,
+};
 
 /// The input or the command line can't be used.
 pub(super) const UNUSABLE: u8 = 2;

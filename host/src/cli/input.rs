@@ -22,7 +22,10 @@ pub(super) fn read(file: Option<&Path>) -> Result<Vec<u8>> {
         Some(path) if path != Path::new("-") => {
             let opened = File::open(path).with_context(|| format!("'{}' can't be read", path.display()))?;
             if opened.metadata().is_ok_and(|status| status.is_dir()) {
-                bail!("'{}' is a directory; expected a file with an invocation", path.display());
+                bail!(
+                    "'{}' is a directory; expected a file with an invocation",
+                    path.display()
+                );
             }
             read_bounded(opened).with_context(|| format!("'{}' can't be read", path.display()))
         }
@@ -36,6 +39,8 @@ pub(super) fn read(file: Option<&Path>) -> Result<Vec<u8>> {
 
 fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
     let mut document = Vec::new();
-    source.take(MAX_DOCUMENT_BYTES as u64 + 1).read_to_end(&mut document)?;
+    source
+        .take(MAX_DOCUMENT_BYTES as u64 + 1)
+        .read_to_end(&mut document)?;
     Ok(document)
 }

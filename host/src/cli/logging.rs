@@ -14,7 +14,9 @@ pub(super) enum LogFormat {
 pub(super) fn start(level: String, format: LogFormat) {
     // The argument parser only lets names of levels through.
     let level = level.parse().unwrap_or(LevelFilter::WARN);
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.with_ansi(super::style::stderr().coloured()).init(),
         LogFormat::Json => log.json().init(),

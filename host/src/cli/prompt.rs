@@ -15,7 +15,10 @@ pub(super) fn invocation(words: &[String], options: &PromptOptions) -> Result<Ru
         None => std::env::current_dir().context("the current directory can't be found; give --cwd")?,
     };
     let Some(working_directory) = cwd.to_str() else {
-        bail!("the directory '{}' can't be written as JSON, since its name is not UTF-8", cwd.display());
+        bail!(
+            "the directory '{}' can't be written as JSON, since its name is not UTF-8",
+            cwd.display()
+        );
     };
     let kind = options.kind.as_deref().unwrap_or("subprocess");
     let Some(runtime_kind) = RuntimeKind::new(kind) else {
@@ -57,5 +60,10 @@ pub(super) fn override_with(options: &RunOptions, invocation: &mut RuntimeInvoca
 /// An id that sorts by time and that no other process makes.
 fn new_id() -> String {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("prompt-{}-{:06}-{}", since_epoch.as_secs(), since_epoch.subsec_micros(), std::process::id())
+    format!(
+        "prompt-{}-{:06}-{}",
+        since_epoch.as_secs(),
+        since_epoch.subsec_micros(),
+        std::process::id()
+    )
 }

@@ -28,7 +28,9 @@ pub(super) fn run(options: Box<RunOptions>, format: Option<Format>) -> Result<Ex
     }
 
     let runtime = Runtime::new().context("subprocesses can't be supervised on this system")?;
-    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let executor = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (result, signal) = executor.block_on(async {
         let termination = Termination::watch().context("signals can't be watched")?;
         let result = runtime.run_until(invocation, termination.token()).await;

@@ -19,7 +19,9 @@ pub(super) fn stderr() -> Style {
 impl Style {
     fn detect(terminal: bool) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { coloured: terminal && !refused }
+        Self {
+            coloured: terminal && !refused,
+        }
     }
 
     pub(super) fn coloured(self) -> bool {
@@ -39,6 +41,10 @@ impl Style {
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.coloured { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.coloured {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }

@@ -24,7 +24,11 @@ pub(super) fn print(result: &RuntimeResult) -> io::Result<()> {
     if let Some(code) = result.exit_code {
         write!(out, ", exit code {code}")?;
     }
-    if let Some(seconds) = result.metadata.get(receipt::USAGE_WALL_SECONDS).and_then(|text| text.parse::<f64>().ok()) {
+    if let Some(seconds) = result
+        .metadata
+        .get(receipt::USAGE_WALL_SECONDS)
+        .and_then(|text| text.parse::<f64>().ok())
+    {
         write!(out, ", {seconds:.3} s")?;
     }
     writeln!(out)?;
@@ -36,7 +40,11 @@ pub(super) fn print(result: &RuntimeResult) -> io::Result<()> {
             print_tail(&mut out, style, name, path)?;
         }
     }
-    for artifact in result.artifacts.iter().filter(|artifact| !matches!(&*artifact.artifact_id, "stdout" | "stderr")) {
+    for artifact in result
+        .artifacts
+        .iter()
+        .filter(|artifact| !matches!(&*artifact.artifact_id, "stdout" | "stderr"))
+    {
         writeln!(out, "{} {}", style.faint("artifact"), artifact.path)?;
     }
     if let Some(error) = result.metadata.get(receipt::RESULT_FILE_ERROR) {
@@ -61,7 +69,16 @@ fn print_tail(out: &mut impl Write, style: style::Style, name: &str, path: &str)
     }
     for line in &lines[first..] {
         // What a program printed is not let loose on the terminal.
-        let printable: String = line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+        let printable: String = line
+            .chars()
+            .map(|c| {
+                if c.is_control() && c != '\t' {
+                    '\u{fffd}'
+                } else {
+                    c
+                }
+            })
+            .collect();
         writeln!(out, "  {printable}")?;
     }
     Ok(())

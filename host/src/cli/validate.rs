@@ -16,7 +16,12 @@ pub(super) fn validate(options: &ValidateOptions, format: Option<Format>) -> Res
     match (&checked, Format::or_detect(format)) {
         (Ok(invocation), Format::Human) => {
             let good = style::stdout().good("valid");
-            writeln!(out, "{good}: {} is a {} invocation", input::name(file), invocation.runtime_kind)?;
+            writeln!(
+                out,
+                "{good}: {} is a {} invocation",
+                input::name(file),
+                invocation.runtime_kind
+            )?;
         }
         (Err(invalid), Format::Human) => {
             let bad = style::stdout().error("invalid:");
@@ -34,5 +39,9 @@ pub(super) fn validate(options: &ValidateOptions, format: Option<Format>) -> Res
             writeln!(out)?;
         }
     }
-    Ok(if checked.is_ok() { ExitCode::SUCCESS } else { exit::UNUSABLE.into() })
+    Ok(if checked.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        exit::UNUSABLE.into()
+    })
 }
