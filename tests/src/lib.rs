@@ -1,5 +1,9 @@
 //! What the end-to-end tests and benches share: the host binary, directories, invocations, process searches.
 
+pub mod component;
+pub mod fixtures;
+pub mod server;
+
 use std::path::PathBuf;
 
 /// The host binary, built with the same profile as the caller.

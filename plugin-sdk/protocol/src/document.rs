@@ -68,15 +68,12 @@ pub(crate) trait Document: Sized {
 /// Reads a document from its text.
 pub(crate) fn from_json<T: Document>(json: &[u8]) -> Result<T, InvalidDocument> {
     let mut problems = Problems::default();
-    let value =
-        parse::<T>(json, &mut problems).and_then(|node| T::check(Value::root(node, &mut problems)));
+    let value = parse::<T>(json, &mut problems).and_then(|node| T::check(Value::root(node, &mut problems)));
     problems.unless_any(T::KIND, value)
 }
 
 /// Reads a document through serde, by the same rules; the error lists all problems in one line.
-pub(crate) fn deserialize<'de, T: Document, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
+pub(crate) fn deserialize<'de, T: Document, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     let mut problems = Problems::default();
     let node = tree::read(deserializer, &mut problems)?;
     let value = T::check(Value::root(node, &mut problems));
@@ -92,21 +89,15 @@ fn parse<'de, T: Document>(json: &'de [u8], problems: &mut Problems) -> Option<t
         let expected = format!("at most {} bytes{}", T::MAX_BYTES, T::TOO_LONG_HINT);
         return refuse(problems, found, expected);
     }
-    if json.starts_with(b"\xef\xbb\xbf")
-        || json.starts_with(b"\xff\xfe")
-        || json.starts_with(b"\xfe\xff")
-    {
+    if json.starts_with(b"\xef\xbb\xbf") || json.starts_with(b"\xff\xfe") || json.starts_with(b"\xfe\xff") {
         let found = "a byte order mark".into();
         return refuse(problems, found, "JSON in UTF-8 without one".into());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let read =
-        tree::read(&mut deserializer, problems).and_then(|node| deserializer.end().map(|()| node));
+    let read = tree::read(&mut deserializer, problems).and_then(|node| deserializer.end().map(|()| node));
     match read {
         Ok(node) => Some(node),
-        Err(_) if json.trim_ascii().is_empty() => {
-            refuse(problems, "nothing".into(), "a JSON object".into())
-        }
+        Err(_) if json.trim_ascii().is_empty() => refuse(problems, "nothing".into(), "a JSON object".into()),
         Err(error) => refuse(problems, syntax(&error), "well-formed JSON".into()),
     }
 }
@@ -124,9 +115,7 @@ fn refuse<T>(problems: &mut Problems, found: String, expected: String) -> Option
 fn syntax(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let what = text
-        .rsplit_once(" at line ")
-        .map_or(&*text, |(what, _)| what);
+    let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
     let what = match what {
         "recursion limit exceeded" => "more than 127 levels of nesting".into(),
         _ if error.is_eof() => format!("the end of the text ({what})"),
@@ -265,11 +254,7 @@ mod tests {
     fn serde_reads_by_the_same_rules() {
         let error = serde_json::from_str::<RuntimeResult>("{\"exit_code\": 1.5}").unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.starts_with(
-                "not a valid RuntimeResult: 14 problems: /schema_version: found nothing"
-            )
-        );
+        assert!(text.starts_with("not a valid RuntimeResult: 14 problems: /schema_version: found nothing"));
         assert!(text.contains("; /exit_code: found 1.5, expected an integer or null; "));
         assert!(!text.contains('\n'));
     }

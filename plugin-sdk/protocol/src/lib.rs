@@ -54,6 +54,7 @@ pub use kind::RuntimeKind;
 pub use problem::{InvalidDocument, MAX_PROBLEMS, Problem};
 pub use result::RuntimeResult;
 pub use status::Status;
+pub use suggest::closest;
 pub use timestamp::{InvalidTimestamp, Timestamp};
 
 /// The version of RxP that these types speak.

@@ -19,16 +19,8 @@ pub(crate) struct Value<'v, 'de> {
 }
 
 impl<'v, 'de> Value<'v, 'de> {
-    pub(crate) fn new(
-        node: Option<Node<'de>>,
-        path: &'v Path<'v>,
-        problems: &'v mut Problems,
-    ) -> Self {
-        Self {
-            node,
-            path,
-            problems,
-        }
+    pub(crate) fn new(node: Option<Node<'de>>, path: &'v Path<'v>, problems: &'v mut Problems) -> Self {
+        Self { node, path, problems }
     }
 
     pub(crate) fn root(node: Node<'de>, problems: &'v mut Problems) -> Self {
@@ -52,11 +44,7 @@ impl<'v, 'de> Value<'v, 'de> {
     }
 
     /// Reports `found` at this place.
-    pub(crate) fn report<T>(
-        &mut self,
-        found: impl fmt::Display,
-        expected: impl fmt::Display,
-    ) -> Option<T> {
+    pub(crate) fn report<T>(&mut self, found: impl fmt::Display, expected: impl fmt::Display) -> Option<T> {
         self.problems.add(|| Problem {
             pointer: self.path.to_string(),
             found: found.to_string(),
@@ -66,11 +54,7 @@ impl<'v, 'de> Value<'v, 'de> {
     }
 
     /// Reports `node` as not being what is expected.
-    pub(crate) fn reject<T>(
-        &mut self,
-        node: Option<Node<'de>>,
-        expected: impl fmt::Display,
-    ) -> Option<T> {
+    pub(crate) fn reject<T>(&mut self, node: Option<Node<'de>>, expected: impl fmt::Display) -> Option<T> {
         match node {
             Some(node) => self.report(node, expected),
             None => self.report("nothing", expected),
@@ -104,11 +88,7 @@ impl<'v, 'de> Value<'v, 'de> {
 }
 
 pub(crate) fn constant(wanted: &'static str) -> impl FnOnce(Value<'_, '_>) -> Option<()> {
-    move |value| {
-        value.read_string(format_args!("{wanted:?}"), |text| {
-            (text == wanted).then_some(())
-        })
-    }
+    move |value| value.read_string(format_args!("{wanted:?}"), |text| (text == wanted).then_some(()))
 }
 
 pub(crate) fn string(value: Value<'_, '_>) -> Option<String> {

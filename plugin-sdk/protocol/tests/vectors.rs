@@ -54,9 +54,7 @@ fn verdict<T>(read: Result<T, InvalidDocument>) -> String {
 
 #[test]
 fn invocations() {
-    check("invocation", |json| {
-        verdict(RuntimeInvocation::from_json(json))
-    });
+    check("invocation", |json| verdict(RuntimeInvocation::from_json(json)));
 }
 
 #[test]
@@ -66,16 +64,12 @@ fn results() {
 
 #[test]
 fn artifacts() {
-    check("artifact", |json| {
-        verdict(ArtifactDescriptor::from_json(json))
-    });
+    check("artifact", |json| verdict(ArtifactDescriptor::from_json(json)));
 }
 
 #[test]
 fn descriptors() {
-    check("descriptor", |json| {
-        verdict(PluginDescriptor::from_json(json))
-    });
+    check("descriptor", |json| verdict(PluginDescriptor::from_json(json)));
 }
 
 /// Invocations' metadata, under one plugin's descriptor: the problems, or what the plugin receives and
@@ -89,9 +83,7 @@ fn metadata() {
         let lines: Vec<String> = match descriptor.check_metadata(&given) {
             Err(problems) => problems.iter().map(ToString::to_string).collect(),
             Ok(metadata) => {
-                let values = metadata
-                    .iter()
-                    .map(|(key, value)| format!("{key} = {value:?}"));
+                let values = metadata.iter().map(|(key, value)| format!("{key} = {value:?}"));
                 let urls = descriptor
                     .urls(&metadata)
                     .map(|(key, url)| format!("{key} reaches {}", url.authority().unwrap()));

@@ -49,8 +49,7 @@ impl Serialize for InterfaceVersion {
 impl<'de> Deserialize<'de> for InterfaceVersion {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| D::Error::custom("expected an interface version, such as \"1.0\""))
+        Self::parse(&text).ok_or_else(|| D::Error::custom("expected an interface version, such as \"1.0\""))
     }
 }
 

@@ -26,11 +26,7 @@ pub struct MetadataProblem {
 /// One printable line: `http.url: found nothing, expected an absolute http or https URL`.
 impl fmt::Display for MetadataProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            key,
-            found,
-            expected,
-        } = self;
+        let Self { key, found, expected } = self;
         write!(f, "{}: found {found}, expected {expected}", shown_key(key))
     }
 }
@@ -121,11 +117,9 @@ impl PluginDescriptor {
             .rmatch_indices('.')
             .filter(|(dot, _)| dot + 1 < name.len())
             .map(|(dot, _)| format!("{}.*", &name[..dot]));
-        self.metadata.get(name).or_else(|| {
-            prefixes
-                .into_iter()
-                .find_map(|prefix| self.metadata.get(&prefix))
-        })
+        self.metadata
+            .get(name)
+            .or_else(|| prefixes.into_iter().find_map(|prefix| self.metadata.get(&prefix)))
     }
 
     /// What could have stood for the unknown key `name`.

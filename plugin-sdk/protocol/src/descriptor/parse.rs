@@ -1,8 +1,7 @@
 //! The rules of a descriptor document.
 
 use super::{
-    HOST_NAMESPACES, InterfaceVersion, MAX_DESCRIPTOR_BYTES, MetadataKey, PluginDescriptor,
-    ValueType,
+    HOST_NAMESPACES, InterfaceVersion, MAX_DESCRIPTOR_BYTES, MetadataKey, PluginDescriptor, ValueType,
 };
 use crate::{
     RuntimeKind,
@@ -140,15 +139,9 @@ fn metadata_key(key: &str, value: Value<'_, '_>) -> Option<MetadataKey> {
     });
     let one_of = fields.optional("one_of", |value| {
         let expected = "a non-empty array of strings";
-        distinct(
-            only_for(value, value_type, CHOSEN)?,
-            expected,
-            rules::string,
-        )
+        distinct(only_for(value, value_type, CHOSEN)?, expected, rules::string)
     });
-    let min = fields.optional("min", |value| {
-        bound(only_for(value, value_type, BOUNDED)?, None)
-    });
+    let min = fields.optional("min", |value| bound(only_for(value, value_type, BOUNDED)?, None));
     let max = fields.optional("max", |value| {
         bound(only_for(value, value_type, BOUNDED)?, min.flatten())
     });
@@ -184,10 +177,7 @@ fn metadata_key(key: &str, value: Value<'_, '_>) -> Option<MetadataKey> {
         }
         if value_type == Some(ValueType::Url) {
             // A plugin would grant itself the access that is the invocation's to give.
-            return value.report(
-                "a default for a url",
-                "every URL to come from the invocation",
-            );
+            return value.report("a default for a url", "every URL to come from the invocation");
         }
         if required == Some(true) {
             return value.report("a default for a required key", "either required or default");

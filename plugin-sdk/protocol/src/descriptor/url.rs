@@ -96,10 +96,7 @@ mod tests {
             ("", "\"\""),
             ("/runs", "\"/runs\""),
             ("example.com/runs", "\"example.com/runs\""),
-            (
-                "//u:secret@example.com",
-                "a user name or password in the URL",
-            ),
+            ("//u:secret@example.com", "a user name or password in the URL"),
             ("ftp://example.com", "the scheme \"ftp\""),
             (" http://example.com", "the scheme \" http\""),
             ("http://", "a URL without a host"),

@@ -22,9 +22,7 @@ impl MetadataKey {
                     .map(drop)
                     .map_err(|error| format!("text that is no JSON ({error})"));
             }
-            ValueType::List => {
-                items(text).next().is_some() && items(text).all(|item| self.allows(item))
-            }
+            ValueType::List => items(text).next().is_some() && items(text).all(|item| self.allows(item)),
         };
         if good { Ok(()) } else { Err(quoted(text)) }
     }
@@ -39,9 +37,7 @@ impl MetadataKey {
             ValueType::Number => "a number",
             ValueType::Duration => "a number of seconds",
             ValueType::Json => "JSON text",
-            ValueType::List if self.one_of.is_empty() => {
-                "a comma-separated list with at least one item"
-            }
+            ValueType::List if self.one_of.is_empty() => "a comma-separated list with at least one item",
             ValueType::List => "a comma-separated list of",
         }
         .to_owned();
@@ -85,9 +81,7 @@ fn number(text: &str) -> Option<f64> {
 
 /// The items of a comma-separated list.
 fn items(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
 #[cfg(test)]
@@ -111,11 +105,7 @@ mod tests {
     fn each_type_takes_its_values_and_no_others() {
         let cases: [(ValueType, &[&str], &[&str]); 7] = [
             (ValueType::String, &["", "x", "ä\n"], &[]),
-            (
-                ValueType::Url,
-                &["http://h/"],
-                &["", "h", "http://h/{run_id}"],
-            ),
+            (ValueType::Url, &["http://h/"], &["", "h", "http://h/{run_id}"]),
             (
                 ValueType::Integer,
                 &["0", "-5", "9223372036854775807"],
@@ -180,10 +170,7 @@ mod tests {
         };
         assert_eq!(list.check("form, json"), Ok(()));
         assert_eq!(list.check("form, xml"), Err("\"form, xml\"".into()));
-        assert_eq!(
-            list.expected(),
-            "a comma-separated list of \"json\", \"form\""
-        );
+        assert_eq!(list.expected(), "a comma-separated list of \"json\", \"form\"");
     }
 
     #[test]
