@@ -117,7 +117,7 @@ fn runs() {
             assert_eq!(single.block_on(harness.run("reject")).status(), Status::Rejected);
         });
         row(
-            &format!("a run that rejects at once, {name} memory"),
+            &format!("rejects at once: {name}"),
             time,
             None,
             "40 us",

@@ -466,4 +466,37 @@ mod tests {
         }
         assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), MAX_ENTRIES);
     }
+
+    #[test]
+    fn what_belongs_to_another_user_is_not_used() {
+        if !Uid::effective().is_root() {
+            eprintln!("not run: only root can give a file to another user");
+            return;
+        }
+        let fixture = Fixture::new();
+        fixture.component();
+        std::os::unix::fs::chown(fixture.entry(), Some(1), None).unwrap();
+        assert!(matches!(fixture.load(), Err(CacheError::Untrusted { uid: 1, .. })));
+        fixture.component();
+        assert!(fixture.load().unwrap());
+        std::os::unix::fs::chown(&fixture.path, Some(1), None).unwrap();
+        assert!(matches!(fixture.load(), Err(CacheError::Untrusted { uid: 1, .. })));
+        fixture.component();
+    }
+
+    #[test]
+    fn a_full_disk_costs_nothing_but_time() {
+        use nix::mount::{MntFlags, MsFlags, mount, umount2};
+        let fixture = Fixture::new();
+        fs::create_dir_all(&fixture.path).unwrap();
+        let size = Some("size=4k,mode=700");
+        if let Err(errno) = mount(Some("tmpfs"), &fixture.path, Some("tmpfs"), MsFlags::empty(), size) {
+            eprintln!("not run: can't mount a small file system: {errno}");
+            return;
+        }
+        fixture.component();
+        let left = fs::read_dir(&fixture.path).unwrap().count();
+        umount2(&fixture.path, MntFlags::MNT_DETACH).unwrap();
+        assert_eq!(left, 0);
+    }
 }
