@@ -116,12 +116,7 @@ fn runs() {
         let time = median(2000, || {
             assert_eq!(single.block_on(harness.run("reject")).status(), Status::Rejected);
         });
-        row(
-            &format!("rejects at once: {name}"),
-            time,
-            None,
-            "40 us",
-        );
+        row(&format!("rejects at once: {name}"), time, None, "40 us");
     }
 }
 
