@@ -21,6 +21,8 @@ use std::{
 };
 
 const FIXTURE: &str = "fixture-behaviours";
+/// Imports little more than the `host` interface.
+const SMALL: &str = "fixture-first-interface";
 
 fn main() {
     println!("{:<52} {:>12} {:>14} {:>8}", "", "ours", "baseline", "goal");
@@ -63,8 +65,8 @@ fn median(rounds: usize, mut work: impl FnMut()) -> Duration {
 }
 
 fn loading() {
-    let wasm = std::fs::read(fixtures::component(FIXTURE)).expect("it was built");
-    println!("fixture of {} KB", wasm.len() / 1024);
+    let wasm = std::fs::read(fixtures::component(SMALL)).expect("it was built");
+    println!("component of {} KB", wasm.len() / 1024);
     let pool = Mode::LongLived {
         concurrency: NonZeroU32::new(1000).expect("not 0"),
     };
@@ -105,17 +107,16 @@ fn runs() {
     let pool = Mode::LongLived {
         concurrency: NonZeroU32::new(64).expect("not 0"),
     };
-    for (name, mode) in [("mapped", Mode::OneShot), ("pooled", pool)] {
-        let harness = Harness::with_mode(FIXTURE, Settings::default(), mode);
+    for (fixture, name, mode) in [
+        (SMALL, "small guest, mapped memory", Mode::OneShot),
+        (SMALL, "small guest, pooled memory", pool),
+        (FIXTURE, "guest that imports all of WASI, pooled", pool),
+    ] {
+        let harness = Harness::with_mode(fixture, Settings::default(), mode);
         let time = median(2000, || {
             assert_eq!(single.block_on(harness.run("reject")).status(), Status::Rejected);
         });
-        row(
-            &format!("a run that rejects at once, {name} memory"),
-            time,
-            None,
-            "40 us",
-        );
+        row(&format!("rejects at once: {name}"), time, None, "40 us");
     }
 }
 

@@ -305,6 +305,7 @@ mod tests {
     use std::{
         fs::{self, Permissions},
         os::unix::fs::{PermissionsExt, symlink},
+        process::Command,
     };
 
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -465,5 +466,49 @@ mod tests {
             store(&fixture.path, &format!("{i}.code"), b"x").unwrap();
         }
         assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), MAX_ENTRIES);
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_not_used() {
+        if !Uid::effective().is_root() {
+            eprintln!("not run: only root can give a file to another user");
+            return;
+        }
+        let fixture = Fixture::new();
+        fixture.component();
+        std::os::unix::fs::chown(fixture.entry(), Some(1), None).unwrap();
+        assert!(matches!(
+            fixture.load(),
+            Err(CacheError::Untrusted { uid: 1, .. })
+        ));
+        fixture.component();
+        assert!(fixture.load().unwrap());
+        std::os::unix::fs::chown(&fixture.path, Some(1), None).unwrap();
+        assert!(matches!(
+            fixture.load(),
+            Err(CacheError::Untrusted { uid: 1, .. })
+        ));
+        fixture.component();
+    }
+
+    #[test]
+    fn a_full_disk_costs_nothing_but_time() {
+        let fixture = Fixture::new();
+        fs::create_dir_all(&fixture.path).unwrap();
+        let run = |program: &str, arguments: &[&str]| {
+            Command::new(program)
+                .args(arguments)
+                .arg(&fixture.path)
+                .status()
+                .is_ok_and(|status| status.success())
+        };
+        if !run("mount", &["-t", "tmpfs", "-o", "size=4k,mode=700", "tmpfs"]) {
+            eprintln!("not run: can't mount a small file system");
+            return;
+        }
+        fixture.component();
+        let left = fs::read_dir(&fixture.path).unwrap().count();
+        assert!(run("umount", &[]));
+        assert_eq!(left, 0);
     }
 }
