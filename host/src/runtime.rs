@@ -139,13 +139,7 @@ impl Runtime {
         };
         let outcome = match self.find(&run.invocation.runtime_kind) {
             Ok(Some(runner)) => guarded(&*runner, &run).await,
-            Ok(None) => Outcome::failure(
-                ErrorKind::NoRunner,
-                format!(
-                    "no runner registered for runtime_kind='{}'",
-                    run.invocation.runtime_kind
-                ),
-            ),
+            Ok(None) => Failure::no_runner(&run.invocation.runtime_kind).into(),
             Err(failure) => failure.into(),
         };
         let mut result = into_result(outcome, &run.invocation, started_at);
