@@ -2,6 +2,7 @@
 
 pub mod component;
 pub mod fixtures;
+pub mod plugins;
 pub mod server;
 
 use std::path::PathBuf;
