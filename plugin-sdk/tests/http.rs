@@ -3,6 +3,7 @@
 #[path = "../testing/src/loopback.rs"]
 #[allow(
     dead_code,
+    unreachable_pub,
     reason = "shared with the testing crate, which depends on this one"
 )]
 mod loopback;
