@@ -5,9 +5,12 @@
 
 mod cancel;
 mod capture;
+pub mod component;
+pub mod config;
 mod error_kind;
 mod manual;
 mod outcome;
+pub mod plugin;
 pub mod receipt;
 mod result_file;
 mod runner;

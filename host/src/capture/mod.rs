@@ -14,7 +14,7 @@ use executor_runtime_protocol::RuntimeInvocation;
 use name::directory_name;
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, openat},
+    fcntl::{OFlag, openat, renameat},
     sys::stat::{Mode, mkdirat},
     unistd::{UnlinkatFlags, unlinkat},
 };
@@ -98,6 +98,11 @@ impl CaptureDirectory {
         create_file_at(self.handle.as_fd(), name).map_err(|errno| unwritable(&self.path.join(name), errno))
     }
 
+    /// Gives the file `from` the name `to`, replacing what has it.
+    pub(crate) fn rename_file(&self, from: &str, to: &str) -> Result<(), CaptureError> {
+        renameat(&self.handle, from, &self.handle, to).map_err(|errno| unwritable(&self.path.join(to), errno))
+    }
+
     /// Makes the artifacts directory, empty.
     pub(crate) fn create_artifacts(&self) -> Result<(), CaptureError> {
         let failed = |errno| unwritable(&self.artifacts_path(), errno);
@@ -108,6 +113,18 @@ impl CaptureDirectory {
         // An earlier run's: its files would pass for this one's.
         remove_tree_at(&self.handle, ARTIFACTS).map_err(failed)?;
         mkdirat(&self.handle, ARTIFACTS, Mode::from_bits_truncate(0o777)).map_err(failed)
+    }
+
+    /// Makes the artifacts directory, empty, and opens it.
+    pub(crate) fn open_artifacts(&self) -> Result<OwnedFd, CaptureError> {
+        self.create_artifacts()?;
+        openat(
+            &self.handle,
+            ARTIFACTS,
+            DIRECTORY | OFlag::O_NOFOLLOW,
+            Mode::empty(),
+        )
+        .map_err(|errno| unwritable(&self.artifacts_path(), errno))
     }
 
     /// Opens the artifacts directory for collecting; none if nothing was left there, in which case it is
@@ -142,7 +159,7 @@ impl CaptureDirectory {
 }
 
 /// Creates `name` in `directory`, replacing what is there.
-fn create_file_at(directory: BorrowedFd<'_>, name: &str) -> nix::Result<OwnedFd> {
+pub(crate) fn create_file_at(directory: BorrowedFd<'_>, name: &str) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let create = || openat(directory, name, flags, Mode::from_bits_truncate(0o666));
     match create() {

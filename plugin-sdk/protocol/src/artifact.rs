@@ -16,12 +16,24 @@ pub(crate) const CONTRACT_KIND: &str = "artifact_descriptor";
 /// It serializes with every field, `schema_version` and `contract_kind` first, and all of them are
 /// required in a document that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(
+        description = "A file that a run left: an RxP 0.1 ArtifactDescriptor.",
+        deny_unknown_fields,
+        transform = crate::schema::with_required_envelope(CONTRACT_KIND)
+    )
+)]
 pub struct ArtifactDescriptor {
     /// Unique within the result; never empty.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub artifact_id: String,
     /// Where the file is; never empty.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub path: String,
     /// What it is, such as `log_excerpt`; never empty.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub kind: String,
     /// One line for a person.
     pub description: String,

@@ -13,7 +13,7 @@ use std::fmt;
 pub const MAX_DOCUMENT_BYTES: usize = 16 << 20;
 
 /// What a document is read as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub enum DocumentKind {
     /// What a caller asks for.
     RuntimeInvocation,
@@ -203,6 +203,17 @@ mod tests {
             assert_eq!(problems.len(), 1);
             assert!(problems[0].contains(expected), "{}", problems[0]);
         }
+    }
+
+    #[test]
+    fn a_descriptor_is_smaller_than_other_documents() {
+        let json = " ".repeat(crate::MAX_DESCRIPTOR_BYTES + 1);
+        let invalid = crate::PluginDescriptor::from_json(json.as_bytes()).unwrap_err();
+        let text = invalid.problems[0].to_string();
+        assert_eq!(
+            text,
+            "document: found 262145 bytes, expected at most 262144 bytes"
+        );
     }
 
     #[test]

@@ -17,28 +17,50 @@ pub(crate) const CONTRACT_KIND: &str = "runtime_invocation";
 /// these two may be absent, and so may `environment` and `metadata` (empty), `timeout_seconds` and the
 /// three paths (null).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(
+        description = "What a caller asks for: an RxP 0.1 RuntimeInvocation.",
+        deny_unknown_fields,
+        transform = crate::schema::with_optional_envelope(CONTRACT_KIND)
+    )
+)]
 pub struct RuntimeInvocation {
     /// Unique for the caller; never empty.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub invocation_id: String,
     /// Which of the caller's runtimes this is for; never empty.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub runtime_name: String,
     /// Which runner executes it.
     pub runtime_kind: RuntimeKind,
     /// The directory to run in; never empty.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub working_directory: String,
     /// Program and arguments; at least one element.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub command: Vec<String>,
     /// Variables laid over the host's environment.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub environment: BTreeMap<String, String>,
-    /// The limit for the whole run, in seconds. None: no limit.
+    /// The limit for the whole run, in seconds; no limit if there is none.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(default, schema_with = "crate::schema::positive_integer_or_null")
+    )]
     pub timeout_seconds: Option<NonZeroU64>,
     /// A file with the run's input.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub input_payload_path: Option<String>,
     /// Where the result document is to be written.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub output_result_path: Option<String>,
     /// Where captured output and artifacts go instead of the working directory.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub artifact_directory: Option<String>,
     /// Settings for the runner, and whatever the caller wants to keep.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub metadata: BTreeMap<String, String>,
 }
 

@@ -38,6 +38,8 @@ mod path;
 mod problem;
 mod result;
 mod rules;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod status;
 mod suggest;
 mod timestamp;
@@ -54,6 +56,7 @@ pub use kind::RuntimeKind;
 pub use problem::{InvalidDocument, MAX_PROBLEMS, Problem};
 pub use result::RuntimeResult;
 pub use status::Status;
+pub use suggest::closest;
 pub use timestamp::{InvalidTimestamp, Timestamp};
 
 /// The version of RxP that these types speak.

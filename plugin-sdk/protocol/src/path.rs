@@ -1,9 +1,7 @@
 //! Where in a document something is, as a JSON pointer (RFC 6901).
 
+use crate::problem::MAX_KEY_CHARS;
 use std::fmt;
-
-/// Longer keys are cut in a pointer, so that a hostile key cannot blow up a report.
-const MAX_SEGMENT_CHARS: usize = 200;
 
 /// A place in a document, as a chain of stack frames: it costs nothing until it is displayed.
 #[derive(Clone, Copy)]
@@ -20,8 +18,9 @@ impl fmt::Display for Path<'_> {
             Self::Index(parent, index) => write!(f, "{parent}/{index}"),
             Self::Key(parent, key) => {
                 write!(f, "{parent}/")?;
+                // A hostile key cannot blow up a report.
                 let mut chars = key.chars();
-                for c in chars.by_ref().take(MAX_SEGMENT_CHARS) {
+                for c in chars.by_ref().take(MAX_KEY_CHARS) {
                     match c {
                         '~' => f.write_str("~0")?,
                         '/' => f.write_str("~1")?,

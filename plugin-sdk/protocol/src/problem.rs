@@ -38,7 +38,7 @@ impl fmt::Display for Problem {
 /// A document that breaks the rules of its kind, with everything that is wrong with it.
 ///
 /// Its `Display` is a headline and one indented line a problem.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 pub struct InvalidDocument {
     /// What the document was read as.
     pub document: DocumentKind,
@@ -106,8 +106,19 @@ pub(crate) fn quoted(text: &str) -> String {
     }
 }
 
+/// The longest key that a line shows, in characters.
+pub(crate) const MAX_KEY_CHARS: usize = 200;
+
+/// A key as it is shown at the head of a line: escaped, cut.
+pub(crate) fn shown_key(key: &str) -> String {
+    match key.char_indices().nth(MAX_KEY_CHARS) {
+        None => printable(key),
+        Some((end, _)) => printable(&key[..end]) + "…",
+    }
+}
+
 /// `text` with everything escaped that would move the cursor or reorder the line.
-pub(crate) fn printable(text: &str) -> String {
+fn printable(text: &str) -> String {
     text.chars().fold(String::new(), |mut shown, c| {
         let escape = c.escape_debug();
         if escape.len() > 1 && !matches!(c, '"' | '\'' | '\\') {

@@ -16,16 +16,31 @@ pub(crate) const CONTRACT_KIND: &str = "runtime_result";
 /// It serializes with every field, `schema_version` and `contract_kind` first, and all of them are
 /// required in a document that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(
+        description = "What happened: an RxP 0.1 RuntimeResult.",
+        deny_unknown_fields,
+        transform = crate::schema::with_required_envelope(CONTRACT_KIND)
+    )
+)]
 pub struct RuntimeResult {
     /// The invocation's; never empty.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub invocation_id: String,
     /// The invocation's; never empty.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub runtime_name: String,
     /// The invocation's.
     pub runtime_kind: RuntimeKind,
     /// How it ended.
     pub status: Status,
     /// The process's exit code, `-N` for death by signal N, or what the kind calls an exit code.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(schema_with = "crate::schema::integer_or_null")
+    )]
     pub exit_code: Option<i64>,
     /// When the run began.
     pub started_at: Timestamp,

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// The state of a run. A finished one is never `pending` or `running`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Not started yet.

@@ -7,7 +7,7 @@ const MAX_NAME_BYTES: usize = 100;
 const MIN_BEGINNING_BYTES: usize = 3;
 
 /// The candidate closest to `name`, if one is close enough.
-pub(crate) fn closest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn closest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     candidates
         .into_iter()
         .filter_map(|candidate| Some((distance(name, candidate)?, candidate)))

@@ -4,7 +4,7 @@ use super::{HOST_NAMESPACES, MetadataKey, PluginDescriptor, ValueType, url};
 use crate::{
     Problem,
     path::Path,
-    problem::{MAX_PROBLEMS, printable},
+    problem::{MAX_PROBLEMS, shown_key},
     suggest,
 };
 use std::{
@@ -26,9 +26,12 @@ pub struct MetadataProblem {
 /// One printable line: `http.url: found nothing, expected an absolute http or https URL`.
 impl fmt::Display for MetadataProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = Path::Key(&Path::Root, &self.key).to_string();
-        let key = printable(key.trim_start_matches('/'));
-        write!(f, "{key}: found {}, expected {}", self.found, self.expected)
+        let Self {
+            key,
+            found,
+            expected,
+        } = self;
+        write!(f, "{}: found {found}, expected {expected}", shown_key(key))
     }
 }
 
@@ -95,8 +98,9 @@ impl PluginDescriptor {
         Ok(filled)
     }
 
-    /// The URLs in checked metadata, each with its key: what the plugin is meant to reach. A template
-    /// counts with the placeholders still in its path or query.
+    /// The URLs in checked metadata, each with its key: what the invocation lets the plugin reach. They
+    /// all come from the invocation, for a `url` has no default. A template counts with the placeholders
+    /// still in its path or query.
     pub fn urls<'m>(
         &'m self,
         metadata: &'m BTreeMap<String, String>,

@@ -1,24 +1,5 @@
-//! PluginDescriptor: what a plugin is and what it takes, as data.
-//!
-//! The JSON document `plugin.json` is embedded in the plugin's file, in the custom section
-//! [`COMPONENT_SECTION`] of a component and in the section [`ELF_SECTION`] of a native library, so that a
-//! host can list, document and check a plugin without running any of its code. From it the host also knows
-//! which metadata keys hold URLs, and so which hosts an invocation lets the plugin reach.
-//!
-//! ```json
-//! {
-//!   "name": "http",
-//!   "version": "0.1.0",
-//!   "kinds": ["http"],
-//!   "interface": "1.0",
-//!   "summary": "Sends one HTTP request",
-//!   "metadata": {
-//!     "http.url": {"type": "url", "required": true, "help": "Where the request goes"},
-//!     "http.method": {"type": "string", "default": "POST", "help": "The request's method"},
-//!     "http.header.*": {"type": "string", "help": "A header of the request"}
-//!   }
-//! }
-//! ```
+//! PluginDescriptor: what a plugin is and what it takes, as data, so that a host can list, document and
+//! check a plugin without running any of its code.
 
 mod interface;
 mod metadata;
@@ -46,40 +27,110 @@ pub const MAX_DESCRIPTOR_BYTES: usize = 256 << 10;
 /// declares keys in them.
 pub const HOST_NAMESPACES: [&str; 3] = ["limits", "plugin", "subprocess"];
 
-/// What a plugin is and what it takes. Read it with [`PluginDescriptor::from_json`], which upholds what the
-/// fields promise.
+/// <https://semver.org>'s own pattern.
+#[cfg(feature = "schema")]
+const SEMANTIC_VERSION: &str = "^(0|[1-9]\\d*)\\.(0|[1-9]\\d*)\\.(0|[1-9]\\d*)\
+    (?:-((?:0|[1-9]\\d*|\\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\\.(?:0|[1-9]\\d*|\\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?\
+    (?:\\+([0-9a-zA-Z-]+(?:\\.[0-9a-zA-Z-]+)*))?$";
+
+/// Dotted lower-case words, the last of which may be a star.
+#[cfg(feature = "schema")]
+const KEY: &str = "^[a-z][a-z0-9_-]*(\\.[a-z][a-z0-9_-]*)*\\.([a-z][a-z0-9_-]*|\\*)$";
+
+/// What a plugin is and what it takes: the JSON document `plugin.json`, which is embedded in the plugin's
+/// file, in [`COMPONENT_SECTION`] or [`ELF_SECTION`].
+///
+/// Read it with [`PluginDescriptor::from_json`], which upholds what the fields promise.
+///
+/// ```
+/// use executor_runtime_protocol::PluginDescriptor;
+/// use std::collections::BTreeMap;
+///
+/// let descriptor = PluginDescriptor::from_json(
+///     br#"{
+///         "name": "http",
+///         "version": "0.1.0",
+///         "kinds": ["http"],
+///         "interface": "1.0",
+///         "summary": "Sends one HTTP request",
+///         "metadata": {
+///             "http.url": {"type": "url", "required": true, "help": "Where the request goes"},
+///             "http.method": {"type": "string", "default": "POST", "help": "The method"},
+///             "http.header.*": {"type": "string", "help": "A header of the request"}
+///         }
+///     }"#,
+/// )
+/// .unwrap();
+///
+/// let mut given = BTreeMap::from([("http.url".into(), "https://api.example/runs".into())]);
+/// let metadata = descriptor.check_metadata(&given).unwrap();
+/// assert_eq!(metadata["http.method"], "POST");
+/// let (key, url) = descriptor.urls(&metadata).next().unwrap();
+/// assert_eq!((key, url.host()), ("http.url", Some("api.example")));
+///
+/// given.insert("http.mehtod".into(), "GET".into());
+/// let problems = descriptor.check_metadata(&given).unwrap_err();
+/// assert_eq!(
+///     problems[0].to_string(),
+///     "http.mehtod: found an unknown key, expected a key of plugin http; did you mean \"http.method\"?"
+/// );
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(
+        description = "What a plugin is and what it takes: plugin.json.",
+        deny_unknown_fields
+    )
+)]
 pub struct PluginDescriptor {
     /// The plugin's name: `[a-z][a-z0-9-]{0,63}`.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(regex(pattern = "^[a-z][a-z0-9-]{0,63}$"))
+    )]
     pub name: String,
     /// The plugin's own version.
+    #[cfg_attr(feature = "schema", schemars(with = "String", regex(pattern = SEMANTIC_VERSION)))]
     pub version: semver::Version,
     /// The kinds that it runs: at least one, each once, never `subprocess`.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1), extend("uniqueItems" = true)))]
     pub kinds: Vec<RuntimeKind>,
     /// The plugin interface that it was built for.
     pub interface: InterfaceVersion,
     /// One line about what it does.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 200)))]
     pub summary: String,
     /// The metadata keys that it reads. Keys have at least two dotted parts (`http.url`), the first of
-    /// which is not one of [`HOST_NAMESPACES`]; one that ends in `.*` stands for every key that begins with
+    /// which does not belong to the host (`limits`, `plugin`, `subprocess`); one that ends in `.*` stands for every key that begins with
     /// what is before the star.
+    #[cfg_attr(feature = "schema", schemars(default, extend("propertyNames" = {"pattern": KEY})))]
     pub metadata: BTreeMap<String, MetadataKey>,
 }
 
 /// What one metadata key means to a plugin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(deny_unknown_fields, transform = crate::schema::without_nulls)
+)]
 pub struct MetadataKey {
     /// What its value is.
     #[serde(rename = "type")]
     pub value_type: ValueType,
     /// Whether an invocation has to give it. A required key has no default.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub required: bool,
-    /// The value where an invocation gives none.
+    /// The value where an invocation gives none. A `url` has no default: it grants access, which only an
+    /// invocation can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     /// The values it can take (each item, for a list); empty if any will do. For `string` and `list`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, length(min = 1), extend("uniqueItems" = true)))]
     pub one_of: Vec<String>,
     /// The smallest value. For `integer`, `number` and `duration`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,13 +141,16 @@ pub struct MetadataKey {
     /// The names that may stand in braces in the path and query of a URL template, such as `run_id`. For
     /// `url`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, length(min = 1), inner(regex(pattern = "^[a-z][a-z0-9_]*$")), extend("uniqueItems" = true)))]
     pub placeholders: Vec<String>,
     /// One line about it for a person.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 200)))]
     pub help: String,
 }
 
 /// What the text of a metadata value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ValueType {
     /// Any text.

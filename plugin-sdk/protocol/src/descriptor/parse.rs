@@ -163,17 +163,24 @@ fn metadata_key(key: &str, value: Value<'_, '_>) -> Option<MetadataKey> {
             value_type: value_type?,
             required: required?,
             default: None,
-            one_of: one_of.clone()?,
+            one_of: one_of?,
             min: min?,
             max: max?,
-            placeholders: placeholders.clone()?,
-            help: help.clone()?,
+            placeholders: placeholders?,
+            help: help?,
         })
     };
     let read = read();
     let default = fields.optional("default", |mut value| {
         if is_prefix {
             return value.report("a default for a prefix", "defaults only for full names");
+        }
+        if value_type == Some(ValueType::Url) {
+            // A plugin would grant itself the access that is the invocation's to give.
+            return value.report(
+                "a default for a url",
+                "every URL to come from the invocation",
+            );
         }
         if required == Some(true) {
             return value.report("a default for a required key", "either required or default");

@@ -1,0 +1,202 @@
+//! Where a run's artifacts are, what they may be called, and which of them are in the result.
+//!
+//! They are in the run's capture directory, which is opened (and locked) when the first file is made: a run
+//! that leaves nothing touches no disk.
+
+use super::stream::{Artifact, Finished};
+use crate::{
+    capture::{CaptureDirectory, CaptureError, create_file_at},
+    component::limits::Limits,
+};
+use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+const MAX_NAME: usize = 128;
+const MAX_CHECKPOINT: usize = 64 * 1024;
+
+/// Why an artifact can't be created.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::component) enum CreateError {
+    #[error("artifact name {0:?} is not 1 to {MAX_NAME} of 'A-Z a-z 0-9 . _ -', or begins with a dot")]
+    InvalidName(String),
+    #[error("artifact {0:?} exists already in this run")]
+    DuplicateName(String),
+    #[error("this run has made {0} artifacts, as many as it may")]
+    TooMany(u32),
+    #[error(transparent)]
+    Unwritable(#[from] CaptureError),
+}
+
+/// The artifacts of one run. Clones are the same.
+#[derive(Clone, Debug)]
+pub(in crate::component) struct ArtifactStore(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    invocation: RuntimeInvocation,
+    max_count: u32,
+    max_bytes: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    capture: Option<CaptureDirectory>,
+    artifacts: Option<Arc<OwnedFd>>,
+    names: BTreeSet<String>,
+    kept: Vec<ArtifactDescriptor>,
+}
+
+impl ArtifactStore {
+    pub(in crate::component) fn new(invocation: &RuntimeInvocation, limits: &Limits) -> Self {
+        Self(Arc::new(Shared {
+            invocation: invocation.clone(),
+            max_count: limits.artifacts,
+            max_bytes: limits.artifact_bytes,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Begins a new artifact. Blocks on the file system.
+    pub(in crate::component) fn create(
+        &self,
+        name: String,
+        kind: String,
+        description: String,
+    ) -> Result<Artifact, CreateError> {
+        if !is_valid_name(&name) {
+            return Err(CreateError::InvalidName(name));
+        }
+        let mut state = self.state();
+        if state.names.len() >= self.0.max_count as usize {
+            return Err(CreateError::TooMany(self.0.max_count));
+        }
+        if !state.names.insert(name.clone()) {
+            return Err(CreateError::DuplicateName(name));
+        }
+        let (directory, path) = state.open_artifacts(&self.0.invocation)?;
+        let path = path.join(&name);
+        // A name never begins with a dot, so that an unfinished file is nobody's artifact.
+        let partial = format!(".{name}.partial");
+        let file = create_file_at(directory.as_fd(), &partial).map_err(|errno| CaptureError::Unwritable {
+            path: path.clone(),
+            source: errno.into(),
+        })?;
+        let descriptor = ArtifactDescriptor {
+            artifact_id: name,
+            path: path.to_string_lossy().into_owned(),
+            kind: if kind.is_empty() {
+                "artifact".to_owned()
+            } else {
+                kind
+            },
+            description,
+            metadata: BTreeMap::new(),
+        };
+        Ok(Artifact::new(
+            directory,
+            File::from(file),
+            partial,
+            descriptor,
+            self.0.max_bytes,
+        ))
+    }
+
+    /// Lists a finished artifact in the result.
+    pub(in crate::component) fn keep(&self, finished: Finished) {
+        self.state().kept.push(finished.descriptor);
+    }
+
+    /// The artifacts that were finished, in that order.
+    pub(in crate::component) fn take_kept(&self) -> Vec<ArtifactDescriptor> {
+        std::mem::take(&mut self.state().kept)
+    }
+
+    /// Keeps `bytes` for a later run of the same invocation. Blocks on the file system.
+    pub(in crate::component) fn checkpoint(&self, bytes: &[u8]) -> Result<(), String> {
+        const NAME: &str = "checkpoint";
+        const PARTIAL: &str = ".checkpoint.partial";
+        if bytes.len() > MAX_CHECKPOINT {
+            return Err(format!(
+                "the checkpoint has {} bytes; at most {MAX_CHECKPOINT} are kept",
+                bytes.len()
+            ));
+        }
+        let mut state = self.state();
+        let mut write = || {
+            let capture = state.open_capture(&self.0.invocation)?;
+            let mut file = File::from(capture.create_file(PARTIAL)?);
+            file.write_all(bytes)
+                .map_err(|source| unwritable(capture, source))?;
+            capture.rename_file(PARTIAL, NAME)
+        };
+        write().map_err(|error| format!("can't keep the checkpoint: {error}"))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn open_capture(&mut self, invocation: &RuntimeInvocation) -> Result<&CaptureDirectory, CaptureError> {
+        match &mut self.capture {
+            Some(capture) => Ok(capture),
+            none => Ok(none.insert(CaptureDirectory::open(invocation)?)),
+        }
+    }
+
+    fn open_artifacts(
+        &mut self,
+        invocation: &RuntimeInvocation,
+    ) -> Result<(Arc<OwnedFd>, PathBuf), CaptureError> {
+        let capture = self.open_capture(invocation)?;
+        let path = capture.artifacts_path();
+        let directory = match &self.artifacts {
+            Some(directory) => Arc::clone(directory),
+            None => {
+                let directory = Arc::new(self.open_capture(invocation)?.open_artifacts()?);
+                self.artifacts = Some(Arc::clone(&directory));
+                directory
+            }
+        };
+        Ok((directory, path))
+    }
+}
+
+fn unwritable(capture: &CaptureDirectory, source: io::Error) -> CaptureError {
+    CaptureError::Unwritable {
+        path: capture.path().to_owned(),
+        source,
+    }
+}
+
+fn is_valid_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain_file_names() {
+        for good in ["a", "response_body", "a.b-C_9"] {
+            assert!(is_valid_name(good), "{good}");
+        }
+        for bad in ["", ".a", "a/b", "ä", &"x".repeat(129)] {
+            assert!(!is_valid_name(bad), "{bad}");
+        }
+    }
+}

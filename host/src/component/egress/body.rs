@@ -1,0 +1,81 @@
+//! A response body on its way to the guest.
+
+use super::error;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep},
+};
+use wasmtime_wasi_http::Error;
+
+/// Hyper's body with the guest's time-out between two frames. It holds the request's place among those that
+/// the run may have in flight.
+pub(super) struct ResponseBody {
+    incoming: Incoming,
+    silence: Option<Silence>,
+    _in_flight: OwnedSemaphorePermit,
+}
+
+struct Silence {
+    allowed: Duration,
+    over: Pin<Box<Sleep>>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(
+        incoming: Incoming,
+        between_bytes: Option<Duration>,
+        in_flight: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            incoming,
+            silence: between_bytes.map(|allowed| Silence {
+                allowed,
+                over: Box::pin(tokio::time::sleep(allowed)),
+            }),
+            _in_flight: in_flight,
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+            if let Some(silence) = &mut self.silence {
+                // Saturates far in the future.
+                let next = Instant::now().checked_add(silence.allowed);
+                if let Some(next) = next {
+                    silence.over.as_mut().reset(next);
+                }
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(|e| error::from_hyper(&e))));
+        }
+        if let Some(silence) = &mut self.silence {
+            ready!(silence.over.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,152 @@
+//! From what goes wrong in the HTTP client to the codes of `wasi:http`, and to words.
+
+use super::resolver::ResolveError;
+use std::{error::Error as StdError, io, iter, net::IpAddr};
+use wasmtime_wasi_http::Error;
+
+/// Why a request failed.
+pub(super) struct Failure {
+    /// What the guest is told.
+    pub(super) code: Error,
+    /// What the code leaves out.
+    pub(super) words: Option<String>,
+    /// The guarded address that the name led to.
+    pub(super) guarded: Option<IpAddr>,
+}
+
+impl Failure {
+    pub(super) fn new(code: Error, words: String) -> Self {
+        Self {
+            code,
+            words: Some(words),
+            guarded: None,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(code: Error) -> Self {
+        Self {
+            code,
+            words: None,
+            guarded: None,
+        }
+    }
+}
+
+/// Finds the cause that says most.
+pub(super) fn classify(error: &hyper_util::client::legacy::Error) -> Failure {
+    for cause in causes(error) {
+        if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
+            return from_resolve(resolve);
+        }
+        if let Some(tls) = tls_error(cause) {
+            return Failure::new(from_tls(tls), format!("TLS: {tls}"));
+        }
+        if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
+            return Failure::new(from_hyper(hyper), words(error));
+        }
+        if let Some(io) = cause.downcast_ref::<io::Error>()
+            && io.get_ref().is_none()
+        {
+            return Failure::new(from_io(io), io.to_string());
+        }
+    }
+    let words = words(error);
+    Failure::new(Error::InternalError(Some(words.clone())), words)
+}
+
+/// The code for an error of an established connection.
+pub(super) fn from_hyper(error: &hyper::Error) -> Error {
+    for cause in causes(error) {
+        if let Some(wasi) = cause.downcast_ref::<Error>() {
+            // The guest's own request body broke off.
+            return match wasi {
+                Error::HttpRequestBodySize(size) => Error::HttpRequestBodySize(*size),
+                _ => Error::ConnectionTerminated,
+            };
+        }
+        if let Some(tls) = tls_error(cause) {
+            return from_tls(tls);
+        }
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return from_io(io);
+        }
+    }
+    if error.is_incomplete_message() {
+        Error::HttpResponseIncomplete
+    } else if error.is_timeout() {
+        Error::HttpResponseTimeout
+    } else if error.is_canceled() || error.is_closed() || error.is_body_write_aborted() {
+        Error::ConnectionTerminated
+    } else {
+        Error::HttpProtocolError
+    }
+}
+
+fn from_resolve(error: &ResolveError) -> Failure {
+    let words = error.to_string();
+    match error {
+        ResolveError::Guarded(ip) => Failure {
+            guarded: Some(*ip),
+            ..Failure::new(Error::DestinationIpProhibited, words)
+        },
+        ResolveError::Lookup(_) | ResolveError::NoAddress => Failure::new(
+            Error::DnsError {
+                rcode: Some(words.clone()),
+                info_code: None,
+            },
+            words,
+        ),
+    }
+}
+
+fn from_io(error: &io::Error) -> Error {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionRefused => Error::ConnectionRefused,
+        Kind::TimedOut => Error::ConnectionTimeout,
+        Kind::NetworkUnreachable | Kind::HostUnreachable => Error::DestinationIpUnroutable,
+        Kind::ConnectionReset
+        | Kind::ConnectionAborted
+        | Kind::BrokenPipe
+        | Kind::NotConnected
+        | Kind::UnexpectedEof => Error::ConnectionTerminated,
+        _ => Error::InternalError(Some(error.to_string())),
+    }
+}
+
+fn from_tls(error: &rustls::Error) -> Error {
+    match error {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+            Error::TlsCertificateError
+        }
+        rustls::Error::AlertReceived(alert) => Error::TlsAlertReceived {
+            alert_id: Some(u8::from(*alert)),
+            alert_message: Some(format!("{alert:?}")),
+        },
+        _ => Error::TlsProtocolError,
+    }
+}
+
+/// The TLS error in an error; rustls travels inside an `io::Error`, and may be wrapped twice.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls);
+    }
+    let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+    tls_error(inner)
+}
+
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
+        (*error).source()
+    })
+}
+
+/// The innermost cause.
+fn words(error: &(dyn StdError + 'static)) -> String {
+    causes(error)
+        .last()
+        .map_or_else(String::new, |cause| cause.to_string())
+}

@@ -1,0 +1,23 @@
+//! The only way from a component to the network: the host's HTTP client, behind a grant.
+//!
+//! 1. [`Grant`] holds what one invocation may reach. It is asked for every request; a guest follows a redirect
+//!    by another request, so every hop is asked for.
+//! 2. [`EgressHooks`] is what `wasi:http` calls. A request without a grant never leaves the process; the
+//!    [`Ledger`] remembers it, so that the result of the run can name the host.
+//! 3. [`EgressClient`] sends what is granted, over pooled connections that all runs share.
+//! 4. The resolver looks at the addresses that a name has, after DNS and before the connection, and drops
+//!    [guarded](address::is_guarded) ones: a name can't be a detour to a metadata service.
+
+mod address;
+mod authority;
+mod body;
+mod client;
+mod error;
+mod hooks;
+mod ledger;
+mod resolver;
+
+pub use authority::{Authority, AuthorityError, Grant, HostPattern};
+pub(super) use client::EgressClient;
+pub(super) use hooks::EgressHooks;
+pub(super) use ledger::Ledger;

@@ -1,0 +1,148 @@
+//! When a run is asked to stop, and when it is ended.
+//!
+//! A run is asked once: its deadline passed, or it was cancelled. From then on it has its grace to tell its
+//! backend and return; then it is ended. [`Stop`] is the one place that knows these times: the supervising
+//! future, the guest's host functions and the engine's interrupt all read it.
+
+use crate::{CancelReason, CancelToken};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// Why a run was asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopCause {
+    /// Its deadline passed.
+    Deadline,
+    /// Somebody raised its cancel token.
+    Cancelled,
+}
+
+/// The request to stop, once it has been made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StopRequest {
+    pub(super) cause: StopCause,
+    at: Instant,
+}
+
+/// The stopping of one run. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Stop {
+    request: Arc<watch::Sender<Option<StopRequest>>>,
+    deadline: Option<Instant>,
+    grace: Duration,
+    cancel: CancelToken,
+}
+
+impl Stop {
+    pub(super) fn new(deadline: Option<Instant>, grace: Duration, cancel: CancelToken) -> Self {
+        Self {
+            request: Arc::new(watch::Sender::new(None)),
+            deadline,
+            grace,
+            cancel,
+        }
+    }
+
+    /// Why the run was asked to stop, if it was.
+    pub(super) fn requested(&self) -> Option<StopCause> {
+        self.request.borrow().map(|request| request.cause)
+    }
+
+    /// A receiver whose value becomes `Some` when the run is asked to stop.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Option<StopRequest>> {
+        self.request.subscribe()
+    }
+
+    pub(super) fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    /// Time to the deadline; zero once it has passed, None without one.
+    pub(super) fn remaining(&self) -> Option<Duration> {
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Completes when the run has to be ended; asks it to stop when the time for that comes.
+    pub(super) async fn supervise(&self) {
+        let deadline = async {
+            match self.deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let request = tokio::select! {
+            () = deadline => self.request(StopCause::Deadline),
+            () = self.cancel.raised(CancelReason::Requested) => self.request(StopCause::Cancelled),
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until((request.at + self.grace).into()) => {}
+            () = self.cancel.raised(CancelReason::Immediate) => {}
+        }
+    }
+
+    /// Whether the run has to be ended now. For the engine's interrupt, which must not depend on timers that
+    /// the executor may serve late while guests spin.
+    pub(super) fn is_over(&self) -> bool {
+        let cancelled = self.cancel.reason();
+        if self.remaining().is_some_and(|left| left.is_zero()) {
+            self.request(StopCause::Deadline);
+        } else if cancelled.is_some() {
+            self.request(StopCause::Cancelled);
+        }
+        cancelled == Some(CancelReason::Immediate)
+            || self
+                .request
+                .borrow()
+                .is_some_and(|request| request.at + self.grace <= Instant::now())
+    }
+
+    /// Asks the run to stop, unless it was asked before. The grace counts from the deadline itself, however
+    /// late it was noticed.
+    fn request(&self, cause: StopCause) -> StopRequest {
+        let now = Instant::now();
+        let at = match (cause, self.deadline) {
+            (StopCause::Deadline, Some(deadline)) => deadline,
+            _ => now,
+        };
+        let mut first = StopRequest { cause, at };
+        self.request.send_if_modified(|request| {
+            let new = request.is_none();
+            first = *request.get_or_insert(first);
+            new
+        });
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_cause_stays() {
+        let cancel = CancelToken::new();
+        let stop = Stop::new(Some(Instant::now()), Duration::ZERO, cancel.clone());
+        assert_eq!(stop.requested(), None);
+        assert!(stop.is_over());
+        cancel.kill();
+        assert!(stop.is_over());
+        assert_eq!(stop.requested(), Some(StopCause::Deadline));
+    }
+
+    #[tokio::test]
+    async fn a_kill_ends_the_grace() {
+        let cancel = CancelToken::new();
+        let stop = Stop::new(None, Duration::from_secs(3600), cancel.clone());
+        assert!(!stop.is_over());
+        cancel.cancel();
+        assert!(!stop.is_over());
+        assert_eq!(stop.requested(), Some(StopCause::Cancelled));
+        cancel.kill();
+        assert!(stop.is_over());
+        stop.supervise().await;
+    }
+}

@@ -1,0 +1,360 @@
+//! The operator's configuration file, `executor-runtime.toml`.
+//!
+//! ```toml
+//! [subprocess]
+//! grace_seconds = 5
+//! max_output_bytes = 1_000_000_000
+//!
+//! [limits]                       # of subprocesses
+//! memory_bytes = 2_000_000_000
+//! cpu_seconds = 600
+//! open_files = 1024
+//! processes = 100
+//!
+//! [plugins.http]
+//! enabled = true
+//! sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+//! allow_hosts = ["api.example.com", "*.internal:*"]
+//! limits = { memory_bytes = 67_108_864, grace_seconds = 0.5 }
+//! config = { region = "eu" }     # what the plugin reads with Context::config
+//! ```
+//!
+//! Every limit is the most that an invocation can have. Nothing is required; a key that does not exist is an
+//! error, because a limit that is silently not applied is worse than none.
+
+use crate::{component::HostPattern, subprocess::SubprocessPolicy};
+use executor_runtime_protocol::closest;
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Deserializer, de};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    time::Duration,
+};
+
+/// The file's usual name.
+pub const FILE_NAME: &str = "executor-runtime.toml";
+
+/// What the operator allows.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(description = "The operator's configuration: executor-runtime.toml.")]
+pub struct Config {
+    /// Subprocesses.
+    subprocess: SubprocessConfig,
+    /// Limits of subprocesses.
+    limits: LimitsConfig,
+    /// Plugins, by the name in their descriptor.
+    plugins: BTreeMap<String, PluginConfig>,
+}
+
+/// What the operator allows a subprocess.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct SubprocessConfig {
+    /// The longest time between TERM and KILL, in seconds.
+    grace_seconds: Option<Seconds>,
+    /// The most bytes that are kept of each output stream.
+    max_output_bytes: Option<Positive>,
+}
+
+/// The limits that the operator sets for subprocesses.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct LimitsConfig {
+    /// Bytes of address space of each process.
+    memory_bytes: Option<Positive>,
+    /// Seconds of CPU time of each process.
+    cpu_seconds: Option<Positive>,
+    /// Open descriptors of each process.
+    open_files: Option<Positive>,
+    /// Processes of a run at a time.
+    processes: Option<Positive>,
+}
+
+/// What the operator says about one plugin.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginConfig {
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// The SHA-256 that its file must have, in hex.
+    #[serde(deserialize_with = "sha256")]
+    #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
+    pub sha256: Option<String>,
+    /// Hosts that every run may reach, beside those that its invocation names: `host`, `host:port`,
+    /// `*.domain`.
+    #[schemars(with = "Vec<String>")]
+    pub allow_hosts: Vec<HostPattern>,
+    /// What one run may use.
+    pub limits: PluginLimits,
+    /// Values that the plugin reads.
+    pub config: BTreeMap<String, String>,
+}
+
+/// What one run of a plugin may use.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginLimits {
+    /// Bytes of memory. Default 256 MiB.
+    #[serde(deserialize_with = "positive")]
+    #[schemars(range(min = 1))]
+    pub memory_bytes: Option<u64>,
+    /// Seconds between the request to stop and the forced end. Default 2.
+    pub grace_seconds: Option<Seconds>,
+    /// Bytes of one artifact. Default 256 MiB.
+    pub artifact_bytes: Option<u64>,
+    /// Number of artifacts. Default 1000.
+    pub artifacts: Option<u32>,
+}
+
+impl Default for PluginConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            sha256: None,
+            allow_hosts: Vec::new(),
+            limits: PluginLimits::default(),
+            config: BTreeMap::new(),
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read configuration '{}': {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file breaks the rules.
+    #[error("{path}:{line}: {message}")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong, and what was probably meant.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// When it can't be read, or is invalid; with file, line and what was probably meant.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            error,
+        })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads the text of a configuration file that is called `path` in errors.
+    ///
+    /// # Errors
+    /// When it is invalid.
+    pub fn parse(text: &str, path: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            ConfigError::Invalid {
+                path: path.to_owned(),
+                line: text.as_bytes()[..at]
+                    .iter()
+                    .filter(|&&byte| byte == b'\n')
+                    .count()
+                    + 1,
+                message: explain(error.message()),
+            }
+        })
+    }
+
+    /// What subprocesses may use.
+    pub fn subprocess(&self) -> SubprocessPolicy {
+        let value = |positive: Option<Positive>| positive.map(|Positive(value)| value);
+        SubprocessPolicy {
+            max_grace: self.subprocess.grace_seconds.map(Into::into),
+            max_output_bytes: value(self.subprocess.max_output_bytes),
+            memory_bytes: value(self.limits.memory_bytes),
+            cpu_seconds: value(self.limits.cpu_seconds),
+            open_files: value(self.limits.open_files),
+            processes: value(self.limits.processes),
+        }
+    }
+
+    /// What is said about the plugin `name`; the defaults if nothing is.
+    pub fn plugin(&self, name: &str) -> &PluginConfig {
+        self.plugins.get(name).unwrap_or(&DEFAULT)
+    }
+
+    /// The JSON Schema of the file.
+    pub fn schema() -> Schema {
+        schemars::schema_for!(Self)
+    }
+}
+
+static DEFAULT: LazyLock<PluginConfig> = LazyLock::new(PluginConfig::default);
+
+/// Adds to an error about an unknown key what was probably meant, and says `key` where serde says `field`.
+fn explain(message: &str) -> String {
+    let message = message.replace("unknown field", "unknown key");
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let meant = match quoted.next() {
+        Some(unknown) if message.starts_with("unknown key") => closest(unknown, quoted),
+        _ => None,
+    };
+    match meant {
+        Some(meant) => format!("{message}; did you mean `{meant}`?"),
+        None => message,
+    }
+}
+
+/// A number of seconds, 0 or more.
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema)]
+pub struct Seconds(#[schemars(with = "f64", range(min = 0))] Duration);
+
+impl From<Seconds> for Duration {
+    fn from(Seconds(duration): Seconds) -> Self {
+        duration
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds)
+            .map(Self)
+            .map_err(|_| de::Error::custom(format!("{seconds} is not a number of seconds, 0 or more")))
+    }
+}
+
+/// An integer above 0.
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema)]
+struct Positive(#[schemars(range(min = 1))] u64);
+
+impl<'de> Deserialize<'de> for Positive {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match i64::deserialize(deserializer)? {
+            value if value > 0 => Ok(Self(value.unsigned_abs())),
+            value => Err(de::Error::custom(format!("{value} is not an integer above 0"))),
+        }
+    }
+}
+
+fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Positive::deserialize(deserializer).map(|Positive(value)| Some(value))
+}
+
+fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(Some(text.to_ascii_lowercase()))
+    } else {
+        Err(de::Error::custom(format!(
+            "{text:?} is not a SHA-256: 64 hex digits"
+        )))
+    }
+}
+
+impl<'de> Deserialize<'de> for HostPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(|error| {
+            de::Error::custom(format!(
+                "{text:?} is no pattern of hosts: {error}; write host, host:port or *.domain"
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: &str = r#"
+        [subprocess]
+        grace_seconds = 5
+        max_output_bytes = 1_000
+        [limits]
+        memory_bytes = 2_000
+        cpu_seconds = 600
+        open_files = 1024
+        processes = 100
+        [plugins.http]
+        enabled = false
+        sha256 = "9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08"
+        allow_hosts = ["api.example.com", "*.internal:*"]
+        limits = { memory_bytes = 67_108_864, grace_seconds = 0.5 }
+        config = { region = "eu" }
+    "#;
+
+    #[test]
+    fn everything_can_be_set() {
+        let config = Config::parse(FULL, "c.toml").unwrap();
+        assert_eq!(config.subprocess().max_grace, Some(Duration::from_secs(5)));
+        assert_eq!(config.subprocess().processes, Some(100));
+        let http = config.plugin("http");
+        assert!(!http.enabled);
+        assert!(
+            http.sha256
+                .as_deref()
+                .is_some_and(|digest| digest.starts_with("9f86"))
+        );
+        assert_eq!(http.allow_hosts.len(), 2);
+        assert_eq!(http.config["region"], "eu");
+    }
+
+    #[test]
+    fn nothing_has_to_be_set() {
+        let config = Config::parse("", "c.toml").unwrap();
+        assert_eq!(config.subprocess(), SubprocessPolicy::default());
+        assert_eq!(*config.plugin("http"), PluginConfig::default());
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_line_and_what_was_meant() {
+        for (text, expected) in [
+            (
+                "\n[plugins.http]\nallow_host = []",
+                "c.toml:3: unknown key `allow_host`, expected one of `enabled`, `sha256`, `allow_hosts`, \
+                 `limits`, `config`; did you mean `allow_hosts`?",
+            ),
+            (
+                "[limit]",
+                "c.toml:1: unknown key `limit`, expected one of `subprocess`, `limits`, `plugins`; \
+                 did you mean `limits`?",
+            ),
+            ("[limits]\nprocesses = 0", "c.toml:2: 0 is not an integer above 0"),
+            (
+                "[subprocess]\ngrace_seconds = -1.0",
+                "c.toml:2: -1 is not a number of seconds, 0 or more",
+            ),
+            (
+                "[plugins.x]\nallow_hosts = [\"a.com\", \"http://b\"]",
+                "c.toml:2: \"http://b\" is no pattern of hosts: '//b' is not a port; write host, host:port or *.domain",
+            ),
+            (
+                "[plugins.x]\nsha256 = \"12\"",
+                "c.toml:2: \"12\" is not a SHA-256: 64 hex digits",
+            ),
+        ] {
+            assert_eq!(Config::parse(text, "c.toml").unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_schema_knows_every_table() {
+        let schema = serde_json::to_value(Config::schema()).unwrap();
+        for table in ["subprocess", "limits", "plugins"] {
+            assert!(schema["properties"].get(table).is_some(), "{schema}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What one invocation of a plugin may do, decided before anything of the plugin runs.
+//!
+//! The metadata is checked against the descriptor, so that a plugin gets what it declared. These keys are the
+//! host's own; an invocation may tighten what the operator allows and never widen it:
+//!
+//! | key | unit | without it |
+//! |---|---|---|
+//! | `plugin.grace_seconds` | seconds between the request to stop and the forced end, fractions allowed | 2 |
+//! | `limits.memory_bytes` | bytes of memory | 256 MiB |
+
+use crate::{ErrorKind, Failure, config::PluginConfig};
+use executor_runtime_protocol::PluginDescriptor;
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+const GRACE_SECONDS: &str = "plugin.grace_seconds";
+const MEMORY_BYTES: &str = "limits.memory_bytes";
+const KEYS: [&str; 2] = [GRACE_SECONDS, MEMORY_BYTES];
+
+/// Limits of `[limits]` that a plugin can't break: it has no files and no processes of its own.
+const MEANINGLESS: [&str; 2] = ["limits.open_files", "limits.processes"];
+
+const DEFAULT_GRACE: Duration = Duration::from_secs(2);
+const DEFAULT_MEMORY: u64 = 256 << 20;
+
+/// What counts for one run of a plugin, whatever its carrier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admission {
+    /// The invocation's metadata, with the descriptor's defaults filled in.
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// Time between the request to stop and the forced end.
+    pub(crate) grace: Duration,
+    /// Bytes of memory.
+    pub(crate) memory_bytes: u64,
+}
+
+/// Checks an invocation's metadata and reads its settings.
+pub(crate) fn admit(
+    descriptor: &PluginDescriptor,
+    config: &PluginConfig,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Admission, Failure> {
+    let filled = descriptor.check_metadata(metadata).map_err(|problems| {
+        let mut summary = String::new();
+        for problem in &problems {
+            // Writing to a string can't fail.
+            let _ = write!(summary, "{}{problem}", if summary.is_empty() { "" } else { "; " });
+        }
+        invalid(summary)
+    })?;
+    let ours = |key: &str| key.starts_with("plugin.") || key.starts_with("limits.");
+    if let Some(key) = metadata
+        .keys()
+        .find(|key| ours(key) && !KEYS.contains(&key.as_str()) && !MEANINGLESS.contains(&key.as_str()))
+    {
+        return Err(invalid(format!(
+            "{key}: does not apply to a plugin; the keys are {}",
+            KEYS.join(", ")
+        )));
+    }
+    let asked_grace = read(
+        metadata,
+        GRACE_SECONDS,
+        "a number of seconds, 0 or more",
+        |text| Duration::try_from_secs_f64(text.parse().ok()?).ok(),
+    )?;
+    let asked_memory = read(metadata, MEMORY_BYTES, "an integer above 0", |text| {
+        text.parse::<u64>().ok().filter(|&bytes| bytes > 0)
+    })?;
+    Ok(Admission {
+        metadata: filled,
+        grace: at_most(
+            asked_grace,
+            config.limits.grace_seconds.map(Into::into),
+            DEFAULT_GRACE,
+        ),
+        memory_bytes: at_most(asked_memory, config.limits.memory_bytes, DEFAULT_MEMORY),
+    })
+}
+
+/// What was asked for, as far as it is allowed; the allowance is the default where there is one.
+fn at_most<T: Ord>(asked: Option<T>, allowed: Option<T>, default: T) -> T {
+    let allowed = allowed.unwrap_or(default);
+    match asked {
+        Some(asked) => asked.min(allowed),
+        None => allowed,
+    }
+}
+
+fn read<T>(
+    metadata: &BTreeMap<String, String>,
+    key: &str,
+    expected: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, Failure> {
+    let Some(text) = metadata.get(key) else {
+        return Ok(None);
+    };
+    match parse(text) {
+        Some(value) => Ok(Some(value)),
+        None => Err(invalid(format!("{key}: found {text:?}, expected {expected}"))),
+    }
+}
+
+fn invalid(summary: String) -> Failure {
+    Failure::new(ErrorKind::InvalidMetadata, format!("invalid metadata: {summary}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn descriptor() -> PluginDescriptor {
+        PluginDescriptor::from_json(
+            br#"{"name": "http", "version": "1.0.0", "kinds": ["http"], "interface": "1.0", "summary": "s",
+                 "metadata": {"http.url": {"type": "url", "required": true, "help": "h"},
+                              "http.method": {"type": "string", "default": "POST", "help": "h"}}}"#,
+        )
+        .unwrap()
+    }
+
+    fn admit_with(config: &str, metadata: &[(&str, &str)]) -> Result<Admission, Failure> {
+        let config = Config::parse(config, "c.toml").unwrap();
+        let metadata = metadata
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        admit(&descriptor(), config.plugin("http"), &metadata)
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let admission = admit_with("", &[("http.url", "http://a/")]).unwrap();
+        assert_eq!(admission.metadata["http.method"], "POST");
+        assert_eq!(admission.grace, DEFAULT_GRACE);
+        assert_eq!(admission.memory_bytes, DEFAULT_MEMORY);
+    }
+
+    #[test]
+    fn an_invocation_tightens_and_never_widens() {
+        let config = "plugins.http.limits = { grace_seconds = 0.5, memory_bytes = 1000 }";
+        let url = ("http.url", "http://a/");
+        let tight = admit_with(
+            config,
+            &[
+                url,
+                ("plugin.grace_seconds", "0.25"),
+                ("limits.memory_bytes", "10"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(
+            (tight.grace, tight.memory_bytes),
+            (Duration::from_millis(250), 10)
+        );
+        let wide = admit_with(
+            config,
+            &[
+                url,
+                ("plugin.grace_seconds", "9"),
+                ("limits.memory_bytes", "9999"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(
+            (wide.grace, wide.memory_bytes),
+            (Duration::from_millis(500), 1000)
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_rejected_by_name() {
+        for (metadata, words) in [
+            (&[][..], "http.url: found nothing"),
+            (&[("http.url", "http://a/"), ("http.metod", "GET")], "http.metod"),
+            (
+                &[("http.url", "http://a/"), ("plugin.grace_seconds", "-1")],
+                "plugin.grace_seconds",
+            ),
+            (
+                &[("http.url", "http://a/"), ("limits.cpu_seconds", "1")],
+                "limits.cpu_seconds",
+            ),
+        ] {
+            let failure = admit_with("", metadata).unwrap_err();
+            assert_eq!(failure.kind, ErrorKind::InvalidMetadata);
+            assert!(failure.summary.contains(words), "{}", failure.summary);
+        }
+    }
+}

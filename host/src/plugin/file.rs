@@ -1,0 +1,110 @@
+//! A plugin file that is open, and was looked at.
+
+use super::{Unusable, trust};
+use nix::sys::stat::fstat;
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::Path,
+};
+
+/// The longest component that is loaded. An interpreter with its library is about 20 MB.
+const MAX_LOADED: u64 = 512 << 20;
+
+/// An open plugin file that nobody else can change.
+#[derive(Debug)]
+pub(super) struct PluginFile {
+    file: File,
+    length: u64,
+}
+
+impl PluginFile {
+    /// Opens the file and checks who could have written it. Never hangs on what is no file.
+    pub(super) fn open(path: &Path) -> Result<Self, Unusable> {
+        let unreadable = |error: io::Error| Unusable::Unreadable(describe(&error));
+        let real = path.canonicalize().map_err(unreadable)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(&real)
+            .map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(Unusable::NotAFile);
+        }
+        let stat = fstat(&file).map_err(|errno| unreadable(errno.into()))?;
+        trust::check_file(&real, &stat)?;
+        if let Some(directory) = real.parent() {
+            trust::check_directory(directory)?;
+        }
+        if metadata.len() == 0 {
+            return Err(Unusable::Empty);
+        }
+        Ok(Self {
+            file,
+            length: metadata.len(),
+        })
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Up to `length` bytes at `offset`; fewer at the end of the file.
+    pub(super) fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, Unusable> {
+        let left = self.length.saturating_sub(offset);
+        let mut bytes = vec![0; length.min(usize::try_from(left).unwrap_or(usize::MAX))];
+        self.file
+            .read_exact_at(&mut bytes, offset)
+            .map_err(|error| Unusable::Unreadable(describe(&error)))?;
+        Ok(bytes)
+    }
+
+    /// Exactly `length` bytes at `offset`.
+    pub(super) fn read_exact_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, Unusable> {
+        let bytes = self.read_at(offset, length)?;
+        if bytes.len() == length {
+            Ok(bytes)
+        } else {
+            Err(Unusable::Damaged("it breaks off".to_owned()))
+        }
+    }
+
+    /// All of it.
+    pub(super) fn read_all(&self) -> Result<Vec<u8>, Unusable> {
+        if self.length > MAX_LOADED {
+            return Err(Unusable::Load(format!(
+                "it has {} bytes; at most {MAX_LOADED} are loaded",
+                self.length
+            )));
+        }
+        // At most MAX_LOADED, which fits.
+        self.read_exact_at(0, self.length as usize)
+    }
+
+    /// Its SHA-256, read in pieces.
+    pub(super) fn sha256(&self) -> Result<[u8; 32], Unusable> {
+        let mut digest = Sha256::new();
+        let mut buffer = vec![0; 64 * 1024];
+        let mut file = &self.file;
+        let unreadable = |error: io::Error| Unusable::Unreadable(describe(&error));
+        io::Seek::rewind(&mut file).map_err(unreadable)?;
+        loop {
+            let read = file.read(&mut buffer).map_err(unreadable)?;
+            if read == 0 {
+                return Ok(digest.finalize().into());
+            }
+            digest.update(&buffer[..read]);
+        }
+    }
+}
+
+/// An I/O error in plain words, without Rust's number in brackets.
+pub(super) fn describe(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,24 @@
+//! Plugin files: found in directories, described without running them, loaded when an invocation needs them.
+//!
+//! - [`search_path`] says which directories count;
+//! - [`discover`] reads what is in them. It opens each file, looks at who could have written it, and reads the
+//!   descriptor from a section of it. No code of a plugin runs, nothing is loaded into the process, and nothing
+//!   but headers and that section is read, so that fifty plugins of any size cost a millisecond;
+//! - [`PluginSet`] is what the runtime asks for the runner of a kind.
+//!
+//! A file that can't be used is listed with its reason ([`Unusable`]) and hinders nobody else.
+
+mod admission;
+mod binary;
+mod component;
+mod discovery;
+mod file;
+mod search_path;
+mod set;
+mod trust;
+mod unusable;
+
+pub use discovery::{Carrier, Found, Plugin, State, discover, inspect};
+pub use search_path::{DIRECTORY_VARIABLE, search_path};
+pub use set::{NativeLoader, PluginSet};
+pub use unusable::Unusable;

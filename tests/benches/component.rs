@@ -1,0 +1,164 @@
+//! What a component costs: loading, a run of it, requests through it, and runs that wait.
+//!
+//! `cargo bench --package executor-runtime-tests --bench component`
+
+use executor_runtime::{
+    component::{CodeCache, Component, Engine, Mode, Settings},
+    protocol::Status,
+};
+use executor_runtime_tests::{
+    component::Harness,
+    fixtures,
+    server::{Reply, Server},
+};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use std::{
+    hint::black_box,
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+const FIXTURE: &str = "fixture-behaviours";
+
+fn main() {
+    println!("{:<52} {:>12} {:>14} {:>8}", "", "ours", "baseline", "goal");
+    loading();
+    runs();
+    requests();
+    waiting();
+}
+
+fn row(what: &str, ours: Duration, baseline: Option<Duration>, goal: &str) {
+    let baseline = baseline.map_or(String::new(), |b| format!("{:.1} us", b.as_secs_f64() * 1e6));
+    println!("{what:<52} {:>9.1} us {baseline:>14} {goal:>8}", ours.as_secs_f64() * 1e6);
+}
+
+/// The median time of `work`.
+fn median(rounds: usize, mut work: impl FnMut()) -> Duration {
+    let mut times: Vec<_> = (0..rounds)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[rounds / 2]
+}
+
+fn loading() {
+    let wasm = std::fs::read(fixtures::component(FIXTURE)).expect("it was built");
+    println!("fixture of {} KB", wasm.len() / 1024);
+    let pool = Mode::LongLived { concurrency: NonZeroU32::new(1000).expect("not 0") };
+    row("engine for one shot", median(20, || drop(Engine::new(Mode::OneShot))), None, "");
+    row("engine with a pool of 1000", median(20, || drop(Engine::new(pool))), None, "");
+    let engine = Engine::new(Mode::OneShot).expect("an engine");
+    let load = |cache: &CodeCache| {
+        let settings = Settings::default();
+        drop(black_box(Component::load(&engine, cache, &wasm, "f", "1", &settings)).expect("it loads"));
+    };
+    let compile = median(5, || load(&CodeCache::disabled()));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let cache = CodeCache::new(directory.path().join("cache"));
+    load(&cache);
+    row("load from the cache, against compiling", median(50, || load(&cache)), Some(compile), "250 us");
+}
+
+fn runs() {
+    let single = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let pool = Mode::LongLived { concurrency: NonZeroU32::new(64).expect("not 0") };
+    for (name, mode) in [("mapped", Mode::OneShot), ("pooled", pool)] {
+        let harness = Harness::with_mode(FIXTURE, Settings::default(), mode);
+        let time = median(2000, || {
+            assert_eq!(single.block_on(harness.run("reject")).status(), Status::Rejected);
+        });
+        row(&format!("a run that rejects at once, {name} memory"), time, None, "40 us");
+    }
+}
+
+fn requests() {
+    const COUNT: u32 = 2000;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let server = Server::start(|_| Reply::ok("hello")).await;
+        let pool = Mode::LongLived { concurrency: NonZeroU32::new(64).expect("not 0") };
+        let harness = Arc::new(Harness::with_mode(FIXTURE, Settings::default(), pool));
+        let client: Client<_, Empty<bytes::Bytes>> =
+            Client::builder(TokioExecutor::new()).build_http();
+        let url: http::Uri = server.url("/").parse().expect("a URL");
+        for concurrency in [1, 64] {
+            let ours = concurrent(concurrency, COUNT, || {
+                let (harness, url) = (Arc::clone(&harness), url.to_string());
+                async move {
+                    let outcome = harness.scenario("get").with("fixture.url", url).run().await;
+                    assert_eq!(outcome.status(), Status::Succeeded);
+                }
+            })
+            .await;
+            let baseline = concurrent(concurrency, COUNT, || {
+                let (client, url) = (client.clone(), url.clone());
+                async move {
+                    let response = client.get(url).await.expect("an answer");
+                    response.into_body().collect().await.expect("a body");
+                }
+            })
+            .await;
+            row(&format!("a run with one request, {concurrency} at a time"), ours, Some(baseline), "1.5 x");
+        }
+    });
+}
+
+/// The time for one of `count` pieces of work, `concurrency` at a time.
+async fn concurrent<F: Future<Output = ()> + Send + 'static>(
+    concurrency: u32,
+    count: u32,
+    work: impl Fn() -> F,
+) -> Duration {
+    let start = Instant::now();
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        if running.len() == concurrency as usize {
+            running.join_next().await.expect("one is running").expect("it does not panic");
+        }
+        running.spawn(work());
+    }
+    while running.join_next().await.is_some() {}
+    start.elapsed() / count
+}
+
+fn waiting() {
+    const RUNS: usize = 1000;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let pool = Mode::LongLived { concurrency: NonZeroU32::new(RUNS as u32).expect("not 0") };
+        let harness = Arc::new(Harness::with_mode(FIXTURE, Settings::default(), pool));
+        harness.run("ok").await;
+        let before = resident();
+        let mut running = tokio::task::JoinSet::new();
+        for _ in 0..RUNS {
+            let harness = Arc::clone(&harness);
+            running.spawn(async move { harness.scenario("sleep").with("fixture.count", 2000).run().await });
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let each = (resident() - before) / RUNS;
+        println!("{:<52} {:>9} KB {:>23}", "memory of each of 1000 waiting runs", each / 1024, "83 KB");
+        while running.join_next().await.is_some() {}
+    });
+}
+
+/// Resident memory of this process, in bytes.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
+    let pages: usize = statm.split(' ').nth(1).and_then(|p| p.parse().ok()).expect("a number");
+    pages * 4096
+}

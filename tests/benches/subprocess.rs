@@ -1,0 +1,133 @@
+//! What supervision costs: each figure beside its baseline, measured in the same run.
+//!
+//! `cargo bench --package executor-runtime-tests --bench subprocess`
+
+use executor_runtime::{Runtime, protocol::{RuntimeInvocation, Status}};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+fn main() {
+    // Before threads and before memory is in use, as the documentation asks.
+    let runtime = Runtime::new().expect("this system can supervise processes");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    println!("{:<44} {:>12} {:>12} {:>8} {:>6}", "", "ours", "baseline", "ratio", "goal");
+    one_shot(directory.path());
+    sequential(&runtime, directory.path());
+    concurrent(&runtime, directory.path());
+    growth(&runtime, directory.path());
+}
+
+fn row(what: &str, ours: Duration, baseline: Duration, goal: &str) {
+    println!(
+        "{what:<44} {:>9.3} ms {:>9.3} ms {:>8.2} {goal:>6}",
+        ours.as_secs_f64() * 1e3,
+        baseline.as_secs_f64() * 1e3,
+        ours.as_secs_f64() / baseline.as_secs_f64(),
+    );
+}
+
+/// Runs both in turn, so that what else the machine does hits both; the medians.
+fn alternate(rounds: usize, mut ours: impl FnMut(), mut baseline: impl FnMut()) -> (Duration, Duration) {
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        for (times, run) in times.iter_mut().zip([&mut ours as &mut dyn FnMut(), &mut baseline]) {
+            let start = Instant::now();
+            run();
+            times.push(start.elapsed());
+        }
+    }
+    let [ours, baseline] = times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2]
+    });
+    (ours, baseline)
+}
+
+fn invocation(directory: &Path) -> RuntimeInvocation {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let document = serde_json::json!({
+        "invocation_id": format!("bench-{}", NEXT.fetch_add(1, Ordering::Relaxed)),
+        "runtime_name": "bench",
+        "runtime_kind": "subprocess",
+        "working_directory": directory,
+        "command": ["/bin/true"],
+        "timeout_seconds": 30,
+    });
+    RuntimeInvocation::from_json(document.to_string().as_bytes()).expect("a valid invocation")
+}
+
+fn run(runtime: &Runtime, directory: &Path) {
+    let result = runtime.run_blocking(invocation(directory));
+    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+}
+
+fn raw() {
+    assert!(Command::new("/bin/true").stdin(Stdio::null()).stdout(Stdio::null()).status().expect("true runs").success());
+}
+
+fn one_shot(directory: &Path) {
+    let host = executor_runtime_tests::host_binary();
+    let document = directory.join("invocation.json");
+    std::fs::write(&document, serde_json::to_vec(&invocation(directory)).expect("serialises")).expect("writes");
+    let quiet = |program: &Path, arguments: &[&str]| {
+        let status = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        assert!(status.expect("starts").success());
+    };
+    let (ours, baseline) = alternate(
+        500,
+        || quiet(&host, &["run", document.to_str().expect("UTF-8")]),
+        || quiet(Path::new("timeout"), &["30", "/bin/true"]),
+    );
+    row("one-shot run / timeout 30 /bin/true", ours, baseline, "1.5");
+    let (ours, baseline) = alternate(200, || quiet(&host, &["--version"]), || quiet(Path::new("/bin/true"), &[]));
+    row("host --version / /bin/true", ours, baseline, "");
+}
+
+fn sequential(runtime: &Runtime, directory: &Path) {
+    let (ours, baseline) = alternate(1000, || run(runtime, directory), raw);
+    row("sequential run / raw spawn + wait", ours, baseline, "1.3");
+}
+
+fn concurrent(runtime: &Runtime, directory: &Path) {
+    const RUNS: usize = 1024;
+    for threads in [2, 8, 64] {
+        let time = |run: &(dyn Fn() + Sync)| {
+            let start = Instant::now();
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| (0..RUNS / threads).for_each(|_| run()));
+                }
+            });
+            start.elapsed() / RUNS as u32
+        };
+        let ours = time(&|| run(runtime, directory));
+        let baseline = time(&raw);
+        row(&format!("{threads} concurrent, per run / raw"), ours, baseline, "");
+    }
+}
+
+/// What this process holds: resident memory, descriptors, threads.
+fn held() -> (u64, usize, usize) {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).expect("the field is there");
+        line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).expect("a number")
+    };
+    let descriptors = std::fs::read_dir("/proc/self/fd").expect("/proc is mounted").count();
+    (field("VmRSS:"), descriptors, field("Threads:") as usize)
+}
+
+fn growth(runtime: &Runtime, directory: &Path) {
+    (0..1000).for_each(|_| run(runtime, directory));
+    let (memory, descriptors, threads) = held();
+    (1000..20_000).for_each(|_| run(runtime, directory));
+    let after = held();
+    println!("\nfrom run 1,000 to run 20,000:");
+    println!("  memory      {memory} KiB -> {} KiB", after.0);
+    println!("  descriptors {descriptors} -> {}", after.1);
+    println!("  threads     {threads} -> {}", after.2);
+}
