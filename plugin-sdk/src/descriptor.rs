@@ -188,7 +188,7 @@ mod tests {
             (&GOOD.replace("\"kinds\"", "\"kind\""), "\"kinds\" is missing"),
             (&GOOD.replace("[\"k\"],", "[\"k\",],"), "a value was expected"),
             (&GOOD.replace("true,", "true"), "',' or '}' was expected"),
-            (&GOOD.replace("\"n\",", "\"n"), "':' was expected"),
+            (&GOOD.replace("\"name\":", "\"name\""), "':' was expected"),
             (&format!("{GOOD}x"), "something after its end"),
             (&GOOD[..40], "ends too early"),
             (&"[".repeat(100).replacen('[', "{\"a\":", 1), "nested too deeply"),
