@@ -1,6 +1,6 @@
 //! What a component costs: loading, a run of it, requests through it, and runs that wait.
 //!
-//! `cargo bench --package executor-runtime-tests --bench component`
+//! `cargo bench --package executor-runtime-tests --bench component [loading|runs|requests|waiting]`
 
 use executor_runtime::{
     component::{CodeCache, Component, Engine, Mode, Settings},
@@ -21,18 +21,34 @@ use std::{
 };
 
 const FIXTURE: &str = "fixture-behaviours";
+/// Imports little more than the `host` interface.
+const SMALL: &str = "fixture-first-interface";
 
 fn main() {
     println!("{:<52} {:>12} {:>14} {:>8}", "", "ours", "baseline", "goal");
-    loading();
-    runs();
-    requests();
-    waiting();
+    let parts: [(&str, fn()); 4] = [
+        ("loading", loading),
+        ("runs", runs),
+        ("requests", requests),
+        ("waiting", waiting),
+    ];
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
+    for (name, part) in parts {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            part();
+        }
+    }
 }
 
 fn row(what: &str, ours: Duration, baseline: Option<Duration>, goal: &str) {
     let baseline = baseline.map_or(String::new(), |b| format!("{:.1} us", b.as_secs_f64() * 1e6));
-    println!("{what:<52} {:>9.1} us {baseline:>14} {goal:>8}", ours.as_secs_f64() * 1e6);
+    println!(
+        "{what:<52} {:>9.1} us {baseline:>14} {goal:>8}",
+        ours.as_secs_f64() * 1e6
+    );
 }
 
 /// The median time of `work`.
@@ -49,32 +65,58 @@ fn median(rounds: usize, mut work: impl FnMut()) -> Duration {
 }
 
 fn loading() {
-    let wasm = std::fs::read(fixtures::component(FIXTURE)).expect("it was built");
-    println!("fixture of {} KB", wasm.len() / 1024);
-    let pool = Mode::LongLived { concurrency: NonZeroU32::new(1000).expect("not 0") };
-    row("engine for one shot", median(20, || drop(Engine::new(Mode::OneShot))), None, "");
-    row("engine with a pool of 1000", median(20, || drop(Engine::new(pool))), None, "");
+    let wasm = std::fs::read(fixtures::component(SMALL)).expect("it was built");
+    println!("component of {} KB", wasm.len() / 1024);
+    let pool = Mode::LongLived {
+        concurrency: NonZeroU32::new(1000).expect("not 0"),
+    };
+    row(
+        "engine for one shot",
+        median(20, || drop(Engine::new(Mode::OneShot))),
+        None,
+        "",
+    );
+    row(
+        "engine with a pool of 1000",
+        median(20, || drop(Engine::new(pool))),
+        None,
+        "",
+    );
     let engine = Engine::new(Mode::OneShot).expect("an engine");
     let load = |cache: &CodeCache| {
         let settings = Settings::default();
         drop(black_box(Component::load(&engine, cache, &wasm, "f", "1", &settings)).expect("it loads"));
     };
-    let compile = median(5, || load(&CodeCache::disabled()));
+    let compile = median(3, || load(&CodeCache::disabled()));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let cache = CodeCache::new(directory.path().join("cache"));
     load(&cache);
-    row("load from the cache, against compiling", median(50, || load(&cache)), Some(compile), "250 us");
+    row(
+        "load from the cache, against compiling",
+        median(400, || load(&cache)),
+        Some(compile),
+        "250 us",
+    );
 }
 
 fn runs() {
-    let single = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let pool = Mode::LongLived { concurrency: NonZeroU32::new(64).expect("not 0") };
-    for (name, mode) in [("mapped", Mode::OneShot), ("pooled", pool)] {
-        let harness = Harness::with_mode(FIXTURE, Settings::default(), mode);
+    let single = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let pool = Mode::LongLived {
+        concurrency: NonZeroU32::new(64).expect("not 0"),
+    };
+    for (fixture, name, mode) in [
+        (SMALL, "small guest, mapped memory", Mode::OneShot),
+        (SMALL, "small guest, pooled memory", pool),
+        (FIXTURE, "guest that imports all of WASI, pooled", pool),
+    ] {
+        let harness = Harness::with_mode(fixture, Settings::default(), mode);
         let time = median(2000, || {
             assert_eq!(single.block_on(harness.run("reject")).status(), Status::Rejected);
         });
-        row(&format!("a run that rejects at once, {name} memory"), time, None, "40 us");
+        row(&format!("rejects at once: {name}"), time, None, "40 us");
     }
 }
 
@@ -87,10 +129,11 @@ fn requests() {
         .expect("a runtime");
     runtime.block_on(async {
         let server = Server::start(|_| Reply::ok("hello")).await;
-        let pool = Mode::LongLived { concurrency: NonZeroU32::new(64).expect("not 0") };
+        let pool = Mode::LongLived {
+            concurrency: NonZeroU32::new(64).expect("not 0"),
+        };
         let harness = Arc::new(Harness::with_mode(FIXTURE, Settings::default(), pool));
-        let client: Client<_, Empty<bytes::Bytes>> =
-            Client::builder(TokioExecutor::new()).build_http();
+        let client: Client<_, Empty<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
         let url: http::Uri = server.url("/").parse().expect("a URL");
         for concurrency in [1, 64] {
             let ours = concurrent(concurrency, COUNT, || {
@@ -109,7 +152,12 @@ fn requests() {
                 }
             })
             .await;
-            row(&format!("a run with one request, {concurrency} at a time"), ours, Some(baseline), "1.5 x");
+            row(
+                &format!("a run with one request, {concurrency} at a time"),
+                ours,
+                Some(baseline),
+                "1.5 x",
+            );
         }
     });
 }
@@ -124,7 +172,11 @@ async fn concurrent<F: Future<Output = ()> + Send + 'static>(
     let mut running = tokio::task::JoinSet::new();
     for _ in 0..count {
         if running.len() == concurrency as usize {
-            running.join_next().await.expect("one is running").expect("it does not panic");
+            running
+                .join_next()
+                .await
+                .expect("one is running")
+                .expect("it does not panic");
         }
         running.spawn(work());
     }
@@ -140,7 +192,9 @@ fn waiting() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let pool = Mode::LongLived { concurrency: NonZeroU32::new(RUNS as u32).expect("not 0") };
+        let pool = Mode::LongLived {
+            concurrency: NonZeroU32::new(RUNS as u32).expect("not 0"),
+        };
         let harness = Arc::new(Harness::with_mode(FIXTURE, Settings::default(), pool));
         harness.run("ok").await;
         let before = resident();
@@ -151,7 +205,12 @@ fn waiting() {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         let each = (resident() - before) / RUNS;
-        println!("{:<52} {:>9} KB {:>23}", "memory of each of 1000 waiting runs", each / 1024, "83 KB");
+        println!(
+            "{:<52} {:>9} KB {:>23}",
+            "memory of each of 1000 waiting runs",
+            each / 1024,
+            "83 KB"
+        );
         while running.join_next().await.is_some() {}
     });
 }
@@ -159,6 +218,10 @@ fn waiting() {
 /// Resident memory of this process, in bytes.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
-    let pages: usize = statm.split(' ').nth(1).and_then(|p| p.parse().ok()).expect("a number");
+    let pages: usize = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|p| p.parse().ok())
+        .expect("a number");
     pages * 4096
 }

@@ -2,7 +2,10 @@
 //!
 //! `cargo bench --package executor-runtime-tests --bench subprocess`
 
-use executor_runtime::{Runtime, protocol::{RuntimeInvocation, Status}};
+use executor_runtime::{
+    Runtime,
+    protocol::{RuntimeInvocation, Status},
+};
 use std::{
     path::Path,
     process::{Command, Stdio},
@@ -14,7 +17,10 @@ fn main() {
     // Before threads and before memory is in use, as the documentation asks.
     let runtime = Runtime::new().expect("this system can supervise processes");
     let directory = tempfile::tempdir().expect("a temporary directory");
-    println!("{:<44} {:>12} {:>12} {:>8} {:>6}", "", "ours", "baseline", "ratio", "goal");
+    println!(
+        "{:<44} {:>12} {:>12} {:>8} {:>6}",
+        "", "ours", "baseline", "ratio", "goal"
+    );
     one_shot(directory.path());
     sequential(&runtime, directory.path());
     concurrent(&runtime, directory.path());
@@ -34,7 +40,10 @@ fn row(what: &str, ours: Duration, baseline: Duration, goal: &str) {
 fn alternate(rounds: usize, mut ours: impl FnMut(), mut baseline: impl FnMut()) -> (Duration, Duration) {
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
-        for (times, run) in times.iter_mut().zip([&mut ours as &mut dyn FnMut(), &mut baseline]) {
+        for (times, run) in times
+            .iter_mut()
+            .zip([&mut ours as &mut dyn FnMut(), &mut baseline])
+        {
             let start = Instant::now();
             run();
             times.push(start.elapsed());
@@ -66,15 +75,30 @@ fn run(runtime: &Runtime, directory: &Path) {
 }
 
 fn raw() {
-    assert!(Command::new("/bin/true").stdin(Stdio::null()).stdout(Stdio::null()).status().expect("true runs").success());
+    assert!(
+        Command::new("/bin/true")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .expect("true runs")
+            .success()
+    );
 }
 
 fn one_shot(directory: &Path) {
     let host = executor_runtime_tests::host_binary();
     let document = directory.join("invocation.json");
-    std::fs::write(&document, serde_json::to_vec(&invocation(directory)).expect("serialises")).expect("writes");
+    std::fs::write(
+        &document,
+        serde_json::to_vec(&invocation(directory)).expect("serialises"),
+    )
+    .expect("writes");
     let quiet = |program: &Path, arguments: &[&str]| {
-        let status = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        let status = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status();
         assert!(status.expect("starts").success());
     };
     let (ours, baseline) = alternate(
@@ -83,7 +107,11 @@ fn one_shot(directory: &Path) {
         || quiet(Path::new("timeout"), &["30", "/bin/true"]),
     );
     row("one-shot run / timeout 30 /bin/true", ours, baseline, "1.5");
-    let (ours, baseline) = alternate(200, || quiet(&host, &["--version"]), || quiet(Path::new("/bin/true"), &[]));
+    let (ours, baseline) = alternate(
+        200,
+        || quiet(&host, &["--version"]),
+        || quiet(Path::new("/bin/true"), &[]),
+    );
     row("host --version / /bin/true", ours, baseline, "");
 }
 
@@ -106,7 +134,12 @@ fn concurrent(runtime: &Runtime, directory: &Path) {
         };
         let ours = time(&|| run(runtime, directory));
         let baseline = time(&raw);
-        row(&format!("{threads} concurrent, per run / raw"), ours, baseline, "");
+        row(
+            &format!("{threads} concurrent, per run / raw"),
+            ours,
+            baseline,
+            "",
+        );
     }
 }
 
@@ -114,10 +147,18 @@ fn concurrent(runtime: &Runtime, directory: &Path) {
 fn held() -> (u64, usize, usize) {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let field = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).expect("the field is there");
-        line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).expect("a number")
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(name))
+            .expect("the field is there");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|number| number.parse::<u64>().ok())
+            .expect("a number")
     };
-    let descriptors = std::fs::read_dir("/proc/self/fd").expect("/proc is mounted").count();
+    let descriptors = std::fs::read_dir("/proc/self/fd")
+        .expect("/proc is mounted")
+        .count();
     (field("VmRSS:"), descriptors, field("Threads:") as usize)
 }
 

@@ -12,6 +12,10 @@ pub fn host_binary() -> PathBuf {
     // target/<profile>/deps/<name>: the host is two up.
     let profile = executable.ancestors().nth(2).expect("cargo's layout");
     let host = profile.join("executor-runtime");
-    assert!(host.is_file(), "{} is missing: build the host first", host.display());
+    assert!(
+        host.is_file(),
+        "{} is missing: build the host first",
+        host.display()
+    );
     host
 }

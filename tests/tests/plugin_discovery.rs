@@ -464,3 +464,23 @@ fn a_file_that_is_replaced_after_listing_does_not_run() {
             .contains("changed while the host was running")
     );
 }
+
+#[test]
+fn a_plugin_of_the_first_interface_keeps_running() {
+    let directory = Directory::new();
+    directory.write(
+        "first.wasm",
+        &fs::read(fixtures::component("fixture-first-interface")).unwrap(),
+    );
+    let runtime = Runtime::new().unwrap();
+    runtime.set_source(set(&directory, ""));
+    let mut invocation = invocation("first_interface", &directory.path(), None);
+    assert_eq!(runtime.run_blocking(invocation.clone()).status, Status::Rejected);
+    invocation.metadata.insert("first.word".into(), "hello".into());
+    let result = runtime.run_blocking(invocation);
+    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+    assert_eq!(result.metadata["word"], "hello");
+    assert_eq!(result.metadata["facts"], "(None, false, 2000000000, false)");
+    assert_eq!(result.metadata["checkpoint"], "Ok(()) None");
+    assert_eq!(fs::read_to_string(&result.artifacts[0].path).unwrap(), "hello");
+}

@@ -14,7 +14,7 @@ pub(super) fn directory_name(invocation_id: &str) -> String {
     let mut name = String::with_capacity(invocation_id.len());
     let mut cut = 0;
     for (index, byte) in invocation_id.bytes().enumerate() {
-        if name.len() <= MAX_BYTES - DIGEST_DIGITS - 1 {
+        if name.len() < MAX_BYTES - DIGEST_DIGITS {
             cut = name.len();
         }
         let plain =

@@ -3,7 +3,7 @@
 use super::args::{Arguments, SchemaOptions};
 use anyhow::Result;
 use clap::CommandFactory;
-use executor_runtime::protocol::SCHEMA_VERSION;
+use executor_runtime::protocol::schema;
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -20,8 +20,8 @@ pub(super) enum Document {
 
 pub(super) fn schema(options: SchemaOptions) -> Result<ExitCode> {
     let schema = match options.document {
-        Document::Invocation => serde_json::json!(SCHEMA_VERSION),
-        Document::Result => serde_json::json!(SCHEMA_VERSION),
+        Document::Invocation => schema::invocation(),
+        Document::Result => schema::result(),
     };
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &schema)?;

@@ -10,7 +10,7 @@
 //! - a file is a regular file of this user that others can't write;
 //! - its name has the SHA-256 of the component and of everything that the engine's code depends on (version,
 //!   settings, CPU), so that another component or another engine never matches;
-//! - a header has the SHA-256 of the code, which finds what a crash or a bad disk left. It is no defence
+//! - it ends with the SHA-256 of the code, which finds what a crash or a bad disk left. It is no defence
 //!   against a writer: that is what the ownership is for.
 //!
 //! Entries appear complete or not at all (written under another name, then renamed), so that any number of
@@ -31,8 +31,8 @@ use std::{
     hash::{Hash, Hasher},
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::DirBuilderExt,
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::fs::{DirBuilderExt, FileExt},
     },
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -40,9 +40,11 @@ use std::{
 };
 use wasmtime::{Engine, component::Component};
 
-/// Begins every entry; the digit is the version of the header.
-const MAGIC: &[u8; 16] = b"exrt-component1\n";
-const HEADER: usize = MAGIC.len() + 32;
+/// Ends every entry; the digit is the version of the format. What comes before is mapped into memory as it
+/// stands in the file, so the code comes first.
+const MAGIC: &[u8; 16] = b"exrt-component2\n";
+const DIGEST: usize = 32;
+const TRAILER: usize = DIGEST + MAGIC.len();
 
 /// Entries that are kept. Above that the oldest go: those of plugins and versions that were replaced.
 const MAX_ENTRIES: usize = 128;
@@ -168,26 +170,43 @@ fn load(path: &Path, name: &str, engine: &Engine) -> Result<Option<Component>, C
     if kind(&stat) != SFlag::S_IFREG || !is_ours(&stat, 0o022) {
         return Err(untrusted(&stat));
     }
-    let mut entry = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0));
-    File::from(file).take(MAX_ENTRY).read_to_end(&mut entry)?;
-    let code = verify(&entry).ok_or(CacheError::Damaged)?;
-    // SAFETY: `deserialize` runs what it is given as machine code, so it must be the unmodified output of
-    // `serialize`. The bytes are in memory and can't change any more. They came from a file that only this
-    // user could write, in a directory that only this user could enter (checked on the open descriptors),
-    // under a name that `store` gives to the output of `serialize` alone, and they have the digest that
-    // `store` computed, so that they are complete. wasmtime checks on its own that the engine is compatible.
-    let component = unsafe { Component::deserialize(engine, code) };
+    let file = File::from(file);
+    if !is_intact(&file, u64::try_from(stat.st_size).unwrap_or(0))? {
+        return Err(CacheError::Damaged);
+    }
+    // Through the descriptor, so that it is this very file that is mapped.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // SAFETY: `deserialize_file` runs what it maps as machine code, so it must be the output of `serialize`,
+    // and must not change. It is a file that only this user could write, in a directory that only this user
+    // could enter (checked on the open descriptors), under a name that `store` gives to the output of
+    // `serialize` alone and never writes to again, and it has the digest that `store` computed, so that it is
+    // complete. wasmtime checks on its own that the engine is compatible, and that the length of the code is
+    // what its ELF header says, so that the trailer is not part of it.
+    let component = unsafe { Component::deserialize_file(engine, path) };
     match component {
         Ok(component) => Ok(Some(component)),
-        Err(error) => Err(CacheError::Io(io::Error::other(error.to_string()))),
+        Err(error) => Err(CacheError::Io(io::Error::other(format!("{error:#}")))),
     }
 }
 
-/// The code of an intact entry.
-fn verify(entry: &[u8]) -> Option<&[u8]> {
-    let (header, code) = entry.split_at_checked(HEADER)?;
-    let (magic, digest) = header.split_at(MAGIC.len());
-    (magic == MAGIC && digest == Sha256::digest(code).as_slice()).then_some(code)
+/// Whether an entry of `length` bytes ends with the digest of what comes before. Read in pieces: pages of the
+/// mapping that no run needs are never touched.
+fn is_intact(file: &File, length: u64) -> io::Result<bool> {
+    let Some(code_length) = length.checked_sub(TRAILER as u64).filter(|_| length <= MAX_ENTRY) else {
+        return Ok(false);
+    };
+    let mut digest = Sha256::new();
+    let mut code = file.take(code_length);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match code.read(&mut buffer)? {
+            0 => break,
+            read => digest.update(&buffer[..read]),
+        }
+    }
+    let mut trailer = [0; TRAILER];
+    file.read_exact_at(&mut trailer, code_length)?;
+    Ok(trailer[..DIGEST] == digest.finalize()[..] && &trailer[DIGEST..] == MAGIC)
 }
 
 fn store(path: &Path, name: &str, code: &[u8]) -> Result<(), CacheError> {
@@ -204,9 +223,9 @@ fn store(path: &Path, name: &str, code: &[u8]) -> Result<(), CacheError> {
         .map_err(io::Error::from)
         .and_then(|file| {
             let mut file = File::from(file);
-            file.write_all(MAGIC)?;
+            file.write_all(code)?;
             file.write_all(&Sha256::digest(code))?;
-            file.write_all(code)
+            file.write_all(MAGIC)
         })
         .and_then(|()| renameat(&directory, partial.as_str(), &directory, name).map_err(io::Error::from));
     if let Err(error) = written {
@@ -286,6 +305,7 @@ mod tests {
     use std::{
         fs::{self, Permissions},
         os::unix::fs::{PermissionsExt, symlink},
+        process::Command,
     };
 
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -341,8 +361,8 @@ mod tests {
         for damage in [
             (|bytes| bytes.truncate(10)) as fn(&mut Vec<u8>),
             Vec::clear,
-            |bytes| bytes[HEADER + 100] ^= 1,
-            |bytes| bytes[0] ^= 1,
+            |bytes| bytes[100] ^= 1,
+            |bytes| *bytes.last_mut().unwrap() ^= 1,
             |bytes| bytes.extend(b"more"),
         ] {
             let fixture = Fixture::new();
@@ -446,5 +466,39 @@ mod tests {
             store(&fixture.path, &format!("{i}.code"), b"x").unwrap();
         }
         assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), MAX_ENTRIES);
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_not_used() {
+        if !Uid::effective().is_root() {
+            eprintln!("not run: only root can give a file to another user");
+            return;
+        }
+        let fixture = Fixture::new();
+        fixture.component();
+        std::os::unix::fs::chown(fixture.entry(), Some(1), None).unwrap();
+        assert!(matches!(fixture.load(), Err(CacheError::Untrusted { uid: 1, .. })));
+        fixture.component();
+        assert!(fixture.load().unwrap());
+        std::os::unix::fs::chown(&fixture.path, Some(1), None).unwrap();
+        assert!(matches!(fixture.load(), Err(CacheError::Untrusted { uid: 1, .. })));
+        fixture.component();
+    }
+
+    #[test]
+    fn a_full_disk_costs_nothing_but_time() {
+        let fixture = Fixture::new();
+        fs::create_dir_all(&fixture.path).unwrap();
+        let run = |program: &str, arguments: &[&str]| {
+            Command::new(program).args(arguments).arg(&fixture.path).status().is_ok_and(|status| status.success())
+        };
+        if !run("mount", &["-t", "tmpfs", "-o", "size=4k,mode=700", "tmpfs"]) {
+            eprintln!("not run: can't mount a small file system");
+            return;
+        }
+        fixture.component();
+        let left = fs::read_dir(&fixture.path).unwrap().count();
+        assert!(run("umount", &[]));
+        assert_eq!(left, 0);
     }
 }

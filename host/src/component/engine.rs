@@ -177,6 +177,8 @@ fn config(mode: Mode) -> Config {
     config.wasm_backtrace_max_frames(None);
     // The map from machine code to source offsets serves backtraces only: a third of the cached code.
     config.generate_address_map(false);
+    // Nothing unwinds through a guest: traps and interrupts use frame pointers.
+    config.native_unwind_info(false);
     if let Mode::LongLived { concurrency } = mode {
         let n = concurrency.get();
         let mut pool = PoolingAllocationConfig::new();

@@ -147,4 +147,21 @@ mod tests {
         assert_eq!(limiter.excess().unwrap().to_string(), "memory limit of 10 MiB");
         assert!(limiter.memory_growing(0, 4 << 20, None).unwrap());
     }
+
+    /// A component that instantiates `(module (table 1000000 funcref))`.
+    const TABLE_BOMB: &[u8] = b"\0asm\x0d\0\x01\0\
+        \x01\x10\0asm\x01\0\0\0\x04\x06\x01\x70\0\xc0\x84\x3d\
+        \x02\x04\x01\0\0\0";
+
+    #[test]
+    fn a_table_bomb_is_refused_before_it_is_allocated() {
+        use wasmtime::component::{Component, Linker};
+        let engine = wasmtime::Engine::default();
+        let component = Component::from_binary(&engine, TABLE_BOMB).unwrap();
+        let mut store = wasmtime::Store::new(&engine, Limiter::new(&Limits::default()));
+        store.limiter(|limiter| limiter);
+        let instance = Linker::new(&engine).instantiate(&mut store, &component);
+        assert!(instance.is_err());
+        assert_eq!(store.data().excess(), Some(Excess::TableElements));
+    }
 }

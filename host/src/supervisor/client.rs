@@ -6,8 +6,8 @@ use super::{
     memory, spawner,
     sys::{self, Forked},
     wire::{
-        ATTACHED_CHANNEL, CONTROL_KILL, CONTROL_TERMINATE, ORDER_ABANDON, ORDER_SUPERVISE, Order, RawReport,
-        Swept,
+        ATTACHED_CHANNEL, ORDER_ABANDON, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE, Order,
+        RawReport, Swept,
     },
 };
 use crate::cancel::{CancelReason, CancelToken};
@@ -21,7 +21,7 @@ use nix::{
 use std::{
     fs::File,
     io::{self, Write},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -34,13 +34,17 @@ use tokio::io::unix::AsyncFd;
 /// been stopped by what it supervises) is given up on. The spawner then ends the job.
 const OVERDUE: Duration = Duration::from_secs(2);
 
-/// The spawner of this host, and the way to it.
+/// How many supervisors are kept for later jobs at most.
+const MAX_IDLE: usize = 32;
+
+/// The spawner of this host and its supervisors.
 ///
 /// Start it early: before threads, and before the process becomes large.
 #[derive(Debug)]
 pub(crate) struct Supervisors {
-    link: Mutex<Arc<Link>>,
-    next_job: AtomicU64,
+    spawner: Mutex<Arc<Spawner>>,
+    idle: Mutex<Vec<Supervisor>>,
+    next_id: AtomicU64,
 }
 
 /// A job could not even be handed over.
@@ -58,7 +62,7 @@ pub(crate) struct Lost {
 }
 
 impl Supervisors {
-    /// Forks the spawner.
+    /// Forks the spawner, and has it fork a first supervisor, which is ready by the time that it is needed.
     pub(crate) fn start() -> io::Result<Self> {
         if !descendants::can_list_children() {
             return Err(io::Error::new(
@@ -66,32 +70,36 @@ impl Supervisors {
                 "/proc/thread-self/children can't be read: supervision needs /proc and a kernel with CONFIG_PROC_CHILDREN",
             ));
         }
-        Ok(Self {
-            link: Mutex::new(Arc::new(Link::start()?)),
-            next_job: AtomicU64::new(0),
-        })
+        let supervisors = Self {
+            spawner: Mutex::new(Arc::new(Spawner::start()?)),
+            idle: Mutex::default(),
+            next_id: AtomicU64::new(0),
+        };
+        let first = supervisors.recruit()?;
+        supervisors.dismiss(first);
+        Ok(supervisors)
     }
 
     /// Hands over a job. Its descriptors are closed on this side.
-    pub(crate) fn supervise(&self, job: Job) -> Result<Supervised, StartFailed> {
+    pub(crate) fn supervise(&self, job: Job) -> Result<Supervised<'_>, StartFailed> {
         self.try_supervise(job).map_err(StartFailed)
     }
 
-    fn try_supervise(&self, job: Job) -> io::Result<Supervised> {
-        let (ours, theirs) = sys::socket_pair(libc::SOCK_NONBLOCK)?;
-        // The supervisor polls before it reads, so both ends may be non-blocking.
+    fn try_supervise(&self, job: Job) -> io::Result<Supervised<'_>> {
         let mut spec = File::from(memfd_create(c"executor-runtime-job", MFdFlags::MFD_CLOEXEC)?);
         spec.write_all(&job.encode())?;
-        let id = self.next_job.fetch_add(1, Ordering::Relaxed);
-        let mut fds = vec![
-            theirs.as_raw_fd(),
-            spec.as_raw_fd(),
-            job.cwd.as_raw_fd(),
-            job.stdin.as_raw_fd(),
-            job.stdout.as_raw_fd(),
-            job.stderr.as_raw_fd(),
-            job.lock.as_raw_fd(),
+        let fixed = [
+            spec.as_fd(),
+            job.cwd.as_fd(),
+            job.stdin.as_fd(),
+            job.stdout.as_fd(),
+            job.stderr.as_fd(),
         ];
+        let mut fds: Vec<_> = fixed
+            .into_iter()
+            .chain([job.lock.as_fd()])
+            .map(sys::raw)
+            .collect();
         fds.extend(job.channel.as_ref().map(AsRawFd::as_raw_fd));
         let attached = if job.channel.is_some() {
             ATTACHED_CHANNEL
@@ -99,47 +107,87 @@ impl Supervisors {
             0
         };
         let order = Order {
-            tag: ORDER_SUPERVISE,
+            tag: ORDER_JOB,
             attached,
-            job: id,
+            supervisor: 0,
         };
-        let link = self.send(&order, &fds)?;
+
+        let supervisor = loop {
+            let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let fresh = kept.is_none();
+            let supervisor = kept.map_or_else(|| self.recruit(), Ok)?;
+            match sys::send(supervisor.control.as_raw_fd(), &order, &fds) {
+                Ok(()) => break supervisor,
+                // It was killed while it had nothing to do.
+                Err(Errno::EPIPE | Errno::ECONNRESET) if !fresh => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        };
         let ends_after = job.time_left.map(|left| left.saturating_add(job.grace));
         Ok(Supervised {
-            control: ours,
-            id,
-            link,
+            supervisors: self,
+            supervisor,
             ends_after,
             grace: job.grace,
         })
     }
 
-    /// Sends an order, to a new spawner if the old one has died.
-    fn send(&self, order: &Order, fds: &[libc::c_int]) -> io::Result<Arc<Link>> {
-        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        match sys::send(link.socket.as_raw_fd(), order, fds) {
-            Ok(()) => return Ok(link.clone()),
-            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) => {}
+    /// Has a supervisor forked, by a new spawner if the old one has died.
+    fn recruit(&self) -> io::Result<Supervisor> {
+        // The supervisor blocks where it waits for a job, and polls otherwise; this side never blocks.
+        let (ours, theirs) = sys::socket_pair()?;
+        sys::set_nonblocking(ours.as_fd())?;
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let order = Order {
+            tag: ORDER_RECRUIT,
+            attached: 0,
+            supervisor: id,
+        };
+        let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
+        match sys::send(spawner.socket.as_raw_fd(), &order, &[theirs.as_raw_fd()]) {
+            Ok(()) => {}
+            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) => {
+                *spawner = Arc::new(Spawner::start()?);
+                sys::send(spawner.socket.as_raw_fd(), &order, &[theirs.as_raw_fd()])?;
+            }
             Err(errno) => return Err(errno.into()),
         }
-        *link = Arc::new(Link::start()?);
-        sys::send(link.socket.as_raw_fd(), order, fds)?;
-        Ok(link.clone())
+        Ok(Supervisor {
+            control: ours,
+            id,
+            spawner: spawner.clone(),
+        })
     }
+
+    /// Keeps a supervisor for later, or lets it end.
+    fn dismiss(&self, supervisor: Supervisor) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE {
+            idle.push(supervisor);
+        }
+    }
+}
+
+/// A living supervisor. Dropping it closes its control socket, so that it ends, with whatever it supervises.
+#[derive(Debug)]
+struct Supervisor {
+    control: OwnedFd,
+    id: u64,
+    spawner: Arc<Spawner>,
 }
 
 /// A living spawner.
 #[derive(Debug)]
-struct Link {
+struct Spawner {
     socket: OwnedFd,
     pid: libc::pid_t,
     /// Held by whoever waits for an answer.
     answers: Mutex<()>,
 }
 
-impl Link {
+impl Spawner {
     fn start() -> io::Result<Self> {
-        let (ours, theirs) = sys::socket_pair(0)?;
+        let (ours, theirs) = sys::socket_pair()?;
         // A handler of the host's must not run in the child, where it would speak to the host's descriptors.
         let mut before = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
@@ -160,20 +208,20 @@ impl Link {
         }
     }
 
-    /// Has the spawner end a job whose supervisor failed; true once nothing of it is left.
-    fn abandon(&self, job: u64) -> bool {
+    /// Ends what a failed supervisor has left; true once that is certain.
+    fn abandon(&self, supervisor: u64) -> bool {
         let _waiting = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let order = Order {
             tag: ORDER_ABANDON,
             attached: 0,
-            job,
+            supervisor,
         };
         if sys::send(self.socket.as_raw_fd(), &order, &[]).is_err() {
             return false;
         }
         loop {
             match sys::receive::<Swept>(self.socket.as_raw_fd(), 0) {
-                Ok(Some((swept, _))) if swept.job == job => return true,
+                Ok(Some((swept, _))) if swept.supervisor == supervisor => return true,
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return false,
             }
@@ -181,7 +229,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for Spawner {
     fn drop(&mut self) {
         // Without the socket the spawner ends what is left, and then itself.
         // SAFETY: no memory is involved; the descriptor stays valid until the field is dropped.
@@ -194,54 +242,78 @@ impl Drop for Link {
 
 /// A job under way. Dropping it ends the job at once.
 #[derive(Debug)]
-pub(crate) struct Supervised {
-    control: OwnedFd,
-    id: u64,
-    link: Arc<Link>,
+pub(crate) struct Supervised<'a> {
+    supervisors: &'a Supervisors,
+    supervisor: Supervisor,
     /// From start to the last moment at which the supervisor ends it by itself.
     ends_after: Option<Duration>,
     grace: Duration,
 }
 
-impl Supervised {
+impl Supervised<'_> {
     /// Waits until nothing of the job is left; passes on what `cancel` asks for.
     pub(crate) async fn finish(self, cancel: &CancelToken) -> Result<Report, Lost> {
         let Self {
-            control,
-            id,
-            link,
+            supervisors,
+            supervisor,
             ends_after,
             grace,
         } = self;
-        // SAFETY: the descriptor is owned by the `AsyncFd` and is not replaced while it is registered.
-        let Ok(control) = (unsafe { AsyncFd::register(control) }) else {
-            return Err(give_up(link, id, false).await);
-        };
-        let mut asked = None;
-        let mut overdue = overdue_after(ends_after);
-        loop {
-            let next_urgency = match asked {
-                None => CancelReason::Requested,
-                Some(_) => CancelReason::Immediate,
-            };
-            tokio::select! {
-                biased;
-                received = receive_report(&control) => match received {
-                    Some(raw) => return Ok(raw.into()),
-                    None => return Err(give_up(link, id, false).await),
-                },
-                () = cancel.raised(next_urgency), if asked != Some(CancelReason::Immediate) => {
-                    asked = cancel.reason();
-                    let (word, wait) = match asked {
-                        Some(CancelReason::Immediate) => (CONTROL_KILL, Duration::ZERO),
-                        _ => (CONTROL_TERMINATE, grace),
-                    };
-                    // If the supervisor is gone, the next turn finds out.
-                    let _ = nix::unistd::write(control.get_ref(), &[word]);
-                    overdue = overdue_after(Some(wait));
+        match report(&supervisor, cancel, ends_after, grace).await {
+            Ok(raw) => {
+                if raw.retired == 0 {
+                    supervisors.dismiss(supervisor);
                 }
-                () = wait_for(&mut overdue) => return Err(give_up(link, id, true).await),
+                Ok(raw.into())
             }
+            Err(Silent { overdue }) => {
+                let abandoning =
+                    tokio::task::spawn_blocking(move || supervisor.spawner.abandon(supervisor.id));
+                Err(Lost {
+                    swept: abandoning.await.unwrap_or(false),
+                    overdue,
+                })
+            }
+        }
+    }
+}
+
+/// A supervisor said nothing.
+struct Silent {
+    /// It still could.
+    overdue: bool,
+}
+
+async fn report(
+    supervisor: &Supervisor,
+    cancel: &CancelToken,
+    ends_after: Option<Duration>,
+    grace: Duration,
+) -> Result<RawReport, Silent> {
+    // SAFETY: the descriptor is owned by `supervisor`, which outlives the registration.
+    let registered = unsafe { AsyncFd::register(supervisor.control.as_fd()) };
+    let control = registered.map_err(|_| Silent { overdue: true })?;
+    let mut asked = None;
+    let mut overdue = overdue_after(ends_after);
+    loop {
+        let next_urgency = match asked {
+            None => CancelReason::Requested,
+            Some(_) => CancelReason::Immediate,
+        };
+        tokio::select! {
+            biased;
+            received = receive_report(&control) => return received.ok_or(Silent { overdue: false }),
+            () = cancel.raised(next_urgency), if asked != Some(CancelReason::Immediate) => {
+                asked = cancel.reason();
+                let (tag, wait) = match asked {
+                    Some(CancelReason::Immediate) => (ORDER_KILL, Duration::ZERO),
+                    _ => (ORDER_TERMINATE, grace),
+                };
+                // If the supervisor is gone, the next turn finds out.
+                let _ = sys::send(control.as_raw_fd(), &Order { tag, ..Order::default() }, &[]);
+                overdue = overdue_after(Some(wait));
+            }
+            () = wait_for(&mut overdue) => return Err(Silent { overdue: true }),
         }
     }
 }
@@ -260,7 +332,7 @@ async fn wait_for(overdue: &mut Overdue) {
     }
 }
 
-async fn receive_report(control: &AsyncFd<OwnedFd>) -> Option<RawReport> {
+async fn receive_report(control: &AsyncFd<BorrowedFd<'_>>) -> Option<RawReport> {
     loop {
         let mut ready = control.readable().await.ok()?;
         match sys::receive::<RawReport>(control.as_raw_fd(), libc::MSG_DONTWAIT) {
@@ -269,11 +341,4 @@ async fn receive_report(control: &AsyncFd<OwnedFd>) -> Option<RawReport> {
             Err(_) => return None,
         }
     }
-}
-
-async fn give_up(link: Arc<Link>, job: u64, overdue: bool) -> Lost {
-    let swept = tokio::task::spawn_blocking(move || link.abandon(job))
-        .await
-        .unwrap_or(false);
-    Lost { swept, overdue }
 }

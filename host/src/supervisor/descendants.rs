@@ -21,9 +21,12 @@ const OUTPACED_ROUNDS: u32 = 3;
 /// How many processes are counted at most.
 const MAX_COUNTED: usize = 1 << 16;
 
-/// The children of this process that are still there, which were not in `spared` and could not be killed.
-pub(super) struct Swept {
+/// What a [`sweep`] came to.
+pub(super) struct Sweeping {
+    /// Processes that are still there, because they are stuck in the kernel.
     pub(super) unkillable: u32,
+    /// The sweep took precedence over other processes, which this process keeps.
+    pub(super) urgent: bool,
 }
 
 /// Ends every child but `spared` ones, and every process that becomes a child by that, until none is left.
@@ -34,9 +37,10 @@ pub(super) fn sweep(
     signals: libc::c_int,
     spared: impl Fn(libc::pid_t) -> bool,
     mut on_reaped: impl FnMut(&sys::Reaped),
-) -> Swept {
+) -> Sweeping {
     let give_up = sys::monotonic_ns().saturating_add(GIVE_UP_NS);
     let mut rounds = 0;
+    let mut urgent = false;
     loop {
         let mut living = 0;
         let complete = for_each_child(own_children(), |pid| {
@@ -59,14 +63,21 @@ pub(super) fn sweep(
         // The kernel's list may lack children while others are being removed from it: only an empty list
         // of a complete reading counts.
         if !children_left || (complete && living == 0) {
-            return Swept { unkillable: 0 };
+            return Sweeping {
+                unkillable: 0,
+                urgent,
+            };
         }
         if sys::monotonic_ns() >= give_up {
-            return Swept { unkillable: living };
+            return Sweeping {
+                unkillable: living,
+                urgent,
+            };
         }
         rounds += 1;
         if rounds == OUTPACED_ROUNDS {
             run_before_others();
+            urgent = true;
         }
         let mut ready = [libc::pollfd {
             fd: signals,
@@ -122,7 +133,7 @@ pub(super) fn count(room: &mut [libc::pid_t]) -> u32 {
 
 /// Scratch memory for [`count`].
 pub(super) fn counting_room() -> sys::Result<&'static mut [libc::pid_t]> {
-    let memory = sys::map_anonymous(MAX_COUNTED * size_of::<libc::pid_t>(), false)?;
+    let memory = sys::map_anonymous(MAX_COUNTED * size_of::<libc::pid_t>())?;
     // SAFETY: a fresh mapping of that size, page-aligned and zeroed, that is never unmapped.
     Ok(unsafe { std::slice::from_raw_parts_mut(memory.cast(), MAX_COUNTED) })
 }

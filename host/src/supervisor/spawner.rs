@@ -2,7 +2,7 @@
 //!
 //! Problem: `fork` copies page tables, so from a host with an engine's memory pool it costs milliseconds; a
 //! host with threads can't do much after it; and a child's peak memory starts from its spawner's. Solution:
-//! one process is forked early, lets go of what it inherited, and forks a supervisor for every job.
+//! one process is forked early, lets go of what it inherited, and forks the supervisors.
 //!
 //! It is a child subreaper too: should a supervisor be killed, what it supervised becomes the spawner's and
 //! is ended here. It ends when the host does, after the last supervisor.
@@ -12,21 +12,21 @@
 use super::{
     descendants, supervise,
     sys::{self, Forked, Wait},
-    wire::{ATTACHED_CHANNEL, FIXED_FDS, JobFds, ORDER_ABANDON, ORDER_SUPERVISE, Order, Swept},
+    wire::{ORDER_ABANDON, ORDER_RECRUIT, Order, Swept},
 };
 use nix::errno::Errno;
 use std::os::fd::RawFd;
 
-/// How many jobs one spawner has under way at most.
-const MAX_JOBS: usize = 1 << 16;
-/// Where the socket to the host is put: everything above is the jobs'.
+/// How many supervisors one spawner has at most.
+const MAX_SUPERVISORS: usize = 1 << 16;
+/// Where the socket to the host is put.
 const HOST_SOCKET: RawFd = 3;
 /// How long supervisors have to end their jobs after the host is gone.
 const FAREWELL_NS: u64 = 15_000_000_000;
 
 #[derive(Clone, Copy)]
-struct Job {
-    supervisor: libc::pid_t,
+struct Supervisor {
+    pid: libc::pid_t,
     id: u64,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn serve(socket: RawFd) -> ! {
 
 struct Spawner {
     signals: RawFd,
-    jobs: &'static mut [Job],
+    supervisors: &'static mut [Supervisor],
     len: usize,
 }
 
@@ -59,12 +59,12 @@ impl Spawner {
         keep_only(socket)?;
         sys::reset_dispositions();
         let signals = sys::child_signals()?;
-        let memory = sys::map_anonymous(MAX_JOBS * size_of::<Job>(), false)?;
-        // SAFETY: a fresh, zeroed, page-aligned mapping of that size, never unmapped; `Job` is integers.
-        let jobs = unsafe { std::slice::from_raw_parts_mut(memory.cast(), MAX_JOBS) };
+        let memory = sys::map_anonymous(MAX_SUPERVISORS * size_of::<Supervisor>())?;
+        // SAFETY: a fresh, zeroed, page-aligned mapping of that size, never unmapped; `Supervisor` is integers.
+        let supervisors = unsafe { std::slice::from_raw_parts_mut(memory.cast(), MAX_SUPERVISORS) };
         Ok(Self {
             signals,
-            jobs,
+            supervisors,
             len: 0,
         })
     }
@@ -95,9 +95,9 @@ impl Spawner {
             Err(Errno::EAGAIN) => return true,
             Ok(None) | Err(_) => return false,
         };
-        match order.tag {
-            ORDER_SUPERVISE => self.start(order, received.as_slice()),
-            ORDER_ABANDON => self.abandon(order.job),
+        match (order.tag, received.as_slice()) {
+            (ORDER_RECRUIT, &[control]) => self.recruit(order.supervisor, control),
+            (ORDER_ABANDON, _) => self.abandon(order.supervisor),
             _ => {}
         }
         for fd in received.as_slice() {
@@ -106,26 +106,16 @@ impl Spawner {
         true
     }
 
-    /// Forks a supervisor. If that fails, closing the job's descriptors tells the host.
-    fn start(&mut self, order: Order, received: &[RawFd]) {
-        let Some(fds) = job_fds(order, received) else {
-            return;
-        };
-        if self.len == self.jobs.len() {
+    /// Forks a supervisor. If that fails, closing its end of the control socket tells the host.
+    fn recruit(&mut self, id: u64, control: RawFd) {
+        if self.len == self.supervisors.len() {
             return;
         }
         // SAFETY: this process has one thread, and the child does not return.
         match unsafe { sys::fork() } {
-            Ok(Forked::Child) => {
-                sys::close(HOST_SOCKET);
-                sys::close(self.signals);
-                supervise::supervise(&fds)
-            }
-            Ok(Forked::Parent(supervisor)) => {
-                self.jobs[self.len] = Job {
-                    supervisor,
-                    id: order.job,
-                };
+            Ok(Forked::Child) => supervise::serve(control),
+            Ok(Forked::Parent(pid)) => {
+                self.supervisors[self.len] = Supervisor { pid, id };
                 self.len += 1;
             }
             Err(_) => {}
@@ -149,12 +139,12 @@ impl Spawner {
 
     /// Ends every process here that is not a supervisor, and those that become so by it.
     fn sweep_orphans(&mut self) {
-        let (signals, jobs) = (self.signals, &self.jobs[..self.len]);
+        let (signals, supervisors) = (self.signals, &self.supervisors[..self.len]);
         let mut ended = [0; 64];
         let mut count = 0;
         descendants::sweep(
             signals,
-            |pid| jobs.iter().any(|job| job.supervisor == pid),
+            |pid| supervisors.iter().any(|supervisor| supervisor.pid == pid),
             |reaped| {
                 // More than these at once are found to be gone when the next order names them.
                 if let Some(slot) = ended.get_mut(count) {
@@ -168,20 +158,21 @@ impl Spawner {
         }
     }
 
-    /// Ends a job whose supervisor does not answer.
+    /// Ends a supervisor that does not answer, and all that it supervised.
     fn abandon(&mut self, id: u64) {
-        if let Some(job) = self.jobs[..self.len].iter().find(|job| job.id == id) {
+        let found = self.supervisors[..self.len]
+            .iter()
+            .find(|supervisor| supervisor.id == id);
+        if let Some(Supervisor { pid, .. }) = found.copied() {
             // Its entry stays until it is collected: until then its pid is its own.
-            sys::kill(job.supervisor, libc::SIGKILL);
-            let supervisor = job.supervisor;
-            while !matches!(sys::reap(supervisor), Wait::Ended(_) | Wait::NoChildren) {
-                let mut none = [];
-                sys::poll(&mut none, Some(sys::monotonic_ns() + 200_000));
+            sys::kill(pid, libc::SIGKILL);
+            while matches!(sys::reap(pid), Wait::Alive) {
+                sys::poll(&mut [], Some(sys::monotonic_ns() + 200_000));
             }
-            self.forget(supervisor);
+            self.forget(pid);
         }
         self.sweep_orphans();
-        let _ = sys::send(HOST_SOCKET, &Swept { job: id }, &[]);
+        let _ = sys::send(HOST_SOCKET, &Swept { supervisor: id }, &[]);
     }
 
     /// The host is gone, so every supervisor is ending its job. Whatever they leave is ended here.
@@ -200,40 +191,17 @@ impl Spawner {
         self.sweep_orphans();
     }
 
-    fn forget(&mut self, supervisor: libc::pid_t) -> bool {
-        let found = self.jobs[..self.len]
+    fn forget(&mut self, pid: libc::pid_t) -> bool {
+        let found = self.supervisors[..self.len]
             .iter()
-            .position(|job| job.supervisor == supervisor);
+            .position(|supervisor| supervisor.pid == pid);
         if let Some(index) = found {
             self.len -= 1;
-            self.jobs[index] = self.jobs[self.len];
+            self.supervisors[index] = self.supervisors[self.len];
         }
         found.is_some()
     }
 }
-
-/// Names the descriptors of a job, in the order in which the host attaches them.
-fn job_fds(order: Order, received: &[RawFd]) -> Option<JobFds> {
-    let &[control, spec, cwd, stdin, stdout, stderr, lock, ref rest @ ..] = received else {
-        return None;
-    };
-    let channel = (order.attached & ATTACHED_CHANNEL != 0).then(|| rest.first().copied());
-    if channel == Some(None) {
-        return None;
-    }
-    Some(JobFds {
-        control,
-        spec,
-        cwd,
-        stdin,
-        stdout,
-        stderr,
-        lock,
-        channel: channel.flatten(),
-    })
-}
-
-const _: () = assert!(FIXED_FDS == 7, "job_fds names seven");
 
 /// Lets go of every inherited descriptor, so that nobody waits for us to close theirs: 0-2 become
 /// `/dev/null`, 3 the socket, the rest is closed.

@@ -11,6 +11,8 @@ use std::{os::fd::RawFd, ptr};
 
 /// A mapped job specification, with the arrays that `execve` takes.
 pub(super) struct Spec {
+    /// What is unmapped in the end.
+    mappings: [(*mut u8, usize); 2],
     pub(super) header: SpecHeader,
     pub(super) program: *const libc::c_char,
     pub(super) argv: *const *const libc::c_char,
@@ -18,7 +20,7 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    /// Maps the file and finds its strings. The mappings last as long as the process.
+    /// Maps the file and finds its strings.
     pub(super) fn map(file: RawFd) -> sys::Result<Self> {
         let (base, len) = sys::map_file(file)?;
         // SAFETY: a private mapping of `len` bytes that nobody else writes to or unmaps.
@@ -30,8 +32,9 @@ impl Spec {
         header.bytes_mut().copy_from_slice(head);
 
         let pointers = (header.argc + header.envc + 2) as usize;
-        let array = sys::map_anonymous(pointers * size_of::<*const libc::c_char>(), false)?;
-        let array: *mut *const libc::c_char = array.cast();
+        let array_len = pointers * size_of::<*const libc::c_char>();
+        let array: *mut *const libc::c_char = sys::map_anonymous(array_len)?.cast();
+        let mappings = [(base, len), (array.cast(), array_len)];
         let mut next_string = || {
             let end = strings.iter().position(|byte| *byte == 0).ok_or(Errno::EBADMSG)?;
             let string = strings.as_ptr().cast::<libc::c_char>();
@@ -57,10 +60,20 @@ impl Spec {
         // SAFETY: inside the array: it begins with `argc` pointers and a NULL.
         let envp = unsafe { array.add(header.argc as usize + 1) };
         Ok(Self {
+            mappings,
             header,
             program,
             argv: array,
             envp,
         })
+    }
+}
+
+impl Drop for Spec {
+    fn drop(&mut self) {
+        for (address, len) in self.mappings {
+            // SAFETY: the pointers into the mappings go with this value.
+            unsafe { sys::unmap(address, len) };
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! The supervisor of one job: starts the target, watches it, and ends everything that came of it.
+//! A supervisor: starts a target, watches it, and ends everything that came of it.
 //!
 //! It is a child subreaper, so whatever the target starts stays below it, however it detaches. It has one
 //! thread and one loop, which waits for: the end of a child, output, a word from the host, the deadline.
 //! When the target has ended, or the host has, or time is up, it ends all descendants, keeps what output is
-//! still in the pipes, and reports.
+//! still in the pipes, and reports. Then nothing of the job is left in it, and it is ready for the next one:
+//! a supervisor costs more to make than most targets cost to run.
 //!
 //! Runs in a child of `fork`: no allocation.
 
@@ -11,36 +12,61 @@ use super::{
     descendants,
     output::{Drained, Output},
     spec::Spec,
-    sys::{self, Forked, Wait},
+    sys::{self, Wait},
     target::{self, OutputFds, StartError},
     wire::{
-        CAUSE_CANCEL, CAUSE_DEADLINE, CAUSE_NONE, CAUSE_PROCESSES, CONTROL_KILL, CONTROL_TERMINATE, JobFds,
-        RawReport, STAGE_FORK, STAGE_SUPERVISOR, UNLIMITED,
+        CAUSE_CANCEL, CAUSE_DEADLINE, CAUSE_NONE, CAUSE_PROCESSES, JobFds, ORDER_JOB, ORDER_KILL,
+        ORDER_TERMINATE, Order, RawReport, STAGE_FORK, STAGE_SUPERVISOR, UNLIMITED,
     },
 };
 use nix::errno::Errno;
-use std::os::fd::RawFd;
+use std::{cell::Cell, os::fd::RawFd};
 
+/// Where the control socket is put.
+const CONTROL: RawFd = 3;
+/// Where the descriptor for the end of children is put. Everything above is the job's.
+const SIGNALS: RawFd = 4;
 /// How often the number of processes is compared with its limit.
 const COUNT_INTERVAL_NS: u64 = 20_000_000;
 
-/// Supervises one job to its end.
-pub(super) fn supervise(fds: &JobFds) -> ! {
-    let report = match run(fds) {
-        Ok(report) => report,
-        Err(StartError { stage, errno }) => RawReport {
+/// Runs the jobs that come over `control` until the host closes it.
+pub(super) fn serve(control: RawFd) -> ! {
+    if set_up(control).is_err() {
+        sys::exit_now(1);
+    }
+    // Waiting for an order blocks; a job's end and the host's are told by `poll`.
+    while let Ok(Some((order, received))) = sys::receive::<Order>(CONTROL, 0) {
+        let (ORDER_JOB, Some(fds)) = (order.tag, JobFds::name(&order, received.as_slice())) else {
+            // A word about a job that was over before it came.
+            continue;
+        };
+        let report = run(&fds).unwrap_or_else(|StartError { stage, errno }| RawReport {
             stage,
             errno: errno as i32,
             ..RawReport::default()
-        },
-    };
-    // Whoever waits for the lock or for the end of the output may go on before the host reads the report.
-    for fd in [fds.lock, fds.stdout, fds.stderr] {
-        sys::close(fd);
+        });
+        // Before the report, so that whoever reads it finds the capture directory unlocked.
+        sys::close_from(SIGNALS + 1);
+        if sys::send(CONTROL, &report, &[]).is_err() || report.retired != 0 {
+            break;
+        }
     }
-    // If the host is gone there is nobody to report to, and nothing left to do about it.
-    let _ = sys::send(fds.control, &report, &[]);
     sys::exit_now(0)
+}
+
+fn set_up(control: RawFd) -> sys::Result<()> {
+    // SAFETY: neither call involves memory.
+    unsafe {
+        libc::setsid();
+        Errno::result(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1))?;
+    }
+    // Out of the way of the two places.
+    let control = sys::duplicate_above(control, SIGNALS + 1)?;
+    sys::place_fd(control, CONTROL)?;
+    let signals = sys::child_signals()?;
+    sys::place_fd(signals, SIGNALS)?;
+    sys::close_from(SIGNALS + 1);
+    Ok(())
 }
 
 fn run(fds: &JobFds) -> Result<RawReport, StartError> {
@@ -48,16 +74,11 @@ fn run(fds: &JobFds) -> Result<RawReport, StartError> {
         stage: STAGE_SUPERVISOR,
         errno,
     };
-    // SAFETY: neither call involves memory.
-    unsafe {
-        libc::setsid();
-        Errno::result(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1)).map_err(broken)?;
-    }
-    let signals = sys::child_signals().map_err(broken)?;
     let spec = Spec::map(fds.spec).map_err(broken)?;
-    let (pipes, write_ends) = if spec.header.direct_output == 1 {
+    let cap = spec.header.max_output_bytes;
+    let (outputs, write_ends) = if spec.header.direct_output == 1 {
         (
-            None,
+            [None, None],
             OutputFds {
                 stdout: fds.stdout,
                 stderr: fds.stderr,
@@ -66,41 +87,33 @@ fn run(fds: &JobFds) -> Result<RawReport, StartError> {
     } else {
         let (out, out_write) = sys::pipe().map_err(broken)?;
         let (err, err_write) = sys::pipe().map_err(broken)?;
+        let outputs = [
+            Some(Output::new(out, fds.stdout, cap)),
+            Some(Output::new(err, fds.stderr, cap)),
+        ];
         (
-            Some([out, err]),
+            outputs,
             OutputFds {
                 stdout: out_write,
                 stderr: err_write,
             },
         )
     };
-    let target = start_target(&spec, fds, write_ends)?;
-    let cap = spec.header.max_output_bytes;
-    let outputs = match pipes {
-        Some([out, err]) => {
-            sys::close(write_ends.stdout);
-            sys::close(write_ends.stderr);
-            [
-                Some(Output::new(out, fds.stdout, cap)),
-                Some(Output::new(err, fds.stderr, cap)),
-            ]
-        }
-        None => [None, None],
-    };
-    // The target has its own now. Keeping the worker's channel open here would hide its end.
-    sys::close(fds.stdin);
-    if let Some(channel) = fds.channel {
-        sys::close(channel);
-    }
     let room = if spec.header.processes == UNLIMITED {
         Default::default()
     } else {
         descendants::counting_room().map_err(broken)?
     };
+    let target = start_target(&spec, fds, write_ends)?;
+    // The target has its own now. Keeping these here would hide the end of its output, or of its channel.
+    for fd in [Some(write_ends.stdout), Some(write_ends.stderr), fds.channel]
+        .into_iter()
+        .flatten()
+    {
+        sys::close(fd);
+    }
     let mut watch = Watch {
         target,
-        control: fds.control,
-        signals,
         deadline_ns: spec.header.deadline_ns,
         grace_ns: spec.header.grace_ns,
         processes: spec.header.processes,
@@ -111,40 +124,54 @@ fn run(fds: &JobFds) -> Result<RawReport, StartError> {
     };
     watch.until_over();
     watch.end_everything();
+    // The scratch memory for counting is not given back.
+    watch.report.retired |= u32::from(watch.processes != UNLIMITED);
     Ok(watch.report)
 }
 
 fn start_target(spec: &Spec, fds: &JobFds, output: OutputFds) -> Result<libc::pid_t, StartError> {
-    let forking = |errno| StartError {
+    let start = Start {
+        spec,
+        fds,
+        output,
+        // SAFETY: no memory is involved.
+        supervisor: unsafe { libc::getpid() },
+        error: Cell::new(None),
+    };
+    // SAFETY: this process has one thread; `target_main` ends without returning, and writes to `error` only.
+    let started = unsafe { sys::run_suspended(&start, target_main) };
+    let pid = started.map_err(|errno| StartError {
         stage: STAGE_FORK,
         errno,
-    };
-    let shared = sys::map_anonymous(size_of::<[u32; 2]>(), true)
-        .map_err(forking)?
-        .cast::<[u32; 2]>();
-    // SAFETY: no memory is involved.
-    let own_pid = unsafe { libc::getpid() };
-    // SAFETY: this process has one thread, and the child does not return from here.
-    match unsafe { sys::fork_suspended(None) }.map_err(forking)? {
-        Forked::Child => {
-            let error = target::become_target(spec, fds, output, own_pid);
-            // SAFETY: the parent, which shares this page, is suspended until this process has ended.
-            unsafe { shared.write_volatile([error.stage, error.errno as i32 as u32]) };
-            sys::exit_now(127)
-        }
-        Forked::Parent(pid) => {
-            // SAFETY: the child has called `execve` or ended: nobody writes to the page any more.
-            let [stage, errno] = unsafe { shared.read_volatile() };
-            if stage == 0 {
-                return Ok(pid);
-            }
+    })?;
+    match start.error.get() {
+        None => Ok(pid),
+        Some(error) => {
             while matches!(sys::reap(pid), Wait::Alive) {}
-            Err(StartError {
-                stage,
-                errno: Errno::from_raw(errno as i32),
-            })
+            Err(error)
         }
     }
+}
+
+/// What the target's process needs to become the target, in memory that both share.
+struct Start<'a> {
+    spec: &'a Spec,
+    fds: &'a JobFds,
+    output: OutputFds,
+    supervisor: libc::pid_t,
+    error: Cell<Option<StartError>>,
+}
+
+extern "C" fn target_main(start: *mut libc::c_void) -> i32 {
+    // SAFETY: `start_target` passes a `Start`, and is suspended until this process ends or calls `execve`.
+    let start = unsafe { &*start.cast::<Start<'_>>() };
+    start.error.set(Some(target::become_target(
+        start.spec,
+        start.fds,
+        start.output,
+        start.supervisor,
+    )));
+    sys::exit_now(127)
 }
 
 /// How far a run is.
@@ -160,8 +187,6 @@ enum State {
 
 struct Watch {
     target: libc::pid_t,
-    control: RawFd,
-    signals: RawFd,
     deadline_ns: u64,
     grace_ns: u64,
     processes: u64,
@@ -191,8 +216,8 @@ impl Watch {
             };
             let output_fd = |output: &Option<Output>| read(output.as_ref().map_or(-1, Output::poll_fd));
             let mut ready = [
-                read(self.signals),
-                read(self.control),
+                read(SIGNALS),
+                read(CONTROL),
                 output_fd(&self.outputs[0]),
                 output_fd(&self.outputs[1]),
             ];
@@ -225,7 +250,7 @@ impl Watch {
     /// Collects orphans that have ended; sees that the target has, and leaves it in place, so that its pid
     /// keeps naming its process group.
     fn collect_ended(&mut self) {
-        sys::drain_signals(self.signals);
+        sys::drain_signals(SIGNALS);
         while let Wait::Ended(pid) = sys::peek_ended() {
             if pid == self.target {
                 self.state = State::Over;
@@ -238,12 +263,12 @@ impl Watch {
     }
 
     fn obey(&mut self) {
-        let mut word = [0_u8; 1];
-        match sys::read(self.control, &mut word) {
-            Ok(1) if word[0] == CONTROL_TERMINATE => self.terminate(CAUSE_CANCEL),
-            Ok(1) if word[0] == CONTROL_KILL => self.kill(),
+        match sys::receive::<Order>(CONTROL, libc::MSG_DONTWAIT) {
+            Ok(Some((order, _))) if order.tag == ORDER_TERMINATE => self.terminate(CAUSE_CANCEL),
+            Ok(Some((order, _))) if order.tag == ORDER_KILL => self.kill(),
+            Ok(Some(_)) | Err(Errno::EAGAIN) => {}
             // The other end is closed: the host is gone, by whatever cause.
-            _ => self.kill(),
+            Ok(None) | Err(_) => self.kill(),
         }
     }
 
@@ -280,15 +305,10 @@ impl Watch {
     /// Ends what is left, the target included, and keeps the rest of the output.
     fn end_everything(&mut self) {
         sys::kill(-self.target, libc::SIGKILL);
-        let Self {
-            target,
-            signals,
-            report,
-            ..
-        } = self;
+        let Self { target, report, .. } = self;
         let (target, mut leaked) = (*target, 0);
         let swept = descendants::sweep(
-            *signals,
+            SIGNALS,
             |_| false,
             |reaped| {
                 add_usage(report, &reaped.usage);
@@ -301,6 +321,7 @@ impl Watch {
         );
         self.report.leaked = leaked;
         self.report.unkillable = swept.unkillable;
+        self.report.retired = u32::from(swept.urgent || swept.unkillable > 0);
         for (index, output) in self.outputs.iter_mut().enumerate() {
             let Some(output) = output else { continue };
             drain_rest(output);

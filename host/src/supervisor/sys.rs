@@ -9,9 +9,6 @@ use std::{
     ptr,
 };
 
-/// `linux/sched.h`; the constant in `libc` is too narrow for its value.
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
 pub(super) type Result<T> = std::result::Result<T, Errno>;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
@@ -45,27 +42,31 @@ pub(super) unsafe fn fork() -> Result<Forked> {
     }
 }
 
-/// `fork` by `clone3`, with the caller suspended until the child has called `execve` or ended.
-///
-/// The child has its own copy of memory, so unlike with `vfork` it may change what it likes.
+/// Memory for the stack of a child of [`run_suspended`].
+const CHILD_STACK: usize = 64 * 1024;
+
+/// Starts a child that runs `body` in this process's memory, with the caller suspended until the child has
+/// called `execve` or ended: what `vfork` does, on a stack of its own. Nothing is copied and nothing is
+/// faulted in again, which is most of what a `fork` costs.
 ///
 /// # Safety
-/// As for [`fork`]. In addition, the C library does not know about the child.
-pub(super) unsafe fn fork_suspended(cgroup: Option<RawFd>) -> Result<Forked> {
-    // SAFETY: all-zero is a valid `clone_args`.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = libc::CLONE_VFORK as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
-    if let Some(cgroup) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup as u64;
-    }
-    // SAFETY: without CLONE_VM this is a `fork`: both sides return here, on memory of their own.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
-    match Errno::result(pid)? {
-        0 => Ok(Forked::Child),
-        pid => Ok(Forked::Parent(pid as libc::pid_t)),
-    }
+/// This process has one thread. `body` does not return and does not unwind; what it writes to memory stays
+/// written.
+pub(super) unsafe fn run_suspended<T>(
+    argument: &T,
+    body: extern "C" fn(*mut libc::c_void) -> i32,
+) -> Result<libc::pid_t> {
+    let stack = map_anonymous(CHILD_STACK)?;
+    // The architectures that Linux runs on grow the stack downwards, from a 16-byte boundary.
+    let top = stack.wrapping_add(CHILD_STACK).cast();
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is fresh; the caller vouches for `body`, which outlives its borrow of `argument`
+    // only in the sense that this frame is suspended meanwhile.
+    let pid =
+        Errno::result(unsafe { libc::clone(body, top, flags, ptr::from_ref(argument).cast_mut().cast()) });
+    // SAFETY: the child is done with it.
+    unsafe { unmap(stack, CHILD_STACK) };
+    pid
 }
 
 /// Ends the process without running anything of the C library's or Rust's exit handlers.
@@ -270,20 +271,15 @@ impl Default for ControlBuffer {
 
 const _: () = assert!(size_of::<libc::cmsghdr>() + MAX_FDS * size_of::<RawFd>() + 8 <= 128);
 
-/// Memory from the kernel, never given back: for the children of `fork`, which may not allocate.
-pub(super) fn map_anonymous(len: usize, shared: bool) -> Result<*mut u8> {
-    let kind = if shared {
-        libc::MAP_SHARED
-    } else {
-        libc::MAP_PRIVATE
-    };
+/// Memory from the kernel, for the children of `fork`, which may not allocate.
+pub(super) fn map_anonymous(len: usize) -> Result<*mut u8> {
     // SAFETY: an anonymous mapping at an address of the kernel's choice.
     let address = unsafe {
         libc::mmap(
             ptr::null_mut(),
             len,
             libc::PROT_READ | libc::PROT_WRITE,
-            kind | libc::MAP_ANONYMOUS,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
             -1,
             0,
         )
@@ -292,6 +288,15 @@ pub(super) fn map_anonymous(len: usize, shared: bool) -> Result<*mut u8> {
         return Err(Errno::last());
     }
     Ok(address.cast())
+}
+
+/// Gives back a mapping.
+///
+/// # Safety
+/// Nothing refers to it any more.
+pub(super) unsafe fn unmap(address: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::munmap(address.cast(), len) };
 }
 
 /// A private mapping of a whole file, and its length.
@@ -328,18 +333,24 @@ pub(super) fn pipe() -> Result<(RawFd, RawFd)> {
 }
 
 /// A pair of connected `SOCK_SEQPACKET` sockets, closed on exec.
-pub(super) fn socket_pair(flags: i32) -> Result<(OwnedFd, OwnedFd)> {
+pub(super) fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: `ends` has room for both descriptors, which nobody else knows yet.
     unsafe {
         Errno::result(libc::socketpair(
             libc::AF_UNIX,
-            libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | flags,
+            libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC,
             0,
             ends.as_mut_ptr(),
         ))?;
         Ok((OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])))
     }
+}
+
+/// Makes a descriptor fail instead of block.
+pub(super) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: plain descriptor operation.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }).map(drop)
 }
 
 /// Blocks every signal and makes `SIGCHLD` readable from the descriptor that is returned.

@@ -25,7 +25,7 @@ pub(super) unsafe trait Message: Copy + Default {
     }
 }
 
-/// Host to spawner.
+/// Host to spawner, and host to supervisor.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Order {
@@ -33,49 +33,73 @@ pub(super) struct Order {
     pub(super) tag: u32,
     /// Which of the optional descriptors are attached: bit 0 the channel.
     pub(super) attached: u32,
-    /// Names the job in later orders.
-    pub(super) job: u64,
+    /// Which supervisor it is about.
+    pub(super) supervisor: u64,
 }
 // SAFETY: `repr(C)`, 4 + 4 + 8 bytes without padding, integers only.
 unsafe impl Message for Order {}
 
-/// Supervise a job; its descriptors are attached in the order of [`JobFds`].
-pub(super) const ORDER_SUPERVISE: u32 = 1;
-/// The job's supervisor does not answer: end it and everything it left, then answer with [`Swept`].
+/// To the spawner: fork a supervisor; its end of the control socket is attached.
+pub(super) const ORDER_RECRUIT: u32 = 1;
+/// To the spawner: the supervisor does not answer; end it and everything it left, then answer [`Swept`].
 pub(super) const ORDER_ABANDON: u32 = 2;
+/// To an idle supervisor: run a job; its descriptors are attached in the order of [`JobFds`].
+pub(super) const ORDER_JOB: u32 = 3;
+/// To a busy supervisor: end the job in good order.
+pub(super) const ORDER_TERMINATE: u32 = 4;
+/// To a busy supervisor: end the job at once.
+pub(super) const ORDER_KILL: u32 = 5;
 
 /// `Order::attached`: a channel descriptor follows the fixed ones.
 pub(super) const ATTACHED_CHANNEL: u32 = 1;
 
-/// Spawner to host: nothing of this job is left.
+/// Spawner to host: nothing that this supervisor supervised is left.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Swept {
-    pub(super) job: u64,
+    pub(super) supervisor: u64,
 }
 // SAFETY: `repr(C)`, one integer.
 unsafe impl Message for Swept {}
 
-/// How many descriptors every job has.
-pub(super) const FIXED_FDS: usize = 7;
-/// How many a job has at most.
-pub(super) const MAX_FDS: usize = FIXED_FDS + 1;
+/// How many descriptors a job has at most.
+pub(super) const MAX_FDS: usize = 7;
 
-/// A job's descriptors as the spawner received them.
+/// A job's descriptors as its supervisor received them.
+///
+/// One more comes with them and is not named: the lock on the capture directory, which is only held open
+/// until the job is over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JobFds {
-    /// The supervisor's end of the control socket.
-    pub(super) control: RawFd,
     /// The memory file with the [`SpecHeader`] and the strings.
     pub(super) spec: RawFd,
     pub(super) cwd: RawFd,
     pub(super) stdin: RawFd,
     pub(super) stdout: RawFd,
     pub(super) stderr: RawFd,
-    /// Held open until the supervisor ends, so that the capture directory stays locked as long.
-    pub(super) lock: RawFd,
     /// Becomes descriptor 3 of the target.
     pub(super) channel: Option<RawFd>,
+}
+
+impl JobFds {
+    /// Names the descriptors of an [`ORDER_JOB`].
+    pub(super) fn name(order: &Order, received: &[RawFd]) -> Option<Self> {
+        let &[spec, cwd, stdin, stdout, stderr, _lock, ref rest @ ..] = received else {
+            return None;
+        };
+        let channel = match order.attached & ATTACHED_CHANNEL {
+            0 => None,
+            _ => Some(*rest.first()?),
+        };
+        Some(Self {
+            spec,
+            cwd,
+            stdin,
+            stdout,
+            stderr,
+            channel,
+        })
+    }
 }
 
 /// `SpecHeader`: no limit, no deadline.
@@ -123,12 +147,7 @@ pub(super) fn encode_spec(
     bytes
 }
 
-/// Host to supervisor, one byte: end in good order.
-pub(super) const CONTROL_TERMINATE: u8 = b'T';
-/// Host to supervisor, one byte: end at once.
-pub(super) const CONTROL_KILL: u8 = b'K';
-
-/// Supervisor to host, once, when nothing of the job is left.
+/// Supervisor to host, once a job, when nothing of it is left.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct RawReport {
@@ -146,16 +165,20 @@ pub(super) struct RawReport {
     pub(super) unkillable: u32,
     /// How many processes there were when the limit on them was exceeded.
     pub(super) processes_seen: u32,
+    /// 1: the supervisor is not fit for another job.
+    pub(super) retired: u32,
     /// Bit 0: stdout was longer than the cap; bit 1: stderr.
     pub(super) truncated: u32,
     /// `errno` of writing stdout and stderr; 0 if all went well.
     pub(super) output_errno: [i32; 2],
+    /// Keeps the 64-bit fields aligned without padding.
+    pub(super) reserved: u32,
     pub(super) output_bytes: [u64; 2],
     pub(super) max_rss_kib: u64,
     pub(super) user_us: u64,
     pub(super) system_us: u64,
 }
-// SAFETY: `repr(C)`, ten 32-bit and five 64-bit integers: 40 + 40 bytes without padding.
+// SAFETY: `repr(C)`, twelve 32-bit and five 64-bit integers: 48 + 40 bytes without padding.
 unsafe impl Message for RawReport {}
 
 /// The supervisor could not set itself up.

@@ -37,10 +37,7 @@ pub struct RuntimeResult {
     /// How it ended.
     pub status: Status,
     /// The process's exit code, `-N` for death by signal N, or what the kind calls an exit code.
-    #[cfg_attr(
-        feature = "schema",
-        schemars(schema_with = "crate::schema::integer_or_null")
-    )]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::integer_or_null"))]
     pub exit_code: Option<i64>,
     /// When the run began.
     pub started_at: Timestamp,

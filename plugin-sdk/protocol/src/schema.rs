@@ -3,12 +3,11 @@
 //! against RxP's own schemas.
 
 use crate::{
-    InterfaceVersion, PluginDescriptor, RuntimeInvocation, RuntimeKind, RuntimeResult,
-    SCHEMA_VERSION, Timestamp,
+    InterfaceVersion, PluginDescriptor, RuntimeInvocation, RuntimeKind, RuntimeResult, SCHEMA_VERSION,
+    Timestamp,
 };
 use schemars::{
-    JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema,
-    transform::RecursiveTransform,
+    JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema, transform::RecursiveTransform,
 };
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -80,10 +79,7 @@ fn add_envelope(schema: &mut Schema, contract_kind: &'static str) {
 /// Takes the null from fields that can be absent and not null.
 pub(crate) fn without_nulls(schema: &mut Schema) {
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
-    for field in properties
-        .into_iter()
-        .flat_map(|fields| fields.values_mut())
-    {
+    for field in properties.into_iter().flat_map(|fields| fields.values_mut()) {
         let types = field.get("type").and_then(Value::as_array);
         if let Some(only) = types.and_then(|types| types.iter().find(|name| *name != "null")) {
             field["type"] = only.clone();
@@ -186,12 +182,7 @@ mod tests {
         assert_eq!(properties["runtime_kind"]["$ref"], "#/$defs/RuntimeKind");
         let kind = &schema["$defs"]["RuntimeKind"];
         assert_eq!(kind["examples"], json!(RuntimeKind::RXP));
-        assert!(
-            kind["description"]
-                .as_str()
-                .unwrap()
-                .contains("Extends RxP 0.1")
-        );
+        assert!(kind["description"].as_str().unwrap().contains("Extends RxP 0.1"));
     }
 
     #[test]

@@ -26,11 +26,7 @@ pub struct MetadataProblem {
 /// One printable line: `http.url: found nothing, expected an absolute http or https URL`.
 impl fmt::Display for MetadataProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            key,
-            found,
-            expected,
-        } = self;
+        let Self { key, found, expected } = self;
         write!(f, "{}: found {found}, expected {expected}", shown_key(key))
     }
 }

@@ -86,10 +86,7 @@ const KEY: &str = "^[a-z][a-z0-9_-]*(\\.[a-z][a-z0-9_-]*)*\\.([a-z][a-z0-9_-]*|\
 )]
 pub struct PluginDescriptor {
     /// The plugin's name: `[a-z][a-z0-9-]{0,63}`.
-    #[cfg_attr(
-        feature = "schema",
-        schemars(regex(pattern = "^[a-z][a-z0-9-]{0,63}$"))
-    )]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z][a-z0-9-]{0,63}$")))]
     pub name: String,
     /// The plugin's own version.
     #[cfg_attr(feature = "schema", schemars(with = "String", regex(pattern = SEMANTIC_VERSION)))]

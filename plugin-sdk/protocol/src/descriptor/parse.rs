@@ -177,10 +177,7 @@ fn metadata_key(key: &str, value: Value<'_, '_>) -> Option<MetadataKey> {
         }
         if value_type == Some(ValueType::Url) {
             // A plugin would grant itself the access that is the invocation's to give.
-            return value.report(
-                "a default for a url",
-                "every URL to come from the invocation",
-            );
+            return value.report("a default for a url", "every URL to come from the invocation");
         }
         if required == Some(true) {
             return value.report("a default for a required key", "either required or default");

@@ -62,13 +62,7 @@ fn object(fields: Vec<(&'static str, Option<Value>)>) -> Value {
 
 /// Valid invocations, with and without the fields that may be absent.
 pub(crate) fn invocation() -> impl Strategy<Value = Value> {
-    let required = (
-        non_empty(),
-        non_empty(),
-        kind(),
-        non_empty(),
-        vec(text(), 1..4),
-    );
+    let required = (non_empty(), non_empty(), kind(), non_empty(), vec(text(), 1..4));
     let seconds = prop_oneof![
         Just(json!(null)),
         Just(json!(5.0)),
@@ -85,8 +79,7 @@ pub(crate) fn invocation() -> impl Strategy<Value = Value> {
         option::of(strings()),
     );
     (required, defaulted).prop_map(|((id, name, kind, directory, command), defaulted)| {
-        let (version, contract, environment, seconds, (input, output, artifacts), metadata) =
-            defaulted;
+        let (version, contract, environment, seconds, (input, output, artifacts), metadata) = defaulted;
         object(vec![
             ("schema_version", version),
             ("contract_kind", contract),
@@ -139,13 +132,7 @@ pub(crate) fn result() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from)
     ];
-    let identity = (
-        non_empty(),
-        non_empty(),
-        kind(),
-        select(statuses.to_vec()),
-        code,
-    );
+    let identity = (non_empty(), non_empty(), kind(), select(statuses.to_vec()), code);
     let times = (date_time(), date_time());
     let paths = (option::of(text()), option::of(text()), option::of(text()));
     (identity, times, paths, vec(artifact(), 0..3), strings()).prop_map(
@@ -196,18 +183,16 @@ impl Mutation {
                     let key = fields.keys().nth(entry.index(fields.len())).cloned();
                     key.and_then(|key| fields.remove(&key));
                 }
-                Value::Array(items) if !items.is_empty() => {
-                    drop(items.remove(entry.index(items.len())))
+                Value::Array(items) if !items.is_empty() => drop(items.remove(entry.index(items.len()))),
+                _ => {}
+            },
+            Self::Insert(place, key, value) => {
+                match pick(document, place, |value| value.is_object() || value.is_array()) {
+                    Value::Object(fields) => drop(fields.insert(key, value)),
+                    Value::Array(items) => items.push(value),
+                    _ => {}
                 }
-                _ => {}
-            },
-            Self::Insert(place, key, value) => match pick(document, place, |value| {
-                value.is_object() || value.is_array()
-            }) {
-                Value::Object(fields) => drop(fields.insert(key, value)),
-                Value::Array(items) => items.push(value),
-                _ => {}
-            },
+            }
         }
     }
 }

@@ -28,8 +28,7 @@ fn rxp(name: &str) -> Validator {
     compile(&serde_json::from_str(&text).unwrap())
 }
 
-static RXP_INVOCATION: LazyLock<Validator> =
-    LazyLock::new(|| rxp("runtime_invocation.schema.json"));
+static RXP_INVOCATION: LazyLock<Validator> = LazyLock::new(|| rxp("runtime_invocation.schema.json"));
 static RXP_RESULT: LazyLock<Validator> = LazyLock::new(|| rxp("runtime_result.schema.json"));
 static OUR_INVOCATION: LazyLock<Validator> = LazyLock::new(|| compile(&schema::invocation()));
 static OUR_RESULT: LazyLock<Validator> = LazyLock::new(|| compile(&schema::result()));
