@@ -2,6 +2,8 @@
 
 pub mod component;
 pub mod fixtures;
+pub mod kind;
+pub mod scripted;
 pub mod server;
 
 use std::path::PathBuf;

@@ -107,6 +107,3 @@ fn finish(
 }
 
 export_runner!(Http);
-
-#[cfg(test)]
-mod tests;
