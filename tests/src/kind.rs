@@ -3,15 +3,16 @@
 use crate::fixtures;
 use executor_runtime::{
     CancelToken, Runtime,
-    component::{CodeCache, Mode},
+    component::{CodeCache, Component, Engine, Mode, Settings},
     config::Config,
     plugin::PluginSet,
     protocol::{RuntimeInvocation, RuntimeResult},
 };
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// A plugin in a directory of its own, and a runtime that finds it there.
@@ -25,7 +26,9 @@ impl Kind {
     /// The plugin package that runs `kind`, as a component.
     pub fn component(kind: &'static str) -> Self {
         let package = format!("executor-runtime-plugin-{}", kind.replace('_', "-"));
-        Self::in_directory(kind, &fixtures::component(&package))
+        let file = fixtures::component(&package);
+        compile(&file);
+        Self::in_directory(kind, &file)
     }
 
     /// The plugin file `file`, which runs `kind`.
@@ -102,11 +105,38 @@ impl Invocation {
         self
     }
 
+    /// Without a metadata key.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        if let Some(metadata) = self.0["metadata"].as_object_mut() {
+            metadata.remove(key);
+        }
+        self
+    }
+
     /// With a field of the document set.
     #[must_use]
     pub fn field(mut self, field: &str, value: impl serde::Serialize) -> Self {
         self.0[field] = json!(value);
         self
+    }
+}
+
+/// One cache for all tests of the process.
+fn cache() -> CodeCache {
+    let program = std::env::current_exe().expect("a program has a path");
+    CodeCache::new(program.with_file_name("component-cache"))
+}
+
+/// Compiles a component into the cache, once, so that no deadline of a test is spent on that.
+fn compile(file: &Path) {
+    static COMPILED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if compiled.insert(file.to_owned()) {
+        let engine = Engine::new(Mode::OneShot).expect("the machine has room for an engine");
+        let wasm = std::fs::read(file).expect("it was built");
+        Component::load(&engine, &cache(), &wasm, "warm-up", "0.0.0", &Settings::default())
+            .expect("an official plugin fits the interface");
     }
 }
 
