@@ -1,7 +1,7 @@
 //! What a runner hands back: how the run ended, and its receipt.
 
 use crate::{ErrorKind, receipt::Receipt};
-use executor_runtime_protocol::{ArtifactDescriptor, Status, Timestamp};
+use executor_runtime_protocol::{ArtifactDescriptor, RuntimeKind, Status, Timestamp};
 
 /// Why a run did not succeed, for machines and for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,14 @@ impl Failure {
             kind,
             summary: summary.into(),
         }
+    }
+
+    /// Nothing runs this kind.
+    pub fn no_runner(kind: &RuntimeKind) -> Self {
+        Self::new(
+            ErrorKind::NoRunner,
+            format!("no runner registered for runtime_kind='{kind}'"),
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod component;
 pub mod fixtures;
 pub mod kind;
+pub mod plugins;
 pub mod scripted;
 pub mod server;
 

@@ -36,8 +36,22 @@ pub(super) struct Arguments {
         default_value = "text"
     )]
     pub(super) log_format: LogFormat,
+    #[command(flatten)]
+    pub(super) host: HostOptions,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+/// What the host is put together from.
+#[derive(Debug, Args)]
+pub(super) struct HostOptions {
+    /// Directory with plugins, searched before the usual ones (repeatable)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) plugins_dir: Vec<PathBuf>,
+    /// Configuration file [default: $EXECUTOR_RUNTIME_CONFIG, else
+    /// ~/.config/executor-runtime/executor-runtime.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,9 +60,14 @@ pub(super) enum Command {
     #[command(after_help = EXIT_STATUS_HELP)]
     Run(Box<RunOptions>),
     /// Tell everything that is wrong with an invocation, without running it
-    Validate(ValidateOptions),
-    /// List the kinds that can run
+    Validate(InvocationFile),
+    /// Tell what would run an invocation, within which limits and grants, without running it
+    Explain(InvocationFile),
+    /// List the kinds that can run, and what runs them
     Kinds,
+    /// Look at, add and remove plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print the JSON Schema of a document
     Schema(SchemaOptions),
     /// Print a completion script for a shell
@@ -115,8 +134,38 @@ pub(super) struct PromptOptions {
     pub(super) artifacts: Option<String>,
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum PluginCommand {
+    /// List every plugin file that is found, also those that can't be used, with the reason
+    List,
+    /// Show what a plugin says of itself: its kinds and the metadata keys that it reads
+    Inspect {
+        /// Plugin file, or name or kind of an installed plugin
+        #[arg(value_name = "PLUGIN")]
+        plugin: String,
+    },
+    /// Copy a plugin file into a plugins directory
+    Install {
+        /// Plugin file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Directory to install into [default: the first --plugins-dir, else the user's]
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+        /// Replace the plugin that has one of its kinds in that directory
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Remove an installed plugin
+    Remove {
+        /// Plugin file, or name or kind of an installed plugin
+        #[arg(value_name = "PLUGIN")]
+        plugin: String,
+    },
+}
+
 #[derive(Debug, Args)]
-pub(super) struct ValidateOptions {
+pub(super) struct InvocationFile {
     /// File with the invocation; `-` or nothing for stdin
     #[arg(value_name = "FILE")]
     pub(super) file: Option<PathBuf>,

@@ -7,6 +7,8 @@ use executor_runtime::{
 
 /// The input or the command line can't be used.
 pub(super) const UNUSABLE: u8 = 2;
+/// The invocation would not be run, or was not.
+pub(super) const REJECTED: u8 = 3;
 /// The run ended, but its result file could not be written.
 pub(super) const RESULT_FILE: u8 = 4;
 /// The reader of our output has gone: what a shell reports of a process that died of SIGPIPE.
@@ -24,7 +26,7 @@ pub(super) fn status(result: &RuntimeResult, signal: Option<i32>, propagate: boo
     match result.status {
         Status::Succeeded => 0,
         Status::Failed | Status::Pending | Status::Running => 1,
-        Status::Rejected => 3,
+        Status::Rejected => REJECTED,
         Status::TimedOut => 124,
         Status::Cancelled => signal.map_or(130, |signal| propagated(-i64::from(signal))),
     }

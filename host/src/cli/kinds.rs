@@ -1,30 +1,65 @@
 //! `kinds`: what can run, and by what.
 
-use super::Format;
+use super::{Format, args::HostOptions, host, print_json};
 use anyhow::Result;
-use executor_runtime::Runtime;
+use executor_runtime::plugin::State;
 use std::{
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
-pub(super) fn kinds(format: Option<Format>) -> Result<ExitCode> {
-    let runtime = Runtime::new()?;
-    let mut out = io::stdout().lock();
+/// One kind and what runs it.
+#[derive(serde::Serialize)]
+struct Row {
+    runtime_kind: String,
+    /// The plugin's name and version; none for what is built in.
+    plugin: Option<String>,
+    carrier: &'static str,
+    path: Option<PathBuf>,
+}
+
+pub(super) fn kinds(options: &HostOptions, format: Option<Format>) -> Result<ExitCode> {
+    let plugins = host::plugins(options)?;
+    let mut rows = vec![Row {
+        runtime_kind: "subprocess".to_owned(),
+        plugin: None,
+        carrier: "built-in",
+        path: None,
+    }];
+    for found in plugins.list() {
+        let (State::Usable(kinds), Some(plugin)) = (&found.state, &found.plugin) else {
+            continue;
+        };
+        rows.extend(kinds.iter().map(|kind| Row {
+            runtime_kind: kind.to_string(),
+            plugin: Some(format!(
+                "{} {}",
+                plugin.descriptor.name, plugin.descriptor.version
+            )),
+            carrier: plugin.carrier.as_str(),
+            path: Some(found.path.clone()),
+        }));
+    }
+    rows.sort_by(|one, other| one.runtime_kind.cmp(&other.runtime_kind));
     match Format::or_detect(format) {
+        Format::Json => print_json(&rows)?,
         Format::Human => {
-            for kind in runtime.kinds() {
-                writeln!(out, "{kind}  built in")?;
+            let width = rows.iter().map(|row| row.runtime_kind.len()).max().unwrap_or(0);
+            let mut out = io::stdout().lock();
+            for Row {
+                runtime_kind,
+                plugin,
+                carrier,
+                path,
+            } in &rows
+            {
+                write!(out, "{runtime_kind:width$}  {carrier}")?;
+                if let (Some(plugin), Some(path)) = (plugin, path) {
+                    write!(out, "  {plugin}  {}", path.display())?;
+                }
+                writeln!(out)?;
             }
-        }
-        Format::Json => {
-            let kinds: Vec<_> = runtime
-                .kinds()
-                .iter()
-                .map(|kind| serde_json::json!({"runtime_kind": kind, "runner": "built in"}))
-                .collect();
-            serde_json::to_writer_pretty(&mut out, &kinds)?;
-            writeln!(out)?;
         }
     }
     Ok(ExitCode::SUCCESS)

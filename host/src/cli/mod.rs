@@ -4,9 +4,12 @@
 
 mod args;
 mod exit;
+mod explain;
+mod host;
 mod input;
 mod kinds;
 mod logging;
+mod plugin;
 mod prompt;
 mod run;
 mod schema;
@@ -17,7 +20,7 @@ mod validate;
 use args::{Arguments, Command};
 use clap::Parser;
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -41,15 +44,27 @@ impl Format {
     }
 }
 
+/// Prints one JSON document.
+fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec_pretty(document)?;
+    text.push(b'\n');
+    let mut out = io::stdout().lock();
+    out.write_all(&text)?;
+    out.flush()?;
+    Ok(())
+}
+
 /// Runs the command line and tells how the process exits.
 pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.log_level, arguments.log_format);
     let format = arguments.format;
     let done = match arguments.command {
-        Command::Run(options) => run::run(options, format),
+        Command::Run(options) => run::run(&options, &arguments.host, format),
         Command::Validate(options) => validate::validate(&options, format),
-        Command::Kinds => kinds::kinds(format),
+        Command::Explain(options) => explain::explain(&options, &arguments.host, format),
+        Command::Kinds => kinds::kinds(&arguments.host, format),
+        Command::Plugin(command) => plugin::plugin(&command, &arguments.host, format),
         Command::Schema(options) => schema::schema(options),
         Command::Completions { shell } => schema::completions(shell),
     };

@@ -1,14 +1,23 @@
 //! `run`: one invocation to its end.
 
-use super::{Format, args::RunOptions, exit, input, prompt, style, summary};
-use anyhow::{Context, Result};
-use executor_runtime::{Runtime, Termination, protocol::RuntimeInvocation};
-use std::{
-    io::{self, Write},
-    process::ExitCode,
+use super::{
+    Format,
+    args::{HostOptions, RunOptions},
+    exit,
+    host::Host,
+    input, print_json, prompt, style, summary,
 };
+use anyhow::{Context, Result};
+use executor_runtime::{Termination, protocol::RuntimeInvocation};
+use std::{io::Write, process::ExitCode};
 
-pub(super) fn run(options: Box<RunOptions>, format: Option<Format>) -> Result<ExitCode> {
+pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Format>) -> Result<ExitCode> {
+    // The supervisor gets ready while the invocation is read.
+    let prepared = if options.print_invocation {
+        None
+    } else {
+        Some(Host::start(host)?)
+    };
     let mut invocation = if options.words.is_empty() {
         let document = input::read(options.file.as_deref())?;
         match RuntimeInvocation::from_json(&document) {
@@ -22,35 +31,27 @@ pub(super) fn run(options: Box<RunOptions>, format: Option<Format>) -> Result<Ex
     } else {
         prompt::invocation(&options.words, &options.prompt)?
     };
-    prompt::override_with(&options, &mut invocation);
-    if options.print_invocation {
-        return print(&invocation);
-    }
+    prompt::override_with(options, &mut invocation);
+    let Some(host) = prepared else {
+        print_json(&invocation)?;
+        return Ok(ExitCode::SUCCESS);
+    };
 
-    let runtime = Runtime::new().context("subprocesses can't be supervised on this system")?;
     let executor = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let (result, signal) = executor.block_on(async {
         let termination = Termination::watch().context("signals can't be watched")?;
-        let result = runtime.run_until(invocation, termination.token()).await;
+        let result = host.runtime.run_until(invocation, termination.token()).await;
         anyhow::Ok((result, termination.signal()))
     })?;
     let status = exit::status(&result, signal, options.propagate_exit_code);
     match Format::or_detect(format) {
         Format::Human => summary::print(&result)?,
-        Format::Json => {
-            print(&result)?;
-        }
+        Format::Json => print_json(&result)?,
     }
-    Ok(status.into())
-}
-
-fn print(document: &impl serde::Serialize) -> Result<ExitCode> {
-    let mut text = serde_json::to_vec_pretty(document)?;
-    text.push(b'\n');
-    let mut out = io::stdout().lock();
-    out.write_all(&text)?;
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    std::io::stdout().flush()?;
+    // Nothing of the run is left. What is (an idle supervisor, a pool of connections) ends with this process,
+    // and the caller need not wait for it to be taken down in order.
+    std::process::exit(status.into())
 }

@@ -3,7 +3,7 @@
 use super::args::{Arguments, SchemaOptions};
 use anyhow::Result;
 use clap::CommandFactory;
-use executor_runtime::protocol::schema;
+use executor_runtime::{config::Config, protocol::schema};
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -16,12 +16,18 @@ pub(super) enum Document {
     Invocation,
     /// RuntimeResult, the output
     Result,
+    /// plugin.json, what a plugin says of itself
+    Descriptor,
+    /// executor-runtime.toml, what the operator allows
+    Config,
 }
 
 pub(super) fn schema(options: SchemaOptions) -> Result<ExitCode> {
     let schema = match options.document {
         Document::Invocation => schema::invocation(),
         Document::Result => schema::result(),
+        Document::Descriptor => schema::descriptor(),
+        Document::Config => serde_json::to_value(Config::schema())?,
     };
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &schema)?;

@@ -1,6 +1,6 @@
 //! `validate`: everything that is wrong with an invocation, at once.
 
-use super::{Format, args::ValidateOptions, exit, input, style};
+use super::{Format, args::InvocationFile, exit, input, style};
 use anyhow::Result;
 use executor_runtime::protocol::RuntimeInvocation;
 use std::{
@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-pub(super) fn validate(options: &ValidateOptions, format: Option<Format>) -> Result<ExitCode> {
+pub(super) fn validate(options: &InvocationFile, format: Option<Format>) -> Result<ExitCode> {
     let file = options.file.as_deref();
     let document = input::read(file)?;
     let checked = RuntimeInvocation::from_json(&document);

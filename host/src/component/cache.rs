@@ -477,11 +477,17 @@ mod tests {
         let fixture = Fixture::new();
         fixture.component();
         std::os::unix::fs::chown(fixture.entry(), Some(1), None).unwrap();
-        assert!(matches!(fixture.load(), Err(CacheError::Untrusted { uid: 1, .. })));
+        assert!(matches!(
+            fixture.load(),
+            Err(CacheError::Untrusted { uid: 1, .. })
+        ));
         fixture.component();
         assert!(fixture.load().unwrap());
         std::os::unix::fs::chown(&fixture.path, Some(1), None).unwrap();
-        assert!(matches!(fixture.load(), Err(CacheError::Untrusted { uid: 1, .. })));
+        assert!(matches!(
+            fixture.load(),
+            Err(CacheError::Untrusted { uid: 1, .. })
+        ));
         fixture.component();
     }
 
@@ -490,7 +496,11 @@ mod tests {
         let fixture = Fixture::new();
         fs::create_dir_all(&fixture.path).unwrap();
         let run = |program: &str, arguments: &[&str]| {
-            Command::new(program).args(arguments).arg(&fixture.path).status().is_ok_and(|status| status.success())
+            Command::new(program)
+                .args(arguments)
+                .arg(&fixture.path)
+                .status()
+                .is_ok_and(|status| status.success())
         };
         if !run("mount", &["-t", "tmpfs", "-o", "size=4k,mode=700", "tmpfs"]) {
             eprintln!("not run: can't mount a small file system");

@@ -15,7 +15,9 @@ use crate::{
     },
     config::PluginConfig,
 };
+use executor_runtime_protocol::PluginDescriptor;
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -122,12 +124,7 @@ impl ComponentRunner {
             grace,
             memory_bytes,
         } = admission;
-        let named: Vec<_> = self
-            .plugin
-            .descriptor
-            .urls(&metadata)
-            .filter_map(|(_, url)| Authority::of_url(&url.to_string()).ok())
-            .collect();
+        let named = named_authorities(&self.plugin.descriptor, &metadata);
         Admitted {
             grant: Arc::new(Grant::new(named, self.config.allow_hosts.iter().cloned())),
             limits: limits(&self.config, grace, memory_bytes),
@@ -140,6 +137,17 @@ impl Runner for ComponentRunner {
     fn run<'a>(&'a self, run: &'a Run) -> RunFuture<'a> {
         Box::pin(self.execute(run))
     }
+}
+
+/// The hosts that an invocation names in the `url` keys of a plugin.
+pub(super) fn named_authorities(
+    descriptor: &PluginDescriptor,
+    metadata: &BTreeMap<String, String>,
+) -> Vec<Authority> {
+    descriptor
+        .urls(metadata)
+        .filter_map(|(_, url)| Authority::of_url(&url.to_string()).ok())
+        .collect()
 }
 
 fn limits(config: &PluginConfig, grace: Duration, memory_bytes: u64) -> Limits {

@@ -8,7 +8,7 @@
 //!
 //! A file that can't be used is listed with its reason ([`Unusable`]) and hinders nobody else.
 
-mod admission;
+pub(crate) mod admission;
 mod binary;
 mod component;
 mod discovery;
@@ -20,5 +20,5 @@ mod unusable;
 
 pub use discovery::{Carrier, Found, Plugin, State, discover, inspect};
 pub use search_path::{DIRECTORY_VARIABLE, search_path};
-pub use set::{NativeLoader, PluginSet};
+pub use set::{NativeLoader, PluginSet, Terms};
 pub use unusable::Unusable;

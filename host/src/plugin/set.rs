@@ -2,12 +2,13 @@
 
 use super::{
     Carrier, Found, Plugin, State,
-    component::{ComponentRunner, LazyEngine},
+    admission::{Admission, admit},
+    component::{ComponentRunner, LazyEngine, named_authorities},
     discover,
 };
 use crate::{
     ErrorKind, Failure, Runner, RunnerSource,
-    component::{CodeCache, Mode},
+    component::{Authority, CodeCache, Mode},
     config::Config,
 };
 use executor_runtime_protocol::RuntimeKind;
@@ -20,6 +21,15 @@ use std::{
 
 /// Makes the runner of a native plugin.
 pub type NativeLoader = dyn Fn(&Arc<Plugin>, &Config) -> Arc<dyn Runner> + Send + Sync;
+
+/// What a run of a plugin may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Limits and settings, by the names of their metadata keys.
+    pub limits: BTreeMap<&'static str, String>,
+    /// Hosts that it may reach; `*` for a native plugin, which nothing confines.
+    pub grants: Vec<String>,
+}
 
 /// The plugins in a search path. It reads the directories when it is first asked, and once; it loads a plugin
 /// when an invocation needs it.
@@ -96,6 +106,34 @@ impl PluginSet {
                 ),
             )),
         }
+    }
+
+    /// What would count for an invocation of `plugin` with this metadata.
+    ///
+    /// # Errors
+    /// What in the metadata can't be used.
+    pub fn terms(&self, plugin: &Plugin, metadata: &BTreeMap<String, String>) -> Result<Terms, Failure> {
+        let config = self.config.plugin(&plugin.descriptor.name);
+        let Admission {
+            metadata,
+            grace,
+            memory_bytes,
+        } = admit(&plugin.descriptor, config, metadata)?;
+        let mut limits = BTreeMap::from([("plugin.grace_seconds", grace.as_secs_f64().to_string())]);
+        let mut grants = Vec::new();
+        match plugin.carrier {
+            Carrier::Component => {
+                limits.insert("limits.memory_bytes", memory_bytes.to_string());
+                let named = named_authorities(&plugin.descriptor, &metadata);
+                grants.extend(named.iter().map(Authority::pattern));
+                grants.extend(config.allow_hosts.iter().map(ToString::to_string));
+            }
+            // It is not sandboxed: it reaches what the host's user reaches.
+            Carrier::Native => grants.push("*".to_owned()),
+        }
+        grants.sort();
+        grants.dedup();
+        Ok(Terms { limits, grants })
     }
 
     fn runner(&self, plugin: &Arc<Plugin>) -> Result<Arc<dyn Runner>, Failure> {

@@ -51,6 +51,39 @@ pub struct SubprocessPolicy {
     pub processes: Option<u64>,
 }
 
+impl SubprocessPolicy {
+    /// What would count for an invocation with this metadata, by the names of the keys.
+    ///
+    /// # Errors
+    /// What in the metadata can't be used.
+    pub fn terms(
+        &self,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<&'static str, String>, Failure> {
+        let Settings {
+            grace,
+            max_output_bytes,
+            limits,
+        } = Settings::read(metadata, self)?;
+        let mut terms = BTreeMap::from([
+            (GRACE_SECONDS, grace.as_secs_f64().to_string()),
+            (MAX_OUTPUT_BYTES, max_output_bytes.to_string()),
+        ]);
+        let limits = [
+            (MEMORY_BYTES, limits.memory_bytes),
+            (CPU_SECONDS, limits.cpu_seconds),
+            (OPEN_FILES, limits.open_files),
+            (PROCESSES, limits.processes),
+        ];
+        terms.extend(
+            limits
+                .into_iter()
+                .filter_map(|(key, limit)| Some((key, limit?.to_string()))),
+        );
+        Ok(terms)
+    }
+}
+
 /// What counts for one run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Settings {

@@ -1,2 +1,98 @@
-//! Builds, demonstrates and tests executor-runtime.
-fn main() {}
+//! Builds, demonstrates and tests executor-runtime: `cargo xtask demo`, `cargo xtask test`.
+
+mod demo;
+mod plugins;
+mod server;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use std::process::Command;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build the host and the official plugins, and run an invocation of each kind
+    Demo,
+    /// Run all tests
+    Test {
+        /// Arguments for `cargo test`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Build the official plugins into target/plugins, where a host in target/release finds them
+    Plugins,
+    /// What CI runs: formatting, clippy with warnings denied, documentation, all tests
+    Ci,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().task {
+        Task::Demo => demo::demo(),
+        Task::Plugins => plugins::build_all().map(drop),
+        Task::Test { arguments } => test(&arguments),
+        Task::Ci => ci(),
+    }
+}
+
+/// All tests, with the one profile that everything is built with.
+fn test(arguments: &[String]) -> Result<()> {
+    // The end-to-end tests run the host and the guests, which `cargo test` does not know they need.
+    cargo(&["build", "--release", "--package", "executor-runtime"])?;
+    let mut all = vec!["test", "--release", "--workspace"];
+    all.extend(arguments.iter().map(String::as_str));
+    cargo(&all)
+}
+
+fn ci() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&[
+        "clippy",
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ])?;
+    test(&[])?;
+    documentation()
+}
+
+fn documentation() -> Result<()> {
+    let mut doc = Command::new("cargo");
+    doc.args(["doc", "--release", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "--deny warnings");
+    run(doc)
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(arguments);
+    run(cargo)
+}
+
+fn run(mut command: Command) -> Result<()> {
+    command.current_dir(guest_build::workspace());
+    eprintln!("$ {}", shown(&command));
+    let status = command
+        .status()
+        .with_context(|| format!("{} can't be started", shown(&command)))?;
+    if !status.success() {
+        bail!("{} failed: {status}", shown(&command));
+    }
+    Ok(())
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

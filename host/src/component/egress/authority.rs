@@ -251,6 +251,21 @@ impl HostPattern {
     }
 }
 
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.hosts {
+            Hosts::Any => f.write_str("*")?,
+            Hosts::Below(suffix) => write!(f, "*{suffix}")?,
+            Hosts::Exactly(host) => host.fmt(f)?,
+        }
+        match self.ports {
+            Ports::Default => Ok(()),
+            Ports::Any => f.write_str(":*"),
+            Ports::Exactly(port) => write!(f, ":{port}"),
+        }
+    }
+}
+
 /// What one invocation may reach.
 #[derive(Clone, Debug, Default)]
 pub struct Grant {

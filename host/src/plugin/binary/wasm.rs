@@ -67,6 +67,7 @@ impl ComponentFile {
         }
         let mut scan = Scan {
             file,
+            window: Window::default(),
             sections: 0,
             found: Self::default(),
             descriptor: None,
@@ -122,9 +123,35 @@ fn parse_version(text: &str) -> Option<InterfaceVersion> {
 
 struct Scan<'a> {
     file: &'a PluginFile,
+    window: Window,
     sections: u32,
     found: ComponentFile,
     descriptor: Option<Vec<u8>>,
+}
+
+/// The part of the file that was read last. Headers stand close together at the beginning and the end of a
+/// component, so that one read serves dozens of them.
+#[derive(Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    const LENGTH: usize = 16 * 1024;
+
+    /// Up to `length` bytes at `at`; fewer at the end of the file.
+    fn at(&mut self, file: &PluginFile, at: u64, length: usize) -> Result<&[u8], Unusable> {
+        let end = at.saturating_add(length as u64).min(file.length());
+        if at < self.start || end > self.start + self.bytes.len() as u64 {
+            self.bytes = file.read_at(at, Self::LENGTH.max(length))?;
+            self.start = at;
+        }
+        // `at` is in the window or at its end now; what is in memory has a length that fits.
+        let from = (at - self.start) as usize;
+        let bytes = self.bytes.get(from..).unwrap_or_default();
+        Ok(&bytes[..length.min(bytes.len())])
+    }
 }
 
 /// The header of one section; `name` is a custom section's.
@@ -201,12 +228,14 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn names(&self, section: &Section) -> Result<Vec<u8>, Unusable> {
+    fn names(&mut self, section: &Section) -> Result<Vec<u8>, Unusable> {
         let length = section.end - section.start;
         if length > MAX_NAMES {
             return Err(Unusable::Damaged("its list of names is too long".to_owned()));
         }
-        self.file.read_exact_at(section.start, length as usize)
+        // A section ends within the file.
+        let bytes = self.window.at(self.file, section.start, length as usize)?;
+        Ok(bytes.to_vec())
     }
 
     fn section(&mut self, at: u64, end: u64) -> Result<Section, Unusable> {
@@ -214,8 +243,8 @@ impl Scan<'_> {
         if self.sections > MAX_SECTIONS {
             return Err(Unusable::Damaged("it has too many sections".to_owned()));
         }
-        let bytes = self.file.read_at(at, HEADER_BYTES)?;
-        let mut reader = BinaryReader::new(&bytes, 0);
+        let bytes = self.window.at(self.file, at, HEADER_BYTES)?;
+        let mut reader = BinaryReader::new(bytes, 0);
         let id = reader.read_u8().map_err(damaged)?;
         let length = reader.read_var_u32().map_err(damaged)?;
         let mut start = at + reader.original_position() as u64;

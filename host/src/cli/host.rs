@@ -1,0 +1,73 @@
+//! Puts a host together from the command line: configuration, plugins, runtime.
+
+use super::args::HostOptions;
+use anyhow::{Context, Result};
+use executor_runtime::{
+    Runtime,
+    component::{CodeCache, Mode},
+    config::{self, Config},
+    plugin::{PluginSet, search_path},
+};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Names the configuration file.
+const CONFIG_VARIABLE: &str = "EXECUTOR_RUNTIME_CONFIG";
+
+/// A runtime and the plugins that it asks for kinds that are not built in.
+pub(super) struct Host {
+    pub(super) runtime: Runtime,
+    pub(super) plugins: Arc<PluginSet>,
+}
+
+impl Host {
+    pub(super) fn start(options: &HostOptions) -> Result<Self> {
+        let config = configuration(options)?;
+        // First of all, while this process is small and has one thread.
+        let runtime = Runtime::with_policy(config.subprocess())
+            .context("subprocesses can't be supervised on this system")?;
+        let plugins = Arc::new(plugin_set(options, config));
+        runtime.set_source(plugins.clone());
+        Ok(Self { runtime, plugins })
+    }
+}
+
+/// The plugins, without a runtime to run them.
+pub(super) fn plugins(options: &HostOptions) -> Result<PluginSet> {
+    Ok(plugin_set(options, configuration(options)?))
+}
+
+fn plugin_set(options: &HostOptions, config: Config) -> PluginSet {
+    PluginSet::new(
+        search_path(&options.plugins_dir),
+        Arc::new(config),
+        Mode::OneShot,
+        CodeCache::of_user(),
+    )
+}
+
+/// The configuration that is named, which has to be there; else the user's, if there is one.
+fn configuration(options: &HostOptions) -> Result<Config> {
+    let named = options
+        .config
+        .clone()
+        .or_else(|| env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
+    match named.or_else(users_configuration) {
+        Some(path) => Ok(Config::read(&path)?),
+        None => Ok(Config::default()),
+    }
+}
+
+fn users_configuration() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    let path = base.join("executor-runtime").join(config::FILE_NAME);
+    Path::new(&path).exists().then_some(path)
+}

@@ -1,0 +1,97 @@
+//! Builds guests: a package of this workspace as a component or as a native plugin.
+//!
+//! Components are built for `wasm32-wasip2`. Where that target is missing it is installed with rustup; where
+//! rustup's server can't be reached, Debian's toolchain for WebAssembly is unpacked and used ([`Toolchain`]).
+
+mod debian;
+mod toolchain;
+
+pub use toolchain::{TOOLCHAIN_VARIABLE, Toolchain};
+
+use anyhow::{Context, Result, bail};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The workspace's folder.
+pub fn workspace() -> PathBuf {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+}
+
+/// The target directory that this very program was built into.
+pub fn target_directory() -> PathBuf {
+    let program = env::current_exe().unwrap_or_default();
+    program
+        .ancestors()
+        .find(|directory| directory.join("CACHEDIR.TAG").exists())
+        .map_or_else(|| workspace().join("target"), Path::to_path_buf)
+}
+
+/// Builds the native plugin of `package`, and returns its file.
+pub fn native(package: &str) -> Result<PathBuf> {
+    let target = target_directory();
+    run(cargo(&target).args(["build", "--quiet", "--release", "--package", package]))?;
+    let file = target
+        .join("release")
+        .join(format!("lib{}.so", package.replace('-', "_")));
+    existing(file)
+}
+
+/// Builds the component of `package`, and returns its file.
+pub fn component(package: &str) -> Result<PathBuf> {
+    component_with(package, &Toolchain::get()?)
+}
+
+/// Builds the component of `package` with a certain toolchain, and returns its file.
+pub fn component_with(package: &str, toolchain: &Toolchain) -> Result<PathBuf> {
+    let target = target_directory();
+    let mut cargo = cargo(&target);
+    cargo
+        // Debug information is nine tenths of such a small component, and overflow checks are for our tests.
+        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
+        .args(["build", "--quiet", "--release", "--package", package]);
+    let module = format!("{}.wasm", package.replace('-', "_"));
+    match toolchain {
+        Toolchain::Rustup => {
+            run(cargo.args(["--target", toolchain::TARGET]))?;
+            existing(target.join(toolchain::TARGET).join("release").join(module))
+        }
+        Toolchain::Debian(folder) => {
+            debian::prepare(&mut cargo, folder)?;
+            run(&mut cargo)?;
+            let core = existing(target.join(debian::TARGET).join("release").join(&module))?;
+            let component = core.with_extension("component.wasm");
+            debian::encode(&core, &component)?;
+            Ok(component)
+        }
+    }
+}
+
+fn cargo(target: &Path) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(workspace())
+        .env("CARGO_TARGET_DIR", target)
+        // What an outer cargo tells a test about its own package is not about the guest's.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTFLAGS");
+    cargo
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("{command:?} can't be started"))?;
+    if !status.success() {
+        bail!("{command:?} failed: {status}");
+    }
+    Ok(())
+}
+
+fn existing(file: PathBuf) -> Result<PathBuf> {
+    fs::metadata(&file).with_context(|| format!("the build made no '{}'", file.display()))?;
+    Ok(file)
+}

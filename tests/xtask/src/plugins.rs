@@ -1,0 +1,54 @@
+//! Builds the official plugins and lays them where a host in `target/release` looks for them.
+
+use anyhow::{Context, Result};
+use std::{fs, path::PathBuf};
+
+/// The official plugins, each with the carrier that is installed: a component wherever there is one.
+const COMPONENTS: [&str; 2] = [
+    "executor-runtime-plugin-http",
+    "executor-runtime-plugin-http-async",
+];
+const NATIVE: [&str; 1] = ["executor-runtime-plugin-manual"];
+
+/// Builds all of them; returns the directory.
+pub(crate) fn build_all() -> Result<PathBuf> {
+    let directory = guest_build::target_directory().join("plugins");
+    fs::create_dir_all(&directory).with_context(|| format!("'{}' can't be made", directory.display()))?;
+    for package in COMPONENTS {
+        install(
+            &guest_build::component(package)?,
+            &directory.join(format!("{}.wasm", short(package))),
+        )?;
+    }
+    for package in NATIVE {
+        install(
+            &guest_build::native(package)?,
+            &directory.join(format!("{}.so", short(package))),
+        )?;
+    }
+    Ok(directory)
+}
+
+fn short(package: &str) -> &str {
+    package
+        .strip_prefix("executor-runtime-plugin-")
+        .unwrap_or(package)
+}
+
+fn install(file: &std::path::Path, target: &std::path::Path) -> Result<()> {
+    // Not in place: a host may have the old one open.
+    let temporary = target.with_extension("tmp");
+    fs::copy(file, &temporary)
+        .and_then(|_| {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644))
+        })
+        .and_then(|()| fs::rename(&temporary, target))
+        .with_context(|| format!("'{}' can't be written", target.display()))?;
+    eprintln!(
+        "  {} ({} KB)",
+        target.display(),
+        fs::metadata(target)?.len() / 1024
+    );
+    Ok(())
+}
