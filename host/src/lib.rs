@@ -9,6 +9,7 @@ pub mod component;
 pub mod config;
 mod error_kind;
 mod manual;
+pub mod native;
 mod outcome;
 pub mod plugin;
 pub mod receipt;

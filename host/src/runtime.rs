@@ -89,6 +89,12 @@ impl Runtime {
             .insert(kind, runner)
     }
 
+    /// What runs native plugins, in processes of this program, whose `main` has to call
+    /// [`worker_main`](crate::native::worker_main).
+    pub fn native_plugins(&self) -> crate::native::NativePlugins {
+        crate::native::NativePlugins::new(self.supervisors.clone())
+    }
+
     /// Names the source of the runners that are not registered. It can be named once; false if there is one.
     pub fn set_source(&self, source: Arc<dyn RunnerSource>) -> bool {
         self.source.set(source).is_ok()

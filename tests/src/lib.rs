@@ -2,6 +2,9 @@
 
 pub mod component;
 pub mod fixtures;
+pub mod kind;
+pub mod plugins;
+pub mod scripted;
 pub mod server;
 
 use std::path::PathBuf;

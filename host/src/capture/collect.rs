@@ -118,15 +118,10 @@ fn describe(
     path: &Path,
     id: String,
 ) -> io::Result<Option<ArtifactDescriptor>> {
-    let handle = match open_inside(directory, name, OFlag::empty()) {
-        Err(Errno::ELOOP) => return Ok(None),
-        opened => opened?,
-    };
-    let kind = SFlag::from_bits_truncate(fstat(&handle)?.st_mode & SFlag::S_IFMT.bits());
-    if kind != SFlag::S_IFREG {
+    let Some(file) = open_regular_at(directory, name)? else {
         return Ok(None);
-    }
-    let (size, sha256) = digest(File::from(handle))?;
+    };
+    let (size, sha256) = digest_file(file)?;
     Ok(Some(ArtifactDescriptor {
         artifact_id: id,
         path: path.to_string_lossy().into_owned(),
@@ -139,7 +134,18 @@ fn describe(
     }))
 }
 
-fn digest(mut file: File) -> io::Result<(u64, String)> {
+/// Opens the regular file `name` in a directory; none if it is something else.
+pub(crate) fn open_regular_at(directory: &OwnedFd, name: &str) -> io::Result<Option<File>> {
+    let handle = match open_inside(directory, name, OFlag::empty()) {
+        Err(Errno::ELOOP) => return Ok(None),
+        opened => opened?,
+    };
+    let kind = SFlag::from_bits_truncate(fstat(&handle)?.st_mode & SFlag::S_IFMT.bits());
+    Ok((kind == SFlag::S_IFREG).then(|| File::from(handle)))
+}
+
+/// The length and the SHA-256 of a file, in hex.
+pub(crate) fn digest_file(mut file: File) -> io::Result<(u64, String)> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     let mut size = 0;

@@ -8,7 +8,7 @@
 mod collect;
 mod name;
 
-pub(crate) use collect::{Collected, collect};
+pub(crate) use collect::{Collected, collect, digest_file, open_regular_at};
 
 use executor_runtime_protocol::RuntimeInvocation;
 use name::directory_name;

@@ -26,4 +26,4 @@ wasmtime::component::bindgen!({
     },
 });
 
-pub(super) use self::executor_runtime::plugin::{host, types};
+pub(crate) use self::executor_runtime::plugin::{host, types};

@@ -25,7 +25,7 @@ const MAX_VALUE: usize = 4096;
 const RESERVED: [&str; 3] = ["error.", "usage.", "plugin."];
 
 /// The invocation as the guest sees it.
-pub(super) fn invocation(
+pub(crate) fn invocation(
     invocation: &RuntimeInvocation,
     metadata: &BTreeMap<String, String>,
 ) -> types::Invocation {
@@ -49,7 +49,7 @@ pub(super) fn invocation(
 }
 
 /// The guest's receipt, as far as it is the guest's to write.
-pub(super) fn receipt(pairs: Vec<(String, String)>) -> Receipt {
+pub(crate) fn receipt(pairs: Vec<(String, String)>) -> Receipt {
     pairs
         .into_iter()
         .filter(|(key, _)| is_free_key(key))
@@ -69,7 +69,7 @@ fn is_free_key(key: &str) -> bool {
 }
 
 /// A failure that the guest reported, given why it had been asked to stop, if it had.
-pub(super) fn failure(reported: &types::Failure, asked: Option<StopCause>) -> Failure {
+pub(crate) fn failure(reported: &types::Failure, asked: Option<StopCause>) -> Failure {
     let status = match reported.status {
         FailureStatus::Rejected => Status::Rejected,
         FailureStatus::Failed => Status::Failed,

@@ -21,7 +21,7 @@ const MAX_TAIL: usize = 400;
 
 /// How serious a line is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Level {
+pub(crate) enum Level {
     Trace,
     Debug,
     Info,
@@ -31,7 +31,7 @@ pub(super) enum Level {
 
 /// The journal of one run.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     plugin: String,
     invocation: String,
     state: Mutex<State>,
@@ -47,7 +47,7 @@ struct State {
 }
 
 impl Journal {
-    pub(super) fn new(plugin: &str, invocation: &str) -> Self {
+    pub(crate) fn new(plugin: &str, invocation: &str) -> Self {
         Self {
             plugin: plugin.to_owned(),
             invocation: invocation.to_owned(),
@@ -61,7 +61,7 @@ impl Journal {
         }
     }
 
-    pub(super) fn log(&self, level: Level, message: &str) {
+    pub(crate) fn log(&self, level: Level, message: &str) {
         if !self.state().take_token() {
             return;
         }
@@ -77,7 +77,7 @@ impl Journal {
     }
 
     /// A line of the guest's stderr: logged, and kept for the summary of a crash.
-    pub(super) fn stderr_line(&self, line: &str) {
+    pub(crate) fn stderr_line(&self, line: &str) {
         let line = line.trim();
         if line.is_empty() {
             return;
@@ -92,7 +92,7 @@ impl Journal {
         self.log(Level::Warn, line);
     }
 
-    pub(super) fn progress(&self, fraction: Option<f64>, message: &str) {
+    pub(crate) fn progress(&self, fraction: Option<f64>, message: &str) {
         let mut text = String::new();
         if let Some(fraction) = fraction.filter(|f| f.is_finite()) {
             // Writing to a string can't fail.
@@ -108,17 +108,17 @@ impl Journal {
     }
 
     /// The last progress that was reported.
-    pub(super) fn last_progress(&self) -> Option<String> {
+    pub(crate) fn last_progress(&self) -> Option<String> {
         self.state().progress.clone()
     }
 
     /// How many log lines were not kept.
-    pub(super) fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.state().dropped
     }
 
     /// What the guest wrote to stderr last, as one line.
-    pub(super) fn stderr_tail(&self) -> Option<String> {
+    pub(crate) fn stderr_tail(&self) -> Option<String> {
         let state = self.state();
         let mut tail = String::new();
         for line in &state.tail {
@@ -156,7 +156,7 @@ impl State {
 }
 
 /// `text` cut to `max` bytes, with control characters escaped.
-pub(super) fn printable(text: &str, max: usize) -> String {
+pub(crate) fn printable(text: &str, max: usize) -> String {
     let text = cut(text, max);
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -170,7 +170,7 @@ pub(super) fn printable(text: &str, max: usize) -> String {
 }
 
 /// The longest prefix of `text` that has at most `max` bytes and ends between two characters.
-pub(super) fn cut(text: &str, max: usize) -> &str {
+pub(crate) fn cut(text: &str, max: usize) -> &str {
     let mut end = max.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -6,20 +6,20 @@
 //! and grace, within its [`Limits`], and without an effect on any other run.
 
 mod artifact;
-mod bindings;
+pub(crate) mod bindings;
 mod breakdown;
 mod cache;
-mod convert;
+pub(crate) mod convert;
 pub(crate) mod digest;
 mod egress;
 mod engine;
 mod host_functions;
-mod journal;
+pub(crate) mod journal;
 mod limits;
-mod output;
+pub(crate) mod output;
 mod runner;
 mod state;
-mod stop;
+pub(crate) mod stop;
 mod ticker;
 
 pub use cache::CodeCache;

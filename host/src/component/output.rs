@@ -19,21 +19,21 @@ const CHUNK: usize = 4096;
 
 /// Which of the two it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     Stdout,
     Stderr,
 }
 
 /// One of the guest's output streams. Clones share the unfinished line.
 #[derive(Clone)]
-pub(super) struct LineStream {
+pub(crate) struct LineStream {
     source: Source,
     journal: Arc<Journal>,
     unfinished: Arc<Mutex<Vec<u8>>>,
 }
 
 impl LineStream {
-    pub(super) fn new(source: Source, journal: Arc<Journal>) -> Self {
+    pub(crate) fn new(source: Source, journal: Arc<Journal>) -> Self {
         Self {
             source,
             journal,
@@ -41,7 +41,7 @@ impl LineStream {
         }
     }
 
-    fn push(&self, bytes: &[u8]) {
+    pub(crate) fn push(&self, bytes: &[u8]) {
         let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
         for piece in bytes.split_inclusive(|&b| b == b'\n') {
             unfinished.extend_from_slice(piece);
@@ -66,7 +66,7 @@ impl LineStream {
     }
 
     /// Hands on a last line that has no end.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.push(b"\n");
     }
 }

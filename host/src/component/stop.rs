@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 /// Why a run was asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StopCause {
+pub(crate) enum StopCause {
     /// Its deadline passed.
     Deadline,
     /// Somebody raised its cancel token.
@@ -22,14 +22,14 @@ pub(super) enum StopCause {
 
 /// The request to stop, once it has been made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StopRequest {
-    pub(super) cause: StopCause,
+pub(crate) struct StopRequest {
+    pub(crate) cause: StopCause,
     at: Instant,
 }
 
 /// The stopping of one run. Clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     request: Arc<watch::Sender<Option<StopRequest>>>,
     deadline: Option<Instant>,
     grace: Duration,
@@ -37,7 +37,7 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    pub(super) fn new(deadline: Option<Instant>, grace: Duration, cancel: CancelToken) -> Self {
+    pub(crate) fn new(deadline: Option<Instant>, grace: Duration, cancel: CancelToken) -> Self {
         Self {
             request: Arc::new(watch::Sender::new(None)),
             deadline,
@@ -47,27 +47,27 @@ impl Stop {
     }
 
     /// Why the run was asked to stop, if it was.
-    pub(super) fn requested(&self) -> Option<StopCause> {
+    pub(crate) fn requested(&self) -> Option<StopCause> {
         self.request.borrow().map(|request| request.cause)
     }
 
     /// A receiver whose value becomes `Some` when the run is asked to stop.
-    pub(super) fn subscribe(&self) -> watch::Receiver<Option<StopRequest>> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<StopRequest>> {
         self.request.subscribe()
     }
 
-    pub(super) fn grace(&self) -> Duration {
+    pub(crate) fn grace(&self) -> Duration {
         self.grace
     }
 
     /// Time to the deadline; zero once it has passed, None without one.
-    pub(super) fn remaining(&self) -> Option<Duration> {
+    pub(crate) fn remaining(&self) -> Option<Duration> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Completes when the run has to be ended; asks it to stop when the time for that comes.
-    pub(super) async fn supervise(&self) {
+    pub(crate) async fn supervise(&self) {
         let deadline = async {
             match self.deadline {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -86,7 +86,7 @@ impl Stop {
 
     /// Whether the run has to be ended now. For the engine's interrupt, which must not depend on timers that
     /// the executor may serve late while guests spin.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let cancelled = self.cancel.reason();
         if self.remaining().is_some_and(|left| left.is_zero()) {
             self.request(StopCause::Deadline);

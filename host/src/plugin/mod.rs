@@ -8,7 +8,7 @@
 //!
 //! A file that can't be used is listed with its reason ([`Unusable`]) and hinders nobody else.
 
-mod admission;
+pub(crate) mod admission;
 mod binary;
 mod component;
 mod discovery;

@@ -8,6 +8,7 @@ mod program;
 mod report;
 mod settings;
 
+pub(crate) use prepare::input_payload;
 pub use settings::{KEYS as SETTINGS_KEYS, SubprocessPolicy};
 
 use crate::{

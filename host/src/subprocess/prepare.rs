@@ -218,7 +218,7 @@ fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
 }
 
 /// Opens the payload, and tells where it is.
-fn input_payload(path: &str) -> Result<(OwnedFd, PathBuf), Failure> {
+pub(crate) fn input_payload(path: &str) -> Result<(OwnedFd, PathBuf), Failure> {
     let unusable = |reason: &str| {
         Failure::new(
             ErrorKind::InputNotFound,

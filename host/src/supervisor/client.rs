@@ -5,6 +5,7 @@ use super::{
     job::{Job, Report},
     memory, spawner,
     sys::{self, Forked},
+    target::Target,
     wire::{
         ATTACHED_CHANNEL, ORDER_ABANDON, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE, Order,
         RawReport, Swept,
@@ -21,7 +22,7 @@ use nix::{
 use std::{
     fs::File,
     io::{self, Write},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -45,6 +46,14 @@ pub(crate) struct Supervisors {
     spawner: Mutex<Arc<Spawner>>,
     idle: Mutex<Vec<Supervisor>>,
     next_id: AtomicU64,
+}
+
+/// Becomes a spawner for the host at the other end of `socket`, whose jobs run `entry` instead of a program:
+/// each in a process of its own, on a copy of the memory as it is now.
+///
+/// This process has to have one thread, or threads that hold no lock.
+pub(crate) fn serve_entry(socket: OwnedFd, entry: fn() -> !) -> ! {
+    spawner::serve(socket.into_raw_fd(), Target::Entry(entry))
 }
 
 /// A job could not even be handed over.
@@ -78,6 +87,20 @@ impl Supervisors {
         let first = supervisors.recruit()?;
         supervisors.dismiss(first);
         Ok(supervisors)
+    }
+
+    /// Uses a spawner that somebody else has started: the process at the other end of `socket`, in
+    /// [`serve_entry`]. When it has died, no job can be handed over any more.
+    pub(crate) fn attach(socket: OwnedFd) -> Self {
+        Self {
+            spawner: Mutex::new(Arc::new(Spawner {
+                socket,
+                pid: None,
+                answers: Mutex::new(()),
+            })),
+            idle: Mutex::default(),
+            next_id: AtomicU64::new(0),
+        }
     }
 
     /// Hands over a job. Its descriptors are closed on this side.
@@ -146,7 +169,7 @@ impl Supervisors {
         let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
         match sys::send(spawner.socket.as_raw_fd(), &order, &[theirs.as_raw_fd()]) {
             Ok(()) => {}
-            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) => {
+            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) if spawner.pid.is_some() => {
                 *spawner = Arc::new(Spawner::start()?);
                 sys::send(spawner.socket.as_raw_fd(), &order, &[theirs.as_raw_fd()])?;
             }
@@ -180,7 +203,8 @@ struct Supervisor {
 #[derive(Debug)]
 struct Spawner {
     socket: OwnedFd,
-    pid: libc::pid_t,
+    /// None: it is somebody else's child.
+    pid: Option<libc::pid_t>,
     /// Held by whoever waits for an answer.
     answers: Mutex<()>,
 }
@@ -195,13 +219,13 @@ impl Spawner {
         let forked = unsafe { sys::fork() };
         if let Ok(Forked::Child) = forked {
             memory::drop_inherited();
-            spawner::serve(sys::raw(theirs.as_fd()))
+            spawner::serve(sys::raw(theirs.as_fd()), Target::Program)
         }
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
         match forked? {
             Forked::Parent(pid) => Ok(Self {
                 socket: ours,
-                pid,
+                pid: Some(pid),
                 answers: Mutex::new(()),
             }),
             Forked::Child => unreachable!("the child serves"),
@@ -234,9 +258,10 @@ impl Drop for Spawner {
         // Without the socket the spawner ends what is left, and then itself.
         // SAFETY: no memory is involved; the descriptor stays valid until the field is dropped.
         unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RDWR) };
+        let Some(pid) = self.pid else { return };
         let mut status = 0;
         // SAFETY: `status` is valid for writing.
-        while unsafe { libc::waitpid(self.pid, &raw mut status, 0) } < 0 && Errno::last() == Errno::EINTR {}
+        while unsafe { libc::waitpid(pid, &raw mut status, 0) } < 0 && Errno::last() == Errno::EINTR {}
     }
 }
 
@@ -250,7 +275,31 @@ pub(crate) struct Supervised<'a> {
     grace: Duration,
 }
 
+/// A job that goes on until this is dropped, which ends it at once.
+#[derive(Debug)]
+pub(crate) struct Detached(Supervisor);
+
+impl Detached {
+    /// The report, if the job ends within `time`.
+    pub(crate) fn ended_within(&self, time: Duration) -> Option<Report> {
+        let until = sys::monotonic_ns().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        let mut ready = [libc::pollfd {
+            fd: self.0.control.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        }];
+        sys::poll(&mut ready, Some(until));
+        let received = sys::receive::<RawReport>(self.0.control.as_raw_fd(), libc::MSG_DONTWAIT);
+        received.ok().flatten().map(|(report, _)| report.into())
+    }
+}
+
 impl Supervised<'_> {
+    /// Lets the job go on without anybody waiting for its end.
+    pub(crate) fn detach(self) -> Detached {
+        Detached(self.supervisor)
+    }
+
     /// Waits until nothing of the job is left; passes on what `cancel` asks for.
     pub(crate) async fn finish(self, cancel: &CancelToken) -> Result<Report, Lost> {
         let Self {

@@ -12,6 +12,7 @@
 use super::{
     descendants, supervise,
     sys::{self, Forked, Wait},
+    target::Target,
     wire::{ORDER_ABANDON, ORDER_RECRUIT, Order, Swept},
 };
 use nix::errno::Errno;
@@ -31,8 +32,8 @@ struct Supervisor {
 }
 
 /// Serves the host at the other end of `socket` until it closes.
-pub(super) fn serve(socket: RawFd) -> ! {
-    let status = match Spawner::set_up(socket) {
+pub(super) fn serve(socket: RawFd, target: Target) -> ! {
+    let status = match Spawner::set_up(socket, target) {
         Ok(mut spawner) => {
             spawner.run();
             0
@@ -43,13 +44,15 @@ pub(super) fn serve(socket: RawFd) -> ! {
 }
 
 struct Spawner {
+    /// What its supervisors make of the processes that they start.
+    target: Target,
     signals: RawFd,
     supervisors: &'static mut [Supervisor],
     len: usize,
 }
 
 impl Spawner {
-    fn set_up(socket: RawFd) -> sys::Result<Self> {
+    fn set_up(socket: RawFd, target: Target) -> sys::Result<Self> {
         // SAFETY: neither call involves memory.
         unsafe {
             // Out of the host's session: keys pressed at its terminal are the host's business.
@@ -63,6 +66,7 @@ impl Spawner {
         // SAFETY: a fresh, zeroed, page-aligned mapping of that size, never unmapped; `Supervisor` is integers.
         let supervisors = unsafe { std::slice::from_raw_parts_mut(memory.cast(), MAX_SUPERVISORS) };
         Ok(Self {
+            target,
             signals,
             supervisors,
             len: 0,
@@ -113,7 +117,7 @@ impl Spawner {
         }
         // SAFETY: this process has one thread, and the child does not return.
         match unsafe { sys::fork() } {
-            Ok(Forked::Child) => supervise::serve(control),
+            Ok(Forked::Child) => supervise::serve(control, self.target),
             Ok(Forked::Parent(pid)) => {
                 self.supervisors[self.len] = Supervisor { pid, id };
                 self.len += 1;

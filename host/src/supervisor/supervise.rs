@@ -12,8 +12,8 @@ use super::{
     descendants,
     output::{Drained, Output},
     spec::Spec,
-    sys::{self, Wait},
-    target::{self, OutputFds, StartError},
+    sys::{self, Forked, Wait},
+    target::{self, OutputFds, StartError, Target},
     wire::{
         CAUSE_CANCEL, CAUSE_DEADLINE, CAUSE_NONE, CAUSE_PROCESSES, JobFds, ORDER_JOB, ORDER_KILL,
         ORDER_TERMINATE, Order, RawReport, STAGE_FORK, STAGE_SUPERVISOR, UNLIMITED,
@@ -30,7 +30,7 @@ const SIGNALS: RawFd = 4;
 const COUNT_INTERVAL_NS: u64 = 20_000_000;
 
 /// Runs the jobs that come over `control` until the host closes it.
-pub(super) fn serve(control: RawFd) -> ! {
+pub(super) fn serve(control: RawFd, target: Target) -> ! {
     if set_up(control).is_err() {
         sys::exit_now(1);
     }
@@ -40,7 +40,7 @@ pub(super) fn serve(control: RawFd) -> ! {
             // A word about a job that was over before it came.
             continue;
         };
-        let report = run(&fds).unwrap_or_else(|StartError { stage, errno }| RawReport {
+        let report = run(&fds, target).unwrap_or_else(|StartError { stage, errno }| RawReport {
             stage,
             errno: errno as i32,
             ..RawReport::default()
@@ -69,7 +69,7 @@ fn set_up(control: RawFd) -> sys::Result<()> {
     Ok(())
 }
 
-fn run(fds: &JobFds) -> Result<RawReport, StartError> {
+fn run(fds: &JobFds, target: Target) -> Result<RawReport, StartError> {
     let broken = |errno| StartError {
         stage: STAGE_SUPERVISOR,
         errno,
@@ -104,7 +104,7 @@ fn run(fds: &JobFds) -> Result<RawReport, StartError> {
     } else {
         descendants::counting_room().map_err(broken)?
     };
-    let target = start_target(&spec, fds, write_ends)?;
+    let target = start_target(&spec, fds, write_ends, target)?;
     // The target has its own now. Keeping these here would hide the end of its output, or of its channel.
     for fd in [Some(write_ends.stdout), Some(write_ends.stderr), fds.channel]
         .into_iter()
@@ -129,7 +129,12 @@ fn run(fds: &JobFds) -> Result<RawReport, StartError> {
     Ok(watch.report)
 }
 
-fn start_target(spec: &Spec, fds: &JobFds, output: OutputFds) -> Result<libc::pid_t, StartError> {
+fn start_target(
+    spec: &Spec,
+    fds: &JobFds,
+    output: OutputFds,
+    target: Target,
+) -> Result<libc::pid_t, StartError> {
     let start = Start {
         spec,
         fds,
@@ -138,6 +143,9 @@ fn start_target(spec: &Spec, fds: &JobFds, output: OutputFds) -> Result<libc::pi
         supervisor: unsafe { libc::getpid() },
         error: Cell::new(None),
     };
+    if let Target::Entry(entry) = target {
+        return fork_entry(&start, entry);
+    }
     // SAFETY: this process has one thread; `target_main` ends without returning, and writes to `error` only.
     let started = unsafe { sys::run_suspended(&start, target_main) };
     let pid = started.map_err(|errno| StartError {
@@ -153,6 +161,54 @@ fn start_target(spec: &Spec, fds: &JobFds, output: OutputFds) -> Result<libc::pi
     }
 }
 
+/// Forks a process that runs `entry`. Unlike a program it goes on using the memory that it was forked with, so
+/// the C library has to know about it, and it can't share that memory meanwhile.
+fn fork_entry(start: &Start<'_>, entry: fn() -> !) -> Result<libc::pid_t, StartError> {
+    let broken = |errno| StartError {
+        stage: STAGE_FORK,
+        errno,
+    };
+    // The child closes its end when it is prepared, or says before what went wrong.
+    let (told, tell) = sys::pipe().map_err(broken)?;
+    // SAFETY: this process has one thread, and the child does not return.
+    let forked = unsafe { sys::fork() };
+    if let Ok(Forked::Child) = forked {
+        if let Err(error) = target::prepare(start.spec, start.fds, start.output, start.supervisor) {
+            let words = [error.stage, error.errno as u32].map(u32::to_ne_bytes);
+            sys::write(tell, words.as_flattened());
+            sys::exit_now(127)
+        }
+        entry()
+    }
+    sys::close(tell);
+    let mut words = [0; 8];
+    let mut ready = [libc::pollfd {
+        fd: told,
+        events: libc::POLLIN,
+        revents: 0,
+    }];
+    let pid = match forked.map_err(broken)? {
+        Forked::Parent(pid) => pid,
+        Forked::Child => unreachable!("the child runs its entry"),
+    };
+    sys::poll(&mut ready, None);
+    let said = sys::read(told, &mut words);
+    sys::close(told);
+    if said != Ok(words.len()) {
+        return Ok(pid);
+    }
+    while matches!(sys::reap(pid), Wait::Alive) {}
+    let [stage, errno] = [
+        [words[0], words[1], words[2], words[3]],
+        [words[4], words[5], words[6], words[7]],
+    ]
+    .map(u32::from_ne_bytes);
+    Err(StartError {
+        stage,
+        errno: Errno::from_raw(errno as i32),
+    })
+}
+
 /// What the target's process needs to become the target, in memory that both share.
 struct Start<'a> {
     spec: &'a Spec,
@@ -165,7 +221,7 @@ struct Start<'a> {
 extern "C" fn target_main(start: *mut libc::c_void) -> i32 {
     // SAFETY: `start_target` passes a `Start`, and is suspended until this process ends or calls `execve`.
     let start = unsafe { &*start.cast::<Start<'_>>() };
-    start.error.set(Some(target::become_target(
+    start.error.set(Some(target::become_program(
         start.spec,
         start.fds,
         start.output,

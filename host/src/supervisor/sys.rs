@@ -12,7 +12,7 @@ use std::{
 pub(super) type Result<T> = std::result::Result<T, Errno>;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
-pub(super) fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -481,6 +481,12 @@ pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> Result<usize> {
             Err(errno) => return Err(errno),
         }
     }
+}
+
+/// Writes what a pipe takes at once; nobody there to read it is no error.
+pub(super) fn write(fd: RawFd, bytes: &[u8]) {
+    // SAFETY: the bytes are valid for their length.
+    unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
 }
 
 /// The descriptor's number.

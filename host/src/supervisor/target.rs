@@ -1,4 +1,4 @@
-//! From `fork` to `execve`: makes a fresh process what the target is promised to start as.
+//! From `fork` to `execve`, or to an entry: makes a fresh process what the target is promised to start as.
 //!
 //! Only descriptors 0-2 (and 3 for a worker's channel), default signal dispositions and an empty mask, a
 //! session of its own, the requested directory and limits.
@@ -32,8 +32,17 @@ pub(super) struct OutputFds {
     pub(super) stderr: RawFd,
 }
 
-/// Becomes the target; returns only if that failed.
-pub(super) fn become_target(
+/// What a supervisor makes of a fresh process.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    /// The job's program.
+    Program,
+    /// A function of the process that the supervisors were forked from, on a copy of its memory.
+    Entry(fn() -> !),
+}
+
+/// Becomes the program; returns only if that failed.
+pub(super) fn become_program(
     spec: &Spec,
     fds: &JobFds,
     output: OutputFds,
@@ -48,7 +57,13 @@ pub(super) fn become_target(
     }
 }
 
-fn prepare(spec: &Spec, fds: &JobFds, output: OutputFds, supervisor: libc::pid_t) -> Result<(), StartError> {
+/// Makes the process what every target starts as. What can fail comes before descriptors are closed.
+pub(super) fn prepare(
+    spec: &Spec,
+    fds: &JobFds,
+    output: OutputFds,
+    supervisor: libc::pid_t,
+) -> Result<(), StartError> {
     let at = |stage| move |errno| StartError { stage, errno };
     // SAFETY: none of these calls involves memory.
     unsafe {
@@ -65,18 +80,15 @@ fn prepare(spec: &Spec, fds: &JobFds, output: OutputFds, supervisor: libc::pid_t
     sys::place_fd(fds.stdin, 0).map_err(at(STAGE_SETUP))?;
     sys::place_fd(output.stdout, 1).map_err(at(STAGE_SETUP))?;
     sys::place_fd(output.stderr, 2).map_err(at(STAGE_SETUP))?;
-    match fds.channel {
-        Some(channel) => {
-            sys::place_fd(channel, 3).map_err(at(STAGE_SETUP))?;
-            sys::close_from(4);
-        }
-        None => sys::close_from(3),
+    if let Some(channel) = fds.channel {
+        sys::place_fd(channel, 3).map_err(at(STAGE_SETUP))?;
     }
     limit(libc::RLIMIT_AS, spec.header.memory_bytes, 0).map_err(at(STAGE_LIMITS))?;
     // One second between the signal that can be caught (SIGXCPU) and the one that can't.
     limit(libc::RLIMIT_CPU, spec.header.cpu_seconds, 1).map_err(at(STAGE_LIMITS))?;
     limit(libc::RLIMIT_NOFILE, spec.header.open_files, 0).map_err(at(STAGE_LIMITS))?;
     sys::unblock_all();
+    sys::close_from(if fds.channel.is_some() { 4 } else { 3 });
     Ok(())
 }
 

@@ -1,0 +1,94 @@
+//! The child's end of the channel.
+
+use super::{
+    super::wire::{MAX_FRAME, MAX_REQUEST_FDS, Message, Request},
+    artifacts::Artifacts,
+};
+use nix::{
+    cmsg_space,
+    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg},
+};
+use std::{
+    fs::File,
+    io::{self, IoSliceMut, Read, Write},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    sync::{Mutex, PoisonError},
+};
+
+/// Where the supervisor puts it.
+const CHANNEL: RawFd = 3;
+
+/// What a run knows of its host.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) request: Request,
+    /// Readable once the run is asked to stop.
+    pub(super) stop: OwnedFd,
+    pub(super) input: Option<File>,
+    pub(super) artifacts: Mutex<Artifacts>,
+    channel: Mutex<File>,
+}
+
+impl Link {
+    /// Reads the request; None if the host is gone.
+    pub(super) fn accept() -> Option<Self> {
+        // SAFETY: the supervisor has placed the channel here, and nobody else in this process knows it.
+        let mut channel = unsafe { File::from_raw_fd(CHANNEL) };
+        let (mut length, fds) = receive_length(&channel).ok()?;
+        channel.read_exact(&mut length[1..]).ok()?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > MAX_FRAME {
+            return None;
+        }
+        let mut json = vec![0; length];
+        channel.read_exact(&mut json).ok()?;
+        let request: Request = serde_json::from_slice(&json).ok()?;
+        let mut fds = fds.into_iter();
+        let stop = fds.next()?;
+        let directory = match request.no_artifacts {
+            None => Some(fds.next()?),
+            Some(_) => None,
+        };
+        let input = if request.has_input {
+            Some(fds.next()?.into())
+        } else {
+            None
+        };
+        Some(Self {
+            artifacts: Mutex::new(Artifacts::new(directory, &request)),
+            request,
+            stop,
+            input,
+            channel: Mutex::new(channel),
+        })
+    }
+
+    /// Sends a message; blocks while the host has not read what was sent before.
+    pub(super) fn say(&self, message: &Message) -> io::Result<()> {
+        let json = serde_json::to_vec(message)?;
+        let length = u32::try_from(json.len()).map_err(io::Error::other)?;
+        let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        channel.write_all(&length.to_le_bytes())?;
+        channel.write_all(&json)
+    }
+}
+
+/// The first byte of a frame, with the descriptors that are attached to it.
+fn receive_length(channel: &File) -> io::Result<([u8; 4], Vec<OwnedFd>)> {
+    let mut length = [0; 4];
+    let mut control = cmsg_space!([RawFd; MAX_REQUEST_FDS]);
+    let mut parts = [IoSliceMut::new(&mut length[..1])];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let received = recvmsg::<()>(channel.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    if received.bytes != 1 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut fds = Vec::new();
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(rights) = message {
+            // SAFETY: the kernel has just made them for this process.
+            fds.extend(rights.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    Ok((length, fds))
+}

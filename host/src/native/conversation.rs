@@ -1,0 +1,203 @@
+//! The host's end of a child's channel: sends the request, takes what the child says.
+
+use super::{
+    child::is_valid_name,
+    wire::{MAX_CHECKPOINT, MAX_FRAME, Message, Request},
+};
+use crate::{
+    capture::CaptureDirectory,
+    component::journal::{Journal, Level},
+};
+use executor_runtime_protocol::native::Reply;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use std::{
+    fs::File,
+    io::{self, IoSlice, Write},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
+    net::UnixStream,
+};
+
+/// An artifact that the child says it has finished.
+#[derive(Clone, Debug)]
+pub(super) struct Claimed {
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) description: String,
+    pub(super) truncated: bool,
+}
+
+/// What a child said, as far as it was understood.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) end: Option<End>,
+    pub(super) artifacts: Vec<Claimed>,
+}
+
+/// What a child said last.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    Reply(Reply),
+    /// The result was longer than the host takes: this many bytes.
+    TooLong(u64),
+    /// What it said makes no sense.
+    Gibberish(String),
+}
+
+/// One conversation. What was said up to any moment can be read from outside.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    said: Mutex<Said>,
+    journal: Arc<Journal>,
+    capture: Option<Arc<CaptureDirectory>>,
+    max_artifacts: usize,
+}
+
+impl Conversation {
+    pub(super) fn new(
+        journal: Arc<Journal>,
+        capture: Option<Arc<CaptureDirectory>>,
+        max_artifacts: u32,
+    ) -> Self {
+        Self {
+            said: Mutex::default(),
+            journal,
+            capture,
+            max_artifacts: max_artifacts as usize,
+        }
+    }
+
+    pub(super) fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends the request and listens until the child closes the channel or says what makes no sense.
+    pub(super) async fn hold(&self, mut channel: UnixStream, request: Vec<u8>, fds: Vec<OwnedFd>) {
+        // A child that ends without reading is known by how it ends.
+        if send_request(&mut channel, &request, &fds).await.is_err() {
+            return;
+        }
+        drop(fds);
+        while let Ok(length) = channel.read_u32_le().await {
+            if length as usize > MAX_FRAME {
+                self.said().end = Some(End::Gibberish(format!("a message of {length} bytes")));
+                return;
+            }
+            let mut json = Vec::new();
+            let mut frame = (&mut channel).take(length.into());
+            if frame.read_to_end(&mut json).await.is_err() || json.len() != length as usize {
+                return;
+            }
+            match serde_json::from_slice(&json) {
+                Ok(message) => self.hear(message),
+                Err(error) => {
+                    self.said().end = Some(End::Gibberish(error.to_string()));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn hear(&self, message: Message) {
+        match message {
+            Message::Log { level, message } => {
+                let level = match level {
+                    0 => Level::Trace,
+                    1 => Level::Debug,
+                    2 => Level::Info,
+                    3 => Level::Warn,
+                    _ => Level::Error,
+                };
+                self.journal.log(level, &message);
+            }
+            Message::Progress { fraction, message } => self.journal.progress(fraction, &message),
+            Message::Artifact {
+                name,
+                kind,
+                description,
+                truncated,
+            } => {
+                let mut said = self.said();
+                if is_valid_name(&name) && said.artifacts.len() < self.max_artifacts {
+                    said.artifacts.push(Claimed {
+                        name,
+                        kind,
+                        description,
+                        truncated,
+                    });
+                }
+            }
+            Message::Checkpoint { state } => self.keep(&state),
+            Message::Result { reply } => {
+                self.said().end = Some(match serde_json::from_str(&reply) {
+                    Ok(reply) => End::Reply(reply),
+                    Err(error) => End::Gibberish(error.to_string()),
+                });
+            }
+            Message::TooLong { bytes } => self.said().end = Some(End::TooLong(bytes)),
+        }
+    }
+
+    /// Keeps a checkpoint. It has at most 64 KiB: not worth another thread.
+    fn keep(&self, state: &[u8]) {
+        const NAME: &str = "checkpoint";
+        const PARTIAL: &str = ".checkpoint.partial";
+        let Some(capture) = &self.capture else { return };
+        if state.len() > MAX_CHECKPOINT {
+            return;
+        }
+        let kept = capture
+            .create_file(PARTIAL)
+            .map_err(|error| error.to_string())
+            .and_then(|file| {
+                File::from(file)
+                    .write_all(state)
+                    .map_err(|error| error.to_string())?;
+                capture
+                    .rename_file(PARTIAL, NAME)
+                    .map_err(|error| error.to_string())
+            });
+        if let Err(error) = kept {
+            self.journal
+                .log(Level::Warn, &format!("the checkpoint can't be kept: {error}"));
+        }
+    }
+}
+
+async fn send_request(channel: &mut UnixStream, request: &[u8], fds: &[OwnedFd]) -> io::Result<()> {
+    let length = u32::try_from(request.len())
+        .map_err(io::Error::other)?
+        .to_le_bytes();
+    let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    loop {
+        channel.writable().await?;
+        let sent = channel.try_io(Interest::WRITABLE, || {
+            let first = [IoSlice::new(&length[..1])];
+            let rights = [ControlMessage::ScmRights(&fds)];
+            let flags = MsgFlags::MSG_NOSIGNAL;
+            Ok(sendmsg::<()>(channel.as_raw_fd(), &first, &rights, flags, None)?)
+        });
+        match sent {
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    channel.write_all(&length[1..]).await?;
+    channel.write_all(request).await
+}
+
+/// The request's bytes.
+pub(super) fn encode(request: &Request) -> Result<Vec<u8>, String> {
+    let json = serde_json::to_vec(request).map_err(|error| error.to_string())?;
+    if json.len() > MAX_FRAME {
+        return Err(format!(
+            "the invocation has {} bytes, more than a plugin takes",
+            json.len()
+        ));
+    }
+    Ok(json)
+}

@@ -1,0 +1,49 @@
+//! Loading a plugin's library: the one place where its code comes into a process.
+
+use executor_runtime_protocol::native::{
+    PluginRef,
+    abi_stable::library::{LibraryError, lib_header_from_path},
+};
+use std::{panic::catch_unwind, path::Path};
+
+/// Loads the library and checks that its root module has the layout that this host was built with.
+///
+/// By the header, not by `RootModule::load_from_file`, which keeps the first library of a process for all.
+/// The library's constructors run in here.
+pub(super) fn load(path: &Path) -> Result<PluginRef, String> {
+    let loaded = catch_unwind(|| {
+        let header = lib_header_from_path(path)?;
+        header.init_root_module::<PluginRef>()
+    });
+    match loaded {
+        Ok(Ok(plugin)) => Ok(plugin),
+        Ok(Err(error)) => Err(words(&error)),
+        Err(_) => Err("it panicked while it was loaded".to_owned()),
+    }
+}
+
+fn words(error: &LibraryError) -> String {
+    match error {
+        LibraryError::OpenError { err, .. } => format!("the system can't load it: {err}"),
+        LibraryError::GetSymbolError { .. } => {
+            "it exports no plugin; the SDK's export_runner! makes a library one".to_owned()
+        }
+        LibraryError::InvalidAbiHeader(_) | LibraryError::InvalidCAbi { .. } => {
+            "it was built with another abi_stable than the host's; build it with the SDK of this host"
+                .to_owned()
+        }
+        LibraryError::IncompatibleVersionNumber {
+            expected_version,
+            actual_version,
+            ..
+        } => format!(
+            "its native interface is version {actual_version}, the host's {expected_version}; build it with the SDK \
+             of this host"
+        ),
+        LibraryError::AbiInstability(_) => {
+            "the layout of its interface is not the host's; build it with the SDK of this host".to_owned()
+        }
+        LibraryError::RootModule { .. } => "its root module could not be made: it panicked".to_owned(),
+        other => other.to_string(),
+    }
+}

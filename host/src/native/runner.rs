@@ -1,0 +1,500 @@
+//! Runs the kinds of one native plugin.
+
+use super::{
+    conversation::{Conversation, encode},
+    report::Known,
+    template::Template,
+    wire::Request,
+};
+use crate::{
+    ErrorKind, Failure, Outcome, Run, RunFuture, Runner,
+    cancel::CancelToken,
+    capture::{CaptureDirectory, CaptureError, digest_file},
+    component::{
+        Limits as Defaults,
+        journal::Journal,
+        output::{LineStream, Source},
+        stop::Stop,
+    },
+    config::Config,
+    plugin::{
+        Carrier, Plugin, State,
+        admission::{Admission, admit},
+        inspect,
+    },
+    receipt,
+    subprocess::input_payload,
+    supervisor::{Job, Limits, Lost, Report, Supervisors},
+};
+use executor_runtime_protocol::ArtifactDescriptor;
+use nix::{
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::AsyncReadExt,
+    net::{UnixStream, unix::pipe},
+    sync::Mutex,
+};
+
+/// How long the host goes on listening to a child that has ended: what it said last may not be read yet.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Makes runners of native plugins; what [`PluginSet::with_native`](crate::plugin::PluginSet::with_native)
+/// takes.
+#[derive(Clone, Debug)]
+pub struct NativePlugins {
+    supervisors: Arc<Supervisors>,
+    program: PathBuf,
+}
+
+impl NativePlugins {
+    pub(crate) fn new(supervisors: Arc<Supervisors>) -> Self {
+        Self {
+            supervisors,
+            program: PathBuf::from("/proc/self/exe"),
+        }
+    }
+
+    /// Loads plugins in processes of this executable instead of the current one. It has to call
+    /// [`worker_main`](super::worker_main).
+    #[must_use]
+    pub fn with_program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    /// The runner of a plugin.
+    pub fn runner(&self, plugin: &Arc<Plugin>, config: &Config) -> Arc<dyn Runner> {
+        Arc::new(NativeRunner {
+            plugins: self.clone(),
+            plugin: Arc::clone(plugin),
+            config: Arc::new(config.clone()),
+            loaded: Mutex::default(),
+        })
+    }
+}
+
+/// The runner of one plugin.
+struct NativeRunner {
+    plugins: NativePlugins,
+    plugin: Arc<Plugin>,
+    config: Arc<Config>,
+    loaded: Mutex<Option<Arc<Loaded>>>,
+}
+
+/// A plugin whose template is running.
+struct Loaded {
+    template: Template,
+    sha256: String,
+}
+
+/// A run that is prepared.
+struct Prepared {
+    job: Job,
+    request: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    channel: UnixStream,
+    output: [pipe::Receiver; 2],
+    /// Its other end closes when this is dropped: the request to stop.
+    running: io::PipeWriter,
+    capture: Option<Arc<CaptureDirectory>>,
+}
+
+impl NativeRunner {
+    fn name(&self) -> &str {
+        &self.plugin.descriptor.name
+    }
+
+    async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
+        let started = Instant::now();
+        let settings = self.config.plugin(self.name());
+        let admission = admit(&self.plugin.descriptor, settings, &run.invocation.metadata)?;
+        let stop = Stop::new(run.deadline, admission.grace, run.cancel.clone());
+        let journal = Arc::new(Journal::new(self.name(), &run.invocation.invocation_id));
+
+        let (mut outcome, loaded) = loop {
+            let (loaded, fresh) = tokio::select! {
+                loaded = self.load() => loaded?,
+                () = asked_to_stop(&stop) => return Err(self.stopped_while_loading(&stop)),
+            };
+            let prepared = self.prepare(run, &admission)?;
+            let capture = prepared.capture.clone();
+            let conversation = Conversation::new(
+                Arc::clone(&journal),
+                capture.clone(),
+                settings.limits.artifacts.unwrap_or(Defaults::default().artifacts),
+            );
+            match converse(prepared, &loaded.template, &stop, &journal, &conversation).await {
+                Some(report) => {
+                    let (said, claimed) = {
+                        let mut said = conversation.said();
+                        (said.end.take(), std::mem::take(&mut said.artifacts))
+                    };
+                    let known = Known {
+                        plugin: self.name(),
+                        journal: &journal,
+                        asked: stop.requested(),
+                        timeout_seconds: run.invocation.timeout_seconds,
+                    };
+                    let mut outcome = known.outcome(said, report);
+                    if let Some(capture) = capture {
+                        outcome.artifacts = artifacts(capture, claimed).await;
+                    }
+                    break (outcome, loaded);
+                }
+                // The template has died since; a new one is tried once.
+                None => {
+                    self.forget(&loaded).await;
+                    if fresh {
+                        return Err(self.unusable("the process that its invocations start from died at once"));
+                    }
+                }
+            }
+        };
+        self.sign(&mut outcome, &loaded, &journal, started);
+        Ok(outcome)
+    }
+
+    /// The loaded plugin, and whether it was loaded for this run.
+    async fn load(&self) -> Result<(Arc<Loaded>, bool), Failure> {
+        let mut slot = self.loaded.lock().await;
+        if let Some(loaded) = &*slot {
+            return Ok((Arc::clone(loaded), false));
+        }
+        let (plugins, plugin, config) = (self.plugins.clone(), self.plugin.clone(), self.config.clone());
+        let loading = tokio::task::spawn_blocking(move || load(&plugins, &plugin, &config));
+        let loaded = match loading.await {
+            Ok(loaded) => loaded.map_err(|reason| self.unusable(&reason))?,
+            Err(error) => return Err(self.unusable(&error.to_string())),
+        };
+        let loaded = Arc::new(loaded);
+        *slot = Some(Arc::clone(&loaded));
+        Ok((loaded, true))
+    }
+
+    async fn forget(&self, dead: &Arc<Loaded>) {
+        let mut slot = self.loaded.lock().await;
+        if slot.as_ref().is_some_and(|loaded| Arc::ptr_eq(loaded, dead)) {
+            *slot = None;
+        }
+    }
+
+    fn unusable(&self, reason: &str) -> Failure {
+        let path = self.plugin.path.display();
+        Failure::new(
+            ErrorKind::PluginUnusable,
+            format!("plugin '{}': '{path}' can't be used: {reason}", self.name()),
+        )
+    }
+
+    fn stopped_while_loading(&self, stop: &Stop) -> Failure {
+        let kind = match stop.requested() {
+            Some(crate::component::stop::StopCause::Deadline) => ErrorKind::Timeout,
+            _ => ErrorKind::Cancelled,
+        };
+        Failure::new(kind, format!("stopped while plugin '{}' was loaded", self.name()))
+    }
+
+    fn prepare(&self, run: &Run, admission: &Admission) -> Result<Prepared, Failure> {
+        let exhausted = |error: io::Error| {
+            Failure::new(
+                ErrorKind::HostExhausted,
+                format!("the host has run out of something it needs: {error}"),
+            )
+        };
+        let input = run.invocation.input_payload_path.as_deref().map(input_payload);
+        // A run that does not read it can go without: the plugin is told when it opens it.
+        let (input, no_input) = match input.transpose() {
+            Ok(input) => (input.map(|(file, _)| file), None),
+            Err(failure) => (None, Some(failure.summary)),
+        };
+        let (capture, no_artifacts) = match CaptureDirectory::open(&run.invocation) {
+            Ok(capture) => (Some(Arc::new(capture)), None),
+            Err(error @ CaptureError::AlreadyRunning { .. }) => {
+                return Err(Failure::new(ErrorKind::AlreadyRunning, error.to_string()));
+            }
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let limits = &self.config.plugin(self.name()).limits;
+        let mut invocation = run.invocation.clone();
+        invocation.metadata = admission.metadata.clone();
+        let request = Request {
+            invocation,
+            config: self.config.plugin(self.name()).config.clone(),
+            deadline_ns: run.deadline.map(monotonic_ns),
+            grace_ns: nanoseconds(admission.grace),
+            max_artifacts: limits.artifacts.unwrap_or(Defaults::default().artifacts),
+            max_artifact_bytes: limits
+                .artifact_bytes
+                .unwrap_or(Defaults::default().artifact_bytes),
+            no_artifacts,
+            has_input: input.is_some(),
+            no_input,
+        };
+        let request = encode(&request).map_err(|reason| Failure::new(ErrorKind::ArgTooLong, reason))?;
+        self.open(run, admission, capture, input, request)
+            .map_err(exhausted)
+    }
+
+    fn open(
+        &self,
+        run: &Run,
+        admission: &Admission,
+        capture: Option<Arc<CaptureDirectory>>,
+        input: Option<OwnedFd>,
+        request: Vec<u8>,
+    ) -> io::Result<Prepared> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let (stop, running) = io::pipe()?;
+        let mut fds: Vec<OwnedFd> = vec![stop.into()];
+        if let Some(capture) = &capture {
+            fds.push(capture.open_artifacts().map_err(io::Error::other)?);
+        }
+        fds.extend(input);
+        let (stdout, stdout_write) = io::pipe()?;
+        let (stderr, stderr_write) = io::pipe()?;
+        let null = || open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        let directory = |path: &Path| {
+            open(
+                path,
+                OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            )
+        };
+        let job = Job {
+            program: c"".to_owned(),
+            argv: Vec::new(),
+            env: Vec::new(),
+            // For information, as it is for a component: a plugin need not have it.
+            cwd: directory(Path::new(&run.invocation.working_directory))
+                .or_else(|_| directory(Path::new("/")))?,
+            stdin: null()?,
+            stdout: stdout_write.into(),
+            stderr: stderr_write.into(),
+            lock: match &capture {
+                Some(capture) => capture.share_lock()?,
+                None => null()?,
+            },
+            channel: Some(theirs.into()),
+            direct_output: true,
+            // The host asks the child to stop at the deadline, and has it killed when its grace is over. The
+            // supervisor does by itself what a host that is late does not.
+            time_left: run.deadline.map(|deadline| {
+                deadline.saturating_duration_since(Instant::now())
+                    + admission.grace
+                    + Duration::from_millis(100)
+            }),
+            grace: Duration::ZERO,
+            max_output_bytes: 0,
+            limits: Limits {
+                memory_bytes: self.memory_limit(run, admission),
+                ..Limits::default()
+            },
+        };
+        Ok(Prepared {
+            job,
+            request,
+            fds,
+            channel: UnixStream::from_std(ours)?,
+            output: [
+                pipe::Receiver::from_owned_fd(stdout.into())?,
+                pipe::Receiver::from_owned_fd(stderr.into())?,
+            ],
+            running,
+            capture,
+        })
+    }
+
+    /// A limit that somebody has asked for. The default is meant for components: a process needs more address
+    /// space than it uses memory.
+    fn memory_limit(&self, run: &Run, admission: &Admission) -> Option<u64> {
+        let configured = self.config.plugin(self.name()).limits.memory_bytes.is_some();
+        let asked = run.invocation.metadata.contains_key("limits.memory_bytes");
+        (configured || asked).then_some(admission.memory_bytes)
+    }
+
+    /// Adds what the host knows about the plugin and the run.
+    fn sign(&self, outcome: &mut Outcome, loaded: &Loaded, journal: &Journal, started: Instant) {
+        let mut put = |key: &str, value: String| {
+            outcome.receipt.insert(key.to_owned(), value);
+        };
+        put(receipt::PLUGIN_NAME, self.name().to_owned());
+        put(
+            receipt::PLUGIN_VERSION,
+            self.plugin.descriptor.version.to_string(),
+        );
+        put(receipt::PLUGIN_SHA256, loaded.sha256.clone());
+        put(receipt::PLUGIN_CARRIER, Carrier::Native.as_str().to_owned());
+        put(
+            receipt::USAGE_WALL_SECONDS,
+            format!("{:.6}", started.elapsed().as_secs_f64()),
+        );
+        if let Some(progress) = journal.last_progress() {
+            put(receipt::PLUGIN_PROGRESS, progress);
+        }
+        if journal.dropped() > 0 {
+            put(receipt::PLUGIN_LOG_DROPPED, journal.dropped().to_string());
+        }
+    }
+}
+
+impl Runner for NativeRunner {
+    fn run<'a>(&'a self, run: &'a Run) -> RunFuture<'a> {
+        Box::pin(async move { self.execute(run).await.unwrap_or_else(Outcome::from) })
+    }
+}
+
+/// Checks the file again and starts its template. Blocks.
+fn load(plugins: &NativePlugins, plugin: &Plugin, config: &Config) -> Result<Loaded, String> {
+    let found = inspect(&plugin.path, config);
+    if let State::Unusable(reason) = &found.state {
+        return Err(reason.to_string());
+    }
+    // Between listing and now it may have been replaced; what was listed is what runs.
+    if found.plugin.as_deref() != Some(plugin) {
+        return Err(crate::plugin::Unusable::Changed.to_string());
+    }
+    let file = std::fs::File::open(&plugin.path).map_err(|error| error.to_string())?;
+    let (_, sha256) = digest_file(file).map_err(|error| error.to_string())?;
+    let template = Template::start(&plugins.supervisors, &plugins.program, &plugin.path)?;
+    Ok(Loaded { template, sha256 })
+}
+
+/// Runs the job to its end; None if there is no template to start it from any more.
+async fn converse(
+    prepared: Prepared,
+    template: &Template,
+    stop: &Stop,
+    journal: &Arc<Journal>,
+    conversation: &Conversation,
+) -> Option<Result<Report, Lost>> {
+    let Prepared {
+        job,
+        request,
+        fds,
+        channel,
+        output: [stdout, stderr],
+        running,
+        capture: _,
+    } = prepared;
+    let supervised = template.children.supervise(job).ok()?;
+    let kill = CancelToken::new();
+    let force = async {
+        stop.supervise().await;
+        kill.kill();
+    };
+    let ask = async {
+        let mut requests = stop.subscribe();
+        // An error means that the run is over.
+        let _ = requests.wait_for(Option::is_some).await;
+        drop(running);
+    };
+    let listen = async {
+        tokio::join!(
+            conversation.hold(channel, request, fds),
+            lines(stdout, LineStream::new(Source::Stdout, Arc::clone(journal))),
+            lines(stderr, LineStream::new(Source::Stderr, Arc::clone(journal))),
+        )
+    };
+    let mut listen = std::pin::pin!(listen);
+    let mut heard = false;
+    let report = {
+        let mut finish = std::pin::pin!(supervised.finish(&kill));
+        let mut stopping = std::pin::pin!(async { tokio::join!(ask, force) });
+        let mut stopped = false;
+        loop {
+            tokio::select! {
+                report = &mut finish => break report,
+                _ = &mut stopping, if !stopped => stopped = true,
+                _ = &mut listen, if !heard => heard = true,
+            }
+        }
+    };
+    if !heard {
+        // Every process of the run has ended, so this ends; unless a stranger was handed a descriptor.
+        let _ = tokio::time::timeout(LAST_WORDS, listen).await;
+    }
+    Some(report)
+}
+
+async fn asked_to_stop(stop: &Stop) {
+    let mut requests = stop.subscribe();
+    tokio::select! {
+        () = stop.supervise() => {}
+        _ = requests.wait_for(Option::is_some) => {}
+    }
+}
+
+async fn lines(mut output: pipe::Receiver, lines: LineStream) {
+    let mut buffer = vec![0; 4096];
+    while let Ok(length @ 1..) = output.read(&mut buffer).await {
+        lines.push(&buffer[..length]);
+    }
+    lines.finish();
+}
+
+/// Lists the finished artifacts, as they are on disk; removes what is empty.
+async fn artifacts(
+    capture: Arc<CaptureDirectory>,
+    claimed: Vec<super::conversation::Claimed>,
+) -> Vec<ArtifactDescriptor> {
+    let listing = tokio::task::spawn_blocking(move || {
+        let directory = capture.take_artifacts().ok().flatten();
+        let path = capture.artifacts_path();
+        let listed = match &directory {
+            None => Vec::new(),
+            Some(directory) => claimed
+                .into_iter()
+                .filter_map(|artifact| {
+                    let file = crate::capture::open_regular_at(directory, &artifact.name).ok()??;
+                    let (size, sha256) = digest_file(file).ok()?;
+                    let mut metadata = BTreeMap::from([
+                        ("size_bytes".to_owned(), size.to_string()),
+                        ("sha256".to_owned(), sha256),
+                    ]);
+                    if artifact.truncated {
+                        metadata.insert("truncated".to_owned(), "true".to_owned());
+                    }
+                    let kind = if artifact.kind.is_empty() {
+                        "artifact".to_owned()
+                    } else {
+                        artifact.kind
+                    };
+                    Some(ArtifactDescriptor {
+                        path: path.join(&artifact.name).to_string_lossy().into_owned(),
+                        artifact_id: artifact.name,
+                        kind: crate::component::journal::printable(&kind, 64),
+                        description: crate::component::journal::printable(&artifact.description, 1000),
+                        metadata,
+                    })
+                })
+                .collect(),
+        };
+        if directory.is_none() {
+            // Only if it is empty: a checkpoint or an earlier run may be in it.
+            let _ = std::fs::remove_dir(capture.path());
+        }
+        listed
+    });
+    listing.await.unwrap_or_default()
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The moment on `CLOCK_MONOTONIC`, which both processes read.
+fn monotonic_ns(at: Instant) -> u64 {
+    let now = crate::supervisor::monotonic_ns();
+    now.saturating_add(nanoseconds(at.saturating_duration_since(Instant::now())))
+}

@@ -1,0 +1,70 @@
+//! What crosses the channel between the host and a child, as JSON in frames: four bytes of length, little
+//! endian, then the text.
+//!
+//! The host sends one [`Request`], with descriptors attached to its first byte; the child answers with
+//! [`Message`]s, the last of which is the result. The child's side is the plugin's process, so the host
+//! believes nothing: lengths are bounded, and what is said about files is looked up.
+
+use executor_runtime_protocol::RuntimeInvocation;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The longest frame, which is that of a result.
+pub(super) const MAX_FRAME: usize = 16 << 20;
+/// The longest checkpoint.
+pub(super) const MAX_CHECKPOINT: usize = 64 * 1024;
+
+/// What a child is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Request {
+    /// With the metadata's defaults filled in.
+    pub(super) invocation: RuntimeInvocation,
+    pub(super) config: BTreeMap<String, String>,
+    /// `CLOCK_MONOTONIC`, in nanoseconds.
+    pub(super) deadline_ns: Option<u64>,
+    pub(super) grace_ns: u64,
+    pub(super) max_artifacts: u32,
+    pub(super) max_artifact_bytes: u64,
+    /// Why there is no directory for artifacts, if there is none.
+    pub(super) no_artifacts: Option<String>,
+    pub(super) has_input: bool,
+    /// Why the input payload can't be read, if it can't.
+    pub(super) no_input: Option<String>,
+}
+
+/// Which descriptors come with a request, in this order: the stop descriptor always, then those that there
+/// are.
+pub(super) const MAX_REQUEST_FDS: usize = 3;
+
+/// What a child says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Message {
+    /// The beginning of the run: the request was read.
+    Log {
+        level: u8,
+        message: String,
+    },
+    Progress {
+        fraction: Option<f64>,
+        message: String,
+    },
+    /// A file in the artifacts directory that is complete.
+    Artifact {
+        name: String,
+        kind: String,
+        description: String,
+        truncated: bool,
+    },
+    Checkpoint {
+        state: Vec<u8>,
+    },
+    /// What `invoke` returned.
+    Result {
+        reply: String,
+    },
+    /// `invoke` returned what can't be sent.
+    TooLong {
+        bytes: u64,
+    },
+}
