@@ -386,20 +386,39 @@ pub(super) fn drain_signals(signals: RawFd) {
 
 /// Every signal to its default disposition.
 pub(super) fn reset_dispositions() {
+    // The C library keeps two signals to itself and refuses to set them, but they may have been inherited as
+    // ignored, so the kernel is asked. `SIG_DFL` without flags is all zeros, whatever the architecture's
+    // order of the fields in `sigaction` is.
+    let default = [0_u64; 4];
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL runs no code. Signals that can't be set are refused, which is fine.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel's `sigaction` has at most 32 bytes, and its signal set 8; SIG_DFL runs no code.
+        // Signals that can't be set are refused, which is fine.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
 }
 
 /// The signal mask of a program that has just been started by a shell: empty.
 pub(super) fn unblock_all() {
-    // SAFETY: the set is initialised before it is read.
+    // The kernel's own set, which has the C library's signals too.
+    let none = 0_u64;
+    // SAFETY: the set is valid for reading, and has the size that is given.
     unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-    }
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            ptr::null_mut::<u64>(),
+            size_of::<u64>(),
+        )
+    };
 }
 
 /// Waits until one of `fds` is ready or `until_ns` (monotonic) has come.
