@@ -144,6 +144,7 @@ impl Supervisors {
             supervisor: id,
         };
         let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
+        spawner.resume();
         match sys::send(spawner.socket.as_raw_fd(), &order, &[theirs.as_raw_fd()]) {
             Ok(()) => {}
             Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) => {
@@ -208,6 +209,11 @@ impl Spawner {
         }
     }
 
+    /// A run can stop the spawner (it is the same user's process), and whoever waits for it would wait for ever.
+    fn resume(&self) {
+        sys::kill(self.pid, libc::SIGCONT);
+    }
+
     /// Ends what a failed supervisor has left; true once that is certain.
     fn abandon(&self, supervisor: u64) -> bool {
         let _waiting = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,6 +222,7 @@ impl Spawner {
             attached: 0,
             supervisor,
         };
+        self.resume();
         if sys::send(self.socket.as_raw_fd(), &order, &[]).is_err() {
             return false;
         }
@@ -234,6 +241,7 @@ impl Drop for Spawner {
         // Without the socket the spawner ends what is left, and then itself.
         // SAFETY: no memory is involved; the descriptor stays valid until the field is dropped.
         unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RDWR) };
+        self.resume();
         let mut status = 0;
         // SAFETY: `status` is valid for writing.
         while unsafe { libc::waitpid(self.pid, &raw mut status, 0) } < 0 && Errno::last() == Errno::EINTR {}

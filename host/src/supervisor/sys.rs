@@ -139,6 +139,16 @@ pub(super) fn peek_ended() -> Wait<libc::pid_t> {
     }
 }
 
+/// Any child that has been stopped since it was last asked for.
+pub(super) fn take_stopped() -> Option<libc::pid_t> {
+    // SAFETY: all-zero is a valid siginfo_t; it is valid for writing.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let found = libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WSTOPPED | libc::WNOHANG);
+        (found == 0 && info.si_pid() != 0).then(|| info.si_pid())
+    }
+}
+
 /// Collects the child `pid` (-1: any) if it has ended, with what it used.
 pub(super) fn reap(pid: libc::pid_t) -> Wait<Reaped> {
     let mut status = 0;
