@@ -202,7 +202,9 @@ struct ThreadExecutor(Option<tokio::runtime::Runtime>);
 
 impl ThreadExecutor {
     fn new() -> io::Result<Self> {
-        let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let executor = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         Ok(Self(Some(executor)))
     }
 }
