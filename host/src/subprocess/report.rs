@@ -33,7 +33,7 @@ pub(super) fn not_started(
     match (stage, cwd) {
         (Stage::Exec, Some(cwd)) => {
             program::explain(errno, program, argv, &invocation.environment, cwd.as_fd())
-        },
+        }
         (Stage::WorkingDirectory, _) => {
             let (kind, reason) = match errno {
                 Errno::EACCES => (
