@@ -43,9 +43,7 @@ pub fn marked(marker: &str) -> Vec<Process> {
 /// A field of `/proc/<pid>/status`, such as `VmHWM` or `State`; none if the process is gone.
 pub fn status_field(pid: i32, name: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find(|line| line.split(':').next() == Some(name))?;
+    let line = status.lines().find(|line| line.split(':').next() == Some(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 

@@ -122,11 +122,9 @@ fn report() {
         "terminal": terminal,
         "descriptors": descriptors,
         "ignored": field("SigIgn"),
-        "caught_or_default_only": field("SigCgt"),
         "blocked": field("SigBlk"),
         "stdin": stdin,
         "cwd": env::current_dir().expect("it exists"),
-        "arguments": env::args().collect::<Vec<_>>(),
     });
     println!("{document}");
 }
@@ -169,9 +167,6 @@ fn leave(how: &str, ready: &str) {
             let middle = in_child(|| {
                 new_session();
                 in_child(|| {
-                    // Until the parent is gone, so that an orphan announces itself.
-                    let middle = std::process::id();
-                    let _ = middle;
                     ignore(libc::SIGTERM);
                     ignore(libc::SIGHUP);
                     announce(ready);
