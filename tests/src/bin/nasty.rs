@@ -186,18 +186,21 @@ fn leave(how: &str, ready: &str) {
         }
         "in-a-family" => {
             // Three generations, each in a session of its own, each with two children.
-            fn family(depth: u32) {
+            fn family(depth: u32, mut there: &io::PipeWriter) {
                 for _ in 0..2 {
                     in_child(|| {
                         new_session();
                         if depth > 1 {
-                            family(depth - 1);
+                            family(depth - 1, there);
                         }
+                        let _ = there.write_all(b".");
                         wait_for_ever()
                     });
                 }
             }
-            family(3);
+            let (mut arrivals, there) = io::pipe().expect("a pipe");
+            family(3, &there);
+            io::Read::read_exact(&mut arrivals, &mut [0; 14]).expect("all of them are there");
             announce(ready);
         }
         _ => exit(64),
