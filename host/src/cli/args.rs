@@ -1,7 +1,7 @@
 //! The arguments of the command line, and their help.
 
 use super::{Format, logging::LogFormat, schema::Document};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use std::path::PathBuf;
 
 const EXIT_STATUS_HELP: &str = "\
@@ -86,7 +86,7 @@ pub(super) struct RunOptions {
     #[arg(value_name = "COMMAND", last = true)]
     pub(super) words: Vec<String>,
     /// Limit for the whole run, in seconds
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(super) timeout: Option<u64>,
     /// Time between asking a run to end and killing it, in seconds
     #[arg(long, value_name = "SECONDS")]
@@ -109,28 +109,28 @@ pub(super) struct RunOptions {
 #[command(next_help_heading = "With COMMAND")]
 pub(super) struct PromptOptions {
     /// Directory to run in [default: the current one]
-    #[arg(long, value_name = "DIR", requires = "words")]
+    #[arg(long, value_name = "DIR", requires = "words", conflicts_with = "file")]
     pub(super) cwd: Option<String>,
     /// Set a variable for the command (repeatable)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "words")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "words", conflicts_with = "file")]
     pub(super) env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "words")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "words", conflicts_with = "file")]
     pub(super) metadata: Vec<(String, String)>,
     /// Kind of runtime [default: subprocess]
-    #[arg(long, value_name = "KIND", requires = "words")]
+    #[arg(long, value_name = "KIND", requires = "words", conflicts_with = "file")]
     pub(super) kind: Option<String>,
     /// Name of the runtime [default: prompt]
-    #[arg(long, value_name = "NAME", requires = "words")]
+    #[arg(long, value_name = "NAME", requires = "words", conflicts_with = "file", value_parser = NonEmptyStringValueParser::new())]
     pub(super) name: Option<String>,
     /// Id of the invocation [default: a new one]
-    #[arg(long, value_name = "ID", requires = "words")]
+    #[arg(long, value_name = "ID", requires = "words", conflicts_with = "file", value_parser = NonEmptyStringValueParser::new())]
     pub(super) id: Option<String>,
     /// File that the command reads as its stdin
-    #[arg(long, value_name = "FILE", requires = "words")]
+    #[arg(long, value_name = "FILE", requires = "words", conflicts_with = "file")]
     pub(super) input: Option<String>,
     /// Where output and artifacts are kept [default: .executor_runtime in the directory to run in]
-    #[arg(long, value_name = "DIR", requires = "words")]
+    #[arg(long, value_name = "DIR", requires = "words", conflicts_with = "file")]
     pub(super) artifacts: Option<String>,
 }
 
@@ -176,6 +176,13 @@ pub(super) struct SchemaOptions {
     /// Which document
     #[arg(value_enum)]
     pub(super) document: Document,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0 => Ok(seconds),
+        _ => Err("expected a whole number of seconds, 1 or more".to_owned()),
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
