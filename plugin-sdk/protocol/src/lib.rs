@@ -32,6 +32,8 @@ mod document;
 mod fields;
 mod invocation;
 mod kind;
+#[cfg(feature = "native")]
+pub mod native;
 mod path;
 mod problem;
 mod result;

@@ -1,0 +1,158 @@
+//! The ABI of native plugins: what crosses between the host and a shared library.
+//!
+//! A plugin exports one `abi_stable` root module, [`PluginRef`], whose `invoke` takes an invocation as JSON
+//! bytes and the host's functions, [`HostRef`], and returns a [`Reply`] as JSON bytes. Both are prefix types:
+//! functions may be added at the end without breaking plugins that were built before. Only bytes, text,
+//! numbers and descriptors cross, and no panic does: both sides catch theirs.
+//!
+//! Every invocation has a process of its own, so neither side passes a handle for "this run": the host's
+//! functions speak about the one run of the process they are called in.
+//!
+//! The functions may be called from any thread. Authors use the SDK and never see this module.
+
+use abi_stable::{
+    StableAbi,
+    library::RootModule,
+    package_version_strings,
+    sabi_types::VersionStrings,
+    std_types::{ROption, RResult, RSlice, RStr, RString, RVec},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+pub use abi_stable;
+
+/// What a native plugin exports.
+#[repr(C)]
+#[derive(Clone, Copy, StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = PluginRef, prefix_fields = PluginPrefix)))]
+#[sabi(missing_field(panic))]
+pub struct Plugin {
+    /// Runs one invocation (a RuntimeInvocation as JSON) to its end; returns a [`Reply`] as JSON.
+    #[sabi(last_prefix_field)]
+    pub invoke: extern "C" fn(invocation: RSlice<'_, u8>, host: HostRef) -> RVec<u8>,
+}
+
+impl RootModule for PluginRef {
+    abi_stable::declare_root_module_statics! {PluginRef}
+    const BASE_NAME: &'static str = "executor_runtime_plugin";
+    const NAME: &'static str = "executor_runtime_plugin";
+    const VERSION_STRINGS: VersionStrings = package_version_strings!();
+}
+
+/// What the host offers a run. Times are nanoseconds.
+#[repr(C)]
+#[derive(Clone, Copy, StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = HostRef, prefix_fields = HostPrefix)))]
+#[sabi(missing_field(panic))]
+pub struct Host {
+    /// Writes a log line; the level is 0 (trace) to 4 (error).
+    pub log: extern "C" fn(level: u8, message: RStr<'_>),
+    /// Tells how far the run is; NaN where no fraction is known.
+    pub progress: extern "C" fn(fraction: f64, message: RStr<'_>),
+    /// Whether the host has asked the run to stop.
+    pub stop_requested: extern "C" fn() -> bool,
+    /// Waits for the request to stop, at most so long; whether it came.
+    pub wait_stop: extern "C" fn(nanoseconds: u64) -> bool,
+    /// A descriptor that `poll` finds ready once the run is asked to stop. Not to be read or closed.
+    pub stop_descriptor: extern "C" fn() -> i32,
+    /// Time until the deadline; [`NO_DEADLINE`] without one.
+    pub remaining: extern "C" fn() -> u64,
+    /// Time between the request to stop and the forced end of the run.
+    pub grace: extern "C" fn() -> u64,
+    /// A value of the plugin's `config` map.
+    pub config: extern "C" fn(key: RStr<'_>) -> ROption<RString>,
+    /// A new descriptor of the input payload, at its start, which the caller closes; -1 if there is none.
+    pub open_input: extern "C" fn() -> RResult<i32, RString>,
+    /// Creates an artifact and returns its handle.
+    pub create_artifact:
+        extern "C" fn(name: RStr<'_>, kind: RStr<'_>, description: RStr<'_>) -> RResult<u64, CreateFailure>,
+    /// Writes all bytes, or as many as the limit for an artifact allows: 0 at the limit.
+    pub write_artifact: extern "C" fn(artifact: u64, bytes: RSlice<'_, u8>) -> RResult<u64, RString>,
+    /// Keeps an artifact; returns its length.
+    pub finish_artifact: extern "C" fn(artifact: u64) -> RResult<u64, RString>,
+    /// Removes an artifact that is not finished.
+    pub drop_artifact: extern "C" fn(artifact: u64),
+    /// Keeps state for a later run of the same invocation.
+    pub checkpoint: extern "C" fn(state: RSlice<'_, u8>) -> RResult<(), RString>,
+    /// The last checkpoint of an earlier, interrupted run.
+    #[sabi(last_prefix_field)]
+    pub resumed: extern "C" fn() -> ROption<RVec<u8>>,
+}
+
+/// [`Host::remaining`]: the run has no deadline.
+pub const NO_DEADLINE: u64 = u64::MAX;
+
+/// Why an artifact can't be created: which of the `CREATE_` reasons, and the limit or a sentence to it.
+#[repr(C)]
+#[derive(Clone, Debug, StableAbi)]
+pub struct CreateFailure {
+    /// One of the `CREATE_` constants.
+    pub reason: u8,
+    /// The limit that was reached.
+    pub limit: u32,
+    /// A sentence for a person.
+    pub text: RString,
+}
+
+/// The name can't be used.
+pub const CREATE_INVALID_NAME: u8 = 0;
+/// The name was used before in this run.
+pub const CREATE_DUPLICATE_NAME: u8 = 1;
+/// The run has as many artifacts as it may.
+pub const CREATE_TOO_MANY: u8 = 2;
+/// The file can't be created.
+pub const CREATE_UNWRITABLE: u8 = 3;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// It succeeded.
+    Outcome {
+        /// The kind's exit code.
+        exit_code: Option<i64>,
+        /// Keys for the result's metadata.
+        receipt: BTreeMap<String, String>,
+    },
+    /// It did not.
+    Failure {
+        /// Any status but `succeeded`.
+        status: crate::Status,
+        /// The code for `error.kind`.
+        kind: String,
+        /// A sentence for a person.
+        summary: String,
+        /// The kind's exit code.
+        exit_code: Option<i64>,
+        /// Keys for the result's metadata.
+        receipt: BTreeMap<String, String>,
+    },
+    /// The plugin's code panicked.
+    Panicked {
+        /// What it said.
+        message: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_readable_json() {
+        let reply = Reply::Failure {
+            status: crate::Status::TimedOut,
+            kind: "timeout".into(),
+            summary: "s".into(),
+            exit_code: None,
+            receipt: BTreeMap::new(),
+        };
+        let json = serde_json::to_string(&reply).unwrap();
+        assert_eq!(
+            json,
+            r#"{"failure":{"status":"timed_out","kind":"timeout","summary":"s","exit_code":null,"receipt":{}}}"#
+        );
+        assert_eq!(serde_json::from_str::<Reply>(&json).unwrap(), reply);
+    }
+}

@@ -1,0 +1,330 @@
+//! Requests through WASI HTTP.
+
+use super::{
+    Host,
+    bindings::wasi::{
+        http::{
+            outgoing_handler,
+            types::{
+                ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method,
+                OutgoingBody, OutgoingRequest, Scheme, http_error_code,
+            },
+        },
+        io::streams::{InputStream, OutputStream, StreamError},
+    },
+    http_error,
+    wait::{Stop, Waiter, Woken},
+};
+use crate::{
+    Copied,
+    http::{HttpError, Patience, Payload},
+};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request};
+use std::io::Read;
+
+/// Bytes of a request's body that are read at a time.
+const CHUNK: usize = 16 * 1024;
+/// Bytes of a response that are moved at a time.
+const SPLICE: u64 = 1 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Transport {
+    stop: Stop,
+}
+
+/// What an exchange knows while it waits.
+#[derive(Debug)]
+struct Exchange {
+    host: String,
+    patience: Patience,
+    waiter: Waiter,
+}
+
+impl Exchange {
+    fn interrupted(&self, woken: Woken) -> Result<(), HttpError> {
+        match woken {
+            Woken::Ready => Ok(()),
+            Woken::Stopped => Err(Patience::stopped(Host::time_left())),
+            Woken::TimedOut => Err(self.patience.timed_out(&self.host)),
+        }
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(host: &Host) -> Self {
+        Self {
+            stop: host.stop.clone(),
+        }
+    }
+
+    pub(crate) fn send(
+        &self,
+        head: request::Parts,
+        payload: Payload<'_>,
+        patience: Patience,
+    ) -> Result<Response<BodyStream>, HttpError> {
+        let exchange = Exchange {
+            host: head.uri.authority().map(ToString::to_string).unwrap_or_default(),
+            patience,
+            waiter: Waiter::new(&self.stop, patience),
+        };
+        let request = outgoing(&head)?;
+        let Ok(body) = request.body() else {
+            return Err(exchange.other("the request has no body to write to"));
+        };
+        let future = outgoing_handler::handle(request, None).map_err(|code| exchange.error(&code))?;
+        let unfinished = write_body(body, payload, &future, &exchange)?;
+        let response = receive(&future, &exchange)?;
+        let status = StatusCode::from_u16(response.status())
+            .map_err(|_| exchange.protocol(format!("status {}", response.status())))?;
+        let headers = headers(&response);
+        let Ok(body) = response.consume() else {
+            return Err(exchange.other("the response has no body"));
+        };
+        let Ok(stream) = body.stream() else {
+            return Err(exchange.other("the response's body has no stream"));
+        };
+        let mut answer = Response::new(BodyStream {
+            stream,
+            _body: body,
+            _response: response,
+            _unfinished: unfinished,
+            exchange,
+        });
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        Ok(answer)
+    }
+}
+
+fn outgoing(head: &request::Parts) -> Result<OutgoingRequest, HttpError> {
+    let invalid = |what: &str| HttpError::InvalidRequest {
+        reason: format!("the host does not take its {what}"),
+    };
+    let fields = Fields::new();
+    for (name, value) in &head.headers {
+        if fields.append(name.as_str(), value.as_bytes()).is_err() {
+            return Err(invalid(&format!("header '{name}'")));
+        }
+    }
+    let request = OutgoingRequest::new(fields);
+    let method = match head.method.as_str() {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "DELETE" => Method::Delete,
+        "CONNECT" => Method::Connect,
+        "OPTIONS" => Method::Options,
+        "TRACE" => Method::Trace,
+        "PATCH" => Method::Patch,
+        other => Method::Other(other.to_owned()),
+    };
+    let scheme = match head.uri.scheme_str() {
+        Some("https") => Scheme::Https,
+        _ => Scheme::Http,
+    };
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    request.set_method(&method).map_err(|()| invalid("method"))?;
+    request
+        .set_scheme(Some(&scheme))
+        .map_err(|()| invalid("scheme"))?;
+    request
+        .set_authority(head.uri.authority().map(|authority| authority.as_str()))
+        .map_err(|()| invalid("host"))?;
+    request
+        .set_path_with_query(Some(target))
+        .map_err(|()| invalid("path"))?;
+    Ok(request)
+}
+
+/// Writes the body. One that the server did not want to read to its end before it answered is handed back:
+/// dropping it would break the exchange off.
+fn write_body(
+    body: OutgoingBody,
+    payload: Payload<'_>,
+    future: &FutureIncomingResponse,
+    exchange: &Exchange,
+) -> Result<Option<OutgoingBody>, HttpError> {
+    let mut reader = match payload {
+        Payload::Empty => None,
+        Payload::Sized(reader, _) | Payload::Streamed(reader) => Some(reader),
+    };
+    if let Some(reader) = &mut reader {
+        let Ok(stream) = body.write() else {
+            return Err(exchange.other("the request's body has no stream"));
+        };
+        let mut buffer = [0; CHUNK];
+        loop {
+            let len = match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(len) => len,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    return Err(HttpError::Body {
+                        reason: error.to_string(),
+                    });
+                }
+            };
+            if write_all(&stream, &buffer[..len], future, exchange)? == Taken::NotAll {
+                drop(stream);
+                return Ok(Some(body));
+            }
+        }
+    }
+    match OutgoingBody::finish(body, None) {
+        Ok(()) => Ok(None),
+        Err(code) => Err(exchange.error(&code)),
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Taken {
+    All,
+    /// The connection takes no more: the answer, or the error, is there.
+    NotAll,
+}
+
+fn write_all(
+    stream: &OutputStream,
+    mut bytes: &[u8],
+    future: &FutureIncomingResponse,
+    exchange: &Exchange,
+) -> Result<Taken, HttpError> {
+    while !bytes.is_empty() {
+        let room = match stream.check_write() {
+            Ok(0) => {
+                let (writable, answered) = (stream.subscribe(), future.subscribe());
+                exchange.interrupted(exchange.waiter.wait(&[&writable, &answered]))?;
+                if !writable.ready() && answered.ready() {
+                    return Ok(Taken::NotAll);
+                }
+                continue;
+            }
+            Ok(room) => usize::try_from(room).unwrap_or(usize::MAX),
+            Err(_) => return Ok(Taken::NotAll),
+        };
+        let (now, later) = bytes.split_at(bytes.len().min(room));
+        if stream.write(now).is_err() {
+            return Ok(Taken::NotAll);
+        }
+        bytes = later;
+    }
+    Ok(Taken::All)
+}
+
+fn receive(future: &FutureIncomingResponse, exchange: &Exchange) -> Result<IncomingResponse, HttpError> {
+    let answered = future.subscribe();
+    loop {
+        match future.get() {
+            Some(Ok(Ok(response))) => return Ok(response),
+            Some(Ok(Err(code))) => return Err(exchange.error(&code)),
+            Some(Err(())) => return Err(exchange.other("the response was taken before")),
+            None => exchange.interrupted(exchange.waiter.wait(&[&answered]))?,
+        }
+    }
+}
+
+fn headers(response: &IncomingResponse) -> HeaderMap {
+    let entries = response.headers().entries();
+    let pairs = entries.into_iter().filter_map(|(name, value)| {
+        Some((
+            HeaderName::from_bytes(name.as_bytes()).ok()?,
+            HeaderValue::from_bytes(&value).ok()?,
+        ))
+    });
+    // Collecting would keep the last of several values; appending keeps all.
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        headers.append(name, value);
+    }
+    headers
+}
+
+impl Exchange {
+    fn error(&self, code: &ErrorCode) -> HttpError {
+        http_error::from_code(code, &self.host)
+    }
+
+    fn other(&self, reason: &str) -> HttpError {
+        HttpError::Other {
+            host: self.host.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn protocol(&self, reason: String) -> HttpError {
+        HttpError::Protocol {
+            host: self.host.clone(),
+            reason,
+        }
+    }
+}
+
+/// The body of a response. Fields are dropped in this order: children first.
+#[derive(Debug)]
+pub(crate) struct BodyStream {
+    stream: InputStream,
+    _body: IncomingBody,
+    _response: IncomingResponse,
+    _unfinished: Option<OutgoingBody>,
+    exchange: Exchange,
+}
+
+impl BodyStream {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, HttpError> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match self.stream.read(buffer.len() as u64) {
+                Ok(bytes) if bytes.is_empty() => self.wait_readable()?,
+                Ok(bytes) => {
+                    buffer[..bytes.len()].copy_from_slice(&bytes);
+                    return Ok(bytes.len());
+                }
+                Err(StreamError::Closed) => return Ok(0),
+                Err(StreamError::LastOperationFailed(error)) => {
+                    return Err(match http_error_code(&error) {
+                        Some(code) => self.exchange.error(&code),
+                        None => self.exchange.other(&error.to_debug_string()),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Moves what is left into an artifact's stream; the bytes stay with the host.
+    pub(super) fn splice_into(&mut self, file: &OutputStream) -> Result<Copied, HttpError> {
+        let mut bytes = 0;
+        loop {
+            match file.check_write() {
+                Ok(0) => {
+                    let writable = file.subscribe();
+                    self.exchange
+                        .interrupted(self.exchange.waiter.wait(&[&writable]))?;
+                    continue;
+                }
+                Ok(_) => {}
+                // What went wrong with the file, finishing it tells.
+                Err(_) => return Ok(Copied::Capped(bytes)),
+            }
+            match file.splice(&self.stream, SPLICE) {
+                Ok(0) => self.wait_readable()?,
+                Ok(more) => bytes += more,
+                Err(StreamError::Closed) => return Ok(Copied::Whole(bytes)),
+                Err(StreamError::LastOperationFailed(error)) => {
+                    return match http_error_code(&error) {
+                        Some(code) => Err(self.exchange.error(&code)),
+                        None => Err(self.exchange.other(&error.to_debug_string())),
+                    };
+                }
+            }
+        }
+    }
+
+    fn wait_readable(&self) -> Result<(), HttpError> {
+        let readable = self.stream.subscribe();
+        self.exchange.interrupted(self.exchange.waiter.wait(&[&readable]))
+    }
+}

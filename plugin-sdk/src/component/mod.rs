@@ -1,0 +1,39 @@
+//! The carrier of components: the host's functions and WASI, through generated bindings.
+
+mod artifact;
+mod convert;
+mod host;
+mod http;
+mod http_error;
+mod stream;
+mod wait;
+
+/// What `wit-bindgen` makes of the WIT package.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "executor-runtime:plugin/runner",
+        generate_all,
+        pub_export_macro: true,
+        default_bindings_module: "executor_runtime_sdk::__private::bindings",
+    });
+}
+
+pub(crate) use artifact::ArtifactSink;
+pub(crate) use host::Host;
+pub(crate) use http::{BodyStream, Transport};
+pub(crate) use stream::InputStream;
+
+use crate::{Context, Runner};
+use bindings::executor_runtime::plugin::types;
+
+/// What the exported function does.
+pub fn run(runner: &impl Runner, invocation: types::Invocation) -> Result<types::Outcome, types::Failure> {
+    let invocation = convert::invocation(invocation).map_err(convert::failure)?;
+    let mut context = Context::new(Host::new());
+    runner
+        .run(&invocation, &mut context)
+        .map(convert::outcome)
+        .map_err(convert::failure)
+}

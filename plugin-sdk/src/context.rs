@@ -1,0 +1,200 @@
+//! What the host offers a run.
+
+use crate::{ArtifactError, ArtifactWriter, Client, RunError, carrier};
+use std::{
+    cell::Cell,
+    io::{self, Read},
+    time::{Duration, Instant},
+};
+
+/// How serious a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Every step.
+    Trace,
+    /// For whoever looks for a mistake.
+    Debug,
+    /// What an operator may want to know.
+    Info,
+    /// Something is odd, and the run goes on.
+    Warn,
+    /// Something went wrong.
+    Error,
+}
+
+/// How a [`Context::sleep`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a run that is told to stop has only its grace left"]
+pub enum Slept {
+    /// The time is over.
+    Through,
+    /// The host asked the run to stop.
+    Stopped,
+}
+
+impl Slept {
+    /// Whether the host asked the run to stop.
+    pub fn is_stopped(self) -> bool {
+        self == Self::Stopped
+    }
+}
+
+/// What the host offers a run: HTTP, time, the request to stop, input, artifacts, log.
+///
+/// The same on both carriers. Everything that waits here ends at once when the host asks the run to stop:
+/// because it was cancelled, or because its deadline has passed. From then on the run has
+/// [`grace`](Self::grace) to tell its backend ([`Client::after_stop`]) and return.
+#[derive(Debug)]
+pub struct Context {
+    pub(crate) host: carrier::Host,
+    pub(crate) transport: carrier::Transport,
+    stop_seen: Cell<Option<Instant>>,
+}
+
+impl Context {
+    pub(crate) fn new(host: carrier::Host) -> Self {
+        Self {
+            transport: carrier::Transport::new(&host),
+            host,
+            stop_seen: Cell::new(None),
+        }
+    }
+
+    /// The HTTP client.
+    pub fn http(&self) -> Client<'_> {
+        Client::new(self)
+    }
+
+    /// Sleeps for `time`, or until the run is told to stop.
+    pub fn sleep(&self, time: Duration) -> Slept {
+        if self.host.wait_stop(time) {
+            self.see_stop();
+            Slept::Stopped
+        } else {
+            Slept::Through
+        }
+    }
+
+    /// Time until the deadline, zero once it has passed; None if the run has none.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.host.remaining()
+    }
+
+    /// When the run has to be over; None: never.
+    pub fn deadline(&self) -> Option<Instant> {
+        Some(Instant::now() + self.remaining()?)
+    }
+
+    /// Whether the host has asked the run to stop: it was cancelled, or its deadline has passed.
+    pub fn stop_requested(&self) -> bool {
+        let requested = self.host.stop_requested();
+        if requested {
+            self.see_stop();
+        }
+        requested
+    }
+
+    /// Time between the request to stop and the forced end of the run.
+    pub fn grace(&self) -> Duration {
+        self.host.grace()
+    }
+
+    /// The error for a run that ends because it was told to: `timed_out` if the deadline has passed, else
+    /// `cancelled`. `doing` says what was under way: `stopped("poll")` gives `timed out in poll`.
+    pub fn stopped(&self, doing: &str) -> RunError {
+        if self.deadline_passed() {
+            RunError::timed_out("timeout", format!("timed out in {doing}"))
+        } else {
+            RunError::cancelled("cancelled", format!("cancelled in {doing}"))
+        }
+    }
+
+    pub(crate) fn deadline_passed(&self) -> bool {
+        self.remaining().is_some_and(|left| left.is_zero())
+    }
+
+    /// When this run has to stop using the network for good: a quarter of the grace before its end, which
+    /// is left for returning.
+    pub(crate) fn last_moment(&self) -> Instant {
+        let since = self.stop_seen.get().unwrap_or_else(Instant::now);
+        since + self.grace().mul_f32(0.75)
+    }
+
+    fn see_stop(&self) {
+        if self.stop_seen.get().is_none() {
+            self.stop_seen.set(Some(Instant::now()));
+        }
+    }
+
+    /// Writes one log line. The host drops lines of a run that floods it.
+    pub fn log(&self, level: Level, message: &str) {
+        self.host.log(level, message);
+    }
+
+    /// Tells how far the run is: a fraction from 0 to 1, if it can be known, and a few words.
+    pub fn progress(&self, fraction: Option<f64>, message: &str) {
+        self.host.progress(fraction, message);
+    }
+
+    /// A value of this plugin's `config` map in the operator's configuration file.
+    pub fn config(&self, key: &str) -> Option<String> {
+        self.host.config(key)
+    }
+
+    /// The bytes of the invocation's input payload, from the start; None if it has none.
+    ///
+    /// # Errors
+    /// When the host can't open it.
+    pub fn open_input(&self) -> io::Result<Option<Input>> {
+        let input = self.host.open_input().map_err(io::Error::other)?;
+        Ok(input.map(|stream| Input { stream }))
+    }
+
+    /// Makes an artifact of this RxP kind, such as `response_body`. The name is a plain file name.
+    ///
+    /// # Errors
+    /// When the name is taken or unusable, or the file can't be made.
+    pub fn artifact(&self, name: &str, kind: &str) -> Result<ArtifactWriter, ArtifactError> {
+        self.artifact_described(name, kind, "")
+    }
+
+    /// The same with a line about it for a person.
+    ///
+    /// # Errors
+    /// As for [`artifact`](Self::artifact).
+    pub fn artifact_described(
+        &self,
+        name: &str,
+        kind: &str,
+        description: &str,
+    ) -> Result<ArtifactWriter, ArtifactError> {
+        let sink = self.host.create_artifact(name, kind, description)?;
+        Ok(ArtifactWriter { sink })
+    }
+
+    /// Keeps at most 64 KiB, so that a later run of the same invocation can go on from there. Replaces what
+    /// was kept before.
+    ///
+    /// # Errors
+    /// When the host can't keep it.
+    pub fn checkpoint(&self, state: &[u8]) -> io::Result<()> {
+        self.host.checkpoint(state).map_err(io::Error::other)
+    }
+
+    /// The last checkpoint of an earlier, interrupted run of this invocation; None in a first run.
+    pub fn resumed(&self) -> Option<Vec<u8>> {
+        self.host.resumed()
+    }
+}
+
+/// The input payload.
+#[derive(Debug)]
+pub struct Input {
+    stream: carrier::InputStream,
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}

@@ -1,0 +1,254 @@
+//! The client: what is common to both carriers.
+
+use super::{
+    Body, BodyReader, HttpError, Payload,
+    body::Source,
+    redirect::{self, Hop},
+    url,
+};
+use crate::{Context, Input};
+use http::{Method, Request, Response, header, request};
+use std::{
+    io::{Cursor, Read},
+    time::{Duration, Instant},
+};
+
+/// How many redirects are followed.
+const MAX_REDIRECTS: u32 = 20;
+
+const USER_AGENT: &str = concat!("executor-runtime-sdk/", env!("CARGO_PKG_VERSION"));
+
+/// An input payload up to this long is sent with its length instead of in chunks.
+const SMALL_INPUT: usize = 64 * 1024;
+
+/// Headers that belong to the connection, not to the request.
+const FORBIDDEN: [&str; 6] = [
+    "connection",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Sends requests.
+///
+/// - Redirects are followed, up to 20: after 301, 302 and 303 with GET and without the body (HEAD stays
+///   HEAD), after 307 and 308 with the same method and body. To another origin, `authorization`, `cookie`
+///   and `proxy-authorization` are left out.
+/// - A request ends with [`HttpError::Timeout`] when the deadline of the run passes, and with
+///   [`HttpError::Stopped`] when the run is cancelled, wherever it waits.
+/// - An answer with an error status is an answer.
+///
+/// ```no_run
+/// use executor_runtime_sdk::{Body, Context, RunError};
+///
+/// fn submit(ctx: &Context) -> Result<String, RunError> {
+///     let request = http::Request::post("https://jobs.example.com/runs")
+///         .header("content-type", "application/json")
+///         .body(Body::from(r#"{"job": "nightly"}"#))
+///         .map_err(|error| RunError::rejected("invalid_request", error.to_string()))?;
+///     let mut response = ctx.http().send(request)?;
+///     if !response.status().is_success() {
+///         let preview = response.body_mut().preview(200)?;
+///         return Err(RunError::failed("http_status", format!("HTTP {}: {preview}", response.status())));
+///     }
+///     Ok(response.body_mut().preview(200)?)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    context: &'a Context,
+    time: Option<Duration>,
+    after_stop: bool,
+}
+
+/// How long an exchange may wait, and what it heeds meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// End when the host asks the run to stop.
+    pub(crate) heed_stop: bool,
+    pub(crate) until: Option<Instant>,
+    /// `until` is the caller's own limit for the request, not the run's.
+    own_limit: Option<Duration>,
+}
+
+impl Patience {
+    /// Whether `until` is a limit for this request only.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn is_own_limit(&self) -> bool {
+        self.own_limit.is_some()
+    }
+
+    /// The error when the host has asked the run to stop.
+    pub(crate) fn stopped(remaining: Option<Duration>) -> HttpError {
+        match remaining {
+            Some(Duration::ZERO) => HttpError::Timeout,
+            _ => HttpError::Stopped,
+        }
+    }
+
+    /// The error when `until` has passed.
+    pub(crate) fn timed_out(&self, host: &str) -> HttpError {
+        match self.own_limit {
+            None => HttpError::Timeout,
+            Some(limit) => HttpError::Unreachable {
+                host: host.to_owned(),
+                reason: format!("no complete answer within {} s", limit.as_secs_f64()),
+            },
+        }
+    }
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(context: &'a Context) -> Self {
+        Self {
+            context,
+            time: None,
+            after_stop: false,
+        }
+    }
+
+    /// The same with a limit for each request, from sending it to the last byte of the answer.
+    #[must_use]
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// For a last word to the backend once the run has been told to stop: requests are not interrupted by
+    /// that any more, and have three quarters of the grace.
+    ///
+    /// ```no_run
+    /// # use executor_runtime_sdk::{Body, Context, RunError};
+    /// # use std::time::Duration;
+    /// # fn wait(ctx: &Context) -> Result<(), RunError> {
+    /// if ctx.sleep(Duration::from_secs(60)).is_stopped() {
+    ///     let cancel = http::Request::delete("https://jobs.example.com/runs/7").body(Body::empty());
+    ///     let _ = ctx.http().after_stop().send(cancel.unwrap());
+    ///     return Err(ctx.stopped("poll"));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn after_stop(mut self) -> Self {
+        self.after_stop = true;
+        self
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// When there is no answer; the cause is in words.
+    pub fn send(&self, request: Request<Body>) -> Result<Response<BodyReader>, HttpError> {
+        let (parts, Body(mut source)) = request.into_parts();
+        let mut hop = Hop {
+            method: parts.method,
+            url: parts.uri,
+            headers: parts.headers,
+        };
+        if let Some(name) = hop.headers.keys().find(|name| FORBIDDEN.contains(&name.as_str())) {
+            return Err(HttpError::InvalidRequest {
+                reason: format!("header '{name}' belongs to the connection and can't be set"),
+            });
+        }
+        hop.headers
+            .entry(header::USER_AGENT)
+            .or_insert(header::HeaderValue::from_static(USER_AGENT));
+        let patience = self.patience();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send_once(&hop, &mut source, patience)?;
+            let Some(next) = redirect::next(&hop, response.status(), response.headers())? else {
+                return Ok(response);
+            };
+            if next.drops_body {
+                source = Source::Empty;
+            } else if matches!(source, Source::Reader(_)) {
+                return Err(HttpError::Redirect {
+                    reason: format!(
+                        "{} asks for the body again, which was a stream",
+                        response.status()
+                    ),
+                });
+            }
+            hop = next.hop;
+        }
+        Err(HttpError::TooManyRedirects { limit: MAX_REDIRECTS })
+    }
+
+    fn patience(&self) -> Patience {
+        let limit = self.time.and_then(|time| Instant::now().checked_add(time));
+        let bound = if self.after_stop {
+            Some(self.context.last_moment())
+        } else {
+            self.context.deadline()
+        };
+        let until = limit.into_iter().chain(bound).min();
+        Patience {
+            heed_stop: !self.after_stop,
+            until,
+            own_limit: self.time.filter(|_| until == limit),
+        }
+    }
+
+    fn send_once(
+        &self,
+        hop: &Hop,
+        source: &mut Source,
+        patience: Patience,
+    ) -> Result<Response<BodyReader>, HttpError> {
+        url::check(&hop.url)?;
+        let payload = self.payload(source)?;
+        let mut head = head(hop);
+        if let Payload::Sized(_, length) = &payload {
+            head.headers.insert(header::CONTENT_LENGTH, (*length).into());
+        } else if matches!(payload, Payload::Empty) {
+            head.headers.remove(header::CONTENT_LENGTH);
+            if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+                head.headers.insert(header::CONTENT_LENGTH, 0.into());
+            }
+        }
+        let exchanged = self.context.transport.send(head, payload, patience);
+        if let Err(HttpError::Stopped | HttpError::Timeout) = exchanged {
+            // From now on the grace is running out.
+            self.context.stop_requested();
+        }
+        Ok(exchanged?.map(|stream| BodyReader { stream }))
+    }
+
+    fn payload<'s>(&self, source: &'s mut Source) -> Result<Payload<'s>, HttpError> {
+        let unreadable = |error: std::io::Error| HttpError::Body {
+            reason: error.to_string(),
+        };
+        Ok(match source {
+            Source::Empty => Payload::Empty,
+            Source::Bytes(bytes) => Payload::Sized(Box::new(bytes.as_slice()), bytes.len() as u64),
+            Source::Reader(reader) => Payload::Streamed(Box::new(reader)),
+            Source::Input => match self.context.open_input().map_err(unreadable)? {
+                None => Payload::Empty,
+                Some(input) => input_payload(input).map_err(unreadable)?,
+            },
+        })
+    }
+}
+
+fn input_payload(mut input: Input) -> std::io::Result<Payload<'static>> {
+    let mut beginning = Vec::new();
+    let limit = SMALL_INPUT as u64 + 1;
+    input.by_ref().take(limit).read_to_end(&mut beginning)?;
+    let length = beginning.len();
+    Ok(match length {
+        0 => Payload::Empty,
+        1..=SMALL_INPUT => Payload::Sized(Box::new(Cursor::new(beginning)), length as u64),
+        _ => Payload::Streamed(Box::new(Cursor::new(beginning).chain(input))),
+    })
+}
+
+fn head(hop: &Hop) -> request::Parts {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = hop.method.clone();
+    parts.uri = hop.url.clone();
+    parts.headers = hop.headers.clone();
+    parts
+}

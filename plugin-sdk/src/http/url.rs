@@ -1,0 +1,144 @@
+//! URLs: what can be requested, and what a relative reference means (RFC 3986, section 5).
+
+use super::HttpError;
+use http::Uri;
+
+/// Whether a URL can be requested.
+pub(super) fn check(url: &Uri) -> Result<(), HttpError> {
+    let refuse = |reason: &str| {
+        Err(HttpError::InvalidRequest {
+            reason: format!("'{url}' {reason}"),
+        })
+    };
+    match url.scheme_str() {
+        Some("http" | "https") => {}
+        Some(_) => return refuse("is neither http nor https"),
+        None => return refuse("is not absolute"),
+    }
+    match url.authority() {
+        None => refuse("names no host"),
+        Some(authority) if authority.host().is_empty() => refuse("names no host"),
+        Some(authority) if authority.as_str().contains('@') => {
+            refuse("has a user name or password in it; use the authorization header")
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Scheme, host and port: what credentials belong to.
+pub(super) fn origin(url: &Uri) -> (Option<String>, Option<String>, Option<u16>) {
+    let scheme = url.scheme_str().map(str::to_ascii_lowercase);
+    let standard_port = if scheme.as_deref() == Some("https") {
+        443
+    } else {
+        80
+    };
+    (
+        scheme,
+        url.host().map(str::to_ascii_lowercase),
+        url.port_u16().or(Some(standard_port)),
+    )
+}
+
+/// The URL that `reference` means, seen from `base`; None if it is none.
+pub(super) fn join(base: &Uri, reference: &str) -> Option<Uri> {
+    let reference = reference.split('#').next().unwrap_or_default().trim();
+    let scheme = base.scheme_str()?;
+    let authority = base.authority()?;
+    let path = base.path();
+    let absolute = if has_scheme(reference) {
+        reference.to_owned()
+    } else if reference.starts_with("//") {
+        format!("{scheme}:{reference}")
+    } else {
+        let target = if reference.is_empty() {
+            base.path_and_query()
+                .map_or("/", |target| target.as_str())
+                .to_owned()
+        } else if reference.starts_with('?') {
+            format!("{path}{reference}")
+        } else {
+            let (relative, query) = match reference.split_once('?') {
+                Some((relative, query)) => (relative, Some(query)),
+                None => (reference, None),
+            };
+            let merged = if relative.starts_with('/') {
+                relative.to_owned()
+            } else {
+                let directory = path.rfind('/').map_or("/", |slash| &path[..=slash]);
+                format!("{directory}{relative}")
+            };
+            let mut target = without_dot_segments(&merged);
+            if let Some(query) = query {
+                target.push('?');
+                target.push_str(query);
+            }
+            target
+        };
+        format!("{scheme}://{authority}{target}")
+    };
+    absolute.parse().ok()
+}
+
+fn has_scheme(reference: &str) -> bool {
+    let end = reference.find([':', '/', '?']).unwrap_or(0);
+    reference[end..].starts_with(':')
+        && reference.starts_with(|c: char| c.is_ascii_alphabetic())
+        && reference[..end]
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+}
+
+fn without_dot_segments(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    kept.pop();
+                }
+                if last {
+                    kept.push("");
+                }
+            }
+            _ => kept.push(segment),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_resolved_as_in_rfc_3986() {
+        let base: Uri = "http://a/b/c/d;p?q".parse().unwrap();
+        for (reference, expected) in [
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("//g", "http://g/"),
+            ("?y", "http://a/b/c/d;p?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            ("g#s", "http://a/b/c/g"),
+            (";x", "http://a/b/c/;x"),
+            ("", "http://a/b/c/d;p?q"),
+            (".", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../g", "http://a/b/g"),
+            ("../../g", "http://a/g"),
+            ("../../../g", "http://a/g"),
+            ("/./g", "http://a/g"),
+            ("g?y/../x", "http://a/b/c/g?y/../x"),
+            ("https://z:1/y", "https://z:1/y"),
+            ("y:80", "y:80"),
+        ] {
+            let joined = join(&base, reference).map(|url| url.to_string());
+            assert_eq!(joined.as_deref(), Some(expected), "{reference}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Requests over connections of the plugin's own, with `ureq`.
+
+use super::{
+    Host, http_error,
+    socket::{Interrupt, InterruptibleResolver, SocketConnector},
+};
+use crate::http::{HttpError, Patience, Payload};
+use ::http::{Request, Response, request};
+use std::{cell::OnceCell, fmt, io::Read, sync::Arc, time::Instant};
+use ureq::{
+    Agent, AsSendBody, SendBody,
+    config::Config,
+    tls::{Certificate, RootCerts, TlsConfig},
+    unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector},
+};
+
+/// The largest head of a response.
+const MAX_HEAD: usize = 256 * 1024;
+
+/// Agents, made when they are first needed: one per way of waiting, each with and without the platform's
+/// certificates, which take longer to read than a plain request.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    host: Host,
+    heeding: Agents,
+    last_word: Agents,
+}
+
+#[derive(Debug, Default)]
+struct Agents {
+    plain: OnceCell<Agent>,
+    secure: OnceCell<Agent>,
+}
+
+impl Transport {
+    pub(crate) fn new(host: &Host) -> Self {
+        Self {
+            host: host.clone(),
+            heeding: Agents::default(),
+            last_word: Agents::default(),
+        }
+    }
+
+    pub(crate) fn send(
+        &self,
+        head: request::Parts,
+        payload: Payload<'_>,
+        patience: Patience,
+    ) -> Result<Response<BodyStream>, HttpError> {
+        let exchange = Exchange {
+            host: head.uri.authority().map(ToString::to_string).unwrap_or_default(),
+            remaining: self.host.clone(),
+            patience,
+        };
+        if patience.heed_stop && self.host.stop_requested() {
+            return Err(Patience::stopped(self.host.remaining()));
+        }
+        let agent = self.agent(&head, patience);
+        // The run's own deadline interrupts; a setting for one request keeps the agent from sharing what
+        // its connections need.
+        let limit = patience
+            .until
+            .filter(|_| patience.is_own_limit() || !patience.heed_stop);
+        let sent = match payload {
+            Payload::Empty => run(agent, Request::from_parts(head, ()), limit),
+            Payload::Sized(mut reader, _) | Payload::Streamed(mut reader) => {
+                let body = SendBody::from_reader(&mut reader);
+                run(agent, Request::from_parts(head, body), limit)
+            }
+        };
+        match sent {
+            Ok(response) => Ok(response.map(|body| BodyStream {
+                reader: body.into_reader(),
+                exchange,
+            })),
+            Err(error) => Err(exchange.error(error)),
+        }
+    }
+
+    fn agent(&self, head: &request::Parts, patience: Patience) -> &Agent {
+        let agents = if patience.heed_stop {
+            &self.heeding
+        } else {
+            &self.last_word
+        };
+        let interrupt = || Interrupt {
+            host: Arc::clone(&self.host.0),
+            heed_stop: patience.heed_stop,
+        };
+        if head.uri.scheme_str() == Some("https") {
+            agents
+                .secure
+                .get_or_init(|| agent(interrupt(), Some(platform_roots())))
+        } else {
+            agents.plain.get_or_init(|| agent(interrupt(), None))
+        }
+    }
+}
+
+fn run(
+    agent: &Agent,
+    request: Request<impl AsSendBody>,
+    limit: Option<Instant>,
+) -> Result<Response<ureq::Body>, ureq::Error> {
+    let Some(limit) = limit else {
+        return agent.run(request);
+    };
+    let left = limit.saturating_duration_since(Instant::now());
+    agent.run(
+        agent
+            .configure_request(request)
+            .timeout_global(Some(left))
+            .build(),
+    )
+}
+
+fn agent(interrupt: Interrupt, roots: Option<RootCerts>) -> Agent {
+    let mut config = Config::builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_response_header_size(MAX_HEAD)
+        .allow_non_standard_methods(true)
+        .accept("")
+        .user_agent("");
+    if let Some(roots) = roots {
+        config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
+    }
+    let connector =
+        ().chain(ConnectProxyConnector::default())
+            .chain(SocketConnector(interrupt.clone()))
+            .chain(RustlsConnector::default());
+    Agent::with_parts(config.build(), connector, InterruptibleResolver(interrupt))
+}
+
+/// The platform's certificates, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+fn platform_roots() -> RootCerts {
+    let found = rustls_native_certs::load_native_certs();
+    let certificates: Vec<_> = found
+        .certs
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate).to_owned())
+        .collect();
+    RootCerts::Specific(Arc::new(certificates))
+}
+
+/// What an exchange knows when it fails.
+#[derive(Debug)]
+struct Exchange {
+    host: String,
+    remaining: Host,
+    patience: Patience,
+}
+
+impl Exchange {
+    fn error(&self, error: ureq::Error) -> HttpError {
+        match http_error::from_ureq(error, &self.host) {
+            HttpError::Stopped => Patience::stopped(self.remaining.remaining()),
+            HttpError::Timeout => self.patience.timed_out(&self.host),
+            error => error,
+        }
+    }
+}
+
+pub(crate) struct BodyStream {
+    reader: ureq::BodyReader<'static>,
+    exchange: Exchange,
+}
+
+impl fmt::Debug for BodyStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyStream")
+            .field("exchange", &self.exchange)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BodyStream {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, HttpError> {
+        self.reader
+            .read(buffer)
+            .map_err(|error| self.exchange.error(error.into()))
+    }
+}

@@ -1,0 +1,207 @@
+//! What a runner returns.
+
+use crate::http::HttpError;
+use std::{collections::BTreeMap, fmt, io};
+
+/// A run that succeeded.
+///
+/// ```
+/// use executor_runtime_sdk::Outcome;
+///
+/// let outcome = Outcome::succeeded().exit_code(200).receipt("http.status", "200");
+/// assert_eq!(outcome.get_receipt("http.status"), Some("200"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub(crate) exit_code: Option<i64>,
+    pub(crate) receipt: BTreeMap<String, String>,
+}
+
+impl Outcome {
+    /// It did what it was asked to.
+    pub fn succeeded() -> Self {
+        Self::default()
+    }
+
+    /// What this kind calls an exit code, such as an HTTP status.
+    #[must_use]
+    pub fn exit_code(mut self, code: i64) -> Self {
+        self.exit_code = Some(code);
+        self
+    }
+
+    /// A key for the result's metadata. The host keeps `error.`, `usage.` and `plugin.` to itself.
+    #[must_use]
+    pub fn receipt(mut self, key: impl Into<String>, value: impl fmt::Display) -> Self {
+        self.receipt.insert(key.into(), value.to_string());
+        self
+    }
+
+    /// The exit code, if one was given.
+    pub fn get_exit_code(&self) -> Option<i64> {
+        self.exit_code
+    }
+
+    /// A key of the receipt.
+    pub fn get_receipt(&self, key: &str) -> Option<&str> {
+        self.receipt.get(key).map(String::as_str)
+    }
+}
+
+/// How a run that did not succeed ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureStatus {
+    /// Nothing was attempted: the invocation itself is unusable.
+    Rejected,
+    /// It was attempted, and went wrong.
+    Failed,
+    /// The deadline passed.
+    TimedOut,
+    /// The host asked the runner to stop, and it did.
+    Cancelled,
+}
+
+/// A run that did not succeed.
+///
+/// The kind is for machines: a stable code in snake case, which becomes `error.kind`. The summary is one
+/// sentence for a person: what was wrong, where, and what to do.
+///
+/// ```
+/// use executor_runtime_sdk::{FailureStatus, RunError};
+///
+/// let error = RunError::failed("http_status", "HTTP 503: try later").exit_code(503);
+/// assert_eq!(error.status(), FailureStatus::Failed);
+/// assert_eq!(error.to_string(), "HTTP 503: try later");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunError {
+    pub(crate) status: FailureStatus,
+    pub(crate) kind: String,
+    pub(crate) summary: String,
+    pub(crate) exit_code: Option<i64>,
+    pub(crate) receipt: BTreeMap<String, String>,
+}
+
+impl RunError {
+    /// The invocation itself is unusable; nothing was attempted.
+    pub fn rejected(kind: impl Into<String>, summary: impl Into<String>) -> Self {
+        Self::new(FailureStatus::Rejected, kind, summary)
+    }
+
+    /// It was attempted, and went wrong.
+    pub fn failed(kind: impl Into<String>, summary: impl Into<String>) -> Self {
+        Self::new(FailureStatus::Failed, kind, summary)
+    }
+
+    /// The deadline passed. [`Context::stopped`](crate::Context::stopped) chooses between this and
+    /// [`cancelled`](Self::cancelled).
+    pub fn timed_out(kind: impl Into<String>, summary: impl Into<String>) -> Self {
+        Self::new(FailureStatus::TimedOut, kind, summary)
+    }
+
+    /// The host asked the runner to stop.
+    pub fn cancelled(kind: impl Into<String>, summary: impl Into<String>) -> Self {
+        Self::new(FailureStatus::Cancelled, kind, summary)
+    }
+
+    /// A request that failed: `http error: ` and the cause in words. Time and stop requests keep their
+    /// meaning; a URL that can't be requested is the invocation's fault.
+    pub fn from_http(error: &HttpError) -> Self {
+        let status = match error {
+            HttpError::Timeout => FailureStatus::TimedOut,
+            HttpError::Stopped => FailureStatus::Cancelled,
+            HttpError::InvalidRequest { .. } => FailureStatus::Rejected,
+            _ => FailureStatus::Failed,
+        };
+        Self::new(status, error.code(), format!("http error: {error}"))
+    }
+
+    fn new(status: FailureStatus, kind: impl Into<String>, summary: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind: kind.into(),
+            summary: summary.into(),
+            exit_code: None,
+            receipt: BTreeMap::new(),
+        }
+    }
+
+    /// What this kind calls an exit code.
+    #[must_use]
+    pub fn exit_code(mut self, code: i64) -> Self {
+        self.exit_code = Some(code);
+        self
+    }
+
+    /// A key for the result's metadata.
+    #[must_use]
+    pub fn receipt(mut self, key: impl Into<String>, value: impl fmt::Display) -> Self {
+        self.receipt.insert(key.into(), value.to_string());
+        self
+    }
+
+    /// The same error, the summary preceded by what was being done: `kickoff: http error: ...`.
+    #[must_use]
+    pub fn context(mut self, doing: impl fmt::Display) -> Self {
+        self.summary = format!("{doing}: {}", self.summary);
+        self
+    }
+
+    /// How the run ended.
+    pub fn status(&self) -> FailureStatus {
+        self.status
+    }
+
+    /// The code that becomes `error.kind`.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The sentence that becomes `error_summary`.
+    pub fn summary(&self) -> &str {
+        &self.summary
+    }
+
+    /// The exit code, if one was given.
+    pub fn get_exit_code(&self) -> Option<i64> {
+        self.exit_code
+    }
+
+    /// A key of the receipt.
+    pub fn get_receipt(&self, key: &str) -> Option<&str> {
+        self.receipt.get(key).map(String::as_str)
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary)
+    }
+}
+
+impl std::error::Error for RunError {}
+
+impl From<HttpError> for RunError {
+    fn from(error: HttpError) -> Self {
+        Self::from_http(&error)
+    }
+}
+
+/// Reading a response body fails with an `io::Error` that holds an [`HttpError`]; it is found again here.
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<HttpError>())
+        {
+            Some(http) => Self::from_http(http),
+            None => Self::failed("io", error.to_string()),
+        }
+    }
+}
+
+impl From<crate::ArtifactError> for RunError {
+    fn from(error: crate::ArtifactError) -> Self {
+        Self::failed("artifact", error.to_string())
+    }
+}
