@@ -13,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The grace that the runs get; less, if the operator allows less.
-pub(super) const GRACE: Duration = Duration::from_secs(1);
+/// The grace that the runs get, if the operator allows that much.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// What the host may take to end a run, beyond deadline and grace. More than it promises: the machine may be
 /// busy.
@@ -23,6 +23,8 @@ const SLACK: Duration = Duration::from_secs(3);
 /// The plugin, ready to run.
 pub(super) struct Subject<'a> {
     pub(super) descriptor: &'a PluginDescriptor,
+    /// The grace that it really gets.
+    pub(super) grace: Duration,
     runner: Arc<dyn Runner>,
     scratch: &'a Scratch,
     count: AtomicU32,
@@ -39,15 +41,27 @@ pub(super) struct Observed {
 impl<'a> Subject<'a> {
     pub(super) fn new(
         descriptor: &'a PluginDescriptor,
+        grace: Duration,
         runner: Arc<dyn Runner>,
         scratch: &'a Scratch,
     ) -> Self {
         Self {
             descriptor,
+            grace,
             runner,
             scratch,
             count: AtomicU32::new(0),
         }
+    }
+
+    /// Whether its grace is long enough to tell a run that ends by itself from one that is ended.
+    pub(super) fn has_grace(&self) -> bool {
+        self.grace >= Duration::from_millis(200)
+    }
+
+    /// Whether a run that ended this long after it was asked to was ended by force, or about to be.
+    pub(super) fn is_forced(&self, late: Duration) -> bool {
+        self.has_grace() && late >= self.grace.mul_f32(0.95)
     }
 
     /// Runs the plugin's kind `kind` with this metadata; it has to be over after `seconds`, and is told to stop
@@ -61,7 +75,7 @@ impl<'a> Subject<'a> {
     ) -> Observed {
         let run = self.prepare(kind, metadata, seconds);
         let started = Instant::now();
-        let limit = Duration::from_secs(seconds.get()) + GRACE + SLACK;
+        let limit = Duration::from_secs(seconds.get()) + self.grace + SLACK;
         let stopping = async {
             match stop {
                 Some(after) => {
@@ -86,7 +100,10 @@ impl<'a> Subject<'a> {
     fn prepare(&self, kind: &RuntimeKind, mut metadata: Metadata, seconds: NonZeroU64) -> Run {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let directory = self.scratch.path().to_string_lossy().into_owned();
-        metadata.insert("plugin.grace_seconds".to_owned(), GRACE.as_secs_f64().to_string());
+        metadata.insert(
+            "plugin.grace_seconds".to_owned(),
+            self.grace.as_secs_f64().to_string(),
+        );
         Run {
             invocation: RuntimeInvocation {
                 invocation_id: format!("check-{number}"),

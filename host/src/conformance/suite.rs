@@ -22,9 +22,6 @@ const LONGEST_LOADING: NonZeroU64 = ONE.saturating_add(119);
 /// How long a run is left alone before it is told to stop.
 const BEFORE_STOP: Duration = Duration::from_millis(300);
 
-/// A run that needs this much of its grace was about to be ended by force.
-const FORCED: Duration = GRACE.saturating_sub(Duration::from_millis(50));
-
 /// Text that a plugin may not expect.
 const ODD_TEXTS: [&str; 4] = [
     "",
@@ -71,7 +68,8 @@ async fn run_checks(
             return Ok("it does not load");
         }
     };
-    let subject = Subject::new(&plugin.descriptor, runner, &scratch);
+    let grace = grace(plugin, plugins, &ports);
+    let subject = Subject::new(&plugin.descriptor, grace, runner, &scratch);
     let loads = loads(&subject, &ports).await;
     let loaded = loads == Verdict::Passed;
     verdicts.insert(CheckName::Loads, loads);
@@ -101,6 +99,16 @@ async fn run_checks(
         ends_when_asked(&subject, &waiting, Some(BEFORE_STOP)).await,
     );
     Ok("it was not reached")
+}
+
+/// The grace of the checks' runs: the operator may allow less than they ask for.
+fn grace(plugin: &Plugin, plugins: &PluginSet, ports: &Ports) -> Duration {
+    let terms = plugins.terms(plugin, &ports.brisk().required(&plugin.descriptor));
+    let allowed = terms.ok().and_then(|terms| {
+        let seconds = terms.limits.get("plugin.grace_seconds")?.parse().ok()?;
+        Duration::try_from_secs_f64(seconds).ok()
+    });
+    allowed.map_or(GRACE, |allowed| allowed.min(GRACE))
 }
 
 impl Subject<'_> {
@@ -148,7 +156,7 @@ async fn each_kind(subject: &Subject<'_>, metadata: &Metadata) -> Verdict {
         if let Some(verdict) = refused(kind, &seen) {
             return verdict;
         }
-        if let Some(verdict) = not_in_time(kind, &seen, Duration::from_secs(TWO.get())) {
+        if let Some(verdict) = not_in_time(subject, kind, &seen) {
             return verdict;
         }
     }
@@ -166,9 +174,9 @@ fn refused(kind: &RuntimeKind, seen: &Observed) -> Option<Verdict> {
     })
 }
 
-fn not_in_time(kind: &RuntimeKind, seen: &Observed, deadline: Duration) -> Option<Verdict> {
-    let late = seen.took.saturating_sub(deadline);
-    (late >= FORCED).then(|| {
+fn not_in_time(subject: &Subject<'_>, kind: &RuntimeKind, seen: &Observed) -> Option<Verdict> {
+    let late = seen.took.saturating_sub(Duration::from_secs(TWO.get()));
+    subject.is_forced(late).then(|| {
         Verdict::failed(
             format!(
                 "kind '{kind}': it was still running {:.1} s after its deadline and was ended",
@@ -245,13 +253,16 @@ async fn ends_when_asked(subject: &Subject<'_>, waiting: &[Metadata], stop: Opti
         None => (ONE, Duration::from_secs(ONE.get()), "its deadline had passed"),
         Some(after) => (LONGEST_LOADING, after, "it was told to stop"),
     };
+    if !subject.has_grace() {
+        return Verdict::skipped("the configuration leaves it hardly any grace");
+    }
     for metadata in waiting {
         let seen = subject.run(subject.kind(), metadata.clone(), seconds, stop).await;
         if let Some((reason, remedy)) = seen.trouble() {
             return Verdict::failed(reason, remedy);
         }
         let late = seen.took.saturating_sub(asked);
-        if late >= FORCED {
+        if subject.is_forced(late) {
             return Verdict::failed(
                 format!(
                     "it was still running {:.1} s after {doing}, and was ended",
