@@ -14,6 +14,12 @@ Exit status of `run`:
   124  timed out
   130  cancelled (128 + N if signal N to this process did it)";
 
+const CHECK_HELP: &str = "\
+The plugin is run as this host would run it, with invocations made up from its descriptor. Their URLs
+point to two ports of the loopback interface, one closed and one that never answers.
+
+Exit status: 0 if no check failed, 1 if one did";
+
 /// Execute what an orchestrator asks for, and tell the truth about what happened.
 ///
 /// Reads one RxP 0.1 RuntimeInvocation, runs it, and prints one RuntimeResult.
@@ -65,7 +71,7 @@ pub(super) enum Command {
     Explain(InvocationFile),
     /// List the kinds that can run, and what runs them
     Kinds,
-    /// Look at, add and remove plugins
+    /// Make, check, look at, add and remove plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print the JSON Schema of a document
@@ -136,6 +142,17 @@ pub(super) struct PromptOptions {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
+    /// Make a new plugin: a crate that builds, and passes its own tests
+    New(NewOptions),
+    /// Build a plugin's crate: as a component, as a native plugin, or both
+    Build(BuildOptions),
+    /// Run a plugin a few times, and tell what would fail in use and how to mend it
+    #[command(after_help = CHECK_HELP)]
+    Check {
+        /// Plugin file, or name or kind of an installed plugin
+        #[arg(value_name = "FILE")]
+        plugin: String,
+    },
     /// List every plugin file that is found, also those that can't be used, with the reason
     List,
     /// Show what a plugin says of itself: its kinds and the metadata keys that it reads
@@ -162,6 +179,35 @@ pub(super) enum PluginCommand {
         #[arg(value_name = "PLUGIN")]
         plugin: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewOptions {
+    /// Name of the plugin and of its crate: a-z, then a-z, 0-9 and -
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// Kind that it runs [default: the name, with _ for -]
+    #[arg(long, value_name = "KIND")]
+    pub(super) kind: Option<String>,
+    /// Use the SDK of this checkout of executor-runtime [default: the published one]
+    #[arg(long, value_name = "PATH")]
+    pub(super) sdk: Option<PathBuf>,
+    /// Directory to make the crate's folder in [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub(super) into: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BuildOptions {
+    /// Folder of the plugin's crate [default: the current one]
+    #[arg(value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
+    /// Build the component, which is sandboxed and runs on every machine
+    #[arg(long)]
+    pub(super) component: bool,
+    /// Build the native plugin, which is not sandboxed and runs on machines like this one
+    #[arg(long)]
+    pub(super) native: bool,
 }
 
 #[derive(Debug, Args)]
