@@ -1,416 +1,280 @@
-//! The checks, in the order in which they are run.
+//! The list of checks, gone through.
 
-use super::{Check, Verdict, sample};
+use super::{
+    CheckName, Report, Verdict, file,
+    runs::{GRACE, Observed, Subject},
+    samples::{self, Metadata, Ports},
+    scratch::Scratch,
+};
 use crate::{
-    CancelToken, Ending, ErrorKind, Outcome, Run, RunnerSource,
-    component::{CodeCache, Mode},
-    config::Config,
-    native::NativePlugins,
-    plugin::{Plugin, PluginSet, State, inspect},
+    ErrorKind,
+    plugin::{Plugin, PluginSet, inspect},
 };
-use executor_runtime_protocol::{PluginDescriptor, RuntimeInvocation, RuntimeKind, Status};
-use std::{
-    collections::BTreeMap,
-    io::{self, Read},
-    net::TcpListener,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use executor_runtime_protocol::{RuntimeKind, Status};
+use std::{collections::BTreeMap, io, num::NonZeroU64, path::Path, sync::Arc, time::Duration};
 
-/// The grace that the suite gives, and what a run may take beyond.
-const GRACE: Duration = Duration::from_millis(500);
-const SLACK: Duration = Duration::from_millis(300);
-/// How long a run goes on before it is told to stop.
+const ONE: NonZeroU64 = NonZeroU64::MIN;
+const TWO: NonZeroU64 = ONE.saturating_add(1);
+
+/// The longest that a plugin may take to be compiled.
+const LONGEST_LOADING: NonZeroU64 = ONE.saturating_add(119);
+
+/// How long a run is left alone before it is told to stop.
 const BEFORE_STOP: Duration = Duration::from_millis(300);
-/// How long a run may take that nobody stops: the server of the suite answers at once.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// What the checks need of their host.
-#[derive(Clone, Debug)]
-pub struct Suite {
-    /// Runs native plugins.
-    pub native: NativePlugins,
-    /// Where compiled components are kept.
-    pub cache: CodeCache,
-}
+/// Text that a plugin may not expect.
+const ODD_TEXTS: [&str; 4] = [
+    "",
+    " \t\r\n",
+    "\u{1f980} äöü \u{202e}\u{0} {}%s",
+    "../../x?a=b&c#d",
+];
+const LONG_TEXT: usize = 100_000;
 
-/// Runs every check on the file at `path`. Needs a tokio runtime with time and I/O, and takes a few seconds.
-pub async fn check(suite: &Suite, path: &Path) -> Vec<Check> {
-    let mut checks = Vec::new();
-    let found = inspect(path, &Config::default());
-    let usable = match (&found.plugin, &found.state) {
-        (Some(plugin), State::Usable(_)) => Ok(Arc::clone(plugin)),
-        (_, State::Unusable(reason)) => Err(reason.to_string()),
-        (None, State::Usable(_)) => Err("is not a plugin".to_owned()),
+/// Checks the plugin file at `path`, which `plugins` need not contain; its configuration and its carriers count.
+/// Needs a tokio runtime with time and I/O.
+///
+/// # Errors
+/// When this machine has no room for the runs: no temporary directory, no port.
+pub async fn check(path: &Path, plugins: &PluginSet) -> io::Result<Report> {
+    let found = inspect(path, plugins.config());
+    let mut verdicts = file::verdicts(&found);
+    let failed = |verdict: &Verdict| matches!(verdict, Verdict::Failed { .. });
+    let (Some(plugin), false) = (&found.plugin, verdicts.values().any(failed)) else {
+        return Ok(Report::new(path, verdicts, "the file can't be used"));
     };
-    let plugin = match usable {
-        Ok(plugin) => {
-            checks.push(passed(&FILE));
-            plugin
-        }
-        Err(found) => {
-            checks.push(failed(&FILE, format!("'{}' {found}", path.display())));
-            for promise in [
-                &LOADS,
-                &UNKNOWN_KEY,
-                &MISSING_KEY,
-                &RESULT,
-                &AGAIN,
-                &STOP,
-                &DEADLINE,
-            ] {
-                checks.push(skipped(promise, "the file can't be used"));
-            }
-            return checks;
+    if !plugins.runs(plugin.carrier) {
+        let why = format!("this host runs no {} plugins", plugin.carrier.as_str());
+        return Ok(Report::new(path, verdicts, &why));
+    }
+    let otherwise = run_checks(plugin, plugins, &mut verdicts).await?;
+    Ok(Report::new(path, verdicts, otherwise))
+}
+
+/// The checks that run the plugin. Returns why those without a verdict have none.
+async fn run_checks(
+    plugin: &Arc<Plugin>,
+    plugins: &PluginSet,
+    verdicts: &mut BTreeMap<CheckName, Verdict>,
+) -> io::Result<&'static str> {
+    let (scratch, ports) = (Scratch::new()?, Ports::open()?);
+    let runner = match plugins.runner(plugin) {
+        Ok(runner) => runner,
+        Err(failure) => {
+            verdicts.insert(
+                CheckName::Loads,
+                Verdict::failed(failure.summary, "see the reason"),
+            );
+            return Ok("it does not load");
         }
     };
-    match Trial::new(suite, plugin) {
-        Ok(trial) => trial.run(&mut checks).await,
-        Err(error) => checks.push(skipped(&LOADS, &format!("the suite can't start: {error}"))),
+    let grace = grace(plugin, plugins, &ports);
+    let subject = Subject::new(&plugin.descriptor, grace, runner, &scratch);
+    let loads = loads(&subject, &ports).await;
+    let loaded = loads == Verdict::Passed;
+    verdicts.insert(CheckName::Loads, loads);
+    if !loaded {
+        return Ok("it does not load");
     }
-    checks
-}
-
-struct Promise {
-    name: &'static str,
-    text: &'static str,
-    mend: &'static str,
-}
-
-const FILE: Promise = Promise {
-    name: "file",
-    text: "the file can be listed: its owner, format and descriptor are right",
-    mend: "see the reason; the SDK's export_runner! embeds plugin.json",
-};
-const LOADS: Promise = Promise {
-    name: "loads",
-    text: "the host can load it",
-    mend: "build it with the SDK of this host; code in constructors must not fail",
-};
-const UNKNOWN_KEY: Promise = Promise {
-    name: "rejects_unknown_metadata",
-    text: "a misspelt metadata key is rejected by name",
-    mend: "declare every key that it reads in plugin.json",
-};
-const MISSING_KEY: Promise = Promise {
-    name: "refuses_missing_metadata",
-    text: "a missing required metadata key is rejected by name",
-    mend: "declare required keys with \"required\": true in plugin.json",
-};
-const RESULT: Promise = Promise {
-    name: "ends_in_a_result",
-    text: "an invocation with plausible values ends in a result, whatever its status",
-    mend: "return a RunError instead of panicking, exiting or waiting for ever",
-};
-const AGAIN: Promise = Promise {
-    name: "repeatable",
-    text: "the same invocation ends the same way again",
-    mend: "keep nothing between runs, neither in memory nor in files",
-};
-const STOP: Promise = Promise {
-    name: "respects_stop",
-    text: "a run that is told to stop returns within its grace",
-    mend: "wait with ctx.sleep and ctx.http, which end at once, and return ctx.stopped(...) then",
-};
-const DEADLINE: Promise = Promise {
-    name: "respects_deadline",
-    text: "a run whose deadline passes returns within its grace, as timed_out",
-    mend: "wait with ctx.sleep and ctx.http, which end at once, and return ctx.stopped(...) then",
-};
-
-/// One plugin on trial.
-struct Trial {
-    set: PluginSet,
-    plugin: Arc<Plugin>,
-    kind: RuntimeKind,
-    directory: Scratch,
-    /// Accepts, answers at once with an empty JSON object.
-    answering: String,
-    /// Accepts and says nothing.
-    silent: String,
-}
-
-impl Trial {
-    fn new(suite: &Suite, plugin: Arc<Plugin>) -> io::Result<Self> {
-        let native = suite.native.clone();
-        // Alone in a directory: what lies beside it is not on trial.
-        let directory = Scratch::new()?;
-        let alone = directory.0.join("plugins");
-        std::fs::create_dir(&alone)?;
-        let name = plugin.path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        std::os::unix::fs::symlink(plugin.path.canonicalize()?, alone.join(name))?;
-        let set = PluginSet::new(
-            vec![alone],
-            Arc::new(Config::default()),
-            Mode::OneShot,
-            suite.cache.clone(),
-        )
-        .with_native(Box::new(move |plugin, config| native.runner(plugin, config)));
-        let kind = plugin
-            .descriptor
-            .kinds
-            .first()
-            .cloned()
-            .ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Self {
-            set,
-            plugin,
-            kind,
-            directory,
-            answering: serve(Some(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
-            ))?,
-            silent: serve(None)?,
-        })
-    }
-
-    fn descriptor(&self) -> &PluginDescriptor {
-        &self.plugin.descriptor
-    }
-
-    async fn run(&self, checks: &mut Vec<Check>) {
-        let sample = sample::metadata(self.descriptor(), &self.answering);
-        let first = self.invoke(sample.clone(), Limit::None).await;
-        if is(&first.outcome, &ErrorKind::PluginUnusable) {
-            checks.push(failed(&LOADS, summary(&first.outcome)));
-            for promise in [&UNKNOWN_KEY, &MISSING_KEY, &RESULT, &AGAIN, &STOP, &DEADLINE] {
-                checks.push(skipped(promise, "it can't be loaded"));
-            }
-            return;
-        }
-        checks.push(passed(&LOADS));
-        checks.push(self.unknown_key(&sample).await);
-        checks.push(self.missing_key(&sample).await);
-        checks.push(ends_well(&first));
-        let again = self.invoke(sample, Limit::None).await;
-        checks.push(if again.outcome.status() == first.outcome.status() {
-            passed(&AGAIN)
-        } else {
-            let (one, two) = (summary(&first.outcome), summary(&again.outcome));
-            failed(&AGAIN, format!("first {one}, then {two}"))
-        });
-        checks.push(self.stops(&STOP, Limit::Cancel, Status::Cancelled).await);
-        checks.push(self.stops(&DEADLINE, Limit::Deadline, Status::TimedOut).await);
-    }
-
-    async fn unknown_key(&self, sample: &BTreeMap<String, String>) -> Check {
-        let namespace = self
-            .descriptor()
-            .metadata
-            .keys()
-            .find_map(|key| key.split_once('.'));
-        let Some((namespace, _)) = namespace else {
-            return skipped(&UNKNOWN_KEY, "it declares no metadata keys");
-        };
-        let key = format!("{namespace}.no_such_key_at_all");
-        let prefix = format!("{namespace}.*");
-        if self.descriptor().metadata.contains_key(&prefix) {
-            return skipped(&UNKNOWN_KEY, "it takes every key of its namespace");
-        }
-        let mut metadata = sample.clone();
-        metadata.insert(key.clone(), "x".to_owned());
-        self.rejects(&UNKNOWN_KEY, metadata, &key).await
-    }
-
-    async fn missing_key(&self, sample: &BTreeMap<String, String>) -> Check {
-        let Some(key) = sample.keys().next().cloned() else {
-            return skipped(&MISSING_KEY, "it requires no metadata keys");
-        };
-        let mut metadata = sample.clone();
-        metadata.remove(&key);
-        self.rejects(&MISSING_KEY, metadata, &key).await
-    }
-
-    async fn rejects(&self, promise: &Promise, metadata: BTreeMap<String, String>, key: &str) -> Check {
-        let outcome = self.invoke(metadata, Limit::None).await.outcome;
-        let summary = summary(&outcome);
-        if outcome.status() == Status::Rejected && summary.contains(key) {
-            passed(promise)
-        } else {
-            failed(promise, summary)
-        }
-    }
-
-    /// Whether a run that waits for a silent server returns when it is stopped.
-    async fn stops(&self, promise: &Promise, limit: Limit, expected: Status) -> Check {
-        if !sample::needs_a_server(self.descriptor()) {
-            return skipped(promise, "it has no required URL, so the suite can't make it wait");
-        }
-        let ended = self
-            .invoke(sample::metadata(self.descriptor(), &self.silent), limit)
-            .await;
-        let summary = summary(&ended.outcome);
-        if ended.took < BEFORE_STOP {
-            return skipped(promise, &format!("it did not wait: {summary}"));
-        }
-        let forced = summary.contains("did not return in its grace");
-        if forced || ended.took > BEFORE_STOP + GRACE + SLACK || ended.outcome.status() != expected {
-            return failed(promise, format!("after {} ms: {summary}", ended.took.as_millis()));
-        }
-        passed(promise)
-    }
-
-    async fn invoke(&self, metadata: BTreeMap<String, String>, limit: Limit) -> Ended {
-        let started = Instant::now();
-        let mut metadata = metadata;
-        metadata.insert("plugin.grace_seconds".to_owned(), GRACE.as_secs_f64().to_string());
-        let time = match limit {
-            Limit::Deadline => BEFORE_STOP,
-            Limit::None | Limit::Cancel => TIME_LIMIT,
-        };
-        let directory = self.directory.0.to_string_lossy().into_owned();
-        let run = Run {
-            invocation: RuntimeInvocation {
-                invocation_id: "conformance".to_owned(),
-                runtime_name: "conformance".to_owned(),
-                runtime_kind: self.kind.clone(),
-                working_directory: directory,
-                command: vec!["conformance".to_owned()],
-                environment: BTreeMap::new(),
-                timeout_seconds: None,
-                input_payload_path: None,
-                output_result_path: None,
-                artifact_directory: None,
-                metadata,
-            },
-            deadline: Some(started + time),
-            cancel: CancelToken::new(),
-        };
-        let runner = match self.set.find(&self.kind) {
-            Ok(Some(runner)) => runner,
-            Ok(None) => {
-                let outcome = Outcome::failure(ErrorKind::PluginUnusable, "the host does not find it");
-                return Ended::now(outcome, started);
-            }
-            Err(failure) => return Ended::now(failure.into(), started),
-        };
-        let cancel = async {
-            match limit {
-                Limit::Cancel => tokio::time::sleep(BEFORE_STOP).await,
-                Limit::None | Limit::Deadline => std::future::pending().await,
-            }
-            run.cancel.cancel();
-            std::future::pending().await
-        };
-        let outcome = tokio::select! {
-            outcome = runner.run(&run) => outcome,
-            () = cancel => unreachable!("it is for ever pending"),
-        };
-        Ended::now(outcome, started)
-    }
-}
-
-/// What ends a run that does not end by itself.
-#[derive(Clone, Copy)]
-enum Limit {
-    None,
-    Cancel,
-    Deadline,
-}
-
-struct Ended {
-    outcome: Outcome,
-    took: Duration,
-}
-
-impl Ended {
-    fn now(outcome: Outcome, started: Instant) -> Self {
-        Self {
-            outcome,
-            took: started.elapsed(),
-        }
-    }
-}
-
-fn ends_well(ended: &Ended) -> Check {
-    let bad = [
-        ErrorKind::PluginCrashed,
-        ErrorKind::PluginLimit,
-        ErrorKind::SupervisorLost,
-        ErrorKind::Timeout,
+    let (brisk, patient) = (ports.brisk(), ports.patient());
+    let minimal = brisk.required(subject.descriptor);
+    verdicts.insert(CheckName::MinimalMetadata, each_kind(&subject, &minimal).await);
+    verdicts.insert(
+        CheckName::EveryKey,
+        each_kind(&subject, &brisk.all(subject.descriptor)).await,
+    );
+    verdicts.insert(CheckName::OddText, odd_text(&subject, &minimal).await);
+    verdicts.insert(CheckName::MissingKey, missing_key(&subject, &minimal).await);
+    verdicts.insert(CheckName::UnknownKey, unknown_key(&subject, &minimal).await);
+    let waiting = [
+        patient.required(subject.descriptor),
+        patient.waiting(subject.descriptor),
     ];
-    match bad.iter().find(|kind| is(&ended.outcome, kind)) {
-        None => passed(&RESULT),
-        Some(_) => failed(&RESULT, summary(&ended.outcome)),
+    verdicts.insert(
+        CheckName::Deadline,
+        ends_when_asked(&subject, &waiting, None).await,
+    );
+    verdicts.insert(
+        CheckName::Stop,
+        ends_when_asked(&subject, &waiting, Some(BEFORE_STOP)).await,
+    );
+    Ok("it was not reached")
+}
+
+/// The grace of the checks' runs: the operator may allow less than they ask for.
+fn grace(plugin: &Plugin, plugins: &PluginSet, ports: &Ports) -> Duration {
+    let terms = plugins.terms(plugin, &ports.brisk().required(&plugin.descriptor));
+    let allowed = terms.ok().and_then(|terms| {
+        let seconds = terms.limits.get("plugin.grace_seconds")?.parse().ok()?;
+        Duration::try_from_secs_f64(seconds).ok()
+    });
+    allowed.map_or(GRACE, |allowed| allowed.min(GRACE))
+}
+
+impl Subject<'_> {
+    fn kind(&self) -> &RuntimeKind {
+        // A descriptor has at least one.
+        &self.descriptor.kinds[0]
     }
 }
 
-fn is(outcome: &Outcome, kind: &ErrorKind) -> bool {
-    matches!(&outcome.ending, Ending::Unsuccessful(failure) if failure.kind == *kind)
-}
-
-fn summary(outcome: &Outcome) -> String {
-    match &outcome.ending {
-        Ending::Succeeded => "succeeded".to_owned(),
-        Ending::Unsuccessful(failure) => format!("{}: {}", outcome.status(), failure.summary),
-    }
-}
-
-fn passed(promise: &Promise) -> Check {
-    verdict(promise, Verdict::Passed)
-}
-
-fn failed(promise: &Promise, found: String) -> Check {
-    let mend = promise.mend;
-    verdict(promise, Verdict::Failed { found, mend })
-}
-
-fn skipped(promise: &Promise, why: &str) -> Check {
-    verdict(promise, Verdict::Skipped { why: why.to_owned() })
-}
-
-fn verdict(promise: &Promise, verdict: Verdict) -> Check {
-    Check {
-        name: promise.name,
-        promise: promise.text,
-        verdict,
-    }
-}
-
-/// A directory of the suite's own; removed with it.
-struct Scratch(std::path::PathBuf);
-
-impl Scratch {
-    fn new() -> io::Result<Self> {
-        let unique = format!(
-            "executor-runtime-check-{}-{:?}",
-            std::process::id(),
-            Instant::now()
-        );
-        let name: String = unique
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-            .collect();
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // It holds nothing of value.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A server on the loopback interface, on a thread for each connection; its `host:port`. It lives as long as
-/// the process.
-fn serve(answer: Option<&'static [u8]>) -> io::Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?.to_string();
-    std::thread::Builder::new().spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let mut buffer = [0; 16 * 1024];
-                while let Ok(1..) = stream.read(&mut buffer) {
-                    if let Some(answer) = answer {
-                        let _ = io::Write::write_all(&mut stream, answer);
-                    }
-                }
-            });
+/// Runs it until it has been loaded, which the first time may take longer than a run.
+async fn loads(subject: &Subject<'_>, ports: &Ports) -> Verdict {
+    let mut seconds = TWO;
+    loop {
+        let metadata = ports.brisk().required(subject.descriptor);
+        let seen = subject.run(subject.kind(), metadata, seconds, None).await;
+        if seen.is(&ErrorKind::PluginUnusable) {
+            let reason = seen.failure().map(|failure| failure.summary.clone());
+            return Verdict::failed(
+                reason.unwrap_or_default(),
+                "build it again with the SDK and the toolchain that the SDK asks for",
+            );
         }
-    })?;
-    Ok(address)
+        if seen.reached_plugin() || !seen.is(&ErrorKind::Timeout) {
+            return Verdict::Passed;
+        }
+        if seconds >= LONGEST_LOADING {
+            return Verdict::failed(
+                format!("it is not loaded after {seconds} s"),
+                "make it smaller: build it optimised, and leave out what it does not need",
+            );
+        }
+        seconds = seconds
+            .saturating_mul(TWO)
+            .saturating_mul(TWO)
+            .min(LONGEST_LOADING);
+    }
+}
+
+async fn each_kind(subject: &Subject<'_>, metadata: &Metadata) -> Verdict {
+    for kind in &subject.descriptor.kinds {
+        let seen = subject.run(kind, metadata.clone(), TWO, None).await;
+        if let Some((reason, remedy)) = seen.trouble() {
+            return Verdict::failed(format!("kind '{kind}': {reason}"), remedy);
+        }
+        if let Some(verdict) = refused(kind, &seen) {
+            return verdict;
+        }
+        if let Some(verdict) = not_in_time(subject, kind, &seen) {
+            return verdict;
+        }
+    }
+    Verdict::Passed
+}
+
+/// Metadata that the descriptor allows and the host none the less refuses.
+fn refused(kind: &RuntimeKind, seen: &Observed) -> Option<Verdict> {
+    let failure = seen.failure().filter(|_| !seen.reached_plugin())?;
+    (failure.kind == ErrorKind::InvalidMetadata).then(|| {
+        Verdict::failed(
+            format!("kind '{kind}': {}", failure.summary),
+            "make the descriptor's keys agree with each other",
+        )
+    })
+}
+
+fn not_in_time(subject: &Subject<'_>, kind: &RuntimeKind, seen: &Observed) -> Option<Verdict> {
+    let late = seen.took.saturating_sub(Duration::from_secs(TWO.get()));
+    subject.is_forced(late).then(|| {
+        Verdict::failed(
+            format!(
+                "kind '{kind}': it was still running {:.1} s after its deadline and was ended",
+                late.as_secs_f64()
+            ),
+            HEED,
+        )
+    })
+}
+
+const HEED: &str = "wait only with what the SDK offers (Context::sleep, Context::http), which ends at once when the \
+                    run is told to stop; in long computations ask Context::stop_requested, and return then";
+
+async fn odd_text(subject: &Subject<'_>, minimal: &Metadata) -> Verdict {
+    let keys = samples::free_texts(subject.descriptor);
+    if keys.is_empty() {
+        return Verdict::skipped("no key takes any text");
+    }
+    let long = "x".repeat(LONG_TEXT);
+    for text in ODD_TEXTS.into_iter().chain([long.as_str()]) {
+        let mut metadata = minimal.clone();
+        metadata.extend(keys.iter().map(|key| (key.clone(), text.to_owned())));
+        let seen = subject.run(subject.kind(), metadata, TWO, None).await;
+        if let Some((reason, remedy)) = seen.trouble() {
+            let shown: String = text.chars().take(30).collect();
+            return Verdict::failed(format!("with {shown:?} in {}: {reason}", keys.join(", ")), remedy);
+        }
+    }
+    Verdict::Passed
+}
+
+async fn missing_key(subject: &Subject<'_>, minimal: &Metadata) -> Verdict {
+    if minimal.is_empty() {
+        return Verdict::skipped("no key is required");
+    }
+    for key in minimal.keys() {
+        let mut metadata = minimal.clone();
+        metadata.remove(key);
+        let seen = subject.run(subject.kind(), metadata, TWO, None).await;
+        if let Some(verdict) = not_rejected(&seen, key, "without") {
+            return verdict;
+        }
+    }
+    Verdict::Passed
+}
+
+async fn unknown_key(subject: &Subject<'_>, minimal: &Metadata) -> Verdict {
+    let Some(key) = samples::unknown_key(subject.descriptor, minimal) else {
+        return Verdict::skipped("it declares no namespace in which a key could be misspelt");
+    };
+    let mut metadata = minimal.clone();
+    metadata.insert(key.clone(), "x".to_owned());
+    let seen = subject.run(subject.kind(), metadata, TWO, None).await;
+    not_rejected(&seen, &key, "with").unwrap_or(Verdict::Passed)
+}
+
+fn not_rejected(seen: &Observed, key: &str, how: &str) -> Option<Verdict> {
+    let named = seen
+        .failure()
+        .is_some_and(|failure| failure.summary.contains(key));
+    if seen.outcome.status() == Status::Rejected && named {
+        return None;
+    }
+    let status = seen.outcome.status();
+    Some(Verdict::failed(
+        format!("{how} '{key}' the result was {}", status.as_str()),
+        "declare the key in plugin.json, and return RunError::rejected naming it",
+    ))
+}
+
+/// Runs it with something to wait for, until it is asked to end by its deadline or by `stop`.
+async fn ends_when_asked(subject: &Subject<'_>, waiting: &[Metadata], stop: Option<Duration>) -> Verdict {
+    let (seconds, asked, doing) = match stop {
+        None => (ONE, Duration::from_secs(ONE.get()), "its deadline had passed"),
+        Some(after) => (LONGEST_LOADING, after, "it was told to stop"),
+    };
+    if !subject.has_grace() {
+        return Verdict::skipped("the configuration leaves it hardly any grace");
+    }
+    for metadata in waiting {
+        let seen = subject.run(subject.kind(), metadata.clone(), seconds, stop).await;
+        if let Some((reason, remedy)) = seen.trouble() {
+            return Verdict::failed(reason, remedy);
+        }
+        let late = seen.took.saturating_sub(asked);
+        if subject.is_forced(late) {
+            return Verdict::failed(
+                format!(
+                    "it was still running {:.1} s after {doing}, and was ended",
+                    late.as_secs_f64()
+                ),
+                HEED,
+            );
+        }
+        if seen.took >= asked {
+            return Verdict::Passed;
+        }
+        // It had nothing to wait for; with more to do it may have.
+    }
+    Verdict::Passed
 }

@@ -1,0 +1,197 @@
+//! Dotted paths into JSON: `data.runs.0.id`.
+//!
+//! A part names a key of an object or counts into a list, from 0. Only what the path leads to is read into
+//! memory; the rest of the document is checked to be JSON and passed over.
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// A path with at least one part, none of them empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Path(Vec<String>);
+
+/// What a path leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing, or null.
+    Nothing,
+    /// Text without its quotes, or a number, true or false as written.
+    Text(String),
+    /// A list or an object.
+    Composite,
+}
+
+impl Path {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let parts: Vec<_> = text.split('.').map(str::to_owned).collect();
+        (!parts.iter().any(String::is_empty)).then_some(Self(parts))
+    }
+
+    /// What stands there in a JSON document; the last of several keys of one name.
+    pub(crate) fn find(&self, json: &[u8]) -> serde_json::Result<Found> {
+        let mut document = serde_json::Deserializer::from_slice(json);
+        let found = Walk(&self.0).deserialize(&mut document)?;
+        document.end()?;
+        Ok(found)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
+struct Walk<'p>(&'p [String]);
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = Found;
+
+    fn deserialize<D: Deserializer<'de>>(self, document: D) -> Result<Found, D::Error> {
+        if !self.0.is_empty() {
+            return document.deserialize_any(self);
+        }
+        let raw = <&RawValue>::deserialize(document)?.get();
+        Ok(match raw.as_bytes().first() {
+            Some(b'{' | b'[') => Found::Composite,
+            Some(b'"') => Found::Text(serde_json::from_str(raw).map_err(serde::de::Error::custom)?),
+            _ if raw == "null" => Found::Nothing,
+            _ => Found::Text(raw.to_owned()),
+        })
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = Found;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
+        let mut found = Found::Nothing;
+        while let Some(key) = map.next_key::<String>()? {
+            match self.0.split_first() {
+                Some((part, rest)) if *part == key => found = map.next_value_seed(Walk(rest))?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
+        let mut found = Found::Nothing;
+        if let Some((part, rest)) = self.0.split_first()
+            && let Ok(index) = part.parse::<usize>()
+        {
+            for _ in 0..index {
+                if list.next_element::<IgnoredAny>()?.is_none() {
+                    return Ok(Found::Nothing);
+                }
+            }
+            found = list.next_element_seed(Walk(rest))?.unwrap_or(Found::Nothing);
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(found)
+    }
+
+    fn visit_unit<E>(self) -> Result<Found, E> {
+        Ok(Found::Nothing)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Found, E> {
+        Ok(Found::Nothing)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Found, E> {
+        Ok(Found::Nothing)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Found, E> {
+        Ok(Found::Nothing)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Found, E> {
+        Ok(Found::Nothing)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Found, E> {
+        Ok(Found::Nothing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(path: &str, json: &str) -> Result<Found, String> {
+        let path = Path::parse(path).unwrap();
+        path.find(json.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_path_leads_through_objects_and_lists() {
+        let json =
+            r#"{"a": [{"x": 1}, {"b": "r\u00fcn"}], "n": 12345678901234567890123, "0": true, "f": 1.50}"#;
+        for (path, text) in [
+            ("a.1.b", "rün"),
+            ("a.0.x", "1"),
+            ("n", "12345678901234567890123"),
+            ("0", "true"),
+            ("f", "1.50"),
+        ] {
+            assert_eq!(find(path, json), Ok(Found::Text(text.to_owned())), "{path}");
+        }
+        assert_eq!(find("1", r#"["a", "b"]"#), Ok(Found::Text("b".to_owned())));
+        assert_eq!(find("a", json), Ok(Found::Composite));
+        assert_eq!(find("a.1", json), Ok(Found::Composite));
+    }
+
+    #[test]
+    fn what_is_not_there_is_nothing() {
+        let json = r#"{"a": [1], "s": "x", "z": null}"#;
+        for path in ["b", "a.1", "a.x", "a.-1", "a.0.x", "s.x", "z", "z.x"] {
+            assert_eq!(find(path, json), Ok(Found::Nothing), "{path}");
+        }
+        for json in ["1", "-1", "1.5", "true", "null", "\"a\"", "[]", "{}"] {
+            assert_eq!(find("a", json), Ok(Found::Nothing), "{json}");
+        }
+    }
+
+    #[test]
+    fn the_whole_document_has_to_be_json() {
+        for json in [
+            "",
+            "{",
+            r#"{"a": "x""#,
+            r#"{"a": "x"} x"#,
+            r#"{"a": "x", "b": }"#,
+            "<html>",
+        ] {
+            assert!(find("a", json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_deep_document_does_no_harm() {
+        let deep = format!(
+            "{{\"a\": 1, \"b\": {}{}}}",
+            "[".repeat(500_000),
+            "]".repeat(500_000)
+        );
+        assert_eq!(find("a", &deep), Ok(Found::Text("1".to_owned())));
+    }
+
+    #[test]
+    fn parts_are_not_empty() {
+        for text in ["", ".", "a.", ".a", "a..b"] {
+            assert_eq!(Path::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! URL templates: `https://example.com/runs/{run_id}`.
+
+use executor_runtime_plugin_common::url;
+use executor_runtime_sdk::{RunError, http_types::Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+const RUN_ID: &str = "{run_id}";
+
+/// Everything but what RFC 3986 calls unreserved.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    key: &'static str,
+    text: String,
+}
+
+impl Template {
+    /// The template in the value of `key`; a URL once the run's id is in it.
+    pub(crate) fn parse(key: &'static str, text: &str) -> Result<Self, RunError> {
+        let template = Self {
+            key,
+            text: text.to_owned(),
+        };
+        template.fill("1")?;
+        Ok(template)
+    }
+
+    pub(crate) fn key(&self) -> &'static str {
+        self.key
+    }
+
+    pub(crate) fn needs_run_id(&self) -> bool {
+        self.text.contains(RUN_ID)
+    }
+
+    /// The URL for a run's id, which never reaches beyond its place.
+    pub(crate) fn fill(&self, run_id: &str) -> Result<Uri, RunError> {
+        let encoded = match run_id {
+            "." => "%2E".to_owned(),
+            ".." => "%2E%2E".to_owned(),
+            other => utf8_percent_encode(other, ENCODED).to_string(),
+        };
+        url(self.key, &self.text.replace(RUN_ID, &encoded))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_stays_in_its_place() {
+        let template = Template::parse("k", "http://h/runs/{run_id}?id={run_id}").unwrap();
+        assert!(template.needs_run_id());
+        for (id, encoded) in [
+            ("a-Z_0.~", "a-Z_0.~"),
+            ("../x?y#z", "..%2Fx%3Fy%23z"),
+            ("..", "%2E%2E"),
+            ("ä b", "%C3%A4%20b"),
+            ("{run_id}", "%7Brun_id%7D"),
+        ] {
+            let expected = format!("http://h/runs/{encoded}?id={encoded}");
+            assert_eq!(template.fill(id).unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_template_is_a_url() {
+        let error = Template::parse("http.poll_url_template", "/runs/{run_id}").unwrap_err();
+        assert!(error.summary().contains("'http.poll_url_template'"), "{error}");
+        assert!(!Template::parse("k", "http://h/").unwrap().needs_run_id());
+    }
+}

@@ -1,0 +1,75 @@
+//! An interrupted run that goes on, with a backend on loopback TCP.
+
+use crate::HttpAsync;
+use executor_runtime_sdk::{FailureStatus, Invocation, TestHost};
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    thread::JoinHandle,
+};
+
+/// Answers one request for each body, and returns the lines that asked for them.
+fn backend(bodies: &'static [&'static str]) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let thread = std::thread::spawn(move || {
+        let answer = |body: &&str| {
+            let (stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(&stream);
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                reader.read_line(&mut head).unwrap();
+            }
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            (&stream).write_all(answer.as_bytes()).unwrap();
+            head.lines().next().unwrap_or_default().to_owned()
+        };
+        bodies.iter().map(answer).collect()
+    });
+    (url, thread)
+}
+
+fn invocation(url: &str) -> Invocation {
+    Invocation::new("http_async")
+        .with("http.url", format!("{url}/start"))
+        .with("http.poll_url_template", format!("{url}/runs/{{run_id}}"))
+        .with("http.poll_run_id_path", "id")
+        .with("http.poll_status_path", "status")
+        .with("http.poll_terminal_states", "completed,failed")
+        .with("http.poll_interval_seconds", "0.01")
+}
+
+#[test]
+fn the_runs_id_is_checkpointed_and_a_resumed_run_starts_no_other() {
+    let (url, thread) = backend(&[r#"{"id": "a/b"}"#, r#"{"status": "completed"}"#]);
+    let first = TestHost::new();
+    first.run(&HttpAsync, &invocation(&url)).unwrap();
+    assert_eq!(
+        thread.join().unwrap(),
+        ["POST /start HTTP/1.1", "GET /runs/a%2Fb HTTP/1.1"]
+    );
+    let state = first.checkpoint().unwrap();
+
+    let (url, thread) = backend(&[r#"{"status": "completed"}"#]);
+    let outcome = TestHost::new()
+        .resumed(state)
+        .run(&HttpAsync, &invocation(&url))
+        .unwrap();
+    assert_eq!(thread.join().unwrap(), ["GET /runs/a%2Fb HTTP/1.1"]);
+    assert_eq!(outcome.get_receipt("http.resumed"), Some("true"));
+    assert_eq!(outcome.get_receipt("http.run_id"), Some("a/b"));
+}
+
+#[test]
+fn an_unreadable_checkpoint_is_a_failure_and_no_second_kickoff() {
+    let error = TestHost::new()
+        .resumed("what?")
+        .run(&HttpAsync, &invocation("http://127.0.0.1:1"))
+        .unwrap_err();
+    assert_eq!(
+        (error.status(), error.kind()),
+        (FailureStatus::Failed, "invalid_checkpoint")
+    );
+}

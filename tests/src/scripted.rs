@@ -1,0 +1,244 @@
+//! A loopback HTTP/1.1 server that follows a script and remembers what it was asked.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// One request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `POST`, in upper case.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// When it was complete.
+    pub at: Instant,
+}
+
+impl Request {
+    /// `POST /runs`.
+    pub fn line(&self) -> String {
+        format!("{} {}", self.method, self.target)
+    }
+
+    /// A header's value; empty without it.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// What the server does with one request.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Answers, and keeps the connection.
+    Whole(u16, Vec<(&'static str, String)>, Vec<u8>),
+    /// Writes these bytes and closes the connection.
+    Bytes(Vec<u8>),
+    /// Says nothing until the other side hangs up.
+    Silence,
+}
+
+impl Answer {
+    /// A code and a body.
+    pub fn new(code: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self::Whole(code, Vec::new(), body.into())
+    }
+
+    /// The same with a header more.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl ToString) -> Self {
+        if let Self::Whole(_, headers, _) = &mut self {
+            headers.push((name, value.to_string()));
+        }
+        self
+    }
+}
+
+type Script = dyn Fn(&Request, usize) -> Answer + Send + Sync;
+
+/// A running server; it stops when dropped.
+pub struct Scripted {
+    authority: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    script: Box<Script>,
+    seen: Mutex<Vec<Request>>,
+    more: Condvar,
+    over: AtomicBool,
+}
+
+impl Scripted {
+    /// Starts a server whose answers `script` gives for each request and its number, from 0.
+    ///
+    /// # Panics
+    /// When the loopback interface has no free port.
+    pub fn start(script: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let authority = listener.local_addr().expect("it is bound").to_string();
+        let shared = Arc::new(Shared {
+            script: Box::new(script),
+            seen: Mutex::default(),
+            more: Condvar::new(),
+            over: AtomicBool::new(false),
+        });
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if accepting.over.load(Ordering::SeqCst) {
+                    return;
+                }
+                if let Ok(stream) = stream {
+                    let shared = Arc::clone(&accepting);
+                    std::thread::spawn(move || drop(shared.serve(&stream)));
+                }
+            }
+        });
+        Self { authority, shared }
+    }
+
+    /// Answers the requests with these, in order, and all that follow with the last.
+    pub fn sequence(answers: Vec<Answer>) -> Self {
+        Self::start(move |_, n| answers[n.min(answers.len() - 1)].clone())
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The URL of `target` here.
+    pub fn url(&self, target: &str) -> String {
+        format!("http://{}{target}", self.authority)
+    }
+
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.seen().clone()
+    }
+
+    /// The lines of the requests so far: `POST /runs`.
+    pub fn lines(&self) -> Vec<String> {
+        self.shared.seen().iter().map(Request::line).collect()
+    }
+
+    /// Waits for the request of this number, counted from 1.
+    ///
+    /// # Panics
+    /// When it does not come within 20 s.
+    pub fn wait_for(&self, count: usize) {
+        let seen = self.shared.seen();
+        let waited = self
+            .shared
+            .more
+            .wait_timeout_while(seen, Duration::from_secs(20), |seen| seen.len() < count);
+        let (seen, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(seen.len() >= count, "{} of {count} requests came", seen.len());
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(&self.authority);
+    }
+}
+
+impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Vec<Request>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut reader = BufReader::new(stream);
+        while let Some(request) = read(&mut reader)? {
+            let number = {
+                let mut seen = self.seen();
+                seen.push(request.clone());
+                self.more.notify_all();
+                seen.len() - 1
+            };
+            let mut writer = stream;
+            match (self.script)(&request, number) {
+                Answer::Whole(code, headers, body) => {
+                    let mut head = format!("HTTP/1.1 {code} Scripted\r\ncontent-length: {}\r\n", body.len());
+                    for (name, value) in headers {
+                        head.push_str(&format!("{name}: {value}\r\n"));
+                    }
+                    head.push_str("\r\n");
+                    writer.write_all(&[head.as_bytes(), &body].concat())?;
+                }
+                Answer::Bytes(bytes) => {
+                    writer.write_all(&bytes)?;
+                    return stream.shutdown(std::net::Shutdown::Both);
+                }
+                Answer::Silence => {
+                    std::io::copy(&mut reader, &mut std::io::sink())?;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split(' ');
+    let mut word = || words.next().unwrap_or_default().to_owned();
+    let (method, target) = (word(), word());
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let mut body = Vec::new();
+    if let Some(length) = headers.get("content-length") {
+        let length = length.parse().map_err(std::io::Error::other)?;
+        reader.take(length).read_to_end(&mut body)?;
+    } else if headers.contains_key("transfer-encoding") {
+        loop {
+            let mut size = String::new();
+            reader.read_line(&mut size)?;
+            let size = u64::from_str_radix(size.trim(), 16).map_err(std::io::Error::other)?;
+            reader.take(size).read_to_end(&mut body)?;
+            reader.read_line(&mut String::new())?;
+            if size == 0 {
+                break;
+            }
+        }
+    }
+    Ok(Some(Request {
+        method,
+        target,
+        headers,
+        body,
+        at: Instant::now(),
+    }))
+}
