@@ -1,7 +1,8 @@
 //! One source, two carriers: the same plugin behaves the same, and keeps the promises of a plugin.
 
 use executor_runtime_testing::{
-    Answer, CancelToken, Loopback, PluginHost, RuntimeResult, Status, Verdict, assert_conforms, check,
+    Answer, CancelToken, CheckName, Loopback, PluginHost, RuntimeResult, Status, Verdict, assert_conforms,
+    check,
 };
 use executor_runtime_tests::fixtures;
 use std::{
@@ -143,17 +144,9 @@ fn both_carriers_conform() {
 }
 
 #[test]
-fn what_does_not_conform_is_told_with_a_way_to_mend_it() {
-    let checks = check(fixtures::native("fixture-hostile"));
-    let named = |name: &str| checks.iter().find(|check| check.name == name).unwrap();
-    // With the made-up value it rejects, which is a result.
-    assert_eq!(named("ends_in_a_result").verdict, Verdict::Passed);
-    assert_eq!(named("refuses_missing_metadata").verdict, Verdict::Passed);
-    let missing = check("/no/such/plugin.so");
-    assert!(missing[0].is_failed());
-    assert!(
-        missing[1..]
-            .iter()
-            .all(|check| matches!(check.verdict, Verdict::Skipped { .. }))
-    );
+fn a_plugin_that_rejects_in_good_order_conforms_so_far() {
+    // The made-up values ask the fixture for nothing that it knows, which it rejects: in good order.
+    let report = check(fixtures::native("fixture-hostile"));
+    assert_eq!(report.verdict(CheckName::Loads), Some(&Verdict::Passed));
+    assert_eq!(report.verdict(CheckName::MissingKey), Some(&Verdict::Passed));
 }

@@ -22,6 +22,7 @@ use std::{
 #[derive(Debug)]
 pub struct PluginHost {
     runtime: Runtime,
+    plugins: Arc<PluginSet>,
     kind: RuntimeKind,
     directory: tempfile::TempDir,
     runs: AtomicU64,
@@ -77,9 +78,11 @@ impl PluginHost {
                 path.display()
             );
         };
-        runtime.set_source(Arc::new(set));
+        let plugins = Arc::new(set);
+        runtime.set_source(plugins.clone());
         Self {
             runtime,
+            plugins,
             kind,
             directory,
             runs: AtomicU64::new(0),
@@ -111,6 +114,10 @@ impl PluginHost {
     /// Runs an invocation to its end, or until `cancel` is raised.
     pub fn run_until(&self, invocation: Invocation, cancel: &CancelToken) -> RuntimeResult {
         self.runtime.run_blocking_until(invocation.0, cancel)
+    }
+
+    pub(crate) fn plugins(&self) -> &PluginSet {
+        &self.plugins
     }
 
     /// The directory that invocations run in; removed with the host.

@@ -29,7 +29,7 @@ mod template;
 pub use conformance::{assert_conforms, check};
 pub use executor_runtime::{
     CancelToken,
-    conformance::{Check, Verdict},
+    conformance::{Check, CheckName, Report, Verdict},
     protocol::{RuntimeResult, Status},
 };
 pub use host::{Invocation, PluginHost};
