@@ -130,7 +130,13 @@ fn what_it_reports_is_bounded_and_its_own() {
             .unwrap()
             > 90_000
     );
-    assert!(run("leave_an_unfinished_artifact").artifacts.is_empty());
+    let unfinished = run("leave_an_unfinished_artifact");
+    assert!(unfinished.artifacts.is_empty());
+    let left = PLUGINS
+        .directory()
+        .join(".executor_runtime")
+        .join(&unfinished.invocation_id);
+    assert!(!left.exists());
     assert_eq!(run("escape_by_artifact").metadata["hostile.made"], "0");
 }
 

@@ -17,6 +17,7 @@
 //! A run that is to stop is told so by a descriptor that becomes readable, not by a signal: a library
 //! can't be expected to handle one. It has its grace to return; then the supervisor kills everything at once.
 
+mod artifacts;
 mod child;
 mod conversation;
 mod library;

@@ -1,6 +1,7 @@
 //! Runs the kinds of one native plugin.
 
 use super::{
+    artifacts,
     conversation::{Conversation, encode},
     report::Known,
     template::Template,
@@ -26,13 +27,11 @@ use crate::{
     subprocess::input_payload,
     supervisor::{Job, Limits, Lost, Report, Supervisors},
 };
-use executor_runtime_protocol::ArtifactDescriptor;
 use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
 };
 use std::{
-    collections::BTreeMap,
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -147,7 +146,7 @@ impl NativeRunner {
                     };
                     let mut outcome = known.outcome(said, report);
                     if let Some(capture) = capture {
-                        outcome.artifacts = artifacts(capture, claimed).await;
+                        outcome.artifacts = artifacts::list(capture, claimed).await;
                     }
                     break (outcome, loaded);
                 }
@@ -441,52 +440,6 @@ async fn lines(mut output: pipe::Receiver, lines: LineStream) {
         lines.push(&buffer[..length]);
     }
     lines.finish();
-}
-
-/// Lists the finished artifacts, as they are on disk; removes what is empty.
-async fn artifacts(
-    capture: Arc<CaptureDirectory>,
-    claimed: Vec<super::conversation::Claimed>,
-) -> Vec<ArtifactDescriptor> {
-    let listing = tokio::task::spawn_blocking(move || {
-        let directory = capture.take_artifacts().ok().flatten();
-        let path = capture.artifacts_path();
-        let listed = match &directory {
-            None => Vec::new(),
-            Some(directory) => claimed
-                .into_iter()
-                .filter_map(|artifact| {
-                    let file = crate::capture::open_regular_at(directory, &artifact.name).ok()??;
-                    let (size, sha256) = digest_file(file).ok()?;
-                    let mut metadata = BTreeMap::from([
-                        ("size_bytes".to_owned(), size.to_string()),
-                        ("sha256".to_owned(), sha256),
-                    ]);
-                    if artifact.truncated {
-                        metadata.insert("truncated".to_owned(), "true".to_owned());
-                    }
-                    let kind = if artifact.kind.is_empty() {
-                        "artifact".to_owned()
-                    } else {
-                        artifact.kind
-                    };
-                    Some(ArtifactDescriptor {
-                        path: path.join(&artifact.name).to_string_lossy().into_owned(),
-                        artifact_id: artifact.name,
-                        kind: crate::component::journal::printable(&kind, 64),
-                        description: crate::component::journal::printable(&artifact.description, 1000),
-                        metadata,
-                    })
-                })
-                .collect(),
-        };
-        if directory.is_none() {
-            // Only if it is empty: a checkpoint or an earlier run may be in it.
-            let _ = std::fs::remove_dir(capture.path());
-        }
-        listed
-    });
-    listing.await.unwrap_or_default()
 }
 
 fn nanoseconds(time: Duration) -> u64 {

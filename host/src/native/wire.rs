@@ -40,7 +40,7 @@ pub(super) const MAX_REQUEST_FDS: usize = 3;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Message {
-    /// The beginning of the run: the request was read.
+    /// A log line; the level is 0 (trace) to 4 (error).
     Log {
         level: u8,
         message: String,

@@ -1,0 +1,80 @@
+//! The artifacts of a run, as they are on disk when every process of it has ended.
+
+use super::conversation::Claimed;
+use crate::{
+    capture::{CaptureDirectory, digest_file, open_regular_at},
+    component::journal::printable,
+};
+use executor_runtime_protocol::ArtifactDescriptor;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    sync::Arc,
+};
+
+const MAX_KIND: usize = 64;
+const MAX_DESCRIPTION: usize = 1000;
+
+/// Lists the finished artifacts, as they are on disk; removes what is empty.
+pub(super) async fn list(capture: Arc<CaptureDirectory>, claimed: Vec<Claimed>) -> Vec<ArtifactDescriptor> {
+    let listing = tokio::task::spawn_blocking(move || {
+        if let Ok(Some(directory)) = capture.take_artifacts() {
+            remove_unfinished(&directory);
+        }
+        let directory = capture.take_artifacts().ok().flatten();
+        let path = capture.artifacts_path();
+        let listed = match &directory {
+            None => Vec::new(),
+            Some(directory) => claimed
+                .into_iter()
+                .filter_map(|artifact| {
+                    let file = open_regular_at(directory, &artifact.name).ok()??;
+                    let (size, sha256) = digest_file(file).ok()?;
+                    let mut metadata = BTreeMap::from([
+                        ("size_bytes".to_owned(), size.to_string()),
+                        ("sha256".to_owned(), sha256),
+                    ]);
+                    if artifact.truncated {
+                        metadata.insert("truncated".to_owned(), "true".to_owned());
+                    }
+                    let kind = if artifact.kind.is_empty() {
+                        "artifact".to_owned()
+                    } else {
+                        artifact.kind
+                    };
+                    Some(ArtifactDescriptor {
+                        path: path.join(&artifact.name).to_string_lossy().into_owned(),
+                        artifact_id: artifact.name,
+                        kind: printable(&kind, MAX_KIND),
+                        description: printable(&artifact.description, MAX_DESCRIPTION),
+                        metadata,
+                    })
+                })
+                .collect(),
+        };
+        if directory.is_none() {
+            // Only if it is empty: a checkpoint or an earlier run may be in it.
+            let _ = fs::remove_dir(capture.path());
+        }
+        listed
+    });
+    listing.await.unwrap_or_default()
+}
+
+/// What a child was writing when it ended is nobody's artifact.
+fn remove_unfinished(directory: &OwnedFd) {
+    let entries = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    for entry in entries.into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let bytes = name.as_bytes();
+        if bytes.starts_with(b".") && bytes.ends_with(b".partial") {
+            // A directory that the plugin has made stays.
+            let _ = unlinkat(directory, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
