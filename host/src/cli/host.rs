@@ -17,17 +17,25 @@ use std::{
 /// Names the configuration file.
 const CONFIG_VARIABLE: &str = "EXECUTOR_RUNTIME_CONFIG";
 
-/// A runtime that asks the plugins for kinds that are not built in.
-pub(super) fn start(options: &HostOptions) -> Result<Runtime> {
-    let config = configuration(options)?;
-    // First of all, while this process is small and has one thread.
-    let runtime = Runtime::with_policy(config.subprocess())
-        .context("subprocesses can't be supervised on this system")?;
-    let native = runtime.native_plugins();
-    let plugins =
-        plugin_set(options, config).with_native(Box::new(move |plugin, config| native.runner(plugin, config)));
-    runtime.set_source(Arc::new(plugins));
-    Ok(runtime)
+/// A runtime, and the plugins that it asks for kinds that are not built in.
+pub(super) struct Host {
+    pub(super) runtime: Runtime,
+    pub(super) plugins: Arc<PluginSet>,
+}
+
+impl Host {
+    pub(super) fn start(options: &HostOptions) -> Result<Self> {
+        let config = configuration(options)?;
+        // First of all, while this process is small and has one thread.
+        let runtime = Runtime::with_policy(config.subprocess())
+            .context("subprocesses can't be supervised on this system")?;
+        let native = runtime.native_plugins();
+        let plugins = plugin_set(options, config)
+            .with_native(Box::new(move |plugin, config| native.runner(plugin, config)));
+        let plugins = Arc::new(plugins);
+        runtime.set_source(plugins.clone());
+        Ok(Self { runtime, plugins })
+    }
 }
 
 /// The plugins, without a runtime to run them.

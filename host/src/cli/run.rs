@@ -4,18 +4,23 @@ use super::{
     Format,
     args::{HostOptions, RunOptions},
     exit,
-    host, input, print_json, prompt, style, summary,
+    host::Host,
+    input, print_json, prompt, style, summary,
 };
 use anyhow::{Context, Result};
 use executor_runtime::{Termination, protocol::RuntimeInvocation};
 use std::{io::Write, process::ExitCode};
 
-pub(super) fn run(options: &RunOptions, host_options: &HostOptions, format: Option<Format>) -> Result<ExitCode> {
+pub(super) fn run(
+    options: &RunOptions,
+    options_of_host: &HostOptions,
+    format: Option<Format>,
+) -> Result<ExitCode> {
     // The supervisor gets ready while the invocation is read.
     let prepared = if options.print_invocation {
         None
     } else {
-        Some(host::start(host_options)?)
+        Some(Host::start(options_of_host)?)
     };
     let mut invocation = if options.words.is_empty() {
         let document = input::read(options.file.as_deref())?;
@@ -31,7 +36,7 @@ pub(super) fn run(options: &RunOptions, host_options: &HostOptions, format: Opti
         prompt::invocation(&options.words, &options.prompt)?
     };
     prompt::override_with(options, &mut invocation);
-    let Some(runtime) = prepared else {
+    let Some(host) = prepared else {
         print_json(&invocation)?;
         return Ok(ExitCode::SUCCESS);
     };
@@ -41,7 +46,7 @@ pub(super) fn run(options: &RunOptions, host_options: &HostOptions, format: Opti
         .build()?;
     let (result, signal) = executor.block_on(async {
         let termination = Termination::watch().context("signals can't be watched")?;
-        let result = runtime.run_until(invocation, termination.token()).await;
+        let result = host.runtime.run_until(invocation, termination.token()).await;
         anyhow::Ok((result, termination.signal()))
     })?;
     let status = exit::status(&result, signal, options.propagate_exit_code);
