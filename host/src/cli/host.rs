@@ -17,7 +17,7 @@ use std::{
 /// Names the configuration file.
 const CONFIG_VARIABLE: &str = "EXECUTOR_RUNTIME_CONFIG";
 
-/// A runtime, and the plugins that it asks for kinds that are not built in.
+/// A runtime and the plugins that it asks for kinds that are not built in.
 pub(super) struct Host {
     pub(super) runtime: Runtime,
     pub(super) plugins: Arc<PluginSet>,

@@ -11,16 +11,12 @@ use anyhow::{Context, Result};
 use executor_runtime::{Termination, protocol::RuntimeInvocation};
 use std::{io::Write, process::ExitCode};
 
-pub(super) fn run(
-    options: &RunOptions,
-    options_of_host: &HostOptions,
-    format: Option<Format>,
-) -> Result<ExitCode> {
+pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Format>) -> Result<ExitCode> {
     // The supervisor gets ready while the invocation is read.
     let prepared = if options.print_invocation {
         None
     } else {
-        Some(Host::start(options_of_host)?)
+        Some(Host::start(host)?)
     };
     let mut invocation = if options.words.is_empty() {
         let document = input::read(options.file.as_deref())?;

@@ -122,6 +122,9 @@ pub(crate) fn prepare(cargo: &mut Command, folder: &Path) -> Result<()> {
 pub(crate) fn encode(core: &Path, component: &Path) -> Result<()> {
     let manifest = workspace().join("tests/component-encoder/Cargo.toml");
     let mut cargo = cargo(&target_directory().join("component-encoder"));
-    cargo.args(["run", "--quiet", "--release", "--locked", "--manifest-path"]).arg(manifest).arg("--");
+    cargo
+        .args(["run", "--quiet", "--release", "--locked", "--manifest-path"])
+        .arg(manifest)
+        .arg("--");
     run(cargo.arg(core).arg(component))
 }
