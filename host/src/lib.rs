@@ -1,7 +1,7 @@
 //! Executes RxP 0.1 invocations and tells the truth about what happened.
 //!
-//! A caller hands [`Runtime::run`] one [`RuntimeInvocation`]; the runtime dispatches it by `runtime_kind` to
-//! a [`Runner`] and returns one [`RuntimeResult`], whatever happens.
+//! A caller hands [`Runtime::run`] one [`RuntimeInvocation`](protocol::RuntimeInvocation); the runtime dispatches it by `runtime_kind` to
+//! a [`Runner`] and returns one [`RuntimeResult`](protocol::RuntimeResult), whatever happens.
 
 mod cancel;
 mod capture;

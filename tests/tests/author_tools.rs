@@ -2,6 +2,7 @@
 //! And what the tools say of what is broken.
 
 use executor_runtime_tests::{fixtures, host_binary, server};
+use guest_build::workspace;
 use serde_json::Value;
 use std::{
     fs::{self, Permissions},
@@ -122,13 +123,6 @@ fn assert_failed(report: &Value, name: &str, reason: &str) {
     assert!(said.contains(reason), "{name}: {said}");
     assert!(!found["remedy"].as_str().unwrap().is_empty());
     assert_eq!(report["passed"], false);
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()
-        .unwrap()
 }
 
 /// Has the cargo in the crate use what this workspace has downloaded and built.

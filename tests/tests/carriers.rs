@@ -18,15 +18,16 @@ fn carriers() -> [PathBuf; 2] {
     ]
 }
 
-/// What both carriers have to agree on.
-fn essence(
-    result: &RuntimeResult,
-) -> (
+/// Status, exit code, receipt, and the name and content of each artifact.
+type Comparable = (
     Status,
     Option<i64>,
     BTreeMap<String, String>,
     Vec<(String, String)>,
-) {
+);
+
+/// What both carriers have to agree on.
+fn essence(result: &RuntimeResult) -> Comparable {
     let own = |key: &String| key.starts_with("greet.") || key == "plugin.progress" || key == "error.kind";
     let metadata = result.metadata.iter().filter(|(key, _)| own(key));
     let artifacts = result.artifacts.iter().map(|artifact| {

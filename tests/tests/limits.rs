@@ -28,7 +28,7 @@ fn a_program_over_its_cpu_time_is_ended() {
     let result = scene
         .run(&scene.nasty(&["burn", "60000"]).metadata("limits.cpu_seconds", 1))
         .expect(Status::Failed);
-    assert_eq!(result.exit_code, Some(-libc::SIGXCPU).map(i64::from));
+    assert_eq!(result.exit_code, Some(i64::from(-libc::SIGXCPU)));
     let user: f64 = result.metadata["usage.user_seconds"].parse().unwrap();
     assert!((0.9..1.3).contains(&user), "{user}");
 }

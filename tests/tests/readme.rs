@@ -1,6 +1,6 @@
 //! The README is true: its tables are the code's, its documents are accepted and its programs run.
 
-use executor_runtime::{ErrorKind, protocol::Status, receipt};
+use executor_runtime::{ErrorKind, config::Config, protocol::Status, receipt};
 use serde_json::Value;
 use std::{
     fs,
@@ -107,6 +107,13 @@ fn the_first_invocation_gives_the_result_that_is_shown() {
     }
     assert_eq!(result, shown);
     assert_eq!(shown["status"], Status::Failed.as_str());
+}
+
+#[test]
+fn the_configuration_is_accepted() {
+    let config = Config::parse(&section("configuration"), "README.md").unwrap();
+    assert_eq!(config.subprocess().processes, Some(100));
+    assert_eq!(config.plugin("http").config["region"], "eu");
 }
 
 #[test]

@@ -77,12 +77,9 @@ impl<'a> Subject<'a> {
         let started = Instant::now();
         let limit = Duration::from_secs(seconds.get()) + self.grace + SLACK;
         let stopping = async {
-            match stop {
-                Some(after) => {
-                    tokio::time::sleep(after).await;
-                    run.cancel.cancel();
-                }
-                None => {}
+            if let Some(after) = stop {
+                tokio::time::sleep(after).await;
+                run.cancel.cancel();
             }
             std::future::pending::<()>().await;
         };

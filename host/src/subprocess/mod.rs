@@ -1,7 +1,7 @@
 //! The built-in kind `subprocess`: runs a program under supervision.
 //!
-//! [`prepare`] checks everything that can be checked before a process exists and opens what the run needs;
-//! [`crate::supervisor`] keeps the promise about processes; [`report`] turns what happened into an outcome.
+//! `prepare` checks everything that can be checked before a process exists and opens what the run needs;
+//! `crate::supervisor` keeps the promise about processes; `report` turns what happened into an outcome.
 
 mod prepare;
 mod program;

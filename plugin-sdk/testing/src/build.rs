@@ -47,10 +47,8 @@ fn build(directory: &str, arguments: &[&str], extension: &str) -> PathBuf {
         .filter(|message| message["reason"] == "compiler-artifact" && message["manifest_path"] == *manifest)
         .filter_map(|message| message["filenames"].as_array().cloned())
         .flatten();
-    let names = files.filter_map(|file| file.as_str().map(PathBuf::from));
-    let found = names
-        .filter(|file| file.to_string_lossy().ends_with(extension))
-        .last();
+    let mut names = files.filter_map(|file| file.as_str().map(PathBuf::from));
+    let found = names.rfind(|file| file.to_string_lossy().ends_with(extension));
     found.unwrap_or_else(|| {
         panic!("the crate in {directory} makes no {extension}: its crate-type has no \"cdylib\"")
     })

@@ -4,7 +4,7 @@
 //!
 //! - **Kickoff**: 202 means: poll. 200 with a terminal status in its body is the result; any other 200 is an
 //!   acknowledgement. Every other code is a failure.
-//! - **Poll**: at once, then on a fixed grid ([`schedule`]), until the status is a terminal one.
+//! - **Poll**: at once, then on a fixed grid (`schedule`), until the status is a terminal one.
 //! - **Stop**: a run that times out or is cancelled calls the cancel URL, once, within its grace.
 //!
 //! The run's id is checkpointed after the kickoff; an interrupted run that is resumed goes on polling.
