@@ -3,7 +3,12 @@
 //! [`KEYS`] is the only place that documents a key; README and tests read it. A plugin may add keys of its
 //! own under a prefix that no row here claims.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// How a receipt writes a duration: seconds with microseconds.
+pub(crate) fn seconds(duration: Duration) -> String {
+    format!("{:.6}", duration.as_secs_f64())
+}
 
 /// A string map that becomes the result's `metadata`.
 pub type Receipt = BTreeMap<String, String>;

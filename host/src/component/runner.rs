@@ -253,7 +253,7 @@ impl Report<'_> {
             End::Returned(Err(reported)) => {
                 let failure = convert::failure(&reported, self.asked);
                 let mut outcome = match self.asked {
-                    Some(cause) if failure.kind.status() != status_of(cause) => {
+                    Some(cause) if failure.kind.status() != cause.status() => {
                         self.stopped(cause, Some(&failure.summary))
                     }
                     Some(_) => failure.into(),
@@ -292,27 +292,8 @@ impl Report<'_> {
         }
     }
 
-    /// A run that had been asked to stop, and what the plugin said to that.
     fn stopped(&self, cause: StopCause, said: Option<&str>) -> Outcome {
-        let name = self.name;
-        let (kind, mut summary) = match cause {
-            StopCause::Deadline => {
-                let limit = match self.run.invocation.timeout_seconds {
-                    Some(seconds) => format!(" after {seconds} s"),
-                    None => String::new(),
-                };
-                (ErrorKind::Timeout, format!("plugin '{name}' timed out{limit}"))
-            }
-            StopCause::Cancelled => (ErrorKind::Cancelled, format!("plugin '{name}' was told to stop")),
-        };
-        match said {
-            Some(said) => {
-                summary.push_str(": ");
-                summary.push_str(said);
-            }
-            None => summary.push_str(" and was ended: it did not return in its grace"),
-        }
-        Outcome::failure(kind, summary)
+        cause.outcome(self.name, self.run.invocation.timeout_seconds, said)
     }
 
     /// Adds what the host knows about a network failure and the guest was not told.
@@ -327,18 +308,11 @@ impl Report<'_> {
             );
         }
         match self.ledger.cause() {
-            Some(cause) if !failure.summary.contains(&cause) => Failure {
+            Some(cause) if !cause.is_told_by(&failure.summary) => Failure {
                 summary: format!("{} ({cause})", failure.summary),
                 ..failure
             },
             _ => failure,
         }
-    }
-}
-
-fn status_of(cause: StopCause) -> Status {
-    match cause {
-        StopCause::Deadline => Status::TimedOut,
-        StopCause::Cancelled => Status::Cancelled,
     }
 }

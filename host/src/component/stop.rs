@@ -4,8 +4,10 @@
 //! backend and return; then it is ended. [`Stop`] is the one place that knows these times: the supervising
 //! future, the guest's host functions and the engine's interrupt all read it.
 
-use crate::{CancelReason, CancelToken};
+use crate::{CancelReason, CancelToken, ErrorKind, Outcome};
+use executor_runtime_protocol::Status;
 use std::{
+    num::NonZeroU64,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,6 +20,44 @@ pub(crate) enum StopCause {
     Deadline,
     /// Somebody raised its cancel token.
     Cancelled,
+}
+
+impl StopCause {
+    /// The status of a run that ends for this reason.
+    pub(crate) fn status(self) -> Status {
+        match self {
+            Self::Deadline => Status::TimedOut,
+            Self::Cancelled => Status::Cancelled,
+        }
+    }
+
+    /// How a run of `plugin` ends that had been asked to stop, with what the plugin said to that; none if it
+    /// did not return.
+    pub(crate) fn outcome(
+        self,
+        plugin: &str,
+        timeout_seconds: Option<NonZeroU64>,
+        said: Option<&str>,
+    ) -> Outcome {
+        let (kind, mut summary) = match self {
+            Self::Deadline => {
+                let limit = timeout_seconds.map_or_else(String::new, |seconds| format!(" after {seconds} s"));
+                (ErrorKind::Timeout, format!("plugin '{plugin}' timed out{limit}"))
+            }
+            Self::Cancelled => (
+                ErrorKind::Cancelled,
+                format!("plugin '{plugin}' was told to stop"),
+            ),
+        };
+        match said {
+            Some(said) => {
+                summary.push_str(": ");
+                summary.push_str(said);
+            }
+            None => summary.push_str(" and was ended: it did not return in its grace"),
+        }
+        Outcome::failure(kind, summary)
+    }
 }
 
 /// The request to stop, once it has been made.

@@ -9,7 +9,6 @@ use crate::{
         journal::{Journal, printable},
         stop::StopCause,
     },
-    receipt,
     supervisor::{Ended, Exit, Lost, Report},
 };
 use executor_runtime_protocol::{Status, native::Reply};
@@ -50,7 +49,7 @@ impl Known<'_> {
             }
         };
         if let Ok(Report::Ended(ended)) = &report {
-            account(&mut outcome, ended);
+            ended.account(&mut outcome.receipt);
         }
         outcome
     }
@@ -89,7 +88,7 @@ impl Known<'_> {
                 };
                 let failure = convert::failure(&reported, self.asked);
                 let mut outcome = match self.asked {
-                    Some(cause) if failure.kind.status() != status_of(cause) => {
+                    Some(cause) if failure.kind.status() != cause.status() => {
                         self.stopped(cause, Some(&failure.summary))
                     }
                     _ => failure.into(),
@@ -136,58 +135,7 @@ impl Known<'_> {
         }
     }
 
-    /// A run that had been asked to stop, and what the plugin said to that.
     fn stopped(&self, cause: StopCause, said: Option<&str>) -> Outcome {
-        let name = self.plugin;
-        let (kind, mut summary) = match cause {
-            StopCause::Deadline => {
-                let limit = match self.timeout_seconds {
-                    Some(seconds) => format!(" after {seconds} s"),
-                    None => String::new(),
-                };
-                (ErrorKind::Timeout, format!("plugin '{name}' timed out{limit}"))
-            }
-            StopCause::Cancelled => (ErrorKind::Cancelled, format!("plugin '{name}' was told to stop")),
-        };
-        match said {
-            Some(said) => {
-                summary.push_str(": ");
-                summary.push_str(said);
-            }
-            None => summary.push_str(" and was ended: it did not return in its grace"),
-        }
-        Outcome::failure(kind, summary)
-    }
-}
-
-fn status_of(cause: StopCause) -> Status {
-    match cause {
-        StopCause::Deadline => Status::TimedOut,
-        StopCause::Cancelled => Status::Cancelled,
-    }
-}
-
-fn account(outcome: &mut Outcome, ended: &Ended) {
-    let mut put = |key: &str, value: String| {
-        outcome.receipt.insert(key.to_owned(), value);
-    };
-    let seconds = |time: std::time::Duration| format!("{:.6}", time.as_secs_f64());
-    put(
-        receipt::USAGE_MAX_RSS_BYTES,
-        ended.usage.max_rss_bytes.to_string(),
-    );
-    put(receipt::USAGE_USER_SECONDS, seconds(ended.usage.user));
-    put(receipt::USAGE_SYSTEM_SECONDS, seconds(ended.usage.system));
-    if ended.leaked > 0 {
-        put(receipt::LEAKED_DESCENDANTS, ended.leaked.to_string());
-    }
-    if ended.unkillable > 0 {
-        put(receipt::UNKILLABLE_DESCENDANTS, ended.unkillable.to_string());
-    }
-    if let Exit::Signal {
-        core_dumped: true, ..
-    } = ended.exit
-    {
-        put(receipt::CORE_DUMPED, "true".to_owned());
+        cause.outcome(self.plugin, self.timeout_seconds, said)
     }
 }

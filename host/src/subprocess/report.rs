@@ -108,7 +108,7 @@ pub(super) fn lost(
     let mut outcome = Outcome::failure(kind, summary);
     outcome
         .receipt
-        .insert(receipt::USAGE_WALL_SECONDS.to_owned(), seconds(wall));
+        .insert(receipt::USAGE_WALL_SECONDS.to_owned(), receipt::seconds(wall));
     attach_output(&mut outcome, capture);
     outcome
 }
@@ -162,26 +162,9 @@ fn unkept_output(ended: &Ended) -> Option<String> {
 
 fn receipt(ended: &Ended, wall: Duration) -> Receipt {
     let mut receipt = Receipt::new();
+    ended.account(&mut receipt);
     let mut put = |key: &str, value: String| receipt.insert(key.to_owned(), value);
-    put(
-        receipt::USAGE_MAX_RSS_BYTES,
-        ended.usage.max_rss_bytes.to_string(),
-    );
-    put(receipt::USAGE_USER_SECONDS, seconds(ended.usage.user));
-    put(receipt::USAGE_SYSTEM_SECONDS, seconds(ended.usage.system));
-    put(receipt::USAGE_WALL_SECONDS, seconds(wall));
-    if ended.leaked > 0 {
-        put(receipt::LEAKED_DESCENDANTS, ended.leaked.to_string());
-    }
-    if ended.unkillable > 0 {
-        put(receipt::UNKILLABLE_DESCENDANTS, ended.unkillable.to_string());
-    }
-    if let Exit::Signal {
-        core_dumped: true, ..
-    } = ended.exit
-    {
-        put(receipt::CORE_DUMPED, "true".to_owned());
-    }
+    put(receipt::USAGE_WALL_SECONDS, receipt::seconds(wall));
     let mut stream = |output: OutputReport, truncated: &str, error: &str| {
         if output.truncated {
             put(truncated, "true".to_owned());
@@ -193,10 +176,6 @@ fn receipt(ended: &Ended, wall: Duration) -> Receipt {
     stream(ended.stdout, receipt::STDOUT_TRUNCATED, receipt::STDOUT_ERROR);
     stream(ended.stderr, receipt::STDERR_TRUNCATED, receipt::STDERR_ERROR);
     receipt
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.6}", duration.as_secs_f64())
 }
 
 fn attach_output(outcome: &mut Outcome, capture: &CaptureDirectory) {

@@ -4,6 +4,7 @@ use super::wire::{
     self, CAUSE_CANCEL, CAUSE_DEADLINE, CAUSE_PROCESSES, RawReport, STAGE_CWD, STAGE_EXEC, STAGE_FORK,
     STAGE_LIMITS, SpecHeader, UNLIMITED,
 };
+use crate::receipt::{self, Receipt};
 use nix::errno::Errno;
 use std::{ffi::CString, os::fd::OwnedFd, time::Duration};
 
@@ -111,6 +112,28 @@ pub(crate) struct Ended {
     pub(crate) stdout: OutputReport,
     pub(crate) stderr: OutputReport,
     pub(crate) usage: Usage,
+}
+
+impl Ended {
+    /// Adds to a receipt what the processes used, and what became of them.
+    pub(crate) fn account(&self, receipt: &mut Receipt) {
+        let mut put = |key: &str, value: String| receipt.insert(key.to_owned(), value);
+        put(receipt::USAGE_MAX_RSS_BYTES, self.usage.max_rss_bytes.to_string());
+        put(receipt::USAGE_USER_SECONDS, receipt::seconds(self.usage.user));
+        put(receipt::USAGE_SYSTEM_SECONDS, receipt::seconds(self.usage.system));
+        if self.leaked > 0 {
+            put(receipt::LEAKED_DESCENDANTS, self.leaked.to_string());
+        }
+        if self.unkillable > 0 {
+            put(receipt::UNKILLABLE_DESCENDANTS, self.unkillable.to_string());
+        }
+        if let Exit::Signal {
+            core_dumped: true, ..
+        } = self.exit
+        {
+            put(receipt::CORE_DUMPED, "true".to_owned());
+        }
+    }
 }
 
 /// How a process ended.

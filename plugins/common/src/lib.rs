@@ -5,12 +5,14 @@
 
 #![deny(missing_docs)]
 
+mod artifact;
 mod body;
 mod ending;
 mod receipt;
 mod request;
 mod response;
 
+pub use artifact::keep_artifact;
 pub use ending::{Reading, http_error, interrupted, reading};
 pub use receipt::answer_receipt;
 pub use request::{add_headers, kickoff_request, method, url};

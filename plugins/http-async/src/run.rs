@@ -5,12 +5,9 @@ use crate::{
     plan::Plan,
     schedule::Schedule,
 };
-use executor_runtime_plugin_common::{interrupted, kickoff_request};
+use executor_runtime_plugin_common::{interrupted, keep_artifact, kickoff_request};
 use executor_runtime_sdk::{Context, Invocation, Level, Outcome, RunError, http_types::StatusCode};
-use std::{
-    io::Write,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 const ARTIFACT: &str = "final_status";
 
@@ -218,23 +215,7 @@ impl Record {
         let Some(payload) = &self.payload else {
             return Ok(());
         };
-        let write = || -> Result<(), String> {
-            let mut artifact = ctx
-                .artifact(ARTIFACT, ARTIFACT)
-                .map_err(|error| error.to_string())?;
-            artifact.write_all(payload).map_err(|error| error.to_string())?;
-            artifact.finish().map_err(|error| error.to_string())?;
-            Ok(())
-        };
-        let Err(reason) = write() else {
-            return Ok(());
-        };
-        let summary = format!("artifact '{ARTIFACT}' can't be kept: {reason}");
-        if invocation.artifact_directory.is_some() {
-            return Err(RunError::failed("output_unwritable", summary));
-        }
-        ctx.log(Level::Warn, &summary);
-        Ok(())
+        keep_artifact(invocation, ctx, ARTIFACT, payload)
     }
 
     fn into_receipt(self) -> Vec<(&'static str, String)> {

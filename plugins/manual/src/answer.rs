@@ -1,11 +1,11 @@
 //! What a dispatcher answers, checked and passed on.
 
 use crate::protocol;
+use executor_runtime_plugin_common::keep_artifact;
 use executor_runtime_sdk::{
-    Context, Invocation, Level, Outcome, RunError,
+    Context, Invocation, Outcome, RunError,
     protocol::{RuntimeResult, Status},
 };
-use std::io::Write;
 
 const ARTIFACT: &str = "dispatcher_result";
 
@@ -18,7 +18,7 @@ pub(crate) fn accept(invocation: &Invocation, ctx: &Context, answer: &[u8]) -> R
     let names_files =
         !result.artifacts.is_empty() || result.stdout_path.is_some() || result.stderr_path.is_some();
     if names_files || invocation.artifact_directory.is_some() {
-        keep(invocation, ctx, answer)?;
+        keep_artifact(invocation, ctx, ARTIFACT, answer)?;
     }
     outcome(result)
 }
@@ -58,26 +58,6 @@ fn check(invocation: &Invocation, answer: &[u8]) -> Result<RuntimeResult, RunErr
         )));
     }
     Ok(result)
-}
-
-fn keep(invocation: &Invocation, ctx: &Context, answer: &[u8]) -> Result<(), RunError> {
-    let write = || -> Result<(), String> {
-        let mut artifact = ctx
-            .artifact(ARTIFACT, ARTIFACT)
-            .map_err(|error| error.to_string())?;
-        artifact.write_all(answer).map_err(|error| error.to_string())?;
-        artifact.finish().map_err(|error| error.to_string())?;
-        Ok(())
-    };
-    let Err(reason) = write() else {
-        return Ok(());
-    };
-    let summary = format!("artifact '{ARTIFACT}' can't be kept: {reason}");
-    if invocation.artifact_directory.is_some() {
-        return Err(RunError::failed("output_unwritable", summary));
-    }
-    ctx.log(Level::Warn, &summary);
-    Ok(())
 }
 
 fn outcome(result: RuntimeResult) -> Result<Outcome, RunError> {
