@@ -8,7 +8,7 @@ use super::{
     Authority, Ledger,
     body::ResponseBody,
     error::{Failure, classify},
-    ledger::Denial,
+    ledger::{Cause, Denial},
     resolver::GuardedResolver,
 };
 use http::{Request, Response, uri::Scheme};
@@ -80,7 +80,7 @@ impl EgressClient {
             if let Some(ip) = failure.guarded {
                 ledger.deny(Denial::Guarded(authority.clone(), ip));
             }
-            ledger.set_cause(failure.words.map(|words| format!("{authority}: {words}")));
+            ledger.set_cause(failure.words.map(|words| Cause::new(authority.clone(), words)));
             failure.code
         })?;
         ledger.set_cause(None);

@@ -1,6 +1,7 @@
 //! From what goes wrong in the HTTP client to the codes of `wasi:http`, and to words.
 
 use super::resolver::ResolveError;
+use nix::errno::Errno;
 use std::{error::Error as StdError, io, iter, net::IpAddr};
 use wasmtime_wasi_http::Error;
 
@@ -49,7 +50,7 @@ pub(super) fn classify(error: &hyper_util::client::legacy::Error) -> Failure {
         if let Some(io) = cause.downcast_ref::<io::Error>()
             && io.get_ref().is_none()
         {
-            return Failure::new(from_io(io), io.to_string());
+            return Failure::new(from_io(io), io_words(io));
         }
     }
     let words = words(error);
@@ -98,6 +99,14 @@ fn from_resolve(error: &ResolveError) -> Failure {
             },
             words,
         ),
+    }
+}
+
+/// What the system calls the error, without its number.
+fn io_words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => Errno::from_raw(number).desc().to_lowercase(),
+        None => error.to_string(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::Authority;
 use std::{
+    fmt,
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -28,7 +29,31 @@ pub(in crate::component) struct Ledger {
 #[derive(Debug, Default)]
 struct State {
     denial: Option<Denial>,
-    cause: Option<String>,
+    cause: Option<Cause>,
+}
+
+/// Why a request failed, in words.
+#[derive(Clone, Debug)]
+pub(in crate::component) struct Cause {
+    authority: Authority,
+    words: String,
+}
+
+impl Cause {
+    pub(super) fn new(authority: Authority, words: String) -> Self {
+        Self { authority, words }
+    }
+
+    /// Whether a guest's own sentence says it already.
+    pub(in crate::component) fn is_told_by(&self, summary: &str) -> bool {
+        summary.contains(&self.words)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.authority, self.words)
+    }
 }
 
 impl Ledger {
@@ -38,7 +63,7 @@ impl Ledger {
     }
 
     /// Remembers why the last request failed; None if it went well.
-    pub(super) fn set_cause(&self, cause: Option<String>) {
+    pub(super) fn set_cause(&self, cause: Option<Cause>) {
         self.state().cause = cause;
     }
 
@@ -48,7 +73,7 @@ impl Ledger {
     }
 
     /// Why the last request failed, where the guest was told less.
-    pub(in crate::component) fn cause(&self) -> Option<String> {
+    pub(in crate::component) fn cause(&self) -> Option<Cause> {
         self.state().cause.clone()
     }
 
