@@ -1,10 +1,38 @@
 //! Where the binaries under test, and the helpers of the tests, are.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
-/// The host binary, built with the same profile as the caller.
+/// The host binary, built with the same profile as the caller, in a place where no plugins are beside it: those
+/// that the demo lays into `target/plugins` are not part of a test.
 pub fn host_binary() -> PathBuf {
-    built("executor-runtime")
+    static ALONE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let built = built("executor-runtime");
+        let folder = built.with_file_name("host-alone").join("bin");
+        let alone = folder.join("executor-runtime");
+        if !same_file(&built, &alone) {
+            fs::create_dir_all(&folder).expect("the target directory is writable");
+            // Beside its place first: other test programs do the same now.
+            let linked = folder.join(format!("executor-runtime.{}", std::process::id()));
+            fs::hard_link(&built, &linked).expect("a link within the target directory");
+            fs::rename(&linked, &alone).expect("a rename within a folder");
+            // Renaming one name of a file onto another of the same file leaves both.
+            let _ = fs::remove_file(&linked);
+        }
+        alone
+    });
+    ALONE.clone()
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (one.metadata(), other.metadata()) {
+        (Ok(one), Ok(other)) => one.ino() == other.ino() && one.dev() == other.dev(),
+        _ => false,
+    }
 }
 
 /// A helper binary of this package.

@@ -111,6 +111,11 @@ impl Scene {
             .args(arguments)
             .current_dir(self.root())
             .env_remove("NO_COLOR")
+            // What the user who runs the tests has installed and configured is not part of a test.
+            .env("XDG_DATA_HOME", self.path("data-of-user"))
+            .env("XDG_CONFIG_HOME", self.path("config-of-user"))
+            .env_remove("EXECUTOR_RUNTIME_PLUGINS_DIR")
+            .env_remove("EXECUTOR_RUNTIME_CONFIG")
             .env_remove("RXP_INPUT_PAYLOAD_PATH")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
