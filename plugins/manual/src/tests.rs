@@ -122,7 +122,8 @@ fn an_unsuccessful_result_keeps_status_code_and_words() {
 
 #[test]
 fn an_answer_that_is_no_result_of_this_invocation_says_why() {
-    let cases: [(fn(&mut Value), &str); 7] = [
+    type Edit = fn(&mut Value);
+    let cases: [(Edit, &str); 7] = [
         (
             |r| r["invocation_id"] = "x".into(),
             "is for another invocation: invocation_id is 'x', expected 'test'",
