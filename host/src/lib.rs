@@ -7,6 +7,7 @@ mod cancel;
 mod capture;
 pub mod component;
 pub mod config;
+pub mod conformance;
 mod error_kind;
 mod manual;
 pub mod native;

@@ -41,10 +41,13 @@ pub(crate) fn write(path: &Path, result: &RuntimeResult) -> Result<(), ResultFil
     let target = target(path)?;
     let mut document = serde_json::to_vec_pretty(result).map_err(|error| unwritable(error.into()))?;
     document.push(b'\n');
-    if let Some(parent) = target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(unwritable)?;
-    }
-    let (temporary, file) = create_beside(&target).map_err(unwritable)?;
+    let created = match (create_beside(&target), target.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(parent).and_then(|()| create_beside(&target))
+        }
+        (created, _) => created,
+    };
+    let (temporary, file) = created.map_err(unwritable)?;
     fill(file, &document)
         .and_then(|()| fs::rename(&temporary, &target))
         .map_err(|error| {

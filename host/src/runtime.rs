@@ -168,11 +168,11 @@ impl Runtime {
     /// If it is called from within a tokio runtime.
     pub fn run_blocking_until(&self, invocation: RuntimeInvocation, cancel: &CancelToken) -> RuntimeResult {
         thread_local! {
-            static EXECUTOR: io::Result<tokio::runtime::Runtime> =
-                tokio::runtime::Builder::new_current_thread().enable_all().build();
+            static EXECUTOR: io::Result<ThreadExecutor> = ThreadExecutor::new();
         }
         EXECUTOR.with(|executor| match executor {
-            Ok(executor) => executor.block_on(self.run_until(invocation, cancel)),
+            Ok(ThreadExecutor(Some(executor))) => executor.block_on(self.run_until(invocation, cancel)),
+            Ok(ThreadExecutor(None)) => unreachable!("it is taken when the thread ends"),
             Err(error) => {
                 let summary = format!("the host has run out of something it needs: {error}");
                 let outcome = Outcome::failure(ErrorKind::HostExhausted, summary);
@@ -192,6 +192,27 @@ impl Runtime {
             (Some(runner), _) => Ok(Some(runner)),
             (None, Some(source)) => source.find(kind),
             (None, None) => Ok(None),
+        }
+    }
+}
+
+/// What [`Runtime::run_blocking`] runs on: one a thread. A dispatcher that never answers may still be at work
+/// on it when the thread ends, which does not wait for that.
+struct ThreadExecutor(Option<tokio::runtime::Runtime>);
+
+impl ThreadExecutor {
+    fn new() -> io::Result<Self> {
+        let executor = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(executor)))
+    }
+}
+
+impl Drop for ThreadExecutor {
+    fn drop(&mut self) {
+        if let Some(executor) = self.0.take() {
+            executor.shutdown_background();
         }
     }
 }

@@ -1,24 +1,26 @@
-//! What the end-to-end tests and benches share: the host binary, directories, invocations, process searches.
+//! What the end-to-end tests and benches share.
+//!
+//! A [`Scene`] is where a test takes place: a directory, the host binary, and a way to find every process
+//! that came of it. [`eventually`] waits for a condition; nothing here sleeps to be in step with something.
 
+mod binaries;
 pub mod component;
+mod finished;
 pub mod fixtures;
+mod golden;
+mod invocation;
 pub mod kind;
 pub mod plugins;
+mod processes;
+mod scene;
 pub mod scripted;
 pub mod server;
+mod waiting;
 
-use std::path::PathBuf;
-
-/// The host binary, built with the same profile as the caller.
-pub fn host_binary() -> PathBuf {
-    let executable = std::env::current_exe().expect("an executable has a path");
-    // target/<profile>/deps/<name>: the host is two up.
-    let profile = executable.ancestors().nth(2).expect("cargo's layout");
-    let host = profile.join("executor-runtime");
-    assert!(
-        host.is_file(),
-        "{} is missing: build the host first",
-        host.display()
-    );
-    host
-}
+pub use binaries::{helper_binary, host_binary, nasty};
+pub use finished::Finished;
+pub use golden::assert_golden;
+pub use invocation::{Invocation, invocation_id};
+pub use processes::{Process, descriptor_count, marked, status_field};
+pub use scene::{MARKER, Scene};
+pub use waiting::{eventually, holds};

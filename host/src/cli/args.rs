@@ -1,7 +1,7 @@
 //! The arguments of the command line, and their help.
 
 use super::{Format, logging::LogFormat, schema::Document};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use std::path::PathBuf;
 
 const EXIT_STATUS_HELP: &str = "\
@@ -13,6 +13,12 @@ Exit status of `run`:
   4    the run ended, but its result file could not be written
   124  timed out
   130  cancelled (128 + N if signal N to this process did it)";
+
+const CHECK_HELP: &str = "\
+The plugin is run as this host would run it, with invocations made up from its descriptor. Their URLs
+point to two ports of the loopback interface, one closed and one that never answers.
+
+Exit status: 0 if no check failed, 1 if one did";
 
 /// Execute what an orchestrator asks for, and tell the truth about what happened.
 ///
@@ -65,7 +71,7 @@ pub(super) enum Command {
     Explain(InvocationFile),
     /// List the kinds that can run, and what runs them
     Kinds,
-    /// Look at, add and remove plugins
+    /// Make, check, look at, add and remove plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print the JSON Schema of a document
@@ -86,7 +92,7 @@ pub(super) struct RunOptions {
     #[arg(value_name = "COMMAND", last = true)]
     pub(super) words: Vec<String>,
     /// Limit for the whole run, in seconds
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(super) timeout: Option<u64>,
     /// Time between asking a run to end and killing it, in seconds
     #[arg(long, value_name = "SECONDS")]
@@ -109,33 +115,44 @@ pub(super) struct RunOptions {
 #[command(next_help_heading = "With COMMAND")]
 pub(super) struct PromptOptions {
     /// Directory to run in [default: the current one]
-    #[arg(long, value_name = "DIR", requires = "words")]
+    #[arg(long, value_name = "DIR", requires = "words", conflicts_with = "file")]
     pub(super) cwd: Option<String>,
     /// Set a variable for the command (repeatable)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "words")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "words", conflicts_with = "file")]
     pub(super) env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "words")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "words", conflicts_with = "file")]
     pub(super) metadata: Vec<(String, String)>,
     /// Kind of runtime [default: subprocess]
-    #[arg(long, value_name = "KIND", requires = "words")]
+    #[arg(long, value_name = "KIND", requires = "words", conflicts_with = "file")]
     pub(super) kind: Option<String>,
     /// Name of the runtime [default: prompt]
-    #[arg(long, value_name = "NAME", requires = "words")]
+    #[arg(long, value_name = "NAME", requires = "words", conflicts_with = "file", value_parser = NonEmptyStringValueParser::new())]
     pub(super) name: Option<String>,
     /// Id of the invocation [default: a new one]
-    #[arg(long, value_name = "ID", requires = "words")]
+    #[arg(long, value_name = "ID", requires = "words", conflicts_with = "file", value_parser = NonEmptyStringValueParser::new())]
     pub(super) id: Option<String>,
     /// File that the command reads as its stdin
-    #[arg(long, value_name = "FILE", requires = "words")]
+    #[arg(long, value_name = "FILE", requires = "words", conflicts_with = "file")]
     pub(super) input: Option<String>,
     /// Where output and artifacts are kept [default: .executor_runtime in the directory to run in]
-    #[arg(long, value_name = "DIR", requires = "words")]
+    #[arg(long, value_name = "DIR", requires = "words", conflicts_with = "file")]
     pub(super) artifacts: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
+    /// Make a new plugin: a crate that builds, and passes its own tests
+    New(NewOptions),
+    /// Build a plugin's crate: as a component, as a native plugin, or both
+    Build(BuildOptions),
+    /// Run a plugin a few times, and tell what would fail in use and how to mend it
+    #[command(after_help = CHECK_HELP)]
+    Check {
+        /// Plugin file, or name or kind of an installed plugin
+        #[arg(value_name = "FILE")]
+        plugin: String,
+    },
     /// List every plugin file that is found, also those that can't be used, with the reason
     List,
     /// Show what a plugin says of itself: its kinds and the metadata keys that it reads
@@ -165,6 +182,35 @@ pub(super) enum PluginCommand {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct NewOptions {
+    /// Name of the plugin and of its crate: a-z, then a-z, 0-9 and -
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// Kind that it runs [default: the name, with _ for -]
+    #[arg(long, value_name = "KIND")]
+    pub(super) kind: Option<String>,
+    /// Use the SDK of this checkout of executor-runtime [default: the published one]
+    #[arg(long, value_name = "PATH")]
+    pub(super) sdk: Option<PathBuf>,
+    /// Directory to make the crate's folder in [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub(super) into: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BuildOptions {
+    /// Folder of the plugin's crate [default: the current one]
+    #[arg(value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
+    /// Build the component, which is sandboxed and runs on every machine
+    #[arg(long)]
+    pub(super) component: bool,
+    /// Build the native plugin, which is not sandboxed and runs on machines like this one
+    #[arg(long)]
+    pub(super) native: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct InvocationFile {
     /// File with the invocation; `-` or nothing for stdin
     #[arg(value_name = "FILE")]
@@ -176,6 +222,13 @@ pub(super) struct SchemaOptions {
     /// Which document
     #[arg(value_enum)]
     pub(super) document: Document,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0 => Ok(seconds),
+        _ => Err("expected a whole number of seconds, 1 or more".to_owned()),
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -29,7 +29,10 @@ impl Host {
         // First of all, while this process is small and has one thread.
         let runtime = Runtime::with_policy(config.subprocess())
             .context("subprocesses can't be supervised on this system")?;
-        let plugins = Arc::new(plugin_set(options, config));
+        let native = runtime.native_plugins();
+        let plugins = plugin_set(options, config)
+            .with_native(Box::new(move |plugin, config| native.runner(plugin, config)));
+        let plugins = Arc::new(plugins);
         runtime.set_source(plugins.clone());
         Ok(Self { runtime, plugins })
     }

@@ -37,7 +37,7 @@ impl PluginFile {
         let stat = fstat(&file).map_err(|errno| unreadable(errno.into()))?;
         trust::check_file(&real, &stat)?;
         if let Some(directory) = real.parent() {
-            trust::check_directory(directory)?;
+            trust::check_ancestors(directory)?;
         }
         if metadata.len() == 0 {
             return Err(Unusable::Empty);

@@ -21,4 +21,5 @@ mod unusable;
 pub use discovery::{Carrier, Found, Plugin, State, discover, inspect};
 pub use search_path::{DIRECTORY_VARIABLE, search_path};
 pub use set::{NativeLoader, PluginSet, Terms};
+pub use trust::check_directory;
 pub use unusable::Unusable;

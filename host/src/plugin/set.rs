@@ -136,7 +136,16 @@ impl PluginSet {
         Ok(Terms { limits, grants })
     }
 
-    fn runner(&self, plugin: &Arc<Plugin>) -> Result<Arc<dyn Runner>, Failure> {
+    /// Whether a plugin of this carrier can run here.
+    pub fn runs(&self, carrier: Carrier) -> bool {
+        carrier == Carrier::Component || self.native.is_some()
+    }
+
+    /// What runs the kinds of `plugin`, wherever its file is. Nothing is loaded yet.
+    ///
+    /// # Errors
+    /// When this host runs no plugins of its carrier.
+    pub fn runner(&self, plugin: &Arc<Plugin>) -> Result<Arc<dyn Runner>, Failure> {
         let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runner) = runners.get(&plugin.path) {
             return Ok(Arc::clone(runner));

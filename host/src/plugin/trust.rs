@@ -5,7 +5,7 @@
 //! directory above it belong to one of the two and have no write permission for group or others. A sticky
 //! directory (such as `/tmp`) is fine above a directory of ours, because others can't rename what is in it.
 
-use super::Unusable;
+use super::{Unusable, file::describe};
 use nix::{
     sys::stat::{FileStat, stat},
     unistd::Uid,
@@ -20,8 +20,19 @@ pub(super) fn check_file(path: &Path, stat: &FileStat) -> Result<(), Unusable> {
     check(path, stat)
 }
 
+/// Checks whether files in a directory could be used, as far as the directory and all above it decide that.
+///
+/// # Errors
+/// Who else could change what is in it.
+pub fn check_directory(path: &Path) -> Result<(), Unusable> {
+    let real = path
+        .canonicalize()
+        .map_err(|error| Unusable::Unreadable(describe(&error)))?;
+    check_ancestors(&real)
+}
+
 /// Checks a directory and all above it; `path` is absolute and without links.
-pub(super) fn check_directory(path: &Path) -> Result<(), Unusable> {
+pub(super) fn check_ancestors(path: &Path) -> Result<(), Unusable> {
     for (depth, directory) in path.ancestors().enumerate() {
         let stat = stat(directory).map_err(|errno| Unusable::Unreadable(errno.desc().to_owned()))?;
         if depth > 0 && stat.st_mode & STICKY != 0 {

@@ -44,6 +44,12 @@ pub(super) fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, 
     let invocation = &run.invocation;
     let settings = Settings::read(&invocation.metadata, policy)?;
     let argv = arguments(&invocation.command)?;
+    if invocation.invocation_id.contains('\0') {
+        return Err(Failure::new(
+            ErrorKind::InvalidArgument,
+            "/invocation_id has a NUL byte, which the variable RXP_INVOCATION_ID can't have",
+        ));
+    }
     let mut variables = environment(&invocation.environment)?;
     let cwd = working_directory(&invocation.working_directory)?;
     let input = match &invocation.input_payload_path {

@@ -8,10 +8,14 @@ use crate::{ErrorKind, Failure};
 use nix::{
     errno::Errno,
     fcntl::{AtFlags, OFlag, openat},
-    sys::stat::{FileStat, Mode, SFlag, fstatat},
+    sys::{
+        stat::{FileStat, Mode, SFlag, fstatat},
+        statvfs::{FsFlags, fstatvfs},
+    },
     unistd::{AccessFlags, faccessat},
 };
 use std::{
+    collections::BTreeMap,
     ffi::{CString, OsStr},
     fs::File,
     io::Read,
@@ -59,10 +63,7 @@ pub(super) fn find(
         }
     }
     Err(match not_executable {
-        Some(file) => Failure::new(
-            ErrorKind::ExecPermission,
-            format!("'{}' is not executable by this user", file.display()),
-        ),
+        Some(file) => Failure::new(ErrorKind::ExecPermission, permission(&file, cwd)),
         None => Failure::new(
             ErrorKind::ExecNotFound,
             format!(
@@ -74,23 +75,23 @@ pub(super) fn find(
 }
 
 /// Turns an error of `execve` into a reason.
-pub(super) fn explain(errno: Errno, program: &Path, argv: &[CString], cwd: BorrowedFd<'_>) -> Failure {
+pub(super) fn explain(
+    errno: Errno,
+    program: &Path,
+    argv: &[CString],
+    overlay: &BTreeMap<String, String>,
+    cwd: BorrowedFd<'_>,
+) -> Failure {
     let shown = program.display();
     match errno {
-        Errno::ENOENT | Errno::ENOTDIR => match interpreter(program, cwd) {
-            _ if status(cwd, program).is_err() => Failure::new(
-                ErrorKind::ExecNotFound,
-                format!("program '{shown}' does not exist"),
-            ),
-            Some(interpreter) => Failure::new(
-                ErrorKind::ExecInterpreterMissing,
-                format!("'{shown}' can't be run: its interpreter '{interpreter}' does not exist"),
-            ),
-            None => Failure::new(
-                ErrorKind::ExecInterpreterMissing,
-                format!("'{shown}' can't be run: something it needs does not exist"),
-            ),
-        },
+        Errno::ENOENT | Errno::ENOTDIR if status(cwd, program).is_err() => Failure::new(
+            ErrorKind::ExecNotFound,
+            format!("program '{shown}' does not exist"),
+        ),
+        Errno::ENOENT | Errno::ENOTDIR => Failure::new(
+            ErrorKind::ExecInterpreterMissing,
+            format!("'{shown}' can't be run: {}", missing_interpreter(program, cwd)),
+        ),
         Errno::EACCES | Errno::EPERM => Failure::new(ErrorKind::ExecPermission, permission(program, cwd)),
         Errno::ENOEXEC | Errno::EINVAL | Errno::ELIBBAD => Failure::new(
             ErrorKind::ExecFormat,
@@ -98,7 +99,7 @@ pub(super) fn explain(errno: Errno, program: &Path, argv: &[CString], cwd: Borro
                 "'{shown}' is not in a format that the kernel runs; a script needs a first line such as '#!/bin/sh'"
             ),
         ),
-        Errno::E2BIG => Failure::new(ErrorKind::ArgTooLong, too_long(argv)),
+        Errno::E2BIG => Failure::new(ErrorKind::ArgTooLong, too_long(argv, overlay)),
         Errno::ELOOP => Failure::new(
             ErrorKind::ExecNotFound,
             format!("program '{shown}' can't be found: too many symbolic links"),
@@ -122,6 +123,36 @@ pub(super) fn explain(errno: Errno, program: &Path, argv: &[CString], cwd: Borro
     }
 }
 
+/// What an existing program lacks: its interpreter, or that one's own.
+fn missing_interpreter(program: &Path, cwd: BorrowedFd<'_>) -> String {
+    // The kernel follows no more than five.
+    let mut named_by = program.to_owned();
+    for _ in 0..5 {
+        let Some(needed) = interpreter(&named_by, cwd) else {
+            break;
+        };
+        if status(cwd, Path::new(&needed)).is_err() {
+            return if named_by == program {
+                format!("its interpreter '{needed}' does not exist")
+            } else {
+                format!(
+                    "its interpreter '{}' needs '{needed}', which does not exist",
+                    named_by.display()
+                )
+            };
+        }
+        named_by = needed.into();
+    }
+    "something it needs does not exist".to_owned()
+}
+
+/// Whether nothing may be executed on the file system that this file is on.
+fn is_on_noexec(program: &Path, cwd: BorrowedFd<'_>) -> bool {
+    openat(cwd, program, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .and_then(|file| fstatvfs(&file))
+        .is_ok_and(|file_system| file_system.flags().contains(FsFlags::ST_NOEXEC))
+}
+
 fn permission(program: &Path, cwd: BorrowedFd<'_>) -> String {
     let shown = program.display();
     let Ok(status) = status(cwd, program) else {
@@ -133,6 +164,9 @@ fn permission(program: &Path, cwd: BorrowedFd<'_>) -> String {
     if !is_regular(&status) {
         return format!("'{shown}' is not a regular file");
     }
+    if is_on_noexec(program, cwd) {
+        return format!("'{shown}' may not be run: its file system is mounted noexec");
+    }
     if faccessat(cwd, program, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_err() {
         return format!("'{shown}' is not executable by this user");
     }
@@ -141,20 +175,29 @@ fn permission(program: &Path, cwd: BorrowedFd<'_>) -> String {
             format!("'{shown}' can't be run: its interpreter '{interpreter}' is not executable by this user")
         }
         None => {
-            format!("'{shown}' may not be run here, for example because its file system is mounted noexec")
+            format!("'{shown}' may not be run by this user")
         }
     }
 }
 
 /// The kernel takes no single string of 32 pages or more (`MAX_ARG_STRLEN`), and a quarter of the stack limit
 /// in all.
-fn too_long(argv: &[CString]) -> String {
+fn too_long(argv: &[CString], overlay: &BTreeMap<String, String>) -> String {
     let longest = 32
         * nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
             .ok()
             .flatten()
             .and_then(|size| usize::try_from(size).ok())
             .unwrap_or(4096);
+    // `NAME=value` and a NUL.
+    let too_large = |(name, value): &(&String, &String)| name.len() + value.len() + 2 > longest;
+    if let Some((name, value)) = overlay.iter().find(too_large) {
+        return format!(
+            "environment variable '{name}' has {} bytes; the kernel takes at most {} here; pass large input through input_payload_path",
+            value.len(),
+            longest.saturating_sub(name.len() + 2),
+        );
+    }
     match argv
         .iter()
         .enumerate()

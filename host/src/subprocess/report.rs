@@ -31,7 +31,9 @@ pub(super) fn not_started(
 ) -> Failure {
     let reason = errno.desc().to_lowercase();
     match (stage, cwd) {
-        (Stage::Exec, Some(cwd)) => program::explain(errno, program, argv, cwd.as_fd()),
+        (Stage::Exec, Some(cwd)) => {
+            program::explain(errno, program, argv, &invocation.environment, cwd.as_fd())
+        }
         (Stage::WorkingDirectory, _) => {
             let (kind, reason) = match errno {
                 Errno::EACCES => (

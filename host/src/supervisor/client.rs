@@ -167,6 +167,7 @@ impl Supervisors {
             supervisor: id,
         };
         let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
+        spawner.resume();
         match sys::send(spawner.socket.as_raw_fd(), &order, &[theirs.as_raw_fd()]) {
             Ok(()) => {}
             Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) if spawner.pid.is_some() => {
@@ -232,6 +233,13 @@ impl Spawner {
         }
     }
 
+    /// A run can stop the spawner (it is the same user's process), and whoever waits for it would wait for ever.
+    fn resume(&self) {
+        if let Some(pid) = self.pid {
+            sys::kill(pid, libc::SIGCONT);
+        }
+    }
+
     /// Ends what a failed supervisor has left; true once that is certain.
     fn abandon(&self, supervisor: u64) -> bool {
         let _waiting = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,6 +248,7 @@ impl Spawner {
             attached: 0,
             supervisor,
         };
+        self.resume();
         if sys::send(self.socket.as_raw_fd(), &order, &[]).is_err() {
             return false;
         }
@@ -258,6 +267,7 @@ impl Drop for Spawner {
         // Without the socket the spawner ends what is left, and then itself.
         // SAFETY: no memory is involved; the descriptor stays valid until the field is dropped.
         unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RDWR) };
+        self.resume();
         let Some(pid) = self.pid else { return };
         let mut status = 0;
         // SAFETY: `status` is valid for writing.

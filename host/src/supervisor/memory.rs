@@ -12,6 +12,10 @@ use super::sys;
 /// Smaller mappings are not worth it; among them are the C library's variables.
 const WORTH_DROPPING: usize = 1 << 20;
 
+/// What stays around the current stack frame and around thread-local storage. A mapping of the program's may
+/// lie right beside them, and the kernel shows neighbours as one.
+const KEPT_AROUND: usize = 1 << 20;
+
 /// Drops every large private anonymous mapping but the current stack and thread-local storage.
 pub(super) fn drop_inherited() {
     let Ok(maps) = sys::open_read(b"/proc/self/maps\0", 0) else {
@@ -20,32 +24,39 @@ pub(super) fn drop_inherited() {
     let stack_marker = 0_u8;
     // SAFETY: the call has no precondition.
     let thread_local = unsafe { libc::__errno_location() } as usize;
-    let keep = [&raw const stack_marker as usize, thread_local];
+    let mut keep = [&raw const stack_marker as usize, thread_local];
+    keep.sort_unstable();
 
     let mut lines = Lines::new(maps);
     let mut previous_file_end = 0;
     while let Some(mapping) = lines.next_mapping() {
-        let needed = keep
-            .iter()
-            .any(|address| (mapping.start..mapping.end).contains(address));
         // Variables of a library that are zero at first lie right behind its file.
         let bss = mapping.start == previous_file_end;
-        if mapping.anonymous && mapping.private_writable && !needed && !bss && mapping.len() >= WORTH_DROPPING
-        {
-            // SAFETY: nothing in this process reads the heap any more, as this module's docs demand.
-            unsafe {
-                libc::madvise(
-                    mapping.start as *mut libc::c_void,
-                    mapping.len(),
-                    libc::MADV_DONTNEED,
-                )
-            };
+        if mapping.anonymous && mapping.private_writable && !bss && mapping.len() >= WORTH_DROPPING {
+            let mut start = mapping.start;
+            for address in keep {
+                if (mapping.start..mapping.end).contains(&address) {
+                    drop_range(start, address.saturating_sub(KEPT_AROUND) & !(PAGE_ALIGNMENT - 1));
+                    start = start.max((address + KEPT_AROUND) & !(PAGE_ALIGNMENT - 1));
+                }
+            }
+            drop_range(start, mapping.end);
         }
         if !mapping.anonymous {
             previous_file_end = mapping.end;
         }
     }
     sys::close(maps);
+}
+
+/// At least a page, on every architecture.
+const PAGE_ALIGNMENT: usize = 64 * 1024;
+
+fn drop_range(start: usize, end: usize) {
+    if start < end {
+        // SAFETY: nothing in this process reads the heap any more, as this module's docs demand.
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+    }
 }
 
 struct Mapping {

@@ -5,7 +5,8 @@
 //! one process is forked early, lets go of what it inherited, and forks the supervisors.
 //!
 //! It is a child subreaper too: should a supervisor be killed, what it supervised becomes the spawner's and
-//! is ended here. It ends when the host does, after the last supervisor.
+//! is ended here; should one be stopped, it is made to go on. It ends when the host does, after the last
+//! supervisor.
 //!
 //! Runs in a child of `fork`, possibly of a process with threads: no allocation.
 
@@ -128,6 +129,7 @@ impl Spawner {
 
     fn collect_ended(&mut self) {
         sys::drain_signals(self.signals);
+        resume_stopped();
         let mut orphaned = false;
         while let Wait::Ended(reaped) = sys::reap(-1) {
             if self.forget(reaped.pid) {
@@ -160,6 +162,8 @@ impl Spawner {
         for pid in &ended[..count] {
             self.forget(*pid);
         }
+        // The sweep may have taken the signal that told of it.
+        resume_stopped();
     }
 
     /// Ends a supervisor that does not answer, and all that it supervised.
@@ -204,6 +208,14 @@ impl Spawner {
             self.supervisors[index] = self.supervisors[self.len];
         }
         found.is_some()
+    }
+}
+
+/// What a supervisor supervises can stop it, but not for long: it would keep neither a deadline nor an eye on
+/// the host.
+fn resume_stopped() {
+    while let Some(pid) = sys::take_stopped() {
+        sys::kill(pid, libc::SIGCONT);
     }
 }
 

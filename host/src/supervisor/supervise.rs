@@ -31,6 +31,8 @@ const COUNT_INTERVAL_NS: u64 = 20_000_000;
 
 /// Runs the jobs that come over `control` until the host closes it.
 pub(super) fn serve(control: RawFd, target: Target) -> ! {
+    // SAFETY: no memory is involved.
+    let spawner = unsafe { libc::getppid() };
     if set_up(control).is_err() {
         sys::exit_now(1);
     }
@@ -50,6 +52,11 @@ pub(super) fn serve(control: RawFd, target: Target) -> ! {
         if sys::send(CONTROL, &report, &[]).is_err() || report.retired != 0 {
             break;
         }
+    }
+    // A run may have stopped the spawner, which has to see that the host is gone.
+    // SAFETY: no memory is involved.
+    if unsafe { libc::getppid() } == spawner {
+        sys::kill(spawner, libc::SIGCONT);
     }
     sys::exit_now(0)
 }

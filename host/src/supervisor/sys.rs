@@ -30,15 +30,17 @@ pub(super) enum Forked {
     Child,
 }
 
-/// A plain `fork`.
+/// A plain `fork`, straight from the kernel: the C library's would run its handlers, which walk through the
+/// heap's administration, and a spawner has dropped that together with the heap.
 ///
 /// # Safety
-/// If the process has other threads, the child may only call async-signal-safe functions.
+/// The child only makes system calls: it does not allocate, and the C library does not know its thread.
 pub(super) unsafe fn fork() -> Result<Forked> {
+    // A `clone` without flags or a stack; the zeros make the order of the other arguments irrelevant.
     // SAFETY: the caller keeps to what a child may do.
-    match Errno::result(unsafe { libc::fork() })? {
+    match Errno::result(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })? {
         0 => Ok(Forked::Child),
-        pid => Ok(Forked::Parent(pid)),
+        pid => Ok(Forked::Parent(pid as libc::pid_t)),
     }
 }
 
@@ -134,6 +136,16 @@ pub(super) fn peek_ended() -> Wait<libc::pid_t> {
             0 => Wait::Ended(info.si_pid()),
             _ => Wait::NoChildren,
         }
+    }
+}
+
+/// Any child that has been stopped since it was last asked for.
+pub(super) fn take_stopped() -> Option<libc::pid_t> {
+    // SAFETY: all-zero is a valid siginfo_t; it is valid for writing.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let found = libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WSTOPPED | libc::WNOHANG);
+        (found == 0 && info.si_pid() != 0).then(|| info.si_pid())
     }
 }
 
@@ -384,20 +396,39 @@ pub(super) fn drain_signals(signals: RawFd) {
 
 /// Every signal to its default disposition.
 pub(super) fn reset_dispositions() {
+    // The C library keeps two signals to itself and refuses to set them, but they may have been inherited as
+    // ignored, so the kernel is asked. `SIG_DFL` without flags is all zeros, whatever the architecture's
+    // order of the fields in `sigaction` is.
+    let default = [0_u64; 4];
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL runs no code. Signals that can't be set are refused, which is fine.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel's `sigaction` has at most 32 bytes, and its signal set 8; SIG_DFL runs no code.
+        // Signals that can't be set are refused, which is fine.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
 }
 
 /// The signal mask of a program that has just been started by a shell: empty.
 pub(super) fn unblock_all() {
-    // SAFETY: the set is initialised before it is read.
+    // The kernel's own set, which has the C library's signals too.
+    let none = 0_u64;
+    // SAFETY: the set is valid for reading, and has the size that is given.
     unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-    }
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            ptr::null_mut::<u64>(),
+            size_of::<u64>(),
+        )
+    };
 }
 
 /// Waits until one of `fds` is ready or `until_ns` (monotonic) has come.

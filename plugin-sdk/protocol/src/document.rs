@@ -85,7 +85,8 @@ pub(crate) fn deserialize<'de, T: Document, D: Deserializer<'de>>(deserializer: 
 
 fn parse<'de, T: Document>(json: &'de [u8], problems: &mut Problems) -> Option<tree::Node<'de>> {
     if json.len() > T::MAX_BYTES {
-        let found = format!("{} bytes", json.len());
+        // Whoever reads a document stops here, so how long it is nobody knows.
+        let found = format!("more than {} bytes", T::MAX_BYTES);
         let expected = format!("at most {} bytes{}", T::MAX_BYTES, T::TOO_LONG_HINT);
         return refuse(problems, found, expected);
     }
@@ -192,7 +193,7 @@ mod tests {
             ),
             (
                 " ".repeat(MAX_DOCUMENT_BYTES + 1),
-                "found 16777217 bytes, expected at most 16777216 bytes; pass large input as a file, through input_payload_path",
+                "found more than 16777216 bytes, expected at most 16777216 bytes; pass large input as a file, through input_payload_path",
             ),
             (
                 format!("[{}0]", "0,".repeat(MAX_DOCUMENT_BYTES / 2 - 8)),
@@ -212,7 +213,7 @@ mod tests {
         let text = invalid.problems[0].to_string();
         assert_eq!(
             text,
-            "document: found 262145 bytes, expected at most 262144 bytes"
+            "document: found more than 262144 bytes, expected at most 262144 bytes"
         );
     }
 

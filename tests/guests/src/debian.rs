@@ -5,14 +5,13 @@
 //! `wasm32-unknown-unknown`, and the core module is made a component here, as the `wasm32-wasip2` target's
 //! linker would have done.
 
-use crate::run;
+use crate::{cargo, run, target_directory, workspace};
 use anyhow::{Context, Result, bail};
 use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
-use wit_component::ComponentEncoder;
 
 /// What the core module is built for.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
@@ -118,13 +117,14 @@ pub(crate) fn prepare(cargo: &mut Command, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a component of a core module that was built against the WIT package.
+/// Makes a component of a core module that was built against the WIT package. The program that does it is a
+/// workspace of its own and built when it is needed, because few machines need it.
 pub(crate) fn encode(core: &Path, component: &Path) -> Result<()> {
-    let module = fs::read(core)?;
-    let encoded = ComponentEncoder::default()
-        .validate(true)
-        .module(&module)
-        .and_then(|mut encoder| encoder.encode())
-        .with_context(|| format!("'{}' can't be made a component", core.display()))?;
-    fs::write(component, encoded).with_context(|| format!("'{}' can't be written", component.display()))
+    let manifest = workspace().join("tests/component-encoder/Cargo.toml");
+    let mut cargo = cargo(&target_directory().join("component-encoder"));
+    cargo
+        .args(["run", "--quiet", "--release", "--locked", "--manifest-path"])
+        .arg(manifest)
+        .arg("--");
+    run(cargo.arg(core).arg(component))
 }

@@ -40,10 +40,16 @@ fn main() -> Result<()> {
     }
 }
 
+/// Builds everything that this workspace has, tests included: one selection of packages, so that cargo settles
+/// the features of their dependencies once, and the WebAssembly engine is compiled once.
+fn build() -> Result<()> {
+    cargo(&["build", "--release", "--workspace", "--all-targets"])
+}
+
 /// All tests, with the one profile that everything is built with.
 fn test(arguments: &[String]) -> Result<()> {
-    // The end-to-end tests run the host and the guests, which `cargo test` does not know they need.
-    cargo(&["build", "--release", "--package", "executor-runtime"])?;
+    // The end-to-end tests run the host, which `cargo test` does not know they need.
+    build()?;
     let mut all = vec!["test", "--release", "--workspace"];
     all.extend(arguments.iter().map(String::as_str));
     cargo(&all)

@@ -1,0 +1,165 @@
+//! What a check found.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+macro_rules! check_names {
+    ($( $(#[doc = $doc:literal])+ $variant:ident => $name:literal, $promise:literal; )+) => {
+        /// One thing that is checked.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum CheckName {
+            $( $(#[doc = $doc])+ $variant, )+
+        }
+
+        impl CheckName {
+            /// Every check, in the order of the report.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
+
+            /// Its name for machines.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $( Self::$variant => $name, )+
+                }
+            }
+
+            /// What is true of a plugin that passes.
+            pub fn promise(self) -> &'static str {
+                match self {
+                    $( Self::$variant => $promise, )+
+                }
+            }
+        }
+    };
+}
+
+check_names! {
+    /// Who could have written the file.
+    File => "file", "can be read, and nobody else can change it";
+    /// What kind of file it is.
+    Format => "format", "is a component, or a shared library for this machine";
+    /// The embedded `plugin.json`.
+    Descriptor => "descriptor", "has a valid descriptor";
+    /// The interface that it was built for.
+    Interface => "interface", "was built for an interface that this host speaks";
+    /// What it asks the host for, and offers it.
+    Imports => "imports", "imports and exports what the host knows";
+    /// What the operator says about it.
+    Configuration => "configuration", "is allowed by the configuration";
+    /// It compiles and links, or opens.
+    Loads => "loads", "loads";
+    /// The least that an invocation can give.
+    MinimalMetadata => "minimal_metadata", "ends in time and in good order with nothing but the required keys";
+    /// The most that an invocation can give.
+    EveryKey => "every_key", "ends in time and in good order with every key given";
+    /// Text that nobody expects.
+    OddText => "odd_text", "stands empty, long and non-English text";
+    /// A required key is left out.
+    MissingKey => "missing_key", "rejects an invocation without a required key";
+    /// A key is misspelt.
+    UnknownKey => "unknown_key", "rejects a misspelt key";
+    /// The deadline passes while a server is silent.
+    Deadline => "deadline", "ends by itself within its grace when its deadline passes";
+    /// It is told to stop while a server is silent.
+    Stop => "stop", "ends by itself within its grace when it is told to stop";
+}
+
+impl serde::Serialize for CheckName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl fmt::Display for CheckName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a check ended.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is as it should be.
+    Passed,
+    /// It is not.
+    Failed {
+        /// What was found.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// It could not be looked at.
+    Skipped {
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    pub(super) fn failed(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Failed {
+            reason: reason.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    pub(super) fn skipped(reason: impl Into<String>) -> Self {
+        Self::Skipped {
+            reason: reason.into(),
+        }
+    }
+}
+
+/// One check and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: CheckName,
+    /// What is true of a plugin that passes.
+    pub promise: &'static str,
+    /// How it ended.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// Every check of one file.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether no check failed.
+    pub passed: bool,
+    /// Every check, in the order of [`CheckName::ALL`].
+    pub checks: Vec<Check>,
+}
+
+impl Report {
+    /// The verdicts in order; a check without one was skipped, because `otherwise`.
+    pub(super) fn new(path: &Path, mut verdicts: BTreeMap<CheckName, Verdict>, otherwise: &str) -> Self {
+        let checks: Vec<_> = CheckName::ALL
+            .iter()
+            .map(|&name| Check {
+                name,
+                promise: name.promise(),
+                verdict: verdicts
+                    .remove(&name)
+                    .unwrap_or_else(|| Verdict::skipped(otherwise)),
+            })
+            .collect();
+        let failed = |check: &Check| matches!(check.verdict, Verdict::Failed { .. });
+        Self {
+            path: path.to_owned(),
+            passed: !checks.iter().any(failed),
+            checks,
+        }
+    }
+
+    /// How one check ended.
+    pub fn verdict(&self, name: CheckName) -> Option<&Verdict> {
+        let check = self.checks.iter().find(|check| check.name == name)?;
+        Some(&check.verdict)
+    }
+}

@@ -1,0 +1,152 @@
+//! One source, two carriers: the same plugin behaves the same, and keeps the promises of a plugin.
+
+use executor_runtime_testing::{
+    Answer, CancelToken, CheckName, Loopback, PluginHost, RuntimeResult, Status, Verdict, assert_conforms,
+    check,
+};
+use executor_runtime_tests::fixtures;
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+fn carriers() -> [PathBuf; 2] {
+    [
+        fixtures::component("fixture-greet"),
+        fixtures::native("fixture-greet"),
+    ]
+}
+
+/// What both carriers have to agree on.
+fn essence(
+    result: &RuntimeResult,
+) -> (
+    Status,
+    Option<i64>,
+    BTreeMap<String, String>,
+    Vec<(String, String)>,
+) {
+    let own = |key: &String| key.starts_with("greet.") || key == "plugin.progress" || key == "error.kind";
+    let metadata = result.metadata.iter().filter(|(key, _)| own(key));
+    let artifacts = result.artifacts.iter().map(|artifact| {
+        let digest = artifact.metadata["sha256"].clone();
+        (format!("{} {}", artifact.artifact_id, artifact.kind), digest)
+    });
+    (
+        result.status,
+        result.exit_code,
+        metadata
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+        artifacts.collect(),
+    )
+}
+
+#[test]
+fn both_carriers_give_the_same_result() {
+    let server = Loopback::answering([
+        Answer::redirect(302, "/page"),
+        Answer::status(404, vec![b'p'; 200_000]),
+        Answer::redirect(302, "/page"),
+        Answer::status(404, vec![b'p'; 200_000]),
+    ]);
+    let [component, native] = carriers().map(|file| {
+        let host = PluginHost::configured(&file, "plugins.greet.config = { word = \"w\" }");
+        let input = host.directory().join("input");
+        std::fs::write(&input, "payload").unwrap();
+        let invocation = host
+            .invocation()
+            .metadata("greet.name", "Ada")
+            .metadata("greet.url", server.url("/start"))
+            .metadata("greet.echo", "yes")
+            .input(input);
+        let result = host.run(invocation);
+        assert_eq!(result.status, Status::Succeeded, "{:?}", result.error_summary);
+        essence(&result)
+    });
+    assert_eq!(component, native);
+    assert_eq!(component.2["greet.bytes"], "200000");
+    assert_eq!(component.2["greet.status"], "404");
+    assert_eq!(component.3.len(), 2);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 4);
+    assert_eq!(requests[0].header("user-agent"), requests[2].header("user-agent"));
+}
+
+#[test]
+fn both_carriers_fail_in_the_same_words() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let [component, native] = carriers().map(|file| {
+        let host = PluginHost::new(&file);
+        let url = format!("http://{closed}/");
+        let result = host.run(
+            host.invocation()
+                .metadata("greet.name", "x")
+                .metadata("greet.url", url),
+        );
+        (essence(&result), result.error_summary)
+    });
+    assert_eq!(component.0, native.0);
+    assert_eq!(
+        native.1.as_deref(),
+        Some(&*format!("http error: connection refused by {closed}"))
+    );
+    assert!(component.1.unwrap().starts_with(&native.1.unwrap()));
+}
+
+#[test]
+fn both_carriers_stop_at_once() {
+    let silent = Loopback::answering([Answer::Silence]);
+    for file in carriers() {
+        let host = PluginHost::new(&file);
+        // Loading is not what is timed here.
+        host.run(host.invocation().metadata("greet.name", "x"));
+        for key in [("greet.sleep", "3600".to_owned()), ("greet.url", silent.url("/"))] {
+            let cancel = CancelToken::new();
+            let raiser = cancel.clone();
+            let thread = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(150));
+                raiser.cancel();
+                Instant::now()
+            });
+            let invocation = host
+                .invocation()
+                .metadata("greet.name", "x")
+                .metadata(key.0, &key.1);
+            let result = host.run_until(invocation, &cancel);
+            let took = thread.join().unwrap().elapsed();
+            assert_eq!(
+                result.status,
+                Status::Cancelled,
+                "{}: {:?}",
+                file.display(),
+                result.error_summary
+            );
+            assert!(
+                took < Duration::from_millis(150),
+                "{} {}: {took:?}",
+                file.display(),
+                key.0
+            );
+        }
+    }
+}
+
+#[test]
+fn both_carriers_conform() {
+    for file in carriers() {
+        assert_conforms(&file);
+    }
+}
+
+#[test]
+fn a_plugin_that_rejects_in_good_order_conforms_so_far() {
+    // The made-up values ask the fixture for nothing that it knows, which it rejects: in good order.
+    let report = check(fixtures::native("fixture-hostile"));
+    assert_eq!(report.verdict(CheckName::Loads), Some(&Verdict::Passed));
+    assert_eq!(report.verdict(CheckName::MissingKey), Some(&Verdict::Passed));
+}

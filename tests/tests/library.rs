@@ -1,0 +1,399 @@
+//! The library: one invocation in, exactly one result out, whatever happens.
+
+use executor_runtime::{
+    CancelToken, ManualRunner, Runtime,
+    protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp},
+};
+use executor_runtime_tests::{Invocation, Scene, eventually};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+fn kind(name: &str) -> RuntimeKind {
+    RuntimeKind::new(name).expect("a kind")
+}
+
+fn answer(invocation: &RuntimeInvocation, status: Status) -> RuntimeResult {
+    RuntimeResult {
+        invocation_id: invocation.invocation_id.clone(),
+        runtime_name: invocation.runtime_name.clone(),
+        runtime_kind: invocation.runtime_kind.clone(),
+        status,
+        exit_code: Some(7),
+        started_at: Timestamp::now(),
+        finished_at: Timestamp::now(),
+        stdout_path: None,
+        stderr_path: None,
+        artifacts: Vec::new(),
+        error_summary: None,
+        metadata: BTreeMap::from([("note".to_owned(), "kept".to_owned())]),
+    }
+}
+
+/// A runtime whose `manual` is this closure, and an invocation of it.
+fn manual(
+    scene: &Scene,
+    dispatch: impl Fn(RuntimeInvocation) -> RuntimeResult + Send + Sync + 'static,
+) -> (Runtime, Invocation) {
+    let runtime = Runtime::new().unwrap();
+    runtime.register(kind("manual"), Arc::new(ManualRunner::new(dispatch)));
+    let invocation = scene
+        .invocation(&["manual"])
+        .with("runtime_kind", "manual")
+        .path("output_result_path", &scene.path("result.json"));
+    (runtime, invocation)
+}
+
+#[track_caller]
+fn assert_written(scene: &Scene, result: &RuntimeResult) {
+    let document = fs::read(scene.path("result.json")).expect("the result is written");
+    assert_eq!(&RuntimeResult::from_json(&document).unwrap(), result);
+}
+
+#[test]
+fn only_what_is_registered_is() {
+    let runtime = Runtime::new().unwrap();
+    assert_eq!(runtime.kinds(), [kind("subprocess")]);
+    assert!(runtime.is_registered(&kind("subprocess")));
+    assert!(!runtime.is_registered(&kind("manual")));
+    let runner = || {
+        Arc::new(ManualRunner::new(|invocation| {
+            answer(&invocation, Status::Succeeded)
+        }))
+    };
+    assert!(runtime.register(kind("manual"), runner()).is_none());
+    assert!(runtime.register(kind("manual"), runner()).is_some());
+    assert!(runtime.is_registered(&kind("manual")));
+    assert_eq!(runtime.kinds(), [kind("manual"), kind("subprocess")]);
+}
+
+#[test]
+fn an_unknown_kind_is_a_rejection_that_is_written_too() {
+    let scene = Scene::new();
+    let runtime = Runtime::new().unwrap();
+    for name in [
+        "http",
+        "http_async",
+        "container",
+        "manual",
+        "unknown",
+        "x",
+        "of_a_plugin",
+    ] {
+        let invocation = scene
+            .script("touch ran")
+            .with("runtime_kind", name)
+            .path("output_result_path", &scene.path("result.json"));
+        let result = runtime.run_blocking(invocation.parsed());
+        assert_eq!(result.status, Status::Rejected);
+        assert_eq!(result.metadata["error.kind"], "no_runner");
+        assert_eq!(
+            result.error_summary,
+            Some(format!("no runner registered for runtime_kind='{name}'"))
+        );
+        assert_written(&scene, &result);
+    }
+    assert!(!scene.path("ran").exists());
+}
+
+#[test]
+fn a_dispatchers_answer_is_the_result() {
+    let scene = Scene::new();
+    for status in [
+        Status::Succeeded,
+        Status::Failed,
+        Status::Rejected,
+        Status::TimedOut,
+        Status::Cancelled,
+    ] {
+        let (runtime, invocation) = manual(&scene, move |invocation| answer(&invocation, status));
+        let result = runtime.run_blocking(invocation.parsed());
+        assert_eq!((result.status, result.exit_code), (status, Some(7)));
+        assert_eq!(result.metadata["note"], "kept");
+        let kind = result.metadata.get("error.kind").map(String::as_str);
+        assert_eq!(
+            kind,
+            (status != Status::Succeeded).then_some("dispatcher_reported")
+        );
+        assert_written(&scene, &result);
+    }
+}
+
+#[test]
+fn an_answer_to_another_invocation_or_none_that_is_final_is_a_failure() {
+    let scene = Scene::new();
+    type Spoil = fn(&mut RuntimeResult);
+    let spoilers: [(Spoil, &str); 5] = [
+        (
+            |result| result.invocation_id = "other".into(),
+            "has invocation_id='other' instead of ",
+        ),
+        (
+            |result| result.runtime_name = "other".into(),
+            "has runtime_name='other' instead of 'e2e'",
+        ),
+        (
+            |result| result.runtime_kind = kind("other"),
+            "has runtime_kind='other' instead of 'manual'",
+        ),
+        (
+            |result| result.status = Status::Pending,
+            "has the status 'pending', which is not final",
+        ),
+        (
+            |result| result.status = Status::Running,
+            "has the status 'running', which is not final",
+        ),
+    ];
+    for (spoil, expected) in spoilers {
+        let (runtime, invocation) = manual(&scene, move |invocation| {
+            let mut result = answer(&invocation, Status::Succeeded);
+            spoil(&mut result);
+            result
+        });
+        let result = runtime.run_blocking(invocation.parsed());
+        assert_eq!(result.status, Status::Failed);
+        assert_eq!(result.metadata["error.kind"], "dispatcher_protocol");
+        let summary = result.error_summary.clone().unwrap();
+        assert!(
+            summary.starts_with(&format!("the dispatcher's answer {expected}")),
+            "{summary}"
+        );
+        assert_written(&scene, &result);
+    }
+}
+
+#[test]
+fn a_dispatcher_that_panics_fails_its_run_and_no_other() {
+    let scene = Scene::new();
+    let (runtime, invocation) = manual(&scene, |_| panic!("out of cheese"));
+    for _ in 0..3 {
+        let result = runtime.run_blocking(invocation.parsed());
+        assert_eq!(result.status, Status::Failed);
+        assert_eq!(result.metadata["error.kind"], "runner_panicked");
+        assert_eq!(
+            result.error_summary.as_deref(),
+            Some("the runner panicked: out of cheese")
+        );
+        assert_written(&scene, &result);
+    }
+    let result = runtime.run_blocking(scene.script("true").parsed());
+    assert_eq!(result.status, Status::Succeeded);
+}
+
+#[test]
+fn a_dispatcher_that_does_not_answer_keeps_neither_the_run_nor_its_thread() {
+    let scene = Scene::new();
+    let (release, held) = mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let (runtime, invocation) = manual(&scene, move |invocation| {
+        // Until the test is over.
+        let _ = held.lock().unwrap().recv();
+        answer(&invocation, Status::Succeeded)
+    });
+    let start = Instant::now();
+    let timed_out = invocation.clone().with("timeout_seconds", 1).parsed();
+    // The thread ends too: what it ran on does not wait for the dispatcher.
+    let (ended, end) = mpsc::channel();
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| runtime.run_blocking(timed_out));
+        scope.spawn(move || ended.send(thread.join().unwrap()));
+        let result = end.recv_timeout(Duration::from_secs(10));
+        let took = start.elapsed();
+        if result.is_err() {
+            release.send(()).unwrap();
+        }
+        let result = result.expect("the thread ends though the dispatcher does not");
+        assert_eq!(result.status, Status::TimedOut);
+        assert_eq!(result.metadata["error.kind"], "timeout");
+        assert!(
+            took >= Duration::from_secs(1) && took < Duration::from_millis(1300),
+            "{took:?}"
+        );
+        assert_written(&scene, &result);
+    });
+    release.send(()).unwrap();
+}
+
+#[test]
+fn a_dispatcher_does_not_keep_a_cancelled_run() {
+    let scene = Scene::new();
+    let (release, held) = mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let (entered, enters) = mpsc::channel();
+    let (runtime, invocation) = manual(&scene, move |invocation| {
+        entered.send(()).unwrap();
+        let _ = held.lock().unwrap().recv();
+        answer(&invocation, Status::Succeeded)
+    });
+    let token = CancelToken::new();
+    thread::scope(|scope| {
+        let canceller = token.clone();
+        scope.spawn(move || {
+            enters.recv().unwrap();
+            canceller.cancel();
+        });
+        let result = runtime.run_blocking_until(invocation.parsed(), &token);
+        assert_eq!(result.status, Status::Cancelled);
+        assert_written(&scene, &result);
+        release.send(()).unwrap();
+    });
+}
+
+#[test]
+fn a_run_is_cancelled_from_another_thread_by_its_token_only() {
+    let scene = Scene::new();
+    let runtime = Runtime::new().unwrap();
+    let token = CancelToken::new();
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let script = "echo > other; until [ -e go ]; do sleep 0.01; done";
+            runtime.run_blocking(scene_script(&scene, script))
+        });
+        let cancelled = scope.spawn(|| {
+            let script = "echo > ready; exec sleep 1000";
+            runtime.run_blocking_until(scene_script(&scene, script), &token)
+        });
+        scene.await_file("ready");
+        scene.await_file("other");
+        token.cancel();
+        assert_eq!(cancelled.join().unwrap().status, Status::Cancelled);
+        scene.file("go", "");
+        assert_eq!(other.join().unwrap().status, Status::Succeeded);
+    });
+}
+
+/// A script with this scene's mark on it: the host is the test itself here.
+fn scene_script(scene: &Scene, script: &str) -> RuntimeInvocation {
+    let mark = scene.mark();
+    let (name, value) = mark.split_once('=').unwrap();
+    scene.script(script).env(name, value).parsed()
+}
+
+#[test]
+fn a_token_that_was_raised_before_the_run_ends_it() {
+    let scene = Scene::new();
+    let runtime = Runtime::new().unwrap();
+    for raise in [CancelToken::cancel, CancelToken::kill] {
+        let token = CancelToken::new();
+        raise(&token);
+        let result = runtime.run_blocking_until(scene_script(&scene, "exec sleep 1000"), &token);
+        assert_eq!(result.status, Status::Cancelled);
+        assert!(scene.processes().is_empty());
+    }
+}
+
+#[test]
+fn a_run_that_is_dropped_ends_with_everything_it_started() {
+    let scene = Scene::new();
+    let runtime = Runtime::new().unwrap();
+    let executor = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        let _ = fs::remove_file(scene.path("ready"));
+        let invocation = scene_script(
+            &scene,
+            "trap '' TERM; setsid sleep 1000 & echo > ready; sleep 1000",
+        );
+        executor.block_on(async {
+            let run = runtime.run(invocation);
+            tokio::select! {
+                result = run => panic!("{result:?}"),
+                () = async {
+                    while !scene.path("ready").exists() {
+                        tokio::task::yield_now().await;
+                    }
+                } => {}
+            }
+        });
+        eventually("the end of the run", || {
+            scene.processes().is_empty().then_some(())
+        });
+    }
+    assert_eq!(
+        runtime.run_blocking(scene_script(&scene, "true")).status,
+        Status::Succeeded
+    );
+}
+
+#[test]
+fn a_runtime_that_is_dropped_ends_its_idle_supervisors() {
+    let scene = Scene::new();
+    let children = || fs::read_to_string("/proc/thread-self/children").unwrap();
+    // The spawner is this thread's child.
+    let before = children();
+    let runtime = Runtime::new().unwrap();
+    runtime.run_blocking(scene.script("true").parsed());
+    assert_ne!(children(), before);
+    drop(runtime);
+    assert_eq!(children(), before);
+}
+
+#[test]
+fn many_threads_share_a_runtime_and_each_gets_its_own_result() {
+    let scene = Scene::new();
+    let runtime = Runtime::new().unwrap();
+    thread::scope(|scope| {
+        for thread in 0..16 {
+            let (scene, runtime) = (&scene, &runtime);
+            scope.spawn(move || {
+                for number in 0..25 {
+                    let code = (thread * 25 + number) % 200;
+                    let id = format!("{thread}-{number}");
+                    let invocation = scene.script(&format!("echo {id}; exit {code}")).id(&id);
+                    let result = runtime.run_blocking(invocation.parsed());
+                    assert_eq!(result.exit_code, Some(code));
+                    assert_eq!(result.invocation_id, id);
+                    assert_eq!(
+                        fs::read_to_string(result.stdout_path.unwrap()).unwrap(),
+                        format!("{id}\n")
+                    );
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_run_may_run_others_within_a_dispatcher() {
+    let scene = Scene::new();
+    let runtime = Arc::new(Runtime::new().unwrap());
+    let inner = Arc::downgrade(&runtime);
+    let script = scene.script("exit 3");
+    runtime.register(
+        kind("manual"),
+        Arc::new(ManualRunner::new(move |invocation| {
+            let runtime = inner.upgrade().expect("it is running");
+            let nested = runtime.run_blocking(script.parsed());
+            let mut result = answer(&invocation, Status::Failed);
+            result.exit_code = nested.exit_code;
+            result
+        })),
+    );
+    let invocation = scene.invocation(&["x"]).with("runtime_kind", "manual");
+    assert_eq!(runtime.run_blocking(invocation.parsed()).exit_code, Some(3));
+}
+
+#[test]
+fn descriptors_do_not_add_up() {
+    let scene = Scene::new();
+    let runtime = Runtime::new().unwrap();
+    let run = || {
+        for script in ["true", "exit 1", "kill -9 $$", "kill -9 $PPID; sleep 10"] {
+            runtime.run_blocking(scene.script(script).parsed());
+        }
+        runtime.run_blocking(scene.invocation(&["./missing"]).parsed());
+    };
+    // Other tests of this file open and close descriptors too; a leak of one a run would show all the same.
+    run();
+    let before = executor_runtime_tests::descriptor_count();
+    (0..100).for_each(|_| run());
+    let after = executor_runtime_tests::descriptor_count();
+    assert!(after < before + 200, "{before} -> {after}");
+}
