@@ -23,12 +23,16 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// The plugin package that runs `kind`, as a component.
+    /// The official plugin that runs `kind`, as a component.
     pub fn component(kind: &'static str) -> Self {
-        let package = format!("executor-runtime-plugin-{}", kind.replace('_', "-"));
-        let file = fixtures::component(&package);
+        let file = fixtures::component(&package(kind));
         compile(&file);
         Self::in_directory(kind, &file)
+    }
+
+    /// The official plugin that runs `kind`, as a native library.
+    pub fn native(kind: &'static str) -> Self {
+        Self::in_directory(kind, &fixtures::native(&package(kind)))
     }
 
     /// The plugin file `file`, which runs `kind`.
@@ -42,16 +46,10 @@ impl Kind {
         let name = file.file_name().expect("a file has a name");
         std::fs::copy(file, plugins.join(name)).expect("it was built");
         let config = Config::parse("", "executor-runtime.toml").expect("an empty file is one");
-        let cache = std::env::current_exe()
-            .expect("a program has a path")
-            .with_file_name("component-cache");
-        let set = PluginSet::new(
-            vec![plugins],
-            Arc::new(config),
-            Mode::OneShot,
-            CodeCache::new(cache),
-        );
         let runtime = Runtime::new().expect("the machine has room for a runtime");
+        let native = runtime.native_plugins().with_program(crate::host_binary());
+        let set = PluginSet::new(vec![plugins], Arc::new(config), Mode::OneShot, cache())
+            .with_native(Box::new(move |plugin, config| native.runner(plugin, config)));
         assert!(runtime.set_source(Arc::new(set)));
         Self {
             name: kind,
@@ -122,6 +120,10 @@ impl Invocation {
     }
 }
 
+fn package(kind: &str) -> String {
+    format!("executor-runtime-plugin-{}", kind.replace('_', "-"))
+}
+
 /// One cache for all tests of the process.
 fn cache() -> CodeCache {
     let program = std::env::current_exe().expect("a program has a path");
@@ -161,6 +163,15 @@ macro_rules! on_every_carrier {
                 #[test]
                 fn $case() {
                     super::$case(&$crate::kind::Kind::component($kind));
+                }
+            )+
+        }
+
+        mod native {
+            $(
+                #[test]
+                fn $case() {
+                    super::$case(&$crate::kind::Kind::native($kind));
                 }
             )+
         }

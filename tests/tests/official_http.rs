@@ -10,7 +10,8 @@ use executor_runtime_tests::{
     scripted::{Answer, Scripted},
 };
 use std::{
-    net::TcpListener,
+    io::Write,
+    net::{SocketAddr, TcpListener},
     time::{Duration, Instant},
 };
 
@@ -237,7 +238,7 @@ fn network_failures_are_told_in_words(kind: &Kind) {
         (format!("http://{closed}/"), "refused"),
         ("http://no-such-host.invalid/".to_owned(), "DNS"),
         (garbage.url("/"), garbage.authority()),
-        (format!("https://{}/", garbage.authority()), "TLS"),
+        (format!("https://{}/", plain_text_server()), "TLS"),
     ] {
         let result = kind.run(&kind.invocation(&[("http.url", &url)]));
         assert_eq!(
@@ -253,6 +254,18 @@ fn network_failures_are_told_in_words(kind: &Kind) {
         let summary = summary(&result).to_lowercase();
         assert!(summary.contains(&words.to_lowercase()), "{words}: {summary}");
     }
+}
+
+/// A server that speaks first, and no TLS.
+fn plain_text_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.write_all(b"220 mail.example ESMTP at your service\r\n");
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    address
 }
 
 fn a_silent_server_times_out(kind: &Kind) {
