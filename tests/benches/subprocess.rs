@@ -1,6 +1,6 @@
 //! What supervision costs: each figure beside its baseline, measured in the same run.
 //!
-//! `cargo bench --package executor-runtime-tests --bench subprocess`
+//! `cargo bench --workspace --bench subprocess`
 
 use executor_runtime::{
     Runtime,

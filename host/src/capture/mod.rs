@@ -5,9 +5,11 @@
 //! without following symbolic links, and made anew, so nothing that was planted there leads outside. The
 //! directory is locked while the run is under way: two runs of one id never write to the same files.
 
+mod checkpoint;
 mod collect;
 mod name;
 
+pub(crate) use checkpoint::check_length as check_checkpoint;
 pub(crate) use collect::{Collected, collect, digest_file, open_regular_at};
 
 use executor_runtime_protocol::RuntimeInvocation;
@@ -153,8 +155,8 @@ impl CaptureDirectory {
             let _ = unlinkat(&self.handle, *file, UnlinkatFlags::NoRemoveDir);
         }
         let _ = unlinkat(&self.handle, ARTIFACTS, UnlinkatFlags::RemoveDir);
-        // Only if it is empty: an earlier run may have left something.
-        let _ = fs::remove_dir(&self.path);
+        // An earlier run may have left something.
+        self.remove_if_empty();
     }
 }
 

@@ -13,6 +13,7 @@ wasmtime::component::bindgen!({
         "executor-runtime:plugin/host.create-artifact": async | trappable,
         "executor-runtime:plugin/host.[static]artifact.finish": async | trappable,
         "executor-runtime:plugin/host.checkpoint": async | trappable,
+        "executor-runtime:plugin/host.resumed": async | trappable,
         default: trappable,
     },
     exports: { default: async },

@@ -96,9 +96,9 @@ impl Host for RunState {
         Ok(spawn_blocking(move || store.checkpoint(&state)).await?)
     }
 
-    fn resumed(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
-        // Every run is a first run until the host can recover interrupted ones.
-        Ok(None)
+    async fn resumed(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
+        let store = self.given.artifacts.clone();
+        Ok(spawn_blocking(move || store.resumed()).await?)
     }
 }
 

@@ -145,7 +145,7 @@ impl Component {
             run,
         };
         let mut outcome = report.outcome(end);
-        outcome.artifacts = artifacts.take_kept();
+        outcome.artifacts = artifacts.close();
         self.sign(&mut outcome, &journal, started);
         outcome
     }

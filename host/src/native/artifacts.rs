@@ -20,9 +20,11 @@ use std::{
 const MAX_KIND: usize = 64;
 const MAX_DESCRIPTION: usize = 1000;
 
-/// Lists the finished artifacts, as they are on disk; removes what is empty.
+/// Lists the finished artifacts, as they are on disk; removes what is empty, and what only an interrupted
+/// run would leave.
 pub(super) async fn list(capture: Arc<CaptureDirectory>, claimed: Vec<Claimed>) -> Vec<ArtifactDescriptor> {
     let listing = tokio::task::spawn_blocking(move || {
+        capture.forget_checkpoint();
         if let Ok(Some(directory)) = capture.take_artifacts() {
             remove_unfinished(&directory);
         }
@@ -58,8 +60,8 @@ pub(super) async fn list(capture: Arc<CaptureDirectory>, claimed: Vec<Claimed>) 
                 .collect(),
         };
         if directory.is_none() {
-            // Only if it is empty: a checkpoint or an earlier run may be in it.
-            let _ = fs::remove_dir(capture.path());
+            // An earlier run may have left something.
+            capture.remove_if_empty();
         }
         listed
     });

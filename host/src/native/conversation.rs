@@ -2,7 +2,7 @@
 
 use super::{
     child::is_valid_name,
-    wire::{MAX_CHECKPOINT, MAX_FRAME, Message, Request},
+    wire::{MAX_FRAME, Message, Request},
 };
 use crate::{
     capture::CaptureDirectory,
@@ -11,8 +11,7 @@ use crate::{
 use executor_runtime_protocol::native::Reply;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::{
-    fs::File,
-    io::{self, IoSlice, Write},
+    io::{self, IoSlice},
     os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -143,26 +142,9 @@ impl Conversation {
 
     /// Keeps a checkpoint. It has at most 64 KiB: not worth another thread.
     fn keep(&self, state: &[u8]) {
-        const NAME: &str = "checkpoint";
-        const PARTIAL: &str = ".checkpoint.partial";
         let Some(capture) = &self.capture else { return };
-        if state.len() > MAX_CHECKPOINT {
-            return;
-        }
-        let kept = capture
-            .create_file(PARTIAL)
-            .map_err(|error| error.to_string())
-            .and_then(|file| {
-                File::from(file)
-                    .write_all(state)
-                    .map_err(|error| error.to_string())?;
-                capture
-                    .rename_file(PARTIAL, NAME)
-                    .map_err(|error| error.to_string())
-            });
-        if let Err(error) = kept {
-            self.journal
-                .log(Level::Warn, &format!("the checkpoint can't be kept: {error}"));
+        if let Err(error) = capture.keep_checkpoint(state) {
+            self.journal.log(Level::Warn, &error);
         }
     }
 }

@@ -238,6 +238,7 @@ impl NativeRunner {
             no_artifacts,
             has_input: input.is_some(),
             no_input,
+            resumed: capture.as_ref().and_then(|capture| capture.checkpoint()),
         };
         let request = encode(&request).map_err(|reason| Failure::new(ErrorKind::ArgTooLong, reason))?;
         self.open(run, admission, capture, input, request)

@@ -11,8 +11,6 @@ use std::collections::BTreeMap;
 
 /// The longest frame, which is that of a result.
 pub(super) const MAX_FRAME: usize = 16 << 20;
-/// The longest checkpoint.
-pub(super) const MAX_CHECKPOINT: usize = 64 * 1024;
 
 /// What a child is to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +28,8 @@ pub(super) struct Request {
     pub(super) has_input: bool,
     /// Why the input payload can't be read, if it can't.
     pub(super) no_input: Option<String>,
+    /// The checkpoint that an interrupted run has left.
+    pub(super) resumed: Option<Vec<u8>>,
 }
 
 /// Which descriptors come with a request, in this order: the stop descriptor always, then those that there

@@ -43,10 +43,13 @@ pub struct PluginSet {
 }
 
 impl PluginSet {
-    /// The plugins in `directories`, of which the first that has a kind wins.
+    /// The plugins in `directories`, of which the first that has a kind wins. Relative ones are meant from where
+    /// the process is now.
     pub fn new(directories: Vec<PathBuf>, config: Arc<Config>, mode: Mode, cache: CodeCache) -> Self {
+        // Native plugins are loaded by processes that are elsewhere.
+        let absolute = |directory: PathBuf| std::path::absolute(&directory).unwrap_or(directory);
         Self {
-            directories,
+            directories: directories.into_iter().map(absolute).collect(),
             config,
             engine: Arc::new(LazyEngine::new(mode, cache)),
             native: None,

@@ -12,14 +12,12 @@ use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{self, Write},
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 const MAX_NAME: usize = 128;
-const MAX_CHECKPOINT: usize = 64 * 1024;
 
 /// Why an artifact can't be created.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +47,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     capture: Option<CaptureDirectory>,
+    /// The checkpoint that was there when the directory was opened.
+    resumed: Option<Vec<u8>>,
     artifacts: Option<Arc<OwnedFd>>,
     names: BTreeSet<String>,
     kept: Vec<ArtifactDescriptor>,
@@ -114,30 +114,31 @@ impl ArtifactStore {
         self.state().kept.push(finished.descriptor);
     }
 
-    /// The artifacts that were finished, in that order.
-    pub(in crate::component) fn take_kept(&self) -> Vec<ArtifactDescriptor> {
-        std::mem::take(&mut self.state().kept)
-    }
-
     /// Keeps `bytes` for a later run of the same invocation. Blocks on the file system.
     pub(in crate::component) fn checkpoint(&self, bytes: &[u8]) -> Result<(), String> {
-        const NAME: &str = "checkpoint";
-        const PARTIAL: &str = ".checkpoint.partial";
-        if bytes.len() > MAX_CHECKPOINT {
-            return Err(format!(
-                "the checkpoint has {} bytes; at most {MAX_CHECKPOINT} are kept",
-                bytes.len()
-            ));
-        }
         let mut state = self.state();
-        let mut write = || {
-            let capture = state.open_capture(&self.0.invocation)?;
-            let mut file = File::from(capture.create_file(PARTIAL)?);
-            file.write_all(bytes)
-                .map_err(|source| unwritable(capture, source))?;
-            capture.rename_file(PARTIAL, NAME)
-        };
-        write().map_err(|error| format!("can't keep the checkpoint: {error}"))
+        let capture = state
+            .open_capture(&self.0.invocation)
+            .map_err(|error| format!("can't keep the checkpoint: {error}"))?;
+        capture.keep_checkpoint(bytes)
+    }
+
+    /// The checkpoint that an interrupted run of the same invocation has left. Blocks on the file system.
+    pub(in crate::component) fn resumed(&self) -> Option<Vec<u8>> {
+        let mut state = self.state();
+        state.open_capture(&self.0.invocation).ok()?;
+        state.resumed.clone()
+    }
+
+    /// The run has come to an end: its artifacts, in the order in which they were finished, are in the result,
+    /// and there is nothing to go on from. Blocks on the file system, if the run left anything there.
+    pub(in crate::component) fn close(&self) -> Vec<ArtifactDescriptor> {
+        let mut state = self.state();
+        if let Some(capture) = state.capture.take() {
+            capture.forget_checkpoint();
+            capture.remove_if_empty();
+        }
+        std::mem::take(&mut state.kept)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -149,7 +150,11 @@ impl State {
     fn open_capture(&mut self, invocation: &RuntimeInvocation) -> Result<&CaptureDirectory, CaptureError> {
         match &mut self.capture {
             Some(capture) => Ok(capture),
-            none => Ok(none.insert(CaptureDirectory::open(invocation)?)),
+            none => {
+                let capture = none.insert(CaptureDirectory::open(invocation)?);
+                self.resumed = capture.checkpoint();
+                Ok(capture)
+            }
         }
     }
 
@@ -168,13 +173,6 @@ impl State {
             }
         };
         Ok((directory, path))
-    }
-}
-
-fn unwritable(capture: &CaptureDirectory, source: io::Error) -> CaptureError {
-    CaptureError::Unwritable {
-        path: capture.path().to_owned(),
-        source,
     }
 }
 

@@ -1,11 +1,7 @@
 //! The host's functions, as the plugin calls them. No panic leaves them.
 
-use super::{
-    super::wire::{MAX_CHECKPOINT, Message},
-    LINK,
-    artifacts::CreateError,
-    link::Link,
-};
+use super::{super::wire::Message, LINK, artifacts::CreateError, link::Link};
+use crate::capture::check_checkpoint;
 use executor_runtime_protocol::native::{
     CREATE_DUPLICATE_NAME, CREATE_INVALID_NAME, CREATE_TOO_MANY, CREATE_UNWRITABLE, CreateFailure,
     NO_DEADLINE,
@@ -198,11 +194,8 @@ pub(super) extern "C" fn drop_artifact(artifact: u64) {
 
 pub(super) extern "C" fn checkpoint(state: RSlice<'_, u8>) -> RResult<(), RString> {
     with(RResult::RErr("the host's side panicked".into()), |link| {
-        if state.len() > MAX_CHECKPOINT {
-            return RResult::RErr(sentence(format_args!(
-                "the checkpoint has {} bytes; at most {MAX_CHECKPOINT} are kept",
-                state.len()
-            )));
+        if let Err(reason) = check_checkpoint(state.as_slice()) {
+            return RResult::RErr(sentence(reason));
         }
         let message = Message::Checkpoint {
             state: state.as_slice().to_owned(),
@@ -212,6 +205,8 @@ pub(super) extern "C" fn checkpoint(state: RSlice<'_, u8>) -> RResult<(), RStrin
 }
 
 pub(super) extern "C" fn resumed() -> ROption<RVec<u8>> {
-    // Every run is a first run until the host can recover interrupted ones.
-    ROption::RNone
+    with(ROption::RNone, |link| {
+        let state = link.request.resumed.as_deref();
+        state.map(RVec::from).into()
+    })
 }

@@ -1,0 +1,371 @@
+//! What the official kinds cost as a user meets them: through the host's command line, and a thousand at a time.
+//!
+//! `cargo bench --workspace --bench official -- [one_shot|installed|polling]`
+//!
+//! The backend is this program in a process of its own, so that its memory and its work are not counted.
+
+use executor_runtime::{
+    Runtime,
+    component::{CodeCache, Mode},
+    config::Config,
+    plugin::PluginSet,
+    protocol::{RuntimeInvocation, Status},
+};
+use executor_runtime_tests::{
+    fixtures, host_binary,
+    scripted::{Answer, Scripted},
+};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    fs,
+    io::{BufRead, BufReader, Read},
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::task::JoinSet;
+
+/// Runs that poll at a time.
+const RUNS: usize = 1000;
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Polls of each run.
+const POLLS: usize = 10;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "serve") {
+        return serve();
+    }
+    let parts: [(&str, fn(&Backend)); 3] = [
+        ("one_shot", one_shot),
+        ("installed", installed),
+        ("polling", polling),
+    ];
+    let wanted = |name: &str| arguments.iter().any(|argument| argument == name);
+    let all = !parts.iter().any(|(name, _)| wanted(name));
+    for (name, part) in parts {
+        if all || wanted(name) {
+            part(&Backend::start());
+        }
+    }
+}
+
+/// Runs all in turn, so that what else the machine does hits each; the medians.
+fn alternate(rounds: usize, work: &mut [&mut dyn FnMut()]) -> Vec<Duration> {
+    let mut times = vec![Vec::new(); work.len()];
+    for _ in 0..rounds {
+        for (times, work) in times.iter_mut().zip(work.iter_mut()) {
+            let start = Instant::now();
+            work();
+            times.push(start.elapsed());
+        }
+    }
+    let median = |mut times: Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    times.into_iter().map(median).collect()
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1e3)
+}
+
+fn official(kind: &str) -> PathBuf {
+    fixtures::component(&format!("executor-runtime-plugin-{kind}"))
+}
+
+/// A host on the command line, with a plugins directory and a cache of its own.
+struct Installation {
+    directory: tempfile::TempDir,
+}
+
+impl Installation {
+    fn new(plugins: &[(String, PathBuf)]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let place = directory.path().join("plugins");
+        fs::create_dir(&place).expect("it is new");
+        for (name, file) in plugins {
+            fs::copy(file, place.join(name)).expect("it was built");
+        }
+        Self { directory }
+    }
+
+    fn document(&self, kind: &str, metadata: &Value) -> PathBuf {
+        let path = self.directory.path().join("invocation.json");
+        let document = json!({
+            "invocation_id": "bench", "runtime_name": "bench", "runtime_kind": kind, "timeout_seconds": 30,
+            "working_directory": self.directory.path(), "command": ["/bin/true"], "metadata": metadata,
+        });
+        fs::write(&path, document.to_string()).expect("it can be written");
+        path
+    }
+
+    fn host(&self, arguments: &[&Path]) {
+        let status = Command::new(host_binary())
+            .args(arguments)
+            .env(
+                "EXECUTOR_RUNTIME_PLUGINS_DIR",
+                self.directory.path().join("plugins"),
+            )
+            .env("XDG_CACHE_HOME", self.directory.path().join("cache"))
+            .env("XDG_DATA_HOME", self.directory.path().join("data"))
+            .env("XDG_CONFIG_HOME", self.directory.path().join("config"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.expect("the host starts").success());
+    }
+}
+
+fn one_shot(backend: &Backend) {
+    let place = Installation::new(&[("http.wasm".to_owned(), official("http"))]);
+    let document = place.document("http", &json!({"http.url": backend.url("/hello")}));
+    let run = Path::new("run");
+    // Compiles it.
+    place.host(&[run, &document]);
+    let request = || {
+        use std::io::Write;
+        let authority = backend.url.trim_start_matches("http://");
+        let mut stream = std::net::TcpStream::connect(authority).expect("the backend listens");
+        let head = format!("POST /hello HTTP/1.1\r\nhost: {authority}\r\ncontent-length: 0\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it reads");
+        let mut answer = [0; 64];
+        assert!(stream.read(&mut answer).expect("it answers") > 0);
+    };
+    let times = alternate(
+        300,
+        &mut [
+            &mut || place.host(&[run, &document]),
+            &mut || place.host(&[Path::new("--version")]),
+            &mut || request(),
+        ],
+    );
+    println!(
+        "one-shot run of http, compiled before: {} (goal: 6 ms on top of the server's time); host --version \
+         {}, connection and answer alone {}",
+        milliseconds(times[0]),
+        milliseconds(times[1]),
+        milliseconds(times[2])
+    );
+}
+
+fn installed(_: &Backend) {
+    let none = Installation::new(&[]);
+    let http = official("http");
+    let many: Vec<_> = (0..50)
+        .map(|n| (format!("plugin-{n}.wasm"), http.clone()))
+        .collect();
+    let fifty = Installation::new(&many);
+    let documents = [&none, &fifty].map(|place| place.document("subprocess", &json!({})));
+    let times = alternate(
+        500,
+        &mut [&mut || none.host(&[Path::new("run"), &documents[0]]), &mut || {
+            fifty.host(&[Path::new("run"), &documents[1]])
+        }],
+    );
+    println!(
+        "one-shot run of a subprocess: {} with 50 plugins installed, {} with none (goal: no difference)",
+        milliseconds(times[1]),
+        milliseconds(times[0])
+    );
+}
+
+fn polling(backend: &Backend) {
+    let place = Installation::new(&[("http-async.wasm".to_owned(), official("http-async"))]);
+    let supervised = Runtime::new().expect("this system can supervise processes");
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let mode = Mode::LongLived {
+        concurrency: NonZeroU32::new(RUNS as u32).expect("not 0"),
+    };
+    let config = Config::parse("", "bench.toml").expect("an empty file is one");
+    let cache = CodeCache::new(place.directory.path().join("cache"));
+    let set = PluginSet::new(
+        vec![place.directory.path().join("plugins")],
+        Arc::new(config),
+        mode,
+        cache,
+    );
+    assert!(supervised.set_source(Arc::new(set)));
+    let runtime = Arc::new(supervised);
+    tokio.block_on(async {
+        warm_up(&runtime, backend).await;
+        let before = resident();
+        let mut running = JoinSet::new();
+        for n in 0..RUNS {
+            let runtime = Arc::clone(&runtime);
+            let invocation = polling_invocation(backend, &format!("ours-{n}"), POLLS);
+            running.spawn(async move {
+                let result = runtime.run(invocation).await;
+                assert_eq!(result.status, Status::Succeeded, "{result:?}");
+            });
+        }
+        tokio::time::sleep(INTERVAL * POLLS as u32 / 2).await;
+        let each = (resident() - before) / RUNS;
+        while let Some(run) = running.join_next().await {
+            run.expect("it does not panic");
+        }
+        println!(
+            "{RUNS} http_async runs in flight: {} KB each (goal: 83 KB)",
+            each / 1024
+        );
+
+        let client: Client<_, Empty<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        for n in 0..RUNS {
+            running.spawn(hyper_poller(
+                client.clone(),
+                backend.url(&format!("/runs/hyper-{n}/{POLLS}")),
+            ));
+        }
+        while let Some(run) = running.join_next().await {
+            run.expect("it does not panic");
+        }
+        for (who, prefix) in [("http_async", "ours-"), ("tokio and hyper", "hyper-")] {
+            let url = backend.url(&format!("/lateness/{prefix}"));
+            let report = client.get(url.parse().expect("a URL")).await.expect("an answer");
+            let report = report.into_body().collect().await.expect("a body").to_bytes();
+            println!(
+                "lateness of {RUNS} pollers each {INTERVAL:?}, {who}: {} (goal: p99 50 ms)",
+                String::from_utf8_lossy(&report)
+            );
+        }
+    });
+}
+
+async fn warm_up(runtime: &Runtime, backend: &Backend) {
+    let result = runtime.run(polling_invocation(backend, "warm-up", 1)).await;
+    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+}
+
+fn polling_invocation(backend: &Backend, id: &str, polls: usize) -> RuntimeInvocation {
+    let document = json!({
+        "invocation_id": id, "runtime_name": "bench", "runtime_kind": "http_async",
+        "working_directory": "/tmp", "command": ["-"], "timeout_seconds": 120,
+        "metadata": {
+            "http.url": backend.url("/runs"),
+            "http.poll_url_template": backend.url(&format!("/runs/{id}/{polls}")),
+            "http.poll_status_path": "status",
+            "http.poll_terminal_states": "completed",
+            "http.poll_interval_seconds": INTERVAL.as_secs_f64().to_string(),
+        },
+    });
+    RuntimeInvocation::from_json(document.to_string().as_bytes()).expect("a valid invocation")
+}
+
+/// The same polls by the least that can make them.
+async fn hyper_poller(
+    client: Client<hyper_util::client::legacy::connect::HttpConnector, Empty<bytes::Bytes>>,
+    url: String,
+) {
+    let url: http::Uri = url.parse().expect("a URL");
+    let mut due = tokio::time::Instant::now();
+    for _ in 0..POLLS {
+        tokio::time::sleep_until(due).await;
+        let response = client.get(url.clone()).await.expect("an answer");
+        response.into_body().collect().await.expect("a body");
+        due += INTERVAL;
+    }
+}
+
+/// Resident memory of this process, in bytes.
+fn resident() -> usize {
+    let statm = fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok());
+    pages.expect("a number") * 4096
+}
+
+/// The backend's process; it ends with this one's interest in it.
+struct Backend {
+    child: Child,
+    url: String,
+}
+
+impl Backend {
+    fn start() -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("a program has a path"))
+            .arg("serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut url = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped"))
+            .read_line(&mut url)
+            .expect("it tells its URL");
+        Self {
+            child,
+            url: url.trim().to_owned(),
+        }
+    }
+
+    fn url(&self, target: &str) -> String {
+        format!("{}{target}", self.url)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // It ends when its stdin does.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// `/runs/ID/N` is `running` until it was asked N times, then `completed`; `/lateness/PREFIX` tells how much later
+/// than its interval each run with such an id was polled, counted from its first poll.
+fn serve() {
+    let polls: Mutex<HashMap<String, Vec<Instant>>> = Mutex::default();
+    let server = Scripted::start(move |request, _| {
+        let mut polls = polls.lock().expect("nobody panics with it");
+        let parts: Vec<&str> = request.target.split('/').skip(1).collect();
+        match parts[..] {
+            ["runs"] => Answer::new(202, "{}"),
+            ["runs", id, count] => {
+                let times = polls.entry(id.to_owned()).or_default();
+                times.push(request.at);
+                let over = times.len() >= count.parse().expect("a number");
+                let status = if over { "completed" } else { "running" };
+                Answer::new(200, json!({"status": status}).to_string())
+            }
+            ["lateness", prefix] => Answer::new(200, lateness(&polls, prefix)),
+            _ => Answer::new(200, "hello"),
+        }
+    });
+    println!("{}", server.url(""));
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+fn lateness(polls: &HashMap<String, Vec<Instant>>, prefix: &str) -> String {
+    let mut late: Vec<f64> = polls
+        .iter()
+        .filter(|(id, _)| id.starts_with(prefix))
+        .flat_map(|(_, times)| {
+            let due = (0u32..).map(|n| times[0] + INTERVAL * n);
+            times
+                .iter()
+                .zip(due)
+                .skip(1)
+                .map(|(at, due)| at.saturating_duration_since(due).as_secs_f64() * 1e3)
+        })
+        .collect();
+    late.sort_by(f64::total_cmp);
+    let at = |share: f64| late[((late.len() - 1) as f64 * share) as usize];
+    format!(
+        "p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    )
+}
