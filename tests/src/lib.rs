@@ -12,6 +12,7 @@ mod invocation;
 pub mod kind;
 pub mod plugins;
 mod processes;
+pub mod readme;
 mod scene;
 pub mod scripted;
 pub mod server;

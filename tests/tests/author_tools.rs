@@ -1,7 +1,7 @@
 //! From `plugin new` to a running plugin, with the real binary: new, test, build, check, install, run, remove.
 //! And what the tools say of what is broken.
 
-use executor_runtime_tests::{fixtures, host_binary, server};
+use executor_runtime_tests::{fixtures, host_binary, readme::section, server};
 use guest_build::workspace;
 use serde_json::Value;
 use std::{
@@ -278,6 +278,51 @@ async fn from_new_to_a_running_plugin() {
     from_build.extend(run);
     home.run(&["plugin", "remove", "wait-up"]).succeeds();
     assert_eq!(home.run(&from_build).succeeds().json()["status"], "succeeded");
+}
+
+#[test]
+fn the_readmes_plugin_passes_its_test_and_runs() {
+    let home = Home::new();
+    let sdk = workspace().display().to_string();
+    home.run(&["plugin", "new", "greeter", "--sdk", &sdk]).succeeds();
+    let crate_folder = home.join("greeter");
+    fs::copy(workspace().join("Cargo.lock"), crate_folder.join("Cargo.lock")).unwrap();
+    fs::write(crate_folder.join("plugin.json"), section("plugin descriptor")).unwrap();
+    let tests = format!(
+        "#[cfg(test)]\nmod tests {{ use super::*; {} }}",
+        section("plugin test")
+    );
+    let source = section("plugin source") + &tests;
+    fs::write(crate_folder.join("src/lib.rs"), source).unwrap();
+
+    let tested: Said = as_here(
+        Command::new("cargo")
+            .args(["test", "--release"])
+            .current_dir(&crate_folder),
+    )
+    .output()
+    .unwrap()
+    .into();
+    assert!(tested.succeeds().stdout.contains("it_greets ... ok"));
+    let built: Said = as_here(&mut home.command(&["plugin", "build", "greeter"]))
+        .output()
+        .unwrap()
+        .into();
+    for file in built.succeeds().json().as_array().unwrap() {
+        let path = Path::new(file["path"].as_str().unwrap());
+        let directory = path.parent().unwrap().display().to_string();
+        let run = [
+            "run",
+            "--kind",
+            "greet",
+            "--metadata",
+            "greet.name=Ada",
+            "--",
+            "greet",
+        ];
+        let result = home.run(&[&["--plugins-dir", &directory], &run[..]].concat());
+        assert_eq!(result.succeeds().json()["metadata"]["greet.text"], "Hello, Ada!");
+    }
 }
 
 #[test]

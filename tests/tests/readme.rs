@@ -1,30 +1,17 @@
 //! The README is true: its tables are the code's, its documents are accepted and its programs run.
 
 use executor_runtime::{ErrorKind, config::Config, protocol::Status, receipt};
-use serde_json::Value;
+use executor_runtime_tests::{
+    fixtures,
+    plugins::Plugins,
+    readme::section,
+    scripted::{Answer, Scripted},
+};
+use serde_json::{Value, json};
 use std::{
-    fs,
     io::Write,
-    path::Path,
     process::{Command, Stdio},
 };
-
-fn readme() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap()
-}
-
-/// What follows the comment `<!-- test: name -->`: a fenced block's text, or a table.
-fn section(name: &str) -> String {
-    let readme = readme();
-    let (_, after) = readme
-        .split_once(&format!("<!-- test: {name} -->\n"))
-        .expect("the section is marked");
-    if let Some(block) = after.strip_prefix("```") {
-        let (_language, block) = block.split_once('\n').unwrap();
-        return block.split_once("```").unwrap().0.to_owned();
-    }
-    after.split("\n\n").next().unwrap().to_owned()
-}
 
 fn rows(name: &str) -> Vec<Vec<String>> {
     section(name)
@@ -114,6 +101,47 @@ fn the_configuration_is_accepted() {
     let config = Config::parse(&section("configuration"), "README.md").unwrap();
     assert_eq!(config.subprocess().processes, Some(100));
     assert_eq!(config.plugin("http").config["region"], "eu");
+    assert_eq!(
+        config.plugin("manual").config["dispatcher.batch"],
+        "unix:/run/batch.sock"
+    );
+}
+
+#[test]
+fn the_limits_of_plugins_are_all_there() {
+    let schema = serde_json::to_value(Config::schema()).unwrap();
+    let limits = schema["$defs"]["PluginLimits"]["properties"].as_object().unwrap();
+    let mut listed: Vec<_> = rows("plugin limits")
+        .iter()
+        .map(|row| {
+            row[0]
+                .trim_start_matches('`')
+                .split('`')
+                .next()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    listed.sort();
+    let mut known: Vec<_> = limits.keys().cloned().collect();
+    known.sort();
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn a_denial_looks_as_it_is_shown() {
+    let shown: Value = serde_json::from_str(&section("denial")).unwrap();
+    let server = Scripted::sequence(vec![
+        Answer::new(307, "").header("location", "http://elsewhere.example:8080/x"),
+    ]);
+    let plugins = Plugins::new(&[fixtures::component("executor-runtime-plugin-http")], "");
+    let result = plugins.run("http", &[("http.url", &server.url("/"))]);
+    let denied = json!({
+        "status": result.status.as_str(),
+        "error_summary": result.error_summary,
+        "metadata": {"error.kind": result.metadata["error.kind"]},
+    });
+    assert_eq!(denied, shown);
 }
 
 #[test]

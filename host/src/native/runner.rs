@@ -116,7 +116,12 @@ impl NativeRunner {
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
         let started = Instant::now();
         let settings = self.config.plugin(self.name());
-        let admission = admit(&self.plugin.descriptor, settings, &run.invocation.metadata)?;
+        let admission = admit(
+            &self.plugin.descriptor,
+            settings,
+            self.plugin.carrier,
+            &run.invocation.metadata,
+        )?;
         let stop = Stop::new(run.deadline, admission.grace, run.cancel.clone());
         let journal = Arc::new(Journal::new(self.name(), &run.invocation.invocation_id));
 

@@ -8,6 +8,7 @@
 //! | `plugin.grace_seconds` | seconds between the request to stop and the forced end, fractions allowed | 2 |
 //! | `limits.memory_bytes` | bytes of memory | 256 MiB |
 
+use super::Carrier;
 use crate::{ErrorKind, Failure, config::PluginConfig};
 use executor_runtime_protocol::PluginDescriptor;
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
@@ -16,7 +17,8 @@ const GRACE_SECONDS: &str = "plugin.grace_seconds";
 const MEMORY_BYTES: &str = "limits.memory_bytes";
 const KEYS: [&str; 2] = [GRACE_SECONDS, MEMORY_BYTES];
 
-/// Limits of `[limits]` that a plugin can't break: it has no files and no processes of its own.
+/// Limits of a subprocess that a component can't break: it has no files and no processes. They do not apply to a
+/// native plugin, which could, and an invocation that asks for them is told so.
 const MEANINGLESS: [&str; 2] = ["limits.open_files", "limits.processes"];
 
 const DEFAULT_GRACE: Duration = Duration::from_secs(2);
@@ -37,6 +39,7 @@ pub(crate) struct Admission {
 pub(crate) fn admit(
     descriptor: &PluginDescriptor,
     config: &PluginConfig,
+    carrier: Carrier,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Admission, Failure> {
     let filled = descriptor.check_metadata(metadata).map_err(|problems| {
@@ -48,12 +51,14 @@ pub(crate) fn admit(
         invalid(summary)
     })?;
     let ours = |key: &str| key.starts_with("plugin.") || key.starts_with("limits.");
+    let kept = |key: &str| carrier == Carrier::Component && MEANINGLESS.contains(&key);
     if let Some(key) = metadata
         .keys()
-        .find(|key| ours(key) && !KEYS.contains(&key.as_str()) && !MEANINGLESS.contains(&key.as_str()))
+        .find(|key| ours(key) && !KEYS.contains(&key.as_str()) && !kept(key))
     {
         return Err(invalid(format!(
-            "{key}: does not apply to a plugin; the keys are {}",
+            "{key}: does not apply to a {} plugin; the keys are {}",
+            carrier.as_str(),
             KEYS.join(", ")
         )));
     }
@@ -125,7 +130,12 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        admit(&descriptor(), config.plugin("http"), &metadata)
+        admit(
+            &descriptor(),
+            config.plugin("http"),
+            Carrier::Component,
+            &metadata,
+        )
     }
 
     #[test]
@@ -186,5 +196,22 @@ mod tests {
             assert_eq!(failure.kind, ErrorKind::InvalidMetadata);
             assert!(failure.summary.contains(words), "{}", failure.summary);
         }
+    }
+
+    #[test]
+    fn a_limit_that_would_not_be_kept_is_refused() {
+        let metadata = BTreeMap::from([
+            ("http.url".to_owned(), "http://a/".to_owned()),
+            ("limits.processes".to_owned(), "1".to_owned()),
+        ]);
+        let config = PluginConfig::default();
+        let admit = |carrier| admit(&descriptor(), &config, carrier, &metadata);
+        assert!(admit(Carrier::Component).is_ok(), "a component has no processes");
+        let failure = admit(Carrier::Native).unwrap_err();
+        assert!(
+            failure.summary.contains("limits.processes"),
+            "{}",
+            failure.summary
+        );
     }
 }

@@ -68,7 +68,12 @@ impl ComponentRunner {
     }
 
     async fn execute(&self, run: &Run) -> Outcome {
-        let admission = match admit(&self.plugin.descriptor, &self.config, &run.invocation.metadata) {
+        let admission = match admit(
+            &self.plugin.descriptor,
+            &self.config,
+            self.plugin.carrier,
+            &run.invocation.metadata,
+        ) {
             Ok(admission) => admission,
             Err(failure) => return failure.into(),
         };

@@ -121,7 +121,7 @@ impl PluginSet {
             metadata,
             grace,
             memory_bytes,
-        } = admit(&plugin.descriptor, config, metadata)?;
+        } = admit(&plugin.descriptor, config, plugin.carrier, metadata)?;
         let mut limits = BTreeMap::from([("plugin.grace_seconds", grace.as_secs_f64().to_string())]);
         let mut grants = Vec::new();
         match plugin.carrier {
