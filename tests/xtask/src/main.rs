@@ -27,6 +27,8 @@ enum Task {
     },
     /// Build the official plugins into target/plugins, where a host in target/release finds them
     Plugins,
+    /// Find the toolchain that builds components, install it if it is missing, and print which it is
+    Toolchain,
     /// What CI runs: formatting, clippy with warnings denied, documentation, all tests
     Ci,
 }
@@ -36,6 +38,7 @@ fn main() -> Result<()> {
         Task::Demo => demo::demo(),
         Task::Plugins => plugins::build_all().map(drop),
         Task::Test { arguments } => test(&arguments),
+        Task::Toolchain => guest_build::Toolchain::get().map(|toolchain| println!("{toolchain}")),
         Task::Ci => ci(),
     }
 }
