@@ -51,6 +51,14 @@ impl Toolchain {
         Ok(found.insert(toolchain).clone())
     }
 
+    /// What [`TOOLCHAIN_VARIABLE`] calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Rustup => "rustup",
+            Self::Debian(_) => "debian",
+        }
+    }
+
     /// The toolchain that builds everything else; its target for components is installed if it is missing.
     pub fn rustup() -> Result<Self> {
         if has_target() {
@@ -77,8 +85,8 @@ impl Toolchain {
 impl fmt::Display for Toolchain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rustup => f.write_str("rustup"),
-            Self::Debian(folder) => write!(f, "debian {}", folder.display()),
+            Self::Rustup => f.write_str(self.name()),
+            Self::Debian(folder) => write!(f, "{} {}", self.name(), folder.display()),
         }
     }
 }
