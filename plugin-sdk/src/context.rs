@@ -1,10 +1,10 @@
 //! What the host offers a run.
 
-use crate::{ArtifactError, ArtifactWriter, Client, RunError, carrier};
+use crate::{ArtifactError, ArtifactWriter, Client, Instant, RunError, carrier};
 use std::{
     cell::Cell,
     io::{self, Read},
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 /// How serious a log line is.
@@ -75,6 +75,16 @@ impl Context {
         }
     }
 
+    /// This moment on the monotonic clock.
+    pub fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// The time of day, which somebody may set while the run goes on: not for measuring.
+    pub fn system_time(&self) -> SystemTime {
+        carrier::system_time()
+    }
+
     /// Time until the deadline, zero once it has passed; None if the run has none.
     pub fn remaining(&self) -> Option<Duration> {
         self.host.remaining()
@@ -82,7 +92,7 @@ impl Context {
 
     /// When the run has to be over; None: never.
     pub fn deadline(&self) -> Option<Instant> {
-        Some(Instant::now() + self.remaining()?)
+        Some(self.now() + self.remaining()?)
     }
 
     /// Whether the host has asked the run to stop: it was cancelled, or its deadline has passed.

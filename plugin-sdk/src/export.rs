@@ -3,7 +3,7 @@
 /// Exports a runner: the one line that makes a crate a plugin.
 ///
 /// Takes an expression that can stand in a constant: a unit struct, or a `const fn` call. It emits the right
-/// export for the target (a component for `wasm32-wasip2`, an `abi_stable` root module for a native
+/// export for the target (a component for WebAssembly, an `abi_stable` root module for a native
 /// library) and embeds `plugin.json` from beside the crate's `Cargo.toml`, from which the host knows
 /// the plugin without running it. Syntax and the required keys of `plugin.json` are checked when the crate is
 /// compiled; everything else by a test, `plugin_json_is_valid`, that comes with the macro.

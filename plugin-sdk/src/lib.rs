@@ -40,6 +40,12 @@
 //!
 //! `cargo build --target wasm32-wasip2` makes the component, `cargo build` the native library.
 //!
+//! A core module for `wasm32-unknown-unknown` that is wrapped (`wasm-tools component new`) is a component too.
+//! There std has no clock, no stdout and no randomness: take the time from [`Context::now`] and
+//! [`Context::system_time`], and write with [`Context::log`], which is the better way everywhere. The message of a
+//! panic reaches the host all the same. Hash maps have the same seeds in each run, so that whoever chooses their
+//! keys can make them slow, which the deadline bounds.
+//!
 //! What a run may do is in [`Context`]; how it ends, in [`Outcome`] and [`RunError`]. A run blocks where it
 //! waits; everything that waits ends at once when the host asks the run to stop:
 //!
@@ -77,6 +83,7 @@ pub mod http;
 mod invocation;
 mod outcome;
 mod runner;
+mod time;
 
 pub use ::http as http_types;
 pub use artifact::{ArtifactError, ArtifactWriter, Copied};
@@ -88,6 +95,7 @@ pub use http::{Body, BodyReader, Client, HttpError};
 pub use invocation::Invocation;
 pub use outcome::{FailureStatus, Outcome, RunError};
 pub use runner::Runner;
+pub use time::Instant;
 
 /// What the export macro expands to; no part of the interface.
 #[doc(hidden)]

@@ -30,6 +30,13 @@ impl Kind {
         Self::in_directory(kind, &file)
     }
 
+    /// The same, built with Debian's toolchain; None on a machine that can't have it.
+    pub fn component_of_debian(kind: &'static str) -> Option<Self> {
+        let file = fixtures::component_of_debian(&package(kind))?;
+        compile(&file);
+        Some(Self::in_directory(kind, &file))
+    }
+
     /// The official plugin that runs `kind`, as a native library.
     pub fn native(kind: &'static str) -> Self {
         Self::in_directory(kind, &fixtures::native(&package(kind)))
@@ -154,7 +161,8 @@ pub fn artifact(result: &RuntimeResult, id: &str) -> Option<Vec<u8>> {
     Some(std::fs::read(&descriptor.path).expect("an artifact that is listed exists"))
 }
 
-/// Makes each case, a function that takes a [`Kind`], a test on every carrier that the kind has.
+/// Makes each case, a function that takes a [`Kind`], a test on every carrier that the kind has, and for each way
+/// to build it.
 #[macro_export]
 macro_rules! on_every_carrier {
     ($kind:literal: $($case:ident),+ $(,)?) => {
@@ -163,6 +171,17 @@ macro_rules! on_every_carrier {
                 #[test]
                 fn $case() {
                     super::$case(&$crate::kind::Kind::component($kind));
+                }
+            )+
+        }
+
+        mod component_of_debian {
+            $(
+                #[test]
+                fn $case() {
+                    if let Some(kind) = $crate::kind::Kind::component_of_debian($kind) {
+                        super::$case(&kind);
+                    }
                 }
             )+
         }

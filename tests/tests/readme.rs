@@ -160,7 +160,8 @@ fn the_python_program_runs() {
             );
         }
         Err(error) => {
-            eprintln!("NOT TESTED: the README's Python program, because python3 can't be started: {error}");
+            let why = format!("python3 can't be started: {error}");
+            executor_runtime_tests::not_tested("the README's Python program", why);
         }
     }
 }

@@ -1,19 +1,29 @@
 //! The carrier of components: the host's functions and WASI, through generated bindings.
 
 mod artifact;
+mod clock;
 mod convert;
 mod host;
 mod http;
 mod http_error;
+#[cfg(target_os = "unknown")]
+mod panic;
 mod stream;
 mod wait;
 
-/// What `wit-bindgen` makes of the WIT package.
+/// What `wit-bindgen` makes of the WIT package. What a component does not use it does not import either.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
-        world: "executor-runtime:plugin/runner",
+        inline: "
+            package executor-runtime:sdk;
+            world guest {
+                include executor-runtime:plugin/runner@1.0.0;
+                import wasi:cli/stderr@0.2.12;
+            }
+        ",
+        world: "executor-runtime:sdk/guest",
         generate_all,
         pub_export_macro: true,
         default_bindings_module: "executor_runtime_sdk::__private::bindings",
@@ -21,6 +31,7 @@ pub mod bindings {
 }
 
 pub(crate) use artifact::ArtifactSink;
+pub(crate) use clock::{monotonic_time, system_time};
 pub(crate) use host::Host;
 pub(crate) use http::{BodyStream, Transport};
 pub(crate) use stream::InputStream;
@@ -30,6 +41,8 @@ use bindings::executor_runtime::plugin::types;
 
 /// What the exported function does.
 pub fn run(runner: &impl Runner, invocation: types::Invocation) -> Result<types::Outcome, types::Failure> {
+    #[cfg(target_os = "unknown")]
+    panic::tell_on_stderr();
     let invocation = convert::invocation(invocation).map_err(convert::failure)?;
     let mut context = Context::new(Host::new());
     runner

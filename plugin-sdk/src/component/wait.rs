@@ -7,12 +7,8 @@ use super::bindings::{
         io::poll::{self, Pollable},
     },
 };
-use crate::http::Patience;
-use std::{
-    cell::OnceCell,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use crate::{Instant, http::Patience};
+use std::{cell::OnceCell, rc::Rc, time::Duration};
 
 /// The request to stop, subscribed to once in a run.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +38,7 @@ pub(super) struct Waiter {
 impl Waiter {
     pub(super) fn new(stop: &Stop, patience: Patience) -> Self {
         let timer = |until: Instant| {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.duration_since(Instant::now());
             monotonic_clock::subscribe_duration(nanoseconds(left))
         };
         Self {

@@ -6,11 +6,11 @@ use super::{
     redirect::{self, Hop},
     url,
 };
-use crate::{Context, Input};
+use crate::{Context, Input, Instant};
 use http::{Method, Request, Response, header, request};
 use std::{
     io::{Cursor, Read},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How many redirects are followed.
@@ -178,7 +178,7 @@ impl<'a> Client<'a> {
     }
 
     fn patience(&self) -> Patience {
-        let limit = self.time.and_then(|time| Instant::now().checked_add(time));
+        let limit = self.time.and_then(|time| self.context.now().checked_add(time));
         let bound = if self.after_stop {
             Some(self.context.last_moment())
         } else {

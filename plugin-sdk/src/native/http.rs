@@ -4,9 +4,12 @@ use super::{
     Host, http_error,
     socket::{Interrupt, InterruptibleResolver, SocketConnector},
 };
-use crate::http::{HttpError, Patience, Payload};
+use crate::{
+    Instant,
+    http::{HttpError, Patience, Payload},
+};
 use ::http::{Request, Response, request};
-use std::{cell::OnceCell, fmt, io::Read, sync::Arc, time::Instant};
+use std::{cell::OnceCell, fmt, io::Read, sync::Arc};
 use ureq::{
     Agent, AsSendBody, SendBody,
     config::Config,
@@ -105,7 +108,7 @@ fn run(
     let Some(limit) = limit else {
         return agent.run(request);
     };
-    let left = limit.saturating_duration_since(Instant::now());
+    let left = limit.duration_since(Instant::now());
     agent.run(
         agent
             .configure_request(request)

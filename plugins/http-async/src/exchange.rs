@@ -58,10 +58,10 @@ pub(crate) fn exchange(ctx: &Context, request: Request<Body>) -> Result<Answer, 
     if ctx.stop_requested() {
         return Err(NoAnswer::Interrupted);
     }
-    answer(ctx.http().send(request)?)
+    answer(ctx, ctx.http().send(request)?)
 }
 
-fn answer(response: Response<BodyReader>) -> Result<Answer, NoAnswer> {
+fn answer(ctx: &Context, response: Response<BodyReader>) -> Result<Answer, NoAnswer> {
     let (head, mut body) = response.into_parts();
     let payload = match head.status {
         StatusCode::OK | StatusCode::ACCEPTED => body.bytes(MAX_PAYLOAD)?,
@@ -69,7 +69,7 @@ fn answer(response: Response<BodyReader>) -> Result<Answer, NoAnswer> {
     };
     Ok(Answer {
         status: head.status,
-        retry_after: retry_after(&head.headers),
+        retry_after: retry_after(&head.headers, ctx.system_time()),
         payload,
     })
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use executor_runtime_plugin_common::{interrupted, keep_artifact, kickoff_request};
 use executor_runtime_sdk::{Context, Invocation, Level, Outcome, RunError, http_types::StatusCode};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const ARTIFACT: &str = "final_status";
 
@@ -141,10 +141,10 @@ impl Record {
         let failed = |error: RunError| Halt::Failed(error.context(DOING));
         let id = self.run_id.clone().unwrap_or_default();
         let url = plan.poll.fill(&id).map_err(failed)?;
-        let mut schedule = Schedule::new(plan.interval, Instant::now(), first);
+        let mut schedule = Schedule::new(plan.interval, ctx.now(), first);
         let mut failures = 0;
         loop {
-            let wait = schedule.wait(Instant::now());
+            let wait = schedule.wait(ctx.now());
             if !wait.is_zero() && ctx.sleep(wait).is_stopped() {
                 return Err(Halt::Interrupted(DOING));
             }
@@ -199,7 +199,7 @@ impl Record {
                     ctx.log(Level::Warn, &text);
                 }
             }
-            schedule.advance(Instant::now(), retry_after);
+            schedule.advance(ctx.now(), retry_after);
         }
     }
 

@@ -4,8 +4,11 @@
 //! poll that takes longer than the interval skips the points it missed. A backend that says `Retry-After` is
 //! not asked before, and the grid begins anew there.
 
-use executor_runtime_sdk::http_types::{HeaderMap, HeaderValue, header};
-use std::time::{Duration, Instant, SystemTime};
+use executor_runtime_sdk::{
+    Instant,
+    http_types::{HeaderMap, HeaderValue, header},
+};
+use std::time::{Duration, SystemTime};
 
 /// Longer than any run, and short enough to be added to any time.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -27,12 +30,12 @@ impl Schedule {
 
     /// How long to wait for the poll that is due.
     pub(crate) fn wait(&self, now: Instant) -> Duration {
-        self.due.saturating_duration_since(now)
+        self.due.duration_since(now)
     }
 
     /// The poll that was due has been answered.
     pub(crate) fn advance(&mut self, now: Instant, retry_after: Option<Duration>) {
-        let late = now.saturating_duration_since(self.due).as_nanos();
+        let late = now.duration_since(self.due).as_nanos();
         let missed = late.checked_div(self.interval.as_nanos());
         self.due = match missed {
             // No interval: at once.
@@ -50,15 +53,15 @@ impl Schedule {
 }
 
 /// What `Retry-After` asks for (RFC 9110, section 10.2.3): seconds, or a date. A date is seen from the
-/// server's own clock where it tells it.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// server's own clock where it tells it, else from ours: `now`.
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
         // More digits than a number has: for ever.
         return Some(value.parse().map_or(FOREVER, Duration::from_secs));
     }
     let then = httpdate::parse_http_date(value).ok()?;
-    let now = date(headers.get(header::DATE)).unwrap_or_else(SystemTime::now);
+    let now = date(headers.get(header::DATE)).unwrap_or(now);
     Some(then.duration_since(now).unwrap_or_default())
 }
 
@@ -76,7 +79,7 @@ mod tests {
 
     #[test]
     fn polls_keep_to_the_grid() {
-        let start = Instant::now();
+        let start = Instant::ZERO;
         let mut schedule = Schedule::new(ms(100), start, None);
         assert_eq!(schedule.wait(start), ms(0));
         // (answered at, then due at)
@@ -88,7 +91,7 @@ mod tests {
 
     #[test]
     fn without_an_interval_polls_follow_at_once() {
-        let start = Instant::now();
+        let start = Instant::ZERO;
         let mut schedule = Schedule::new(ms(0), start, None);
         schedule.advance(start + ms(50), None);
         assert_eq!(schedule.wait(start + ms(50)), ms(0));
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_a_lower_bound() {
-        let start = Instant::now();
+        let start = Instant::ZERO;
         let mut schedule = Schedule::new(ms(1000), start, Some(ms(300)));
         assert_eq!(schedule.wait(start), ms(300));
         schedule.advance(start + ms(300), Some(ms(500)));
@@ -117,7 +120,10 @@ mod tests {
             if let Some(date) = date {
                 headers.insert("date", date.parse().unwrap());
             }
-            retry_after(&headers)
+            retry_after(
+                &headers,
+                SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_428_805),
+            )
         };
         let noon = Some("Wed, 21 Oct 2015 12:00:00 GMT");
         for (value, seconds) in [
@@ -135,7 +141,11 @@ mod tests {
         ] {
             assert_eq!(read(value, noon), seconds.map(Duration::from_secs), "{value:?}");
         }
-        assert_eq!(read("Wed, 21 Oct 2015 12:00:07 GMT", None), Some(Duration::ZERO));
-        assert_eq!(retry_after(&HeaderMap::new()), None);
+        // 12:00:05 by our own clock.
+        assert_eq!(
+            read("Wed, 21 Oct 2015 12:00:07 GMT", None),
+            Some(Duration::from_secs(2))
+        );
+        assert_eq!(retry_after(&HeaderMap::new(), SystemTime::UNIX_EPOCH), None);
     }
 }

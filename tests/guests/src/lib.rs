@@ -3,16 +3,18 @@
 //! Components are built for `wasm32-wasip2`. Where that target is missing it is installed with rustup; where
 //! rustup's server can't be reached, Debian's toolchain for WebAssembly is unpacked and used ([`Toolchain`]).
 
+mod apt;
 mod debian;
 mod toolchain;
 
+pub use debian::OutOfReach;
 pub use toolchain::{TOOLCHAIN_VARIABLE, Toolchain};
 
 use anyhow::{Context, Result, bail};
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 /// The workspace's folder.
@@ -89,6 +91,24 @@ fn run(command: &mut Command) -> Result<()> {
         bail!("{command:?} failed: {status}");
     }
     Ok(())
+}
+
+/// What the command prints; what it complains about is in the error.
+fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{} can't be started", command.get_program().display()))?;
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "{} failed ({}): {}",
+            command.get_program().display(),
+            output.status,
+            complaint.trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn existing(file: PathBuf) -> Result<PathBuf> {

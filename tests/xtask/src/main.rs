@@ -6,6 +6,7 @@ mod server;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use guest_build::{TOOLCHAIN_VARIABLE, Toolchain};
 use std::process::Command;
 
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ enum Task {
     },
     /// Build the official plugins into target/plugins, where a host in target/release finds them
     Plugins,
+    /// Find the toolchain that builds components, install it if it is missing, and print which it is
+    Toolchain,
     /// What CI runs: formatting, clippy with warnings denied, documentation, all tests
     Ci,
 }
@@ -36,6 +39,7 @@ fn main() -> Result<()> {
         Task::Demo => demo::demo(),
         Task::Plugins => plugins::build_all().map(drop),
         Task::Test { arguments } => test(&arguments),
+        Task::Toolchain => Toolchain::get().map(|toolchain| println!("{toolchain}")),
         Task::Ci => ci(),
     }
 }
@@ -52,7 +56,11 @@ fn test(arguments: &[String]) -> Result<()> {
     build()?;
     let mut all = vec!["test", "--release", "--workspace"];
     all.extend(arguments.iter().map(String::as_str));
-    cargo(&all)
+    // Looked for once: where rustup's server can't be reached, finding that out takes its time.
+    let toolchain = Toolchain::get()?;
+    let mut test = Command::new("cargo");
+    test.args(all).env(TOOLCHAIN_VARIABLE, toolchain.name());
+    run(test)
 }
 
 fn ci() -> Result<()> {
