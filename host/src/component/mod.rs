@@ -26,4 +26,4 @@ pub use cache::CodeCache;
 pub use egress::{Authority, AuthorityError, Grant, HostPattern};
 pub use engine::{Engine, EngineError, Mode};
 pub use limits::Limits;
-pub use runner::{Admitted, Component, Identity, Settings};
+pub use runner::{Admitted, Component, Settings};

@@ -19,23 +19,12 @@ use super::{
 use crate::{
     ErrorKind, Failure, Outcome, Run,
     component::{bindings::types, digest::hex},
-    receipt,
+    plugin::{Carrier, Identity},
 };
 use executor_runtime_protocol::Status;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 use wasmtime::{Store, UpdateDeadline};
-
-/// Which plugin it is; in every receipt and every message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The descriptor's name.
-    pub name: String,
-    /// The descriptor's version.
-    pub version: String,
-    /// SHA-256 of the file, in hex.
-    pub sha256: String,
-}
 
 /// What the operator's configuration says about a component.
 #[derive(Clone, Debug, Default)]
@@ -146,7 +135,8 @@ impl Component {
         };
         let mut outcome = report.outcome(end);
         outcome.artifacts = artifacts.close();
-        self.sign(&mut outcome, &journal, started);
+        self.identity
+            .sign(Carrier::Component, &journal, started, &mut outcome.receipt);
         outcome
     }
 
@@ -182,28 +172,6 @@ impl Component {
             Ok(returned) => End::Returned(returned),
             Err(error) if error.is::<Forced>() => End::Forced,
             Err(error) => End::Broke(error, state.limiter.excess()),
-        }
-    }
-
-    /// Adds what the host knows about the plugin and the run.
-    fn sign(&self, outcome: &mut Outcome, journal: &Journal, started: Instant) {
-        let receipt = &mut outcome.receipt;
-        let mut put = |key: &str, value: String| {
-            receipt.insert(key.to_owned(), value);
-        };
-        put(receipt::PLUGIN_NAME, self.identity.name.clone());
-        put(receipt::PLUGIN_VERSION, self.identity.version.clone());
-        put(receipt::PLUGIN_SHA256, self.identity.sha256.clone());
-        put(receipt::PLUGIN_CARRIER, "component".to_owned());
-        put(
-            receipt::USAGE_WALL_SECONDS,
-            format!("{:.6}", started.elapsed().as_secs_f64()),
-        );
-        if let Some(progress) = journal.last_progress() {
-            put(receipt::PLUGIN_PROGRESS, progress);
-        }
-        if journal.dropped() > 0 {
-            put(receipt::PLUGIN_LOG_DROPPED, journal.dropped().to_string());
         }
     }
 }

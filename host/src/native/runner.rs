@@ -19,11 +19,10 @@ use crate::{
     },
     config::Config,
     plugin::{
-        Carrier, Plugin, State,
+        Carrier, Identity, Plugin, State,
         admission::{Admission, admit},
         inspect,
     },
-    receipt,
     subprocess::input_payload,
     supervisor::{Job, Limits, Lost, Report, Supervisors},
 };
@@ -93,7 +92,7 @@ struct NativeRunner {
 /// A plugin whose template is running.
 struct Loaded {
     template: Template,
-    sha256: String,
+    identity: Identity,
 }
 
 /// A run that is prepared.
@@ -164,7 +163,9 @@ impl NativeRunner {
                 }
             }
         };
-        self.sign(&mut outcome, &loaded, &journal, started);
+        loaded
+            .identity
+            .sign(Carrier::Native, &journal, started, &mut outcome.receipt);
         Ok(outcome)
     }
 
@@ -327,30 +328,6 @@ impl NativeRunner {
         let asked = run.invocation.metadata.contains_key("limits.memory_bytes");
         (configured || asked).then_some(admission.memory_bytes)
     }
-
-    /// Adds what the host knows about the plugin and the run.
-    fn sign(&self, outcome: &mut Outcome, loaded: &Loaded, journal: &Journal, started: Instant) {
-        let mut put = |key: &str, value: String| {
-            outcome.receipt.insert(key.to_owned(), value);
-        };
-        put(receipt::PLUGIN_NAME, self.name().to_owned());
-        put(
-            receipt::PLUGIN_VERSION,
-            self.plugin.descriptor.version.to_string(),
-        );
-        put(receipt::PLUGIN_SHA256, loaded.sha256.clone());
-        put(receipt::PLUGIN_CARRIER, Carrier::Native.as_str().to_owned());
-        put(
-            receipt::USAGE_WALL_SECONDS,
-            format!("{:.6}", started.elapsed().as_secs_f64()),
-        );
-        if let Some(progress) = journal.last_progress() {
-            put(receipt::PLUGIN_PROGRESS, progress);
-        }
-        if journal.dropped() > 0 {
-            put(receipt::PLUGIN_LOG_DROPPED, journal.dropped().to_string());
-        }
-    }
 }
 
 impl Runner for NativeRunner {
@@ -372,7 +349,12 @@ fn load(plugins: &NativePlugins, plugin: &Plugin, config: &Config) -> Result<Loa
     let file = std::fs::File::open(&plugin.path).map_err(|error| error.to_string())?;
     let (_, sha256) = digest_file(file).map_err(|error| error.to_string())?;
     let template = Template::start(&plugins.supervisors, &plugins.program, &plugin.path)?;
-    Ok(Loaded { template, sha256 })
+    let identity = Identity {
+        name: plugin.descriptor.name.clone(),
+        version: plugin.descriptor.version.to_string(),
+        sha256,
+    };
+    Ok(Loaded { template, identity })
 }
 
 /// Runs the job to its end; None if there is no template to start it from any more.

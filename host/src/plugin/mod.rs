@@ -13,12 +13,14 @@ mod binary;
 mod component;
 mod discovery;
 mod file;
+mod identity;
 mod search_path;
 mod set;
 mod trust;
 mod unusable;
 
 pub use discovery::{Carrier, Found, Plugin, State, discover, inspect};
+pub use identity::Identity;
 pub use search_path::{DIRECTORY_VARIABLE, search_path};
 pub use set::{NativeLoader, PluginSet, Terms};
 pub use trust::check_directory;
