@@ -120,7 +120,7 @@ impl Invocation {
     }
 }
 
-fn package(kind: &str) -> String {
+pub(crate) fn package(kind: &str) -> String {
     format!("executor-runtime-plugin-{}", kind.replace('_', "-"))
 }
 

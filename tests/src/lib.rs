@@ -8,6 +8,7 @@ pub mod component;
 mod finished;
 pub mod fixtures;
 mod golden;
+pub mod installed;
 mod invocation;
 pub mod kind;
 pub mod plugins;

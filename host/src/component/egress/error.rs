@@ -1,6 +1,7 @@
 //! From what goes wrong in the HTTP client to the codes of `wasi:http`, and to words.
 
 use super::resolver::ResolveError;
+use executor_runtime_tls::words as tls_words;
 use nix::errno::Errno;
 use std::{error::Error as StdError, io, iter, net::IpAddr};
 use wasmtime_wasi_http::Error;
@@ -37,12 +38,16 @@ impl From<Error> for Failure {
 
 /// Finds the cause that says most.
 pub(super) fn classify(error: &hyper_util::client::legacy::Error) -> Failure {
+    if error.is_connect() && breaks_off_handshake(error) {
+        let words = "the server closed the connection".to_owned();
+        return Failure::new(Error::TlsProtocolError, words);
+    }
     for cause in causes(error) {
         if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
             return from_resolve(resolve);
         }
         if let Some(tls) = tls_error(cause) {
-            return Failure::new(from_tls(tls), format!("TLS: {tls}"));
+            return Failure::new(from_tls(tls), tls_words(tls));
         }
         if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
             return Failure::new(from_hyper(hyper), words(error));
@@ -132,10 +137,27 @@ fn from_tls(error: &rustls::Error) -> Error {
         }
         rustls::Error::AlertReceived(alert) => Error::TlsAlertReceived {
             alert_id: Some(u8::from(*alert)),
-            alert_message: Some(format!("{alert:?}")),
+            alert_message: Some(tls_words(error)),
         },
         _ => Error::TlsProtocolError,
     }
+}
+
+/// Whether a connection was there, and was closed before it was secure. An error of TCP has the connector's own
+/// error between itself and the client's; one of the handshake has not.
+fn breaks_off_handshake(error: &hyper_util::client::legacy::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let mut next = error.source();
+    while let Some(io) = next.and_then(|cause| cause.downcast_ref::<io::Error>()) {
+        if matches!(
+            io.kind(),
+            Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe
+        ) {
+            return true;
+        }
+        next = io.get_ref().map(|inner| inner as &(dyn StdError + 'static));
+    }
+    false
 }
 
 /// The TLS error in an error; rustls travels inside an `io::Error`, and may be wrapped twice.
