@@ -32,6 +32,7 @@ use nix::{
     sys::stat::Mode,
 };
 use std::{
+    collections::BTreeSet,
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -146,7 +147,18 @@ impl NativeRunner {
                     };
                     let mut outcome = known.outcome(said, report);
                     if let Some(capture) = capture {
+                        let told = std::mem::take(&mut outcome.artifacts);
                         outcome.artifacts = artifacts::list(capture, claimed).await;
+                        let own: BTreeSet<_> = outcome
+                            .artifacts
+                            .iter()
+                            .map(|artifact| artifact.artifact_id.clone())
+                            .collect();
+                        // An id names one artifact.
+                        outcome.artifacts.extend(
+                            told.into_iter()
+                                .filter(|artifact| !own.contains(&artifact.artifact_id)),
+                        );
                     }
                     break (outcome, loaded);
                 }
@@ -334,16 +346,17 @@ impl NativeRunner {
         );
         put(receipt::PLUGIN_SHA256, loaded.sha256.clone());
         put(receipt::PLUGIN_CARRIER, Carrier::Native.as_str().to_owned());
-        put(
-            receipt::USAGE_WALL_SECONDS,
-            format!("{:.6}", started.elapsed().as_secs_f64()),
-        );
         if let Some(progress) = journal.last_progress() {
             put(receipt::PLUGIN_PROGRESS, progress);
         }
         if journal.dropped() > 0 {
             put(receipt::PLUGIN_LOG_DROPPED, journal.dropped().to_string());
         }
+        // Of a run elsewhere it may be known already.
+        outcome
+            .receipt
+            .entry(receipt::USAGE_WALL_SECONDS.to_owned())
+            .or_insert_with(|| receipt::seconds(started.elapsed()));
     }
 }
 
