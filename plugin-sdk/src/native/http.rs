@@ -16,8 +16,9 @@ use ureq::{
     unversioned::transport::{ConnectProxyConnector, Connector},
 };
 
-/// The largest head of a response.
-const MAX_HEAD: usize = 256 * 1024;
+/// The largest head of a response. It has to fit into the agent's input buffer (128 KiB): what fills that up looks
+/// like the end of the connection.
+const MAX_HEAD: usize = 100 * 1024;
 
 /// Agents, made when they are first needed: one per way of waiting, each with and without the platform's
 /// certificates, which take longer to read than a plain request.
