@@ -11,6 +11,7 @@ mod golden;
 pub mod installed;
 mod invocation;
 pub mod kind;
+pub mod namespace;
 pub mod plugins;
 mod processes;
 mod scene;
