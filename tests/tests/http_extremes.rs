@@ -26,6 +26,7 @@ on_every_carrier! {
     a_redirect_loop_ends,
     after_303_the_answer_is_fetched,
     a_compressed_body_is_kept_as_it_came,
+    a_reset_is_no_end_of_a_body,
 }
 
 fn summary(result: &RuntimeResult) -> &str {
@@ -334,6 +335,33 @@ fn a_compressed_body_is_kept_as_it_came(kind: &Kind) {
     assert_eq!(artifact(&result, "response_body").unwrap(), body);
     assert_eq!(result.metadata["http.header.content-encoding"], "gzip");
     assert_eq!(server.requests()[0].header("accept-encoding"), "");
+}
+
+fn a_reset_is_no_end_of_a_body(kind: &Kind) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // What is not read when it closes makes the system reset the connection.
+        stream.peek(&mut [0]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nnot all").unwrap();
+    });
+    let invocation = kind
+        .invocation(&[("http.url", &url)])
+        .field("artifact_directory", kind.path("artifacts"));
+    let result = kind.run(&invocation);
+    server.join().unwrap();
+    assert_eq!(
+        (result.status, code(&result)),
+        (Status::Failed, "network"),
+        "{result:?}"
+    );
+    assert!(
+        summary(&result).ends_with("closed the connection before its answer was complete"),
+        "{}",
+        summary(&result)
+    );
+    assert!(result.artifacts.is_empty());
 }
 
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use super::{
     secure::HandshakeFailed,
-    socket::{Interrupted, LookupFailed},
+    socket::{Broken, Interrupted, LookupFailed},
 };
 use crate::http::HttpError;
 use executor_runtime_tls::{is_about_certificate, words};
@@ -23,6 +23,7 @@ pub(super) fn from_ureq(error: ureq::Error, host: &str) -> HttpError {
         },
         ureq::Error::Io(error) => from_io(&error, host),
         ureq::Error::Other(inner) if inner.is::<Interrupted>() => HttpError::Stopped,
+        ureq::Error::Other(inner) if inner.is::<Broken>() => HttpError::Disconnected { host },
         ureq::Error::Other(inner) => from_inner(inner, host),
         ureq::Error::Http(error) => HttpError::InvalidRequest {
             reason: error.to_string(),

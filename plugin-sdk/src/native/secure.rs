@@ -1,9 +1,13 @@
-//! TLS over a connection, which tells a handshake that was broken off from an answer that was.
+//! TLS over a connection, which tells a handshake that was broken off from an answer that was, and a body that was
+//! cut on its way from one that has ended.
 
+use super::socket::no_end;
 use std::fmt;
 use ureq::{
     Error,
-    unversioned::transport::{ConnectionDetails, Connector, RustlsConnector, Transport},
+    unversioned::transport::{
+        Buffers, ConnectionDetails, Connector, NextTimeout, RustlsConnector, Transport,
+    },
 };
 
 /// `ureq`'s own connector, whose errors say that they are of the handshake.
@@ -17,16 +21,43 @@ impl fmt::Debug for SecureConnector {
 }
 
 impl<In: Transport> Connector<In> for SecureConnector {
-    type Out = <RustlsConnector as Connector<In>>::Out;
+    type Out = SecureTransport<<RustlsConnector as Connector<In>>::Out>;
 
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
-        self.0
-            .connect(details, chained)
-            .map_err(|error| Error::Other(Box::new(HandshakeFailed(error))))
+        match self.0.connect(details, chained) {
+            Ok(transport) => Ok(transport.map(SecureTransport)),
+            Err(error) => Err(Error::Other(Box::new(HandshakeFailed(error)))),
+        }
+    }
+}
+
+/// A connection that ends only when the other side says so.
+#[derive(Debug)]
+pub(super) struct SecureTransport<T>(T);
+
+impl<T: Transport> Transport for SecureTransport<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.0.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.0.await_input(timeout).map_err(no_end)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.0.is_tls()
     }
 }
 

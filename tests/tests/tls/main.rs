@@ -189,6 +189,44 @@ fn old_hello() -> Vec<u8> {
 }
 
 #[test]
+fn a_body_that_may_have_been_cut_on_the_way_is_no_whole_one() {
+    let authority = Authority::new("tests");
+    let whole = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody";
+    let open = "HTTP/1.1 200 OK\r\n\r\nbody";
+    for installed in Installed::on_both("http") {
+        let roots = installed.scene.file("roots.pem", &authority.identity.pem);
+        for (answered, says_so, good) in [
+            (whole, true, true),
+            (whole, false, true),
+            (open, true, true),
+            // Anybody can close a connection; the server has not said that this was all.
+            (open, false, false),
+        ] {
+            let identity = authority.sign(&for_names(&["localhost"]));
+            let server = Server::closing(identity, answered, says_so);
+            let finished = get(&installed, &server.url("localhost"), &roots);
+            if good {
+                assert_eq!(answer(&finished), "body");
+            } else {
+                broke_off(&finished);
+            }
+        }
+        let identity = authority.sign(&for_names(&["localhost"]));
+        let server = Server::secure(identity, &["h2", "http/1.1"], BOTH);
+        broke_off(&get(&installed, &(server.url("localhost") + "broken"), &roots));
+    }
+}
+
+#[track_caller]
+fn broke_off(finished: &Finished) {
+    let result = finished.expect(Status::Failed);
+    let summary = result.error_summary.unwrap();
+    assert_eq!(result.metadata["error.kind"], "network", "{summary}");
+    assert!(summary.starts_with("http error: localhost:"), "{summary}");
+    assert!(result.artifacts.is_empty());
+}
+
+#[test]
 fn a_server_that_never_ends_the_handshake_times_out() {
     let authority = Authority::new("tests");
     let server = Server::answering_hello(Vec::new());

@@ -2,15 +2,20 @@
 
 use super::authority::Identity;
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper::{
+    Request, Response,
+    body::{Body, Frame, Incoming},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion};
 use std::{
     convert::Infallible,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::sync::oneshot;
@@ -23,19 +28,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers each request with 200 and `HTTP/1.1` or `HTTP/2.0`, which was spoken.
+    /// Answers each request with 200 and `HTTP/1.1` or `HTTP/2.0`, which was spoken; one of `/broken` has no
+    /// proper end.
     pub(crate) fn secure(
         identity: Identity,
         protocols: &[&str],
         versions: &[&'static SupportedProtocolVersion],
     ) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![identity.certificate], identity.key)
-            .unwrap();
+        let mut config = config(identity, versions);
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -72,6 +72,32 @@ impl Server {
         Self { port, _stop: None }
     }
 
+    /// Answers each request with these bytes over TLS, and closes the connection, with or without saying so first.
+    pub(crate) fn closing(identity: Identity, answer: &'static str, says_so: bool) -> Self {
+        let config = Arc::new(config(identity, rustls::ALL_VERSIONS));
+        Self::plain(move |mut stream| {
+            let mut tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut secure = rustls::Stream::new(&mut tls, &mut stream);
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                secure.read_exact(&mut byte)?;
+                request.extend(byte);
+            }
+            secure.write_all(answer.as_bytes())?;
+            secure.flush()?;
+            if says_so {
+                tls.send_close_notify();
+                while tls.wants_write() {
+                    tls.write_tls(&mut stream)?;
+                }
+            }
+            stream.shutdown(std::net::Shutdown::Write)?;
+            // Closed at once, what the client has sent in between would reset it.
+            std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
+        })
+    }
+
     /// Answers the client's first message with these bytes.
     pub(crate) fn answering_hello(bytes: Vec<u8>) -> Self {
         Self::plain(move |mut stream| {
@@ -88,6 +114,16 @@ impl Server {
     pub(crate) fn url(&self, host: &str) -> String {
         format!("https://{host}:{}/", self.port)
     }
+}
+
+fn config(identity: Identity, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.certificate], identity.key)
+        .unwrap()
 }
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor) {
@@ -114,8 +150,34 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor) {
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    Ok(Response::new(format!("{:?}", request.version()).into()))
+async fn answer(request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    let body = format!("{:?}", request.version());
+    Ok(Response::new(Answer {
+        breaks_off: request.uri().path() == "/broken",
+        body: Some(body.into()),
+    }))
+}
+
+/// A body, and whether its end never comes.
+struct Answer {
+    body: Option<Bytes>,
+    breaks_off: bool,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let broken = || Err(std::io::Error::other("it breaks off"));
+        Poll::Ready(match self.body.take() {
+            Some(body) => Some(Ok(Frame::data(body))),
+            None => self.breaks_off.then(broken),
+        })
+    }
 }
 
 /// Reads one TLS record, such as the client's hello.
