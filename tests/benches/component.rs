@@ -1,6 +1,6 @@
 //! What a component costs: loading, a run of it, requests through it, and runs that wait.
 //!
-//! `cargo bench --package executor-runtime-tests --bench component [loading|runs|requests|waiting]`
+//! `cargo bench --workspace --bench component -- [loading|runs|requests|waiting]`
 
 use executor_runtime::{
     component::{CodeCache, Component, Engine, Mode, Settings},
@@ -122,6 +122,8 @@ fn runs() {
 
 fn requests() {
     const COUNT: u32 = 2000;
+    /// Requests that a run makes one after the other, where it makes many.
+    const MANY: u32 = 100;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -136,14 +138,21 @@ fn requests() {
         let client: Client<_, Empty<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
         let url: http::Uri = server.url("/").parse().expect("a URL");
         for concurrency in [1, 64] {
-            let ours = concurrent(concurrency, COUNT, || {
-                let (harness, url) = (Arc::clone(&harness), url.to_string());
-                async move {
-                    let outcome = harness.scenario("get").with("fixture.url", url).run().await;
-                    assert_eq!(outcome.status(), Status::Succeeded);
-                }
-            })
-            .await;
+            let ours = |requests: u32| {
+                concurrent(concurrency, COUNT.max(MANY * concurrency) / requests, {
+                    let (harness, url) = (Arc::clone(&harness), url.to_string());
+                    move || {
+                        let (harness, url) = (Arc::clone(&harness), url.clone());
+                        async move {
+                            let run = harness.scenario("get").with("fixture.url", url);
+                            let outcome = run.with("fixture.count", requests).run().await;
+                            assert_eq!(outcome.status(), Status::Succeeded);
+                        }
+                    }
+                })
+            };
+            let one = ours(1).await;
+            let of_many = ours(MANY).await / MANY;
             let baseline = concurrent(concurrency, COUNT, || {
                 let (client, url) = (client.clone(), url.clone());
                 async move {
@@ -154,7 +163,13 @@ fn requests() {
             .await;
             row(
                 &format!("a run with one request, {concurrency} at a time"),
-                ours,
+                one,
+                Some(baseline),
+                "1.5 x",
+            );
+            row(
+                &format!("a request of a run of {MANY}, {concurrency} at a time"),
+                of_many,
                 Some(baseline),
                 "1.5 x",
             );

@@ -8,6 +8,7 @@ use executor_runtime::{
 };
 use executor_runtime_tests::{
     component::{Harness, ms},
+    scripted::{Answer, Scripted},
     server::{Reply, Server},
 };
 use std::{sync::Arc, time::Instant};
@@ -158,10 +159,11 @@ async fn a_link_local_address_needs_to_be_named() {
 #[tokio::test]
 async fn network_failures_say_why() {
     let harness = harness(&["*:*"]);
-    let closed = {
-        let server = Server::start(|_| Reply::ok("")).await;
-        server.url("/")
-    };
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let closed = format!("http://{closed}/");
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let plain_url = format!("https://{}/", plain.local_addr().unwrap());
     tokio::spawn(async move {
@@ -170,6 +172,8 @@ async fn network_failures_say_why() {
             .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             .await
             .unwrap();
+        // What the client sends is read: closing before would reset the connection.
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     });
     for (url, code, words) in [
         (closed, "ConnectionRefused", "refused"),
@@ -298,4 +302,49 @@ fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
         }
     }
     files
+}
+
+/// A guest may wait for what it likes: its request goes on, on a new connection and on one that is used again.
+#[tokio::test]
+async fn a_request_goes_on_while_the_guest_waits_for_something_else() {
+    let harness = harness(&[]);
+    let server = Arc::new(Scripted::sequence(vec![Answer::new(200, "hello")]));
+    for count in 1..=3 {
+        let run = harness
+            .scenario("fire_and_wait")
+            .with("fixture.url", server.url("/"));
+        let cancel = run.cancel_token();
+        let arrived = tokio::task::spawn_blocking({
+            let server = Arc::clone(&server);
+            move || {
+                server.wait_for(count);
+                cancel.cancel();
+            }
+        });
+        let outcome = run.deadline(ms(20_000)).run().await;
+        arrived.await.unwrap();
+        assert_eq!(outcome.status(), Status::Cancelled, "{outcome:?}");
+    }
+}
+
+/// The body is larger than what the host keeps of it, so that the guest has to wait for room in its stream.
+#[tokio::test]
+async fn a_body_is_sent_though_nobody_waits_for_the_answer() {
+    let harness = harness(&[]);
+    // Every second answer closes the connection, so that the next request needs a new one.
+    let server = Scripted::start(|_, n| match n % 2 {
+        0 => Answer::new(200, ""),
+        _ => Answer::Bytes(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec()),
+    });
+    for (n, length) in [10, 3_000_000, 100_000, 3_000_000, 1].into_iter().enumerate() {
+        let outcome = harness
+            .scenario("post_blind")
+            .with("fixture.url", server.url("/"))
+            .with("fixture.count", length)
+            .deadline(ms(20_000))
+            .run()
+            .await;
+        assert_eq!(outcome.status(), Status::Succeeded, "{length}: {outcome:?}");
+        assert_eq!(server.requests()[n].body.len(), length);
+    }
 }

@@ -4,7 +4,12 @@
 //! subprocesses pays nothing for it. It owns what components share: compiled code, the linker, the clock that
 //! interrupts spinning guests, and the HTTP client.
 
-use super::{bindings, egress::EgressClient, state::RunState, ticker::Ticker};
+use super::{
+    bindings,
+    egress::{EgressClient, handler},
+    state::RunState,
+    ticker::Ticker,
+};
 use std::{io, num::NonZeroU32, sync::Arc};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::{
@@ -215,6 +220,7 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<RunState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    handler::put_in_place(&mut linker)?;
     bindings::host::add_to_linker::<RunState, HasSelf<RunState>>(&mut linker, |state| state)?;
     Ok(linker)
 }

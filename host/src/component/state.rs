@@ -24,7 +24,7 @@ pub(super) struct RunState {
     pub(super) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    egress: EgressHooks,
+    pub(super) egress: EgressHooks,
     pub(super) limiter: Limiter,
     pub(super) stdout: LineStream,
     pub(super) stderr: LineStream,

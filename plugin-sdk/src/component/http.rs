@@ -20,12 +20,14 @@ use crate::{
     http::{HttpError, Patience, Payload},
 };
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request};
-use std::io::Read;
+use std::io::{Cursor, ErrorKind, Read};
 
 /// Bytes of a request's body that are read at a time.
 const CHUNK: usize = 16 * 1024;
 /// Bytes of a response that are looked at before more are moved.
 const PROBE: usize = 4 * 1024;
+/// Bytes of a body that are written before the request is sent.
+const AHEAD: u64 = 64 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Transport {
@@ -69,11 +71,12 @@ impl Transport {
             waiter: Waiter::new(&self.stop, patience),
         };
         let request = outgoing(&head)?;
-        let Ok(body) = request.body() else {
-            return Err(exchange.other("the request has no body to write to"));
-        };
+        let upload = Upload::begin(&request, payload, &exchange)?;
         let future = outgoing_handler::handle(request, None).map_err(|code| exchange.error(&code))?;
-        let unfinished = write_body(body, payload, &future, &exchange)?;
+        let unfinished = match upload {
+            Some(upload) => upload.write(&future, &exchange)?,
+            None => None,
+        };
         let response = receive(&future, &exchange)?;
         let status = StatusCode::from_u16(response.status())
             .map_err(|_| exchange.protocol(format!("status {}", response.status())))?;
@@ -138,43 +141,84 @@ fn outgoing(head: &request::Parts) -> Result<OutgoingRequest, HttpError> {
     Ok(request)
 }
 
-/// Writes the body. One that the server did not want to read to its end before it answered is handed back:
-/// dropping it would break the exchange off.
-fn write_body(
+/// A body that is still to be written when the request is under way.
+struct Upload<'a> {
     body: OutgoingBody,
-    payload: Payload<'_>,
-    future: &FutureIncomingResponse,
-    exchange: &Exchange,
-) -> Result<Option<OutgoingBody>, HttpError> {
-    let mut reader = match payload {
-        Payload::Empty => None,
-        Payload::Sized(reader, _) | Payload::Streamed(reader) => Some(reader),
-    };
-    if let Some(reader) = &mut reader {
+    stream: OutputStream,
+    left: Box<dyn Read + 'a>,
+}
+
+impl<'a> Upload<'a> {
+    /// Writes a small body at once, so that the host has the whole request when it begins to send it. None if
+    /// nothing is left to write.
+    fn begin(
+        request: &OutgoingRequest,
+        payload: Payload<'a>,
+        exchange: &Exchange,
+    ) -> Result<Option<Self>, HttpError> {
+        let (left, small) = match payload {
+            Payload::Empty => return Ok(None),
+            Payload::Sized(reader, length) => (reader, length <= AHEAD),
+            Payload::Streamed(reader) => (reader, false),
+        };
+        let Ok(body) = request.body() else {
+            return Err(exchange.other("the request has no body to write to"));
+        };
         let Ok(stream) = body.write() else {
             return Err(exchange.other("the request's body has no stream"));
         };
+        let mut upload = Self { body, stream, left };
+        if small && upload.write_ahead()? {
+            upload.finish(exchange)?;
+            return Ok(None);
+        }
+        Ok(Some(upload))
+    }
+
+    /// Whether the host took all of it.
+    fn write_ahead(&mut self) -> Result<bool, HttpError> {
+        let mut bytes = Vec::new();
+        self.left.read_to_end(&mut bytes).map_err(|e| unreadable(&e))?;
+        let room = self.stream.check_write().unwrap_or(0);
+        let taken = bytes.len() as u64 <= room && self.stream.write(&bytes).is_ok();
+        if !taken {
+            self.left = Box::new(Cursor::new(bytes));
+        }
+        Ok(taken)
+    }
+
+    /// Writes the rest. A body that the server did not want to read to its end before it answered is handed
+    /// back: dropping it would break the exchange off.
+    fn write(
+        mut self,
+        future: &FutureIncomingResponse,
+        exchange: &Exchange,
+    ) -> Result<Option<OutgoingBody>, HttpError> {
         let mut buffer = [0; CHUNK];
         loop {
-            let len = match reader.read(&mut buffer) {
+            let len = match self.left.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(len) => len,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    return Err(HttpError::Body {
-                        reason: error.to_string(),
-                    });
-                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(unreadable(&error)),
             };
-            if write_all(&stream, &buffer[..len], future, exchange)? == Taken::NotAll {
-                drop(stream);
-                return Ok(Some(body));
+            if write_all(&self.stream, &buffer[..len], future, exchange)? == Taken::NotAll {
+                drop(self.stream);
+                return Ok(Some(self.body));
             }
         }
+        self.finish(exchange).map(|()| None)
     }
-    match OutgoingBody::finish(body, None) {
-        Ok(()) => Ok(None),
-        Err(code) => Err(exchange.error(&code)),
+
+    fn finish(self, exchange: &Exchange) -> Result<(), HttpError> {
+        drop(self.stream);
+        OutgoingBody::finish(self.body, None).map_err(|code| exchange.error(&code))
+    }
+}
+
+fn unreadable(error: &std::io::Error) -> HttpError {
+    HttpError::Body {
+        reason: error.to_string(),
     }
 }
 

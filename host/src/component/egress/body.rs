@@ -62,7 +62,7 @@ impl Body for ResponseBody {
                     silence.over.as_mut().reset(next);
                 }
             }
-            return Poll::Ready(frame.map(|frame| frame.map_err(|e| error::from_hyper(&e))));
+            return Poll::Ready(frame.map(|frame| frame.map_err(|e| error::from_hyper(&e).into())));
         }
         if let Some(silence) = &mut self.silence {
             ready!(silence.over.as_mut().poll(cx));

@@ -8,7 +8,9 @@ use super::{
     Authority, Ledger,
     body::ResponseBody,
     error::{Failure, classify},
+    exchange::{Answer, Dispatched},
     ledger::{Cause, Denial},
+    request::OutgoingBody,
     resolver::GuardedResolver,
 };
 use executor_runtime_tls::trusted_roots;
@@ -25,7 +27,7 @@ use hyper_util::{
 use rustls::{ClientConfig, RootCertStore};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+use wasmtime_wasi_http::{RequestOptions, p2::bindings::http::types::ErrorCode};
 
 /// Time for a connection when the guest sets none: a host that drops packets would use up the whole run
 /// otherwise.
@@ -47,8 +49,8 @@ pub(in crate::component) struct EgressClient(Arc<Clients>);
 
 struct Clients {
     resolver: GuardedResolver,
-    plain: Client<Http, WasiBody>,
-    tls: OnceCell<Client<HttpsConnector<Http>, WasiBody>>,
+    plain: Client<Http, OutgoingBody>,
+    tls: OnceCell<Client<HttpsConnector<Http>, OutgoingBody>>,
 }
 
 impl EgressClient {
@@ -64,19 +66,20 @@ impl EgressClient {
     /// Sends one request that was granted, to `authority`.
     pub(super) async fn send(
         &self,
-        request: Request<WasiBody>,
+        request: Request<OutgoingBody>,
         authority: Authority,
         options: RequestOptions,
         in_flight: OwnedSemaphorePermit,
         ledger: &Ledger,
-    ) -> Result<Response<WasiBody>, Error> {
+        dispatched: &Dispatched,
+    ) -> Answer {
         let result = if request.uri().scheme() == Some(&Scheme::HTTPS) {
             match self.tls().await {
-                Ok(client) => send(client, request, options).await,
-                Err(words) => Err(Failure::new(Error::ConfigurationError, words)),
+                Ok(client) => send(client, request, options, dispatched).await,
+                Err(words) => Err(Failure::new(ErrorCode::ConfigurationError, words)),
             }
         } else {
-            send(&self.0.plain, request, options).await
+            send(&self.0.plain, request, options, dispatched).await
         };
         let response = result.map_err(|failure| {
             if let Some(ip) = failure.guarded {
@@ -91,7 +94,7 @@ impl EgressClient {
         }))
     }
 
-    async fn tls(&self) -> Result<&Client<HttpsConnector<Http>, WasiBody>, String> {
+    async fn tls(&self) -> Result<&Client<HttpsConnector<Http>, OutgoingBody>, String> {
         let resolver = self.0.resolver.clone();
         self.0
             .tls
@@ -129,7 +132,7 @@ fn http_connector(resolver: GuardedResolver) -> Http {
     connector
 }
 
-fn client<C: Connect + Clone>(connector: C) -> Client<C, WasiBody> {
+fn client<C: Connect + Clone>(connector: C) -> Client<C, OutgoingBody> {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
@@ -139,9 +142,10 @@ fn client<C: Connect + Clone>(connector: C) -> Client<C, WasiBody> {
 }
 
 async fn send<C>(
-    client: &Client<C, WasiBody>,
-    mut request: Request<WasiBody>,
+    client: &Client<C, OutgoingBody>,
+    mut request: Request<OutgoingBody>,
     options: RequestOptions,
+    dispatched: &Dispatched,
 ) -> Result<Response<hyper::body::Incoming>, Failure>
 where
     C: Connect + Clone + Send + Sync + 'static,
@@ -153,13 +157,13 @@ where
     tokio::select! {
         biased;
         result = &mut response => return result.map_err(|error| classify(&error)),
-        _ = connection.wait_for_connection_metadata() => {}
-        () = tokio::time::sleep(connect_timeout) => return Err(Error::ConnectionTimeout.into()),
+        _ = connection.wait_for_connection_metadata() => dispatched.set(),
+        () = tokio::time::sleep(connect_timeout) => return Err(ErrorCode::ConnectionTimeout.into()),
     }
     let result = match options.first_byte_timeout {
         Some(timeout) => tokio::time::timeout(timeout, response)
             .await
-            .map_err(|_| Error::ConnectionReadTimeout)?,
+            .map_err(|_| ErrorCode::ConnectionReadTimeout)?,
         None => response.await,
     };
     result.map_err(|error| classify(&error))

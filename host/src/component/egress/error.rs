@@ -4,12 +4,15 @@ use super::resolver::ResolveError;
 use executor_runtime_tls::words as tls_words;
 use nix::errno::Errno;
 use std::{error::Error as StdError, io, iter, net::IpAddr};
-use wasmtime_wasi_http::Error;
+use wasmtime_wasi_http::{
+    Error,
+    p2::bindings::http::types::{DnsErrorPayload, ErrorCode, TlsAlertReceivedPayload},
+};
 
 /// Why a request failed.
 pub(super) struct Failure {
     /// What the guest is told.
-    pub(super) code: Error,
+    pub(super) code: ErrorCode,
     /// What the code leaves out.
     pub(super) words: Option<String>,
     /// The guarded address that the name led to.
@@ -17,7 +20,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(code: Error, words: String) -> Self {
+    pub(super) fn new(code: ErrorCode, words: String) -> Self {
         Self {
             code,
             words: Some(words),
@@ -26,8 +29,8 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(code: Error) -> Self {
+impl From<ErrorCode> for Failure {
+    fn from(code: ErrorCode) -> Self {
         Self {
             code,
             words: None,
@@ -40,7 +43,7 @@ impl From<Error> for Failure {
 pub(super) fn classify(error: &hyper_util::client::legacy::Error) -> Failure {
     if error.is_connect() && breaks_off_handshake(error) {
         let words = "the server closed the connection".to_owned();
-        return Failure::new(Error::TlsProtocolError, words);
+        return Failure::new(ErrorCode::TlsProtocolError, words);
     }
     for cause in causes(error) {
         if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
@@ -59,18 +62,15 @@ pub(super) fn classify(error: &hyper_util::client::legacy::Error) -> Failure {
         }
     }
     let words = words(error);
-    Failure::new(Error::InternalError(Some(words.clone())), words)
+    Failure::new(ErrorCode::InternalError(Some(words.clone())), words)
 }
 
 /// The code for an error of an established connection.
-pub(super) fn from_hyper(error: &hyper::Error) -> Error {
+pub(super) fn from_hyper(error: &hyper::Error) -> ErrorCode {
     for cause in causes(error) {
         if let Some(wasi) = cause.downcast_ref::<Error>() {
             // The guest's own request body broke off.
-            return match wasi {
-                Error::HttpRequestBodySize(size) => Error::HttpRequestBodySize(*size),
-                _ => Error::ConnectionTerminated,
-            };
+            return from_own_body(wasi);
         }
         if let Some(tls) = tls_error(cause) {
             return from_tls(tls);
@@ -80,13 +80,21 @@ pub(super) fn from_hyper(error: &hyper::Error) -> Error {
         }
     }
     if error.is_incomplete_message() {
-        Error::HttpResponseIncomplete
+        ErrorCode::HttpResponseIncomplete
     } else if error.is_timeout() {
-        Error::HttpResponseTimeout
+        ErrorCode::HttpResponseTimeout
     } else if error.is_canceled() || error.is_closed() || error.is_body_write_aborted() {
-        Error::ConnectionTerminated
+        ErrorCode::ConnectionTerminated
     } else {
-        Error::HttpProtocolError
+        ErrorCode::HttpProtocolError
+    }
+}
+
+/// The code for a request body that the guest broke off, or that is not as long as it announced.
+pub(super) fn from_own_body(error: &Error) -> ErrorCode {
+    match error {
+        Error::HttpRequestBodySize(size) => ErrorCode::HttpRequestBodySize(*size),
+        _ => ErrorCode::ConnectionTerminated,
     }
 }
 
@@ -95,13 +103,13 @@ fn from_resolve(error: &ResolveError) -> Failure {
     match error {
         ResolveError::Guarded(ip) => Failure {
             guarded: Some(*ip),
-            ..Failure::new(Error::DestinationIpProhibited, words)
+            ..Failure::new(ErrorCode::DestinationIpProhibited, words)
         },
         ResolveError::Lookup(_) | ResolveError::NoAddress => Failure::new(
-            Error::DnsError {
+            ErrorCode::DnsError(DnsErrorPayload {
                 rcode: Some(words.clone()),
                 info_code: None,
-            },
+            }),
             words,
         ),
     }
@@ -115,31 +123,31 @@ fn io_words(error: &io::Error) -> String {
     }
 }
 
-fn from_io(error: &io::Error) -> Error {
+fn from_io(error: &io::Error) -> ErrorCode {
     use io::ErrorKind as Kind;
     match error.kind() {
-        Kind::ConnectionRefused => Error::ConnectionRefused,
-        Kind::TimedOut => Error::ConnectionTimeout,
-        Kind::NetworkUnreachable | Kind::HostUnreachable => Error::DestinationIpUnroutable,
+        Kind::ConnectionRefused => ErrorCode::ConnectionRefused,
+        Kind::TimedOut => ErrorCode::ConnectionTimeout,
+        Kind::NetworkUnreachable | Kind::HostUnreachable => ErrorCode::DestinationIpUnroutable,
         Kind::ConnectionReset
         | Kind::ConnectionAborted
         | Kind::BrokenPipe
         | Kind::NotConnected
-        | Kind::UnexpectedEof => Error::ConnectionTerminated,
-        _ => Error::InternalError(Some(error.to_string())),
+        | Kind::UnexpectedEof => ErrorCode::ConnectionTerminated,
+        _ => ErrorCode::InternalError(Some(error.to_string())),
     }
 }
 
-fn from_tls(error: &rustls::Error) -> Error {
+fn from_tls(error: &rustls::Error) -> ErrorCode {
     match error {
         rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
-            Error::TlsCertificateError
+            ErrorCode::TlsCertificateError
         }
-        rustls::Error::AlertReceived(alert) => Error::TlsAlertReceived {
+        rustls::Error::AlertReceived(alert) => ErrorCode::TlsAlertReceived(TlsAlertReceivedPayload {
             alert_id: Some(u8::from(*alert)),
             alert_message: Some(tls_words(error)),
-        },
-        _ => Error::TlsProtocolError,
+        }),
+        _ => ErrorCode::TlsProtocolError,
     }
 }
 

@@ -1,10 +1,14 @@
-//! What `wasi:http` calls when a guest makes a request.
+//! What a run's side of `wasi:http` decides: who may be asked, and how much at a time.
 
-use super::{Authority, EgressClient, Grant, Ledger, ledger::Denial};
-use http::{HeaderValue, Request, Response};
+use super::{
+    Authority, EgressClient, Grant, Ledger, exchange::Exchange, ledger::Denial, request::OutgoingBody,
+};
+use http::{HeaderValue, Request};
 use std::{future::Future, sync::Arc};
 use tokio::sync::Semaphore;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttpHooks, p2::bindings::http::types::ErrorCode,
+};
 
 /// Requests that one run may have in flight; each has a connection and its buffers.
 const IN_FLIGHT: usize = 64;
@@ -30,59 +34,66 @@ impl EgressHooks {
         }
     }
 
-    fn admit(&self, request: &Request<WasiBody>) -> Result<Authority, Error> {
-        let authority = Authority::of_request(request.uri()).map_err(|_| Error::HttpRequestUriInvalid)?;
+    /// Begins to send a request, if it is granted.
+    pub(super) fn begin(&self, mut request: Request<OutgoingBody>, options: RequestOptions) -> Exchange {
+        let admitted = self.admit(&request).and_then(|authority| {
+            let place = Arc::clone(&self.in_flight)
+                .try_acquire_owned()
+                .map_err(|_| ErrorCode::ConnectionLimitReached)?;
+            Ok((authority, place))
+        });
+        let (authority, place) = match admitted {
+            Ok(admitted) => admitted,
+            Err(code) => return Exchange::failed(code),
+        };
+        request
+            .headers_mut()
+            .entry(http::header::USER_AGENT)
+            .or_insert(USER_AGENT);
+        let whole = request.body().is_whole();
+        let client = self.client.clone();
+        let ledger = Arc::clone(&self.ledger);
+        Exchange::begin(whole, |dispatched| async move {
+            client
+                .send(request, authority, options, place, &ledger, &dispatched)
+                .await
+        })
+    }
+
+    fn admit<B>(&self, request: &Request<B>) -> Result<Authority, ErrorCode> {
+        let authority = Authority::of_request(request.uri()).map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
         if self.grant.allows(&authority) {
             Ok(authority)
         } else {
             tracing::debug!(%authority, "request denied: no grant");
             self.ledger.deny(Denial::NoGrant(authority));
-            Err(Error::HttpRequestDenied)
+            Err(ErrorCode::HttpRequestDenied)
         }
     }
 }
 
-type ResponseParts = (
-    Response<WasiBody>,
-    Box<dyn Future<Output = Result<(), Error>> + Send>,
-);
+type Sent = Result<
+    (
+        http::Response<WasiBody>,
+        Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ),
+    Error,
+>;
 
 impl WasiHttpHooks for EgressHooks {
-    fn set_host_header(&mut self) -> bool {
-        // The client sets it from the URI, which is what the grant was asked about.
-        false
-    }
-
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         BODY_CHUNK
     }
 
+    /// Never asked: requests go through the [handler](super::handler) of this crate. Were it asked all the
+    /// same, nothing would be sent.
     fn send_request(
         &mut self,
-        mut request: Request<WasiBody>,
-        options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Result<ResponseParts, Error>> + Send> {
-        let admitted = self.admit(&request).and_then(|authority| {
-            let place = Arc::clone(&self.in_flight)
-                .try_acquire_owned()
-                .map_err(|_| Error::ConnectionLimitReached)?;
-            Ok((authority, place))
-        });
-        let client = self.client.clone();
-        let ledger = Arc::clone(&self.ledger);
-        Box::new(async move {
-            let (authority, place) = admitted?;
-            request
-                .headers_mut()
-                .entry(http::header::USER_AGENT)
-                .or_insert(USER_AGENT);
-            let response = client
-                .send(request, authority, options.unwrap_or_default(), place, &ledger)
-                .await?;
-            let processed: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
-            Ok((response, processed))
-        })
+        _: Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(async { Err(Error::HttpRequestDenied) })
     }
 }
 
