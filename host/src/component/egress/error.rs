@@ -98,6 +98,30 @@ pub(super) fn from_own_body(error: &Error) -> ErrorCode {
     }
 }
 
+/// The code for an error that a response's body ended with: one of those that [`from_hyper`] gives.
+pub(super) fn of_body(error: &Error) -> ErrorCode {
+    match error {
+        Error::ConnectionRefused => ErrorCode::ConnectionRefused,
+        Error::ConnectionTerminated => ErrorCode::ConnectionTerminated,
+        Error::ConnectionTimeout => ErrorCode::ConnectionTimeout,
+        Error::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
+        Error::DestinationIpUnroutable => ErrorCode::DestinationIpUnroutable,
+        Error::TlsProtocolError => ErrorCode::TlsProtocolError,
+        Error::TlsCertificateError => ErrorCode::TlsCertificateError,
+        Error::TlsAlertReceived {
+            alert_id,
+            alert_message,
+        } => ErrorCode::TlsAlertReceived(TlsAlertReceivedPayload {
+            alert_id: *alert_id,
+            alert_message: alert_message.clone(),
+        }),
+        Error::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
+        Error::HttpResponseTimeout => ErrorCode::HttpResponseTimeout,
+        Error::HttpProtocolError => ErrorCode::HttpProtocolError,
+        other => ErrorCode::InternalError(Some(other.to_string())),
+    }
+}
+
 fn from_resolve(error: &ResolveError) -> Failure {
     let words = error.to_string();
     match error {
