@@ -50,10 +50,7 @@ fn from_inner(inner: Box<dyn std::error::Error + Send + Sync>, host: String) -> 
     let inner = match inner.downcast::<HandshakeFailed>() {
         Ok(failed) => {
             return match from_ureq(failed.0, &host) {
-                HttpError::Disconnected { host } => HttpError::Tls {
-                    host,
-                    check: "the handshake failed (the server closed the connection)".to_owned(),
-                },
+                HttpError::Disconnected { host } => HttpError::HandshakeBroken { host },
                 error => error,
             };
         }

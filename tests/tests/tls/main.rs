@@ -54,7 +54,8 @@ fn told_as_network_failure(result: &RuntimeResult) -> String {
     assert_eq!(result.metadata["error.kind"], "network", "{summary}");
     assert_eq!(result.exit_code, None);
     assert!(result.artifacts.is_empty(), "{result:?}");
-    assert_eq!(summary.matches("TLS: ").count(), 1, "{summary}");
+    assert!(summary.contains("TLS"), "{summary}");
+    assert!(summary.matches("TLS: ").count() < 2, "{summary}");
     summary
 }
 
@@ -136,21 +137,6 @@ fn a_server_that_breaks_off_the_handshake_is_told_as_such() {
     let alert = |description: u8| vec![21, 3, 1, 0, 2, 2, description];
     for (server, words) in [
         (
-            Server::plain(|mut stream| {
-                read_record(&mut stream)?;
-                stream.shutdown(std::net::Shutdown::Both)
-            }),
-            "the handshake failed (the server closed the connection)",
-        ),
-        (
-            // What is not read when it closes makes the system reset the connection.
-            Server::plain(|stream| {
-                stream.peek(&mut [0])?;
-                Ok(())
-            }),
-            "the handshake failed (the server closed the connection)",
-        ),
-        (
             Server::answering_hello(alert(40)),
             "the server broke off: handshake failure",
         ),
@@ -172,6 +158,28 @@ fn a_server_that_breaks_off_the_handshake_is_told_as_such() {
             summary,
             format!(
                 "http error: TLS: no secure connection to localhost:{}: {words}",
+                server.port
+            )
+        );
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_in_the_handshake_is_told_as_such() {
+    for server in [
+        Server::plain(|mut stream| {
+            read_record(&mut stream)?;
+            stream.shutdown(std::net::Shutdown::Both)
+        }),
+        // What is not read when it closes makes the system reset the connection.
+        Server::plain(|stream| stream.peek(&mut [0]).map(drop)),
+    ] {
+        let summary = failure(&server.url("localhost"), &Authority::new("tests").identity.pem);
+        assert_eq!(
+            summary,
+            format!(
+                "http error: localhost:{} closed the connection before its answer was complete (in the TLS \
+                 handshake)",
                 server.port
             )
         );

@@ -42,8 +42,8 @@ impl From<ErrorCode> for Failure {
 /// Finds the cause that says most.
 pub(super) fn classify(error: &hyper_util::client::legacy::Error) -> Failure {
     if error.is_connect() && breaks_off_handshake(error) {
-        let words = "the server closed the connection".to_owned();
-        return Failure::new(ErrorCode::TlsProtocolError, words);
+        let words = "in the TLS handshake".to_owned();
+        return Failure::new(ErrorCode::ConnectionTerminated, words);
     }
     for cause in causes(error) {
         if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
