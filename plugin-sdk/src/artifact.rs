@@ -67,8 +67,8 @@ pub struct ArtifactWriter {
 }
 
 impl ArtifactWriter {
-    /// Writes a response's body, up to its end or the host's limit for an artifact. In a component the
-    /// bytes don't pass through the guest.
+    /// Writes a response's body, up to its end or the host's limit for an artifact. In a component
+    /// most bytes don't pass through the guest.
     ///
     /// # Errors
     /// When the body breaks off, the run is told to stop, or the file can't be written.

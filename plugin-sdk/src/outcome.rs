@@ -1,6 +1,8 @@
 //! What a runner returns.
 
 use crate::http::HttpError;
+#[cfg(not(target_family = "wasm"))]
+use executor_runtime_protocol::native::Elsewhere;
 use std::{collections::BTreeMap, fmt, io};
 
 /// A run that succeeded.
@@ -15,6 +17,8 @@ use std::{collections::BTreeMap, fmt, io};
 pub struct Outcome {
     pub(crate) exit_code: Option<i64>,
     pub(crate) receipt: BTreeMap<String, String>,
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) elsewhere: Option<Box<Elsewhere>>,
 }
 
 impl Outcome {
@@ -37,6 +41,16 @@ impl Outcome {
         self
     }
 
+    /// It was executed by somebody else, who told this of it: the result has these files and times.
+    ///
+    /// Only a native plugin can say so: a component has no files, and is not believed about those of others.
+    #[cfg(not(target_family = "wasm"))]
+    #[must_use]
+    pub fn elsewhere(mut self, elsewhere: Elsewhere) -> Self {
+        self.elsewhere = Some(Box::new(elsewhere));
+        self
+    }
+
     /// The exit code, if one was given.
     pub fn get_exit_code(&self) -> Option<i64> {
         self.exit_code
@@ -45,6 +59,12 @@ impl Outcome {
     /// A key of the receipt.
     pub fn get_receipt(&self, key: &str) -> Option<&str> {
         self.receipt.get(key).map(String::as_str)
+    }
+
+    /// What was told of the run's execution elsewhere.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn get_elsewhere(&self) -> Option<&Elsewhere> {
+        self.elsewhere.as_deref()
     }
 }
 
@@ -80,6 +100,8 @@ pub struct RunError {
     pub(crate) summary: String,
     pub(crate) exit_code: Option<i64>,
     pub(crate) receipt: BTreeMap<String, String>,
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) elsewhere: Option<Box<Elsewhere>>,
 }
 
 impl RunError {
@@ -123,6 +145,8 @@ impl RunError {
             summary: summary.into(),
             exit_code: None,
             receipt: BTreeMap::new(),
+            #[cfg(not(target_family = "wasm"))]
+            elsewhere: None,
         }
     }
 
@@ -137,6 +161,16 @@ impl RunError {
     #[must_use]
     pub fn receipt(mut self, key: impl Into<String>, value: impl fmt::Display) -> Self {
         self.receipt.insert(key.into(), value.to_string());
+        self
+    }
+
+    /// The same as [`Outcome::elsewhere`], for a run that did not succeed.
+    ///
+    /// Only a native plugin can say so: a component has no files, and is not believed about those of others.
+    #[cfg(not(target_family = "wasm"))]
+    #[must_use]
+    pub fn elsewhere(mut self, elsewhere: Elsewhere) -> Self {
+        self.elsewhere = Some(Box::new(elsewhere));
         self
     }
 
@@ -170,6 +204,12 @@ impl RunError {
     /// A key of the receipt.
     pub fn get_receipt(&self, key: &str) -> Option<&str> {
         self.receipt.get(key).map(String::as_str)
+    }
+
+    /// What was told of the run's execution elsewhere.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn get_elsewhere(&self) -> Option<&Elsewhere> {
+        self.elsewhere.as_deref()
     }
 }
 

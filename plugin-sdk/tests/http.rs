@@ -182,10 +182,7 @@ fn failures_are_told_apart_in_words() {
             HttpError::Dns { .. }
         ));
         let plain = fails(&broken.url("/").replace("http:", "https:"));
-        assert!(
-            matches!(plain, HttpError::Tls { .. } | HttpError::Disconnected { .. }),
-            "{plain:?}"
-        );
+        assert!(matches!(plain, HttpError::HandshakeBroken { .. }), "{plain:?}");
         for url in ["/relative", "ftp://h/", "http://u:p@h/"] {
             assert!(matches!(fails(url), HttpError::InvalidRequest { .. }), "{url}");
         }

@@ -127,7 +127,7 @@ impl Invocation {
     }
 }
 
-fn package(kind: &str) -> String {
+pub(crate) fn package(kind: &str) -> String {
     format!("executor-runtime-plugin-{}", kind.replace('_', "-"))
 }
 

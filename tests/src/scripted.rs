@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -50,6 +51,15 @@ pub enum Answer {
     Whole(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Writes these bytes and closes the connection.
     Bytes(Vec<u8>),
+    /// Writes these bytes, then a piece over and over, each after a pause, until the other side hangs up.
+    Endless {
+        /// What comes first.
+        head: Vec<u8>,
+        /// What comes again and again.
+        piece: Vec<u8>,
+        /// The time between two pieces.
+        pause: Duration,
+    },
     /// Says nothing until the other side hangs up.
     Silence,
 }
@@ -58,6 +68,15 @@ impl Answer {
     /// A code and a body.
     pub fn new(code: u16, body: impl Into<Vec<u8>>) -> Self {
         Self::Whole(code, Vec::new(), body.into())
+    }
+
+    /// 200 and the beginning of a body, which then arrives byte by byte.
+    pub fn drip(beginning: &str) -> Self {
+        Self::Endless {
+            head: format!("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n{beginning}").into_bytes(),
+            piece: b" ".to_vec(),
+            pause: Duration::from_millis(100),
+        }
     }
 
     /// The same with a header more.
@@ -91,7 +110,15 @@ impl Scripted {
     /// # Panics
     /// When the loopback interface has no free port.
     pub fn start(script: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::at("127.0.0.1:0", script)
+    }
+
+    /// The same at an address.
+    ///
+    /// # Panics
+    /// When it is taken, or not this machine's.
+    pub fn at(address: &str, script: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).expect("the address is free");
         let authority = listener.local_addr().expect("it is bound").to_string();
         let shared = Arc::new(Shared {
             script: Box::new(script),
@@ -117,6 +144,12 @@ impl Scripted {
     /// Answers the requests with these, in order, and all that follow with the last.
     pub fn sequence(answers: Vec<Answer>) -> Self {
         Self::start(move |_, n| answers[n.min(answers.len() - 1)].clone())
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        let (_, port) = self.authority.rsplit_once(':').unwrap_or_default();
+        port.parse().unwrap_or_default()
     }
 
     /// `127.0.0.1:port`.
@@ -191,6 +224,10 @@ impl Shared {
                     writer.write_all(&bytes)?;
                     return stream.shutdown(std::net::Shutdown::Both);
                 }
+                Answer::Endless { head, piece, pause } => {
+                    writer.write_all(&head)?;
+                    return repeat(stream, &piece, pause);
+                }
                 Answer::Silence => {
                     std::io::copy(&mut reader, &mut std::io::sink())?;
                     return Ok(());
@@ -198,6 +235,45 @@ impl Shared {
             }
         }
         Ok(())
+    }
+}
+
+/// Writes `piece` over and over, until the other side hangs up.
+pub fn repeat(mut stream: impl Pausing, piece: &[u8], pause: Duration) -> std::io::Result<()> {
+    loop {
+        stream.write_all(piece)?;
+        if !pause.is_zero() && stream.pause(pause)? {
+            return Ok(());
+        }
+    }
+}
+
+/// A stream that can wait for a while to be closed.
+pub trait Pausing: Read + Write {
+    /// Sets how long a read may take.
+    fn limit_reads(&self, time: Duration) -> std::io::Result<()>;
+
+    /// Waits, at most so long, until the other side hangs up; whether it did.
+    fn pause(&mut self, time: Duration) -> std::io::Result<bool> {
+        self.limit_reads(time)?;
+        match self.read(&mut [0; 1024]) {
+            Ok(0) => Ok(true),
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Pausing for &TcpStream {
+    fn limit_reads(&self, time: Duration) -> std::io::Result<()> {
+        self.set_read_timeout(Some(time))
+    }
+}
+
+impl Pausing for &UnixStream {
+    fn limit_reads(&self, time: Duration) -> std::io::Result<()> {
+        self.set_read_timeout(Some(time))
     }
 }
 

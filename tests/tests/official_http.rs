@@ -169,6 +169,10 @@ fn what_cant_be_sent_is_rejected_by_name(kind: &Kind) {
         (good.clone().with("http.method", "A B"), "http.method"),
         (good.clone().with("http.header.X", "a\nb"), "http.header.X"),
         (good.clone().with("http.header.Host", "other"), "'host'"),
+        (
+            good.clone().with("http.header.Proxy-Authorization", "s3cret"),
+            "'proxy-authorization'",
+        ),
         (good.clone().with("http.metod", "GET"), "http.metod"),
     ] {
         let result = kind.run(&invocation);

@@ -214,13 +214,14 @@ fn an_unusable_poll_answer_is_a_failure_and_kept(kind: &Kind) {
 
 fn as_many_failures_in_a_row_as_allowed_are_tolerated(kind: &Kind) {
     let hangup = || Answer::Bytes(Vec::new());
+    let cut = || Answer::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"run\"".to_vec());
     let answers = |tail: Vec<Answer>| {
         let head = vec![
             accepted(),
             Answer::new(500, ""),
             hangup(),
             status("running"),
-            hangup(),
+            cut(),
             Answer::new(502, ""),
         ];
         [head, tail].concat()

@@ -61,6 +61,11 @@ pub(crate) fn receipt(pairs: Vec<(String, String)>) -> Receipt {
         .collect()
 }
 
+/// Whether a key of the receipt tells of this host's own part in a run, and not of the run.
+pub(crate) fn is_about_this_host(key: &str) -> bool {
+    key == receipt::RESULT_FILE_ERROR || ["error.", "plugin."].iter().any(|prefix| key.starts_with(prefix))
+}
+
 fn is_free_key(key: &str) -> bool {
     (1..=MAX_KEY).contains(&key.len())
         && !key.chars().any(char::is_control)

@@ -275,12 +275,13 @@ impl Report<'_> {
                 format!("{} ({})", denial.describe(self.name), failure.summary),
             );
         }
-        match self.ledger.cause() {
-            Some(cause) if !cause.is_told_by(&failure.summary) => Failure {
-                summary: format!("{} ({cause})", failure.summary),
+        let cause = self.ledger.cause();
+        match cause.and_then(|cause| cause.beyond(&failure.summary)) {
+            Some(words) => Failure {
+                summary: format!("{} ({words})", failure.summary),
                 ..failure
             },
-            _ => failure,
+            None => failure,
         }
     }
 }

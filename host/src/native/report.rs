@@ -9,10 +9,14 @@ use crate::{
         journal::{Journal, printable},
         stop::StopCause,
     },
+    receipt::Receipt,
     supervisor::{Ended, Exit, Lost, Report},
 };
-use executor_runtime_protocol::{Status, native::Reply};
-use std::num::NonZeroU64;
+use executor_runtime_protocol::{
+    Status,
+    native::{Elsewhere, Reply},
+};
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 /// What is known about one run when it is over.
 pub(super) struct Known<'a> {
@@ -49,20 +53,28 @@ impl Known<'_> {
             }
         };
         if let Ok(Report::Ended(ended)) = &report {
-            ended.account(&mut outcome.receipt);
+            let mut receipt = Receipt::default();
+            ended.account(&mut receipt);
+            // What a plugin may tell of a run elsewhere is about that run, and not about the plugin's process.
+            receipt.append(&mut outcome.receipt);
+            outcome.receipt = receipt;
         }
         outcome
     }
 
     fn replied(&self, reply: Reply) -> Outcome {
         match reply {
-            Reply::Outcome { exit_code, receipt } => {
+            Reply::Outcome {
+                exit_code,
+                receipt,
+                elsewhere,
+            } => {
                 let mut outcome = match self.asked {
                     None => Outcome::succeeded(),
                     Some(cause) => self.stopped(cause, Some("it returned a result too late")),
                 };
                 outcome.exit_code = exit_code;
-                outcome.receipt = convert::receipt(receipt.into_iter().collect());
+                self.tell(&mut outcome, receipt, elsewhere);
                 outcome
             }
             Reply::Failure {
@@ -71,6 +83,7 @@ impl Known<'_> {
                 summary,
                 exit_code,
                 receipt,
+                elsewhere,
             } => {
                 let status = match status {
                     Status::Rejected => types::FailureStatus::Rejected,
@@ -86,7 +99,10 @@ impl Known<'_> {
                     exit_code,
                     receipt: Vec::new(),
                 };
-                let failure = convert::failure(&reported, self.asked);
+                let mut failure = convert::failure(&reported, self.asked);
+                if elsewhere.is_some() && !reported.summary.is_empty() {
+                    failure.summary = reported.summary;
+                }
                 let mut outcome = match self.asked {
                     Some(cause) if failure.kind.status() != cause.status() => {
                         self.stopped(cause, Some(&failure.summary))
@@ -94,7 +110,7 @@ impl Known<'_> {
                     _ => failure.into(),
                 };
                 outcome.exit_code = exit_code;
-                outcome.receipt = convert::receipt(receipt.into_iter().collect());
+                self.tell(&mut outcome, receipt, elsewhere);
                 outcome
             }
             Reply::Panicked { message } => self.broke(
@@ -133,6 +149,28 @@ impl Known<'_> {
             Some(cause) => self.stopped(cause, Some(&format!("it {what}"))),
             None => Failure::new(kind, format!("plugin '{}' {what}", self.plugin)).into(),
         }
+    }
+
+    /// Takes over the receipt, and what was told of a run that somebody else executed: as it is, for it was not
+    /// the plugin that wrote it.
+    fn tell(
+        &self,
+        outcome: &mut Outcome,
+        receipt: BTreeMap<String, String>,
+        elsewhere: Option<Box<Elsewhere>>,
+    ) {
+        let Some(elsewhere) = elsewhere else {
+            outcome.receipt = convert::receipt(receipt.into_iter().collect());
+            return;
+        };
+        outcome.receipt = receipt;
+        outcome.receipt.retain(|key, _| !convert::is_about_this_host(key));
+        if self.asked.is_none() {
+            outcome.times = Some((elsewhere.started_at, elsewhere.finished_at));
+        }
+        outcome.stdout_path = elsewhere.stdout_path;
+        outcome.stderr_path = elsewhere.stderr_path;
+        outcome.artifacts = elsewhere.artifacts;
     }
 
     fn stopped(&self, cause: StopCause, said: Option<&str>) -> Outcome {

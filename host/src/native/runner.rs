@@ -31,6 +31,7 @@ use nix::{
     sys::stat::Mode,
 };
 use std::{
+    collections::BTreeSet,
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -150,7 +151,18 @@ impl NativeRunner {
                     };
                     let mut outcome = known.outcome(said, report);
                     if let Some(capture) = capture {
+                        let told = std::mem::take(&mut outcome.artifacts);
                         outcome.artifacts = artifacts::list(capture, claimed).await;
+                        let own: BTreeSet<_> = outcome
+                            .artifacts
+                            .iter()
+                            .map(|artifact| artifact.artifact_id.clone())
+                            .collect();
+                        // An id names one artifact.
+                        outcome.artifacts.extend(
+                            told.into_iter()
+                                .filter(|artifact| !own.contains(&artifact.artifact_id)),
+                        );
                     }
                     break (outcome, loaded);
                 }

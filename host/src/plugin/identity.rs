@@ -35,5 +35,9 @@ impl Identity {
         if journal.dropped() > 0 {
             put(receipt::PLUGIN_LOG_DROPPED, journal.dropped().to_string());
         }
+        // Of a run elsewhere it may be known already.
+        receipt
+            .entry(receipt::USAGE_WALL_SECONDS.to_owned())
+            .or_insert_with(|| receipt::seconds(started.elapsed()));
     }
 }

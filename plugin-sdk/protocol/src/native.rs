@@ -10,6 +10,7 @@
 //!
 //! The functions may be called from any thread. Authors use the SDK and never see this module.
 
+use crate::{ArtifactDescriptor, Timestamp};
 use abi_stable::{
     StableAbi,
     library::RootModule,
@@ -104,7 +105,26 @@ pub const CREATE_TOO_MANY: u8 = 2;
 /// The file can't be created.
 pub const CREATE_UNWRITABLE: u8 = 3;
 
-/// How a run ended.
+/// What somebody else has to tell of a run that the plugin did not execute itself but handed on: files that are
+/// not this run's own, and the times that were measured there.
+///
+/// With it the receipt may have keys that only the host writes otherwise (`usage.*`, `stdout_truncated`),
+/// because they are about the run that was executed elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// When it was over.
+    pub finished_at: Timestamp,
+    /// The file with its captured standard output.
+    pub stdout_path: Option<String>,
+    /// The file with its captured standard error.
+    pub stderr_path: Option<String>,
+    /// The files that it left. They are listed as they are told: nobody looks for them.
+    pub artifacts: Vec<ArtifactDescriptor>,
+}
+
+/// How a run ended. A field that a plugin was built without is absent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
@@ -114,6 +134,9 @@ pub enum Reply {
         exit_code: Option<i64>,
         /// Keys for the result's metadata.
         receipt: BTreeMap<String, String>,
+        /// Who else executed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        elsewhere: Option<Box<Elsewhere>>,
     },
     /// It did not.
     Failure {
@@ -127,6 +150,9 @@ pub enum Reply {
         exit_code: Option<i64>,
         /// Keys for the result's metadata.
         receipt: BTreeMap<String, String>,
+        /// Who else executed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        elsewhere: Option<Box<Elsewhere>>,
     },
     /// The plugin's code panicked.
     Panicked {
@@ -147,12 +173,40 @@ mod tests {
             summary: "s".into(),
             exit_code: None,
             receipt: BTreeMap::new(),
+            elsewhere: None,
         };
         let json = serde_json::to_string(&reply).unwrap();
         assert_eq!(
             json,
             r#"{"failure":{"status":"timed_out","kind":"timeout","summary":"s","exit_code":null,"receipt":{}}}"#
         );
+        // A plugin that knows of no more fields than these says the same.
         assert_eq!(serde_json::from_str::<Reply>(&json).unwrap(), reply);
+    }
+
+    #[test]
+    fn what_is_told_of_elsewhere_is_read_by_the_rules_of_rxp() {
+        let reply = |path: &str| {
+            let artifact = format!(
+                r#"{{"schema_version":"0.1","contract_kind":"artifact_descriptor","artifact_id":"a","path":"{path}",
+                "kind":"log","description":"","metadata":{{}}}}"#
+            );
+            let elsewhere = format!(
+                r#"{{"started_at":"2026-01-02T03:04:05Z","finished_at":"2026-01-02T03:04:06Z",
+                "stdout_path":"/o","stderr_path":null,"artifacts":[{artifact}]}}"#
+            );
+            serde_json::from_str::<Reply>(&format!(
+                r#"{{"outcome":{{"exit_code":0,"receipt":{{}},"elsewhere":{elsewhere}}}}}"#
+            ))
+        };
+        let Ok(Reply::Outcome {
+            elsewhere: Some(elsewhere),
+            ..
+        }) = reply("/x")
+        else {
+            panic!("it is well-formed");
+        };
+        assert_eq!(elsewhere.artifacts[0].path, "/x");
+        assert!(reply("").is_err());
     }
 }

@@ -24,10 +24,10 @@ use std::io::{Cursor, ErrorKind, Read};
 
 /// Bytes of a request's body that are read at a time.
 const CHUNK: usize = 16 * 1024;
+/// Bytes of a response that are looked at before more are moved.
+const PROBE: usize = 4 * 1024;
 /// Bytes of a body that are written before the request is sent.
 const AHEAD: u64 = 64 * 1024;
-/// Bytes of a response that are moved at a time.
-const SPLICE: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Transport {
@@ -338,31 +338,66 @@ impl BodyStream {
         }
     }
 
-    /// Moves what is left into an artifact's stream; the bytes stay with the host.
+    /// Moves what is left into an artifact's stream; most bytes stay with the host.
+    ///
+    /// A full file is asked for room only when there is something to write: asking marks it as cut off.
     pub(super) fn splice_into(&mut self, file: &OutputStream) -> Result<Copied, HttpError> {
+        let mut buffer = [0; PROBE];
         let mut bytes = 0;
+        loop {
+            let length = self.read(&mut buffer)?;
+            if length == 0 {
+                return Ok(Copied::Whole(bytes));
+            }
+            let mut rest = &buffer[..length];
+            let mut room = 0;
+            while !rest.is_empty() {
+                room = match self.room(file)? {
+                    Some(room) => room,
+                    None => return Ok(Copied::Capped(bytes)),
+                };
+                let (now, later) = rest.split_at(rest.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+                // What went wrong with the file, finishing it tells.
+                if file.write(now).is_err() {
+                    return Ok(Copied::Capped(bytes));
+                }
+                bytes += now.len() as u64;
+                room -= now.len() as u64;
+                rest = later;
+            }
+            while room > 0 {
+                if self.room(file)?.is_none() {
+                    return Ok(Copied::Capped(bytes));
+                }
+                match file.splice(&self.stream, room) {
+                    Ok(0) => self.wait_readable()?,
+                    Ok(more) => {
+                        bytes += more;
+                        room -= more;
+                    }
+                    Err(StreamError::Closed) => return Ok(Copied::Whole(bytes)),
+                    Err(StreamError::LastOperationFailed(error)) => {
+                        return match http_error_code(&error) {
+                            Some(code) => Err(self.exchange.error(&code)),
+                            None => Err(self.exchange.other(&error.to_debug_string())),
+                        };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until the file takes bytes, and says how many; none if it takes no more.
+    fn room(&self, file: &OutputStream) -> Result<Option<u64>, HttpError> {
         loop {
             match file.check_write() {
                 Ok(0) => {
                     let writable = file.subscribe();
                     self.exchange
                         .interrupted(self.exchange.waiter.wait(&[&writable]))?;
-                    continue;
                 }
-                Ok(_) => {}
-                // What went wrong with the file, finishing it tells.
-                Err(_) => return Ok(Copied::Capped(bytes)),
-            }
-            match file.splice(&self.stream, SPLICE) {
-                Ok(0) => self.wait_readable()?,
-                Ok(more) => bytes += more,
-                Err(StreamError::Closed) => return Ok(Copied::Whole(bytes)),
-                Err(StreamError::LastOperationFailed(error)) => {
-                    return match http_error_code(&error) {
-                        Some(code) => Err(self.exchange.error(&code)),
-                        None => Err(self.exchange.other(&error.to_debug_string())),
-                    };
-                }
+                Ok(room) => return Ok(Some(room)),
+                Err(_) => return Ok(None),
             }
         }
     }

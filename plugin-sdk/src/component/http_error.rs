@@ -56,6 +56,11 @@ pub(super) fn from_code(code: &ErrorCode, host: &str) -> HttpError {
             host,
             check: "the handshake failed".to_owned(),
         },
+        // The host adds what is missing.
+        ErrorCode::ConfigurationError => HttpError::Other {
+            host,
+            reason: "the host has no working HTTP client for it".to_owned(),
+        },
         ErrorCode::HttpRequestUriInvalid
         | ErrorCode::HttpRequestMethodInvalid
         | ErrorCode::HttpRequestUriTooLong

@@ -21,11 +21,14 @@ const USER_AGENT: &str = concat!("executor-runtime-sdk/", env!("CARGO_PKG_VERSIO
 /// An input payload up to this long is sent with its length instead of in chunks.
 const SMALL_INPUT: usize = 64 * 1024;
 
-/// Headers that belong to the connection, not to the request.
-const FORBIDDEN: [&str; 6] = [
+/// Headers that belong to the connection, not to the request: those that WASI HTTP does not take.
+const FORBIDDEN: [&str; 9] = [
     "connection",
     "host",
+    "http2-settings",
     "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
     "proxy-connection",
     "transfer-encoding",
     "upgrade",
@@ -34,8 +37,8 @@ const FORBIDDEN: [&str; 6] = [
 /// Sends requests.
 ///
 /// - Redirects are followed, up to 20: after 301, 302 and 303 with GET and without the body (HEAD stays
-///   HEAD), after 307 and 308 with the same method and body. To another origin, `authorization`, `cookie`
-///   and `proxy-authorization` are left out.
+///   HEAD), after 307 and 308 with the same method and body. To another origin, `authorization` and `cookie`
+///   are left out.
 /// - A request ends with [`HttpError::Timeout`] when the deadline of the run passes, and with
 ///   [`HttpError::Stopped`] when the run is cancelled, wherever it waits.
 /// - An answer with an error status is an answer.

@@ -44,6 +44,11 @@ pub enum HttpError {
         /// The check that failed, such as `certificate expired`.
         check: String,
     },
+    /// The connection broke before it was secure.
+    HandshakeBroken {
+        /// What was asked.
+        host: String,
+    },
     /// The connection broke before the answer was complete.
     Disconnected {
         /// What was asked.
@@ -98,6 +103,7 @@ impl HttpError {
             | Self::Refused { .. }
             | Self::Unreachable { .. }
             | Self::Tls { .. }
+            | Self::HandshakeBroken { .. }
             | Self::Disconnected { .. }
             | Self::Protocol { .. }
             | Self::Other { .. } => "network",
@@ -108,7 +114,11 @@ impl HttpError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Dns { .. } | Self::Refused { .. } | Self::Unreachable { .. } | Self::Disconnected { .. }
+            Self::Dns { .. }
+                | Self::Refused { .. }
+                | Self::Unreachable { .. }
+                | Self::HandshakeBroken { .. }
+                | Self::Disconnected { .. }
         )
     }
 }
@@ -122,6 +132,10 @@ impl fmt::Display for HttpError {
             Self::Refused { host } => write!(f, "connection refused by {host}"),
             Self::Unreachable { host, reason } => write!(f, "{host} can't be reached: {reason}"),
             Self::Tls { host, check } => write!(f, "TLS: no secure connection to {host}: {check}"),
+            Self::HandshakeBroken { host } => write!(
+                f,
+                "{host} closed the connection before its answer was complete (in the TLS handshake)"
+            ),
             Self::Disconnected { host } => {
                 write!(f, "{host} closed the connection before its answer was complete")
             }
@@ -142,7 +156,9 @@ impl From<HttpError> for io::Error {
     fn from(error: HttpError) -> Self {
         let kind = match &error {
             HttpError::Timeout => io::ErrorKind::TimedOut,
-            HttpError::Disconnected { .. } => io::ErrorKind::UnexpectedEof,
+            HttpError::HandshakeBroken { .. } | HttpError::Disconnected { .. } => {
+                io::ErrorKind::UnexpectedEof
+            }
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)

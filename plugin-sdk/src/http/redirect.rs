@@ -51,7 +51,7 @@ pub(super) fn next(hop: &Hop, status: StatusCode, headers: &HeaderMap) -> Result
         }
     }
     if url::origin(&next.url) != url::origin(&hop.url) {
-        for name in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
+        for name in [header::AUTHORIZATION, header::COOKIE] {
             next.headers.remove(name);
         }
     }

@@ -1,7 +1,7 @@
 //! What a native plugin exports.
 
 use super::{Host, linked::Linked};
-use crate::{Context, FailureStatus, Invocation, Outcome, RunError, Runner};
+use crate::{Context, FailureStatus, Invocation, RunError, Runner};
 use executor_runtime_protocol::{
     RuntimeInvocation, Status,
     native::{HostRef, Reply},
@@ -42,7 +42,11 @@ fn run(runner: &impl Runner, invocation: &[u8], host: HostRef) -> Reply {
     };
     let mut context = Context::new(Host(Arc::new(Linked(host))));
     match runner.run(&invocation, &mut context) {
-        Ok(Outcome { exit_code, receipt }) => Reply::Outcome { exit_code, receipt },
+        Ok(outcome) => Reply::Outcome {
+            exit_code: outcome.exit_code,
+            receipt: outcome.receipt,
+            elsewhere: outcome.elsewhere,
+        },
         Err(error) => failure(error),
     }
 }
@@ -59,6 +63,7 @@ fn failure(error: RunError) -> Reply {
         summary: error.summary,
         exit_code: error.exit_code,
         receipt: error.receipt,
+        elsewhere: error.elsewhere,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     Host, http_error,
+    secure::SecureConnector,
     socket::{Interrupt, InterruptibleResolver, SocketConnector},
 };
 use crate::{
@@ -9,16 +10,18 @@ use crate::{
     http::{HttpError, Patience, Payload},
 };
 use ::http::{Request, Response, request};
+use executor_runtime_tls::{NoRoots, trusted_roots};
 use std::{cell::OnceCell, fmt, io::Read, sync::Arc};
 use ureq::{
     Agent, AsSendBody, SendBody,
     config::Config,
     tls::{Certificate, RootCerts, TlsConfig},
-    unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector},
+    unversioned::transport::{ConnectProxyConnector, Connector},
 };
 
-/// The largest head of a response.
-const MAX_HEAD: usize = 256 * 1024;
+/// The largest head of a response. It has to fit into the agent's input buffer (128 KiB): what fills that up looks
+/// like the end of the connection.
+const MAX_HEAD: usize = 100 * 1024;
 
 /// Agents, made when they are first needed: one per way of waiting, each with and without the platform's
 /// certificates, which take longer to read than a plain request.
@@ -58,7 +61,10 @@ impl Transport {
         if patience.heed_stop && self.host.stop_requested() {
             return Err(Patience::stopped(self.host.remaining()));
         }
-        let agent = self.agent(&head, patience);
+        let agent = self.agent(&head, patience).map_err(|error| HttpError::Tls {
+            host: exchange.host.clone(),
+            check: error.to_string(),
+        })?;
         // The run's own deadline interrupts; a setting for one request keeps the agent from sharing what
         // its connections need.
         let limit = patience
@@ -80,7 +86,7 @@ impl Transport {
         }
     }
 
-    fn agent(&self, head: &request::Parts, patience: Patience) -> &Agent {
+    fn agent(&self, head: &request::Parts, patience: Patience) -> Result<&Agent, NoRoots> {
         let agents = if patience.heed_stop {
             &self.heeding
         } else {
@@ -90,13 +96,14 @@ impl Transport {
             host: Arc::clone(&self.host.0),
             heed_stop: patience.heed_stop,
         };
-        if head.uri.scheme_str() == Some("https") {
-            agents
-                .secure
-                .get_or_init(|| agent(interrupt(), Some(platform_roots())))
-        } else {
-            agents.plain.get_or_init(|| agent(interrupt(), None))
+        if head.uri.scheme_str() != Some("https") {
+            return Ok(agents.plain.get_or_init(|| agent(interrupt(), None)));
         }
+        if let Some(agent) = agents.secure.get() {
+            return Ok(agent);
+        }
+        let roots = root_certificates()?;
+        Ok(agents.secure.get_or_init(|| agent(interrupt(), Some(roots))))
     }
 }
 
@@ -132,19 +139,16 @@ fn agent(interrupt: Interrupt, roots: Option<RootCerts>) -> Agent {
     let connector =
         ().chain(ConnectProxyConnector::default())
             .chain(SocketConnector(interrupt.clone()))
-            .chain(RustlsConnector::default());
+            .chain(SecureConnector::default());
     Agent::with_parts(config.build(), connector, InterruptibleResolver(interrupt))
 }
 
-/// The platform's certificates, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
-fn platform_roots() -> RootCerts {
-    let found = rustls_native_certs::load_native_certs();
-    let certificates: Vec<_> = found
-        .certs
+fn root_certificates() -> Result<RootCerts, NoRoots> {
+    let certificates: Vec<_> = trusted_roots()?
         .iter()
         .map(|certificate| Certificate::from_der(certificate).to_owned())
         .collect();
-    RootCerts::Specific(Arc::new(certificates))
+    Ok(RootCerts::Specific(Arc::new(certificates)))
 }
 
 /// What an exchange knows when it fails.

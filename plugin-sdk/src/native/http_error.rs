@@ -1,7 +1,11 @@
 //! From `ureq`'s errors to errors in words.
 
-use super::socket::{Interrupted, LookupFailed};
+use super::{
+    secure::HandshakeFailed,
+    socket::{Broken, Interrupted, LookupFailed},
+};
 use crate::http::HttpError;
+use executor_runtime_tls::{is_about_certificate, words};
 use std::io;
 
 pub(super) fn from_ureq(error: ureq::Error, host: &str) -> HttpError {
@@ -19,16 +23,8 @@ pub(super) fn from_ureq(error: ureq::Error, host: &str) -> HttpError {
         },
         ureq::Error::Io(error) => from_io(&error, host),
         ureq::Error::Other(inner) if inner.is::<Interrupted>() => HttpError::Stopped,
-        ureq::Error::Other(inner) => match inner.downcast_ref::<LookupFailed>() {
-            Some(LookupFailed(reason)) => HttpError::Dns {
-                host,
-                reason: reason.clone(),
-            },
-            None => HttpError::Other {
-                host,
-                reason: inner.to_string(),
-            },
-        },
+        ureq::Error::Other(inner) if inner.is::<Broken>() => HttpError::Disconnected { host },
+        ureq::Error::Other(inner) => from_inner(inner, host),
         ureq::Error::Http(error) => HttpError::InvalidRequest {
             reason: error.to_string(),
         },
@@ -45,6 +41,29 @@ pub(super) fn from_ureq(error: ureq::Error, host: &str) -> HttpError {
         other => HttpError::Other {
             host,
             reason: other.to_string(),
+        },
+    }
+}
+
+/// From one of the errors that connector and resolver have made.
+fn from_inner(inner: Box<dyn std::error::Error + Send + Sync>, host: String) -> HttpError {
+    let inner = match inner.downcast::<HandshakeFailed>() {
+        Ok(failed) => {
+            return match from_ureq(failed.0, &host) {
+                HttpError::Disconnected { host } => HttpError::HandshakeBroken { host },
+                error => error,
+            };
+        }
+        Err(inner) => inner,
+    };
+    match inner.downcast::<LookupFailed>() {
+        Ok(failed) => HttpError::Dns {
+            host,
+            reason: failed.0,
+        },
+        Err(inner) => HttpError::Other {
+            host,
+            reason: inner.to_string(),
         },
     }
 }
@@ -82,26 +101,13 @@ fn from_io(error: &io::Error, host: String) -> HttpError {
 }
 
 fn tls(error: &rustls::Error, host: String) -> HttpError {
-    let check = match error {
-        rustls::Error::InvalidCertificate(problem) => certificate(problem),
-        rustls::Error::NoCertificatesPresented => "the server shows no certificate".to_owned(),
-        rustls::Error::AlertReceived(alert) => format!("the server broke off: {alert:?}"),
-        rustls::Error::InvalidMessage(_) => "the server does not speak TLS".to_owned(),
-        other => other.to_string(),
+    let words = words(error);
+    let check = if is_about_certificate(error) {
+        format!("its certificate is not valid ({words})")
+    } else if matches!(error, rustls::Error::AlertReceived(_)) {
+        format!("the server broke off: {words}")
+    } else {
+        format!("the handshake failed ({words})")
     };
     HttpError::Tls { host, check }
-}
-
-fn certificate(problem: &rustls::CertificateError) -> String {
-    use rustls::CertificateError as E;
-    let words = match problem {
-        E::Expired | E::ExpiredContext { .. } => "its certificate has expired",
-        E::NotValidYet | E::NotValidYetContext { .. } => "its certificate is not valid yet",
-        E::Revoked => "its certificate has been revoked",
-        E::UnknownIssuer => "its certificate is signed by nobody that this machine trusts",
-        E::NotValidForName | E::NotValidForNameContext { .. } => "its certificate is for another name",
-        E::BadSignature => "its certificate has a bad signature",
-        other => return format!("its certificate is not valid: {other}"),
-    };
-    words.to_owned()
 }

@@ -7,6 +7,7 @@ mod host;
 mod http;
 mod http_error;
 mod linked;
+mod secure;
 mod socket;
 mod test_host;
 

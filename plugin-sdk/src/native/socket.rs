@@ -45,6 +45,35 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
+/// The connection broke. By an error of the system `ureq` would take it for the end of a body that has no length.
+#[derive(Debug)]
+pub(super) struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection broke")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// The error of a read, which is never an end.
+pub(super) fn no_end(error: Error) -> Error {
+    match error {
+        Error::Io(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
+            ) =>
+        {
+            Error::Other(Box::new(Broken))
+        }
+        other => other,
+    }
+}
+
 /// What interrupts a wait.
 #[derive(Clone, Debug)]
 pub(super) struct Interrupt {
@@ -210,7 +239,7 @@ impl Transport for SocketTransport {
                     self.interrupt.wait(&self.stream, PollFlags::POLLIN, timeout)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(no_end(error.into())),
             }
         }
     }

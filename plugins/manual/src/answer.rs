@@ -1,26 +1,17 @@
 //! What a dispatcher answers, checked and passed on.
 
 use crate::protocol;
-use executor_runtime_plugin_common::keep_artifact;
 use executor_runtime_sdk::{
-    Context, Invocation, Outcome, RunError,
+    Elsewhere, Invocation, Outcome, RunError,
     protocol::{RuntimeResult, Status},
 };
-
-const ARTIFACT: &str = "dispatcher_result";
 
 /// The code where the dispatcher gives none.
 const REPORTED: &str = "dispatcher_reported";
 
 /// The result in the answer, as this run's own.
-pub(crate) fn accept(invocation: &Invocation, ctx: &Context, answer: &[u8]) -> Result<Outcome, RunError> {
-    let result = check(invocation, answer)?;
-    let names_files =
-        !result.artifacts.is_empty() || result.stdout_path.is_some() || result.stderr_path.is_some();
-    if names_files || invocation.artifact_directory.is_some() {
-        keep_artifact(invocation, ctx, ARTIFACT, answer)?;
-    }
-    outcome(result)
+pub(crate) fn accept(invocation: &Invocation, answer: &[u8]) -> Result<Outcome, RunError> {
+    outcome(check(invocation, answer)?)
 }
 
 fn check(invocation: &Invocation, answer: &[u8]) -> Result<RuntimeResult, RunError> {
@@ -72,13 +63,20 @@ fn outcome(result: RuntimeResult) -> Result<Outcome, RunError> {
             result.status
         )
     });
+    let elsewhere = Elsewhere {
+        started_at: result.started_at,
+        finished_at: result.finished_at,
+        stdout_path: result.stdout_path,
+        stderr_path: result.stderr_path,
+        artifacts: result.artifacts,
+    };
     let error = match result.status {
         Status::Rejected => RunError::rejected(code, summary),
         Status::TimedOut => RunError::timed_out(code, summary),
         Status::Cancelled => RunError::cancelled(code, summary),
         Status::Failed | Status::Pending | Status::Running => RunError::failed(code, summary),
         Status::Succeeded => {
-            let mut outcome = Outcome::succeeded();
+            let mut outcome = Outcome::succeeded().elsewhere(elsewhere);
             if let Some(code) = result.exit_code {
                 outcome = outcome.exit_code(code);
             }
@@ -87,7 +85,8 @@ fn outcome(result: RuntimeResult) -> Result<Outcome, RunError> {
                 .into_iter()
                 .fold(outcome, |outcome, (key, value)| outcome.receipt(key, value)));
         }
-    };
+    }
+    .elsewhere(elsewhere);
     let error = match result.exit_code {
         Some(code) => error.exit_code(code),
         None => error,

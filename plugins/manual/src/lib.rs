@@ -1,8 +1,8 @@
 //! The runtime kind `manual`: a dispatcher outside the host does the work.
 //!
-//! The invocation goes to it as JSON, and what it answers is the result: status, exit code, error and
-//! metadata. The whole answer is kept as artifact `dispatcher_result` where it names files of its own (its
-//! artifacts, its captured output), and where the invocation gives an `artifact_directory`.
+//! The invocation goes to it as JSON, and what it answers is the result: status, exit code, error, times, files
+//! and metadata. Only `error.kind` of a run that succeeded, an `error.kind` that is no code, and `plugin.*` are
+//! not the dispatcher's to say. The paths are its own: nobody looks whether there are files.
 //!
 //! An answer that is not a finished RuntimeResult for this very invocation is a failure with the code
 //! `dispatcher_protocol`, which says what is wrong with it.
@@ -21,7 +21,7 @@ impl Runner for Manual {
         let dispatcher = Dispatcher::choose(invocation, |key| ctx.config(key))?;
         let answered = dispatcher
             .ask(invocation, ctx)
-            .and_then(|answer| answer::accept(invocation, ctx, &answer));
+            .and_then(|answer| answer::accept(invocation, &answer));
         let (key, value) = ("manual.dispatcher", dispatcher.to_string());
         match answered {
             Ok(outcome) => Ok(outcome.receipt(key, value)),

@@ -184,16 +184,27 @@ fn an_endless_answer_is_cut_off() {
 }
 
 #[test]
-fn an_answer_that_names_files_is_kept() {
-    let dispatcher = Dispatcher::new(|invocation| {
-        let mut result = result(invocation);
-        result["stdout_path"] = "/var/out".into();
-        result.to_string().into_bytes()
+fn files_and_times_are_the_dispatchers() {
+    let artifact = json!({
+        "schema_version": "0.1", "contract_kind": "artifact_descriptor", "artifact_id": "report",
+        "path": "/var/report", "kind": "report", "description": "", "metadata": {}
     });
-    let host = TestHost::new();
-    host.run(&Manual, &dispatcher.invocation()).unwrap();
-    let kept: Value = serde_json::from_slice(&host.artifact("dispatcher_result").unwrap()).unwrap();
-    assert_eq!(kept["stdout_path"], "/var/out");
+    for status in ["succeeded", "failed"] {
+        let artifact = artifact.clone();
+        let outcome = edited(move |result| {
+            result["status"] = status.into();
+            result["stdout_path"] = "/var/out".into();
+            result["artifacts"] = json!([artifact]);
+        });
+        let elsewhere = match &outcome {
+            Ok(outcome) => outcome.get_elsewhere(),
+            Err(error) => error.get_elsewhere(),
+        };
+        let elsewhere = elsewhere.unwrap();
+        assert_eq!(elsewhere.stdout_path.as_deref(), Some("/var/out"));
+        assert_eq!(elsewhere.artifacts[0].path, "/var/report");
+        assert_eq!(elsewhere.started_at.as_str(), "2026-01-02T03:04:05Z");
+    }
 }
 
 #[test]

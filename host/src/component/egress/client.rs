@@ -13,6 +13,7 @@ use super::{
     request::OutgoingBody,
     resolver::GuardedResolver,
 };
+use executor_runtime_tls::trusted_roots;
 use http::{Request, Response, uri::Scheme};
 use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -23,6 +24,7 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::{ClientConfig, RootCertStore};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit};
 use wasmtime_wasi_http::{RequestOptions, p2::bindings::http::types::ErrorCode};
@@ -97,17 +99,11 @@ impl EgressClient {
         self.0
             .tls
             .get_or_try_init(async || {
-                let builder =
-                    tokio::task::spawn_blocking(|| HttpsConnectorBuilder::new().with_native_roots())
-                        .await
-                        .map_err(|error| error.to_string())?
-                        .map_err(|error| {
-                            format!(
-                                "no trusted root certificates: {error}; install the system's CA certificates \
-                         or set SSL_CERT_FILE"
-                            )
-                        })?;
-                let connector = builder
+                let config = tokio::task::spawn_blocking(tls_config)
+                    .await
+                    .map_err(|error| error.to_string())??;
+                let connector = HttpsConnectorBuilder::new()
+                    .with_tls_config(config)
                     .https_or_http()
                     .enable_all_versions()
                     .wrap_connector(http_connector(resolver));
@@ -115,6 +111,17 @@ impl EgressClient {
             })
             .await
     }
+}
+
+/// Blocks: it reads the trusted roots.
+fn tls_config() -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(trusted_roots().map_err(|error| format!("TLS: {error}"))?);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn http_connector(resolver: GuardedResolver) -> Http {

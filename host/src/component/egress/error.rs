@@ -1,6 +1,7 @@
 //! From what goes wrong in the HTTP client to the codes of `wasi:http`, and to words.
 
 use super::resolver::ResolveError;
+use executor_runtime_tls::words as tls_words;
 use nix::errno::Errno;
 use std::{error::Error as StdError, io, iter, net::IpAddr};
 use wasmtime_wasi_http::{
@@ -40,12 +41,16 @@ impl From<ErrorCode> for Failure {
 
 /// Finds the cause that says most.
 pub(super) fn classify(error: &hyper_util::client::legacy::Error) -> Failure {
+    if error.is_connect() && breaks_off_handshake(error) {
+        let words = "in the TLS handshake".to_owned();
+        return Failure::new(ErrorCode::ConnectionTerminated, words);
+    }
     for cause in causes(error) {
         if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
             return from_resolve(resolve);
         }
         if let Some(tls) = tls_error(cause) {
-            return Failure::new(from_tls(tls), format!("TLS: {tls}"));
+            return Failure::new(from_tls(tls), tls_words(tls));
         }
         if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
             return Failure::new(from_hyper(hyper), words(error));
@@ -90,6 +95,30 @@ pub(super) fn from_own_body(error: &Error) -> ErrorCode {
     match error {
         Error::HttpRequestBodySize(size) => ErrorCode::HttpRequestBodySize(*size),
         _ => ErrorCode::ConnectionTerminated,
+    }
+}
+
+/// The code for an error that a response's body ended with: one of those that [`from_hyper`] gives.
+pub(super) fn of_body(error: &Error) -> ErrorCode {
+    match error {
+        Error::ConnectionRefused => ErrorCode::ConnectionRefused,
+        Error::ConnectionTerminated => ErrorCode::ConnectionTerminated,
+        Error::ConnectionTimeout => ErrorCode::ConnectionTimeout,
+        Error::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
+        Error::DestinationIpUnroutable => ErrorCode::DestinationIpUnroutable,
+        Error::TlsProtocolError => ErrorCode::TlsProtocolError,
+        Error::TlsCertificateError => ErrorCode::TlsCertificateError,
+        Error::TlsAlertReceived {
+            alert_id,
+            alert_message,
+        } => ErrorCode::TlsAlertReceived(TlsAlertReceivedPayload {
+            alert_id: *alert_id,
+            alert_message: alert_message.clone(),
+        }),
+        Error::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
+        Error::HttpResponseTimeout => ErrorCode::HttpResponseTimeout,
+        Error::HttpProtocolError => ErrorCode::HttpProtocolError,
+        other => ErrorCode::InternalError(Some(other.to_string())),
     }
 }
 
@@ -140,10 +169,27 @@ fn from_tls(error: &rustls::Error) -> ErrorCode {
         }
         rustls::Error::AlertReceived(alert) => ErrorCode::TlsAlertReceived(TlsAlertReceivedPayload {
             alert_id: Some(u8::from(*alert)),
-            alert_message: Some(format!("{alert:?}")),
+            alert_message: Some(tls_words(error)),
         }),
         _ => ErrorCode::TlsProtocolError,
     }
+}
+
+/// Whether a connection was there, and was closed before it was secure. An error of TCP has the connector's own
+/// error between itself and the client's; one of the handshake has not.
+fn breaks_off_handshake(error: &hyper_util::client::legacy::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let mut next = error.source();
+    while let Some(io) = next.and_then(|cause| cause.downcast_ref::<io::Error>()) {
+        if matches!(
+            io.kind(),
+            Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe
+        ) {
+            return true;
+        }
+        next = io.get_ref().map(|inner| inner as &(dyn StdError + 'static));
+    }
+    false
 }
 
 /// The TLS error in an error; rustls travels inside an `io::Error`, and may be wrapped twice.

@@ -3,7 +3,7 @@
 //! wasmtime's handler drives each request with two tasks. Ours drives it with none where that is possible
 //! ([`Exchange`]), and so replaces these functions in the linker; requests, fields and bodies remain wasmtime's.
 
-use super::{exchange::Exchange, request::request};
+use super::{error::of_body, exchange::Exchange, request::request};
 use crate::component::state::RunState;
 use wasmtime::{
     StoreContextMut,
@@ -11,9 +11,9 @@ use wasmtime::{
 };
 use wasmtime_wasi::p2::{DynPollable, subscribe};
 use wasmtime_wasi_http::{
-    FieldMap, RequestOptions,
+    Error, FieldMap, RequestOptions,
     p2::{
-        bindings::http::types::ErrorCode,
+        bindings::http::types::{ErrorCode, IoError},
         body::HostIncomingBody,
         types::{HostIncomingResponse, HostOutgoingRequest},
     },
@@ -54,6 +54,14 @@ pub(in crate::component) fn put_in_place(linker: &mut Linker<RunState>) -> wasmt
     types.func_wrap(
         "[method]future-incoming-response.get",
         |mut store: Store<'_>, (exchange,): (Resource<Exchange>,)| Ok((get(store.data_mut(), &exchange)?,)),
+    )?;
+    // wasmtime's looks for another type than that of the errors that it puts into a body's stream.
+    types.func_wrap(
+        "http-error-code",
+        |mut store: Store<'_>, (error,): (Resource<IoError>,)| {
+            let error = store.data_mut().table.get(&error)?;
+            Ok((error.downcast_ref::<Error>().map(of_body),))
+        },
     )?;
     linker.instance(HANDLER)?.func_wrap(
         "handle",

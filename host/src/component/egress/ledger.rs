@@ -6,7 +6,6 @@
 
 use super::Authority;
 use std::{
-    fmt,
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -44,15 +43,15 @@ impl Cause {
         Self { authority, words }
     }
 
-    /// Whether a guest's own sentence says it already.
-    pub(in crate::component) fn is_told_by(&self, summary: &str) -> bool {
-        summary.contains(&self.words)
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.authority, self.words)
+    /// What of it a guest's own sentence does not say already.
+    pub(in crate::component) fn beyond(&self, summary: &str) -> Option<String> {
+        if summary.contains(&self.words) {
+            None
+        } else if summary.contains(&self.authority.pattern()) {
+            Some(self.words.clone())
+        } else {
+            Some(format!("{}: {}", self.authority, self.words))
+        }
     }
 }
 

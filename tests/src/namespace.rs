@@ -1,0 +1,100 @@
+//! Tests in a network and a `/etc/hosts` of their own.
+//!
+//! A test program starts itself again in new namespaces, so that what a test changes there is gone with it. As
+//! root that needs no more than `unshare` and `mount` of util-linux; other users need the kernel's permission to
+//! make user namespaces.
+
+use std::{
+    env,
+    io::Write,
+    mem,
+    net::Ipv4Addr,
+    process::{Command, Output},
+};
+
+/// Set in the namespaces.
+const INSIDE: &str = "E2E_NAMESPACE";
+
+/// Runs `test`, the body of the test called `name`, with this `/etc/hosts` and only a loopback interface, which
+/// also has the address `link_local`.
+///
+/// Where the machine makes no namespaces it says so, and nothing is tested.
+///
+/// # Panics
+/// When the test fails there.
+pub fn with_hosts(name: &str, hosts: &str, link_local: Ipv4Addr, test: impl FnOnce()) {
+    if env::var_os(INSIDE).is_some() {
+        raise_loopback(link_local).expect("the namespace is this program's own");
+        return test();
+    }
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(hosts.as_bytes()).expect("it can be written");
+    let path = file.path().to_str().expect("temporary directories are UTF-8");
+    let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+    let inside = |arguments: &[&str]| -> std::io::Result<Output> {
+        let mut command = Command::new("unshare");
+        // SAFETY: no memory is involved.
+        if unsafe { libc::geteuid() } != 0 {
+            command.arg("--map-root-user");
+        }
+        command
+            .args(["--mount", "--net", "sh", "-c", script, path])
+            .args(arguments)
+            .env(INSIDE, "1")
+            .output()
+    };
+    let reason = match inside(&["true"]) {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(reason) = reason {
+        crate::not_tested(name, format!("this machine makes no namespaces: {reason}"));
+        return;
+    }
+    let program = env::current_exe().expect("a program has a path");
+    let program = program.to_str().expect("the target directory is UTF-8");
+    let output = inside(&[program, "--exact", name, "--nocapture"]).expect("it started before");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "in the namespace: {said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Gives the loopback interface a second address, and switches it on.
+fn raise_loopback(link_local: Ipv4Addr) -> std::io::Result<()> {
+    // SAFETY: each request is a zeroed ifreq with a name, an address or flags, as the kernel reads it for this
+    // operation; the descriptor is open until the end.
+    unsafe {
+        let descriptor = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        if descriptor < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        let apply = |name: &[u8], operation: libc::c_ulong, fill: &dyn Fn(&mut libc::ifreq)| {
+            let mut request: libc::ifreq = mem::zeroed();
+            for (to, from) in request.ifr_name.iter_mut().zip(name) {
+                *to = from.cast_signed();
+            }
+            fill(&mut request);
+            if libc::ioctl(descriptor, operation as _, &request) < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        };
+        let done = apply(b"lo", libc::SIOCSIFFLAGS as _, &|request| {
+            request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as _;
+        })
+        .and_then(|()| {
+            apply(b"lo:1", libc::SIOCSIFADDR as _, &|request| {
+                let mut address: libc::sockaddr_in = mem::zeroed();
+                address.sin_family = libc::AF_INET as _;
+                address.sin_addr.s_addr = u32::from(link_local).to_be();
+                request.ifr_ifru.ifru_addr = mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address);
+            })
+        });
+        libc::close(descriptor);
+        done
+    }
+}
