@@ -9,6 +9,7 @@ use executor_runtime::{
 use executor_runtime_tests::{
     component::Harness,
     fixtures,
+    memory::proportional_set_size,
     server::{Reply, Server},
 };
 use http_body_util::{BodyExt, Empty};
@@ -212,14 +213,14 @@ fn waiting() {
         };
         let harness = Arc::new(Harness::with_mode(FIXTURE, Settings::default(), pool));
         harness.run("ok").await;
-        let before = resident();
+        let before = proportional_set_size();
         let mut running = tokio::task::JoinSet::new();
         for _ in 0..RUNS {
             let harness = Arc::clone(&harness);
             running.spawn(async move { harness.scenario("sleep").with("fixture.count", 2000).run().await });
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let each = (resident() - before) / RUNS;
+        let each = (proportional_set_size() - before) / RUNS;
         println!(
             "{:<52} {:>9} KB {:>23}",
             "memory of each of 1000 waiting runs",
@@ -228,15 +229,4 @@ fn waiting() {
         );
         while running.join_next().await.is_some() {}
     });
-}
-
-/// Resident memory of this process, in bytes.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
-    let pages: usize = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|p| p.parse().ok())
-        .expect("a number");
-    pages * 4096
 }

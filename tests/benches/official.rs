@@ -13,6 +13,7 @@ use executor_runtime::{
 };
 use executor_runtime_tests::{
     fixtures, host_binary,
+    memory::proportional_set_size,
     scripted::{Answer, Scripted},
 };
 use http_body_util::{BodyExt, Empty};
@@ -199,25 +200,32 @@ fn polling(backend: &Backend) {
     let runtime = Arc::new(supervised);
     tokio.block_on(async {
         warm_up(&runtime, backend).await;
-        let before = resident();
+        let before = proportional_set_size();
         let mut running = JoinSet::new();
-        for n in 0..RUNS {
-            let runtime = Arc::clone(&runtime);
-            let invocation = polling_invocation(backend, &format!("ours-{n}"), POLLS);
-            running.spawn(async move {
-                let result = runtime.run(invocation).await;
-                assert_eq!(result.status, Status::Succeeded, "{result:?}");
-            });
+        for (how, pause) in [
+            ("one after the other", INTERVAL / RUNS as u32),
+            ("at once", Duration::ZERO),
+        ] {
+            for n in 0..RUNS {
+                let runtime = Arc::clone(&runtime);
+                let id = format!("started {how}-{n}").replace(' ', "-");
+                let invocation = polling_invocation(backend, &id, POLLS);
+                running.spawn(async move {
+                    let result = runtime.run(invocation).await;
+                    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+                });
+                tokio::time::sleep(pause).await;
+            }
+            tokio::time::sleep(INTERVAL * POLLS as u32 / 2).await;
+            let each = (proportional_set_size() - before) / RUNS;
+            while let Some(run) = running.join_next().await {
+                run.expect("it does not panic");
+            }
+            println!(
+                "{RUNS} http_async runs in flight, started {how}: {} KB each (goal: 83 KB)",
+                each / 1024
+            );
         }
-        tokio::time::sleep(INTERVAL * POLLS as u32 / 2).await;
-        let each = (resident() - before) / RUNS;
-        while let Some(run) = running.join_next().await {
-            run.expect("it does not panic");
-        }
-        println!(
-            "{RUNS} http_async runs in flight: {} KB each (goal: 83 KB)",
-            each / 1024
-        );
 
         let client: Client<_, Empty<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
         for n in 0..RUNS {
@@ -229,7 +237,11 @@ fn polling(backend: &Backend) {
         while let Some(run) = running.join_next().await {
             run.expect("it does not panic");
         }
-        for (who, prefix) in [("http_async", "ours-"), ("tokio and hyper", "hyper-")] {
+        for (who, prefix) in [
+            ("http_async, started one after the other", "started-one-"),
+            ("http_async, started at once", "started-at-"),
+            ("tokio and hyper, started at once", "hyper-"),
+        ] {
             let url = backend.url(&format!("/lateness/{prefix}"));
             let report = client.get(url.parse().expect("a URL")).await.expect("an answer");
             let report = report.into_body().collect().await.expect("a body").to_bytes();
@@ -274,16 +286,6 @@ async fn hyper_poller(
         response.into_body().collect().await.expect("a body");
         due += INTERVAL;
     }
-}
-
-/// Resident memory of this process, in bytes.
-fn resident() -> usize {
-    let statm = fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
-    let pages = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse::<usize>().ok());
-    pages.expect("a number") * 4096
 }
 
 /// The backend's process; it ends with this one's interest in it.

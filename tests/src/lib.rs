@@ -11,6 +11,7 @@ mod golden;
 pub mod installed;
 mod invocation;
 pub mod kind;
+pub mod memory;
 pub mod namespace;
 mod not_tested;
 pub mod plugins;

@@ -10,8 +10,8 @@
 //! - a file is a regular file of this user that others can't write;
 //! - its name has the SHA-256 of the component and of everything that the engine's code depends on (version,
 //!   settings, CPU), so that another component or another engine never matches;
-//! - it ends with the SHA-256 of the code, which finds what a crash or a bad disk left. It is no defence
-//!   against a writer: that is what the ownership is for.
+//! - it ends with a checksum of the code, which finds what a crash or a bad disk left. It is no defence against
+//!   a writer (that is what the ownership is for), and so it can be one that costs little.
 //!
 //! Entries appear complete or not at all (written under another name, then renamed), so that any number of
 //! processes share a cache. Whatever is wrong with it, from a full disk to a directory that others may write,
@@ -42,9 +42,9 @@ use wasmtime::{Engine, component::Component};
 
 /// Ends every entry; the digit is the version of the format. What comes before is mapped into memory as it
 /// stands in the file, so the code comes first.
-const MAGIC: &[u8; 16] = b"exrt-component2\n";
-const DIGEST: usize = 32;
-const TRAILER: usize = DIGEST + MAGIC.len();
+const MAGIC: &[u8; 16] = b"exrt-component3\n";
+const CHECKSUM: usize = 4;
+const TRAILER: usize = CHECKSUM + MAGIC.len();
 
 /// Entries that are kept. Above that the oldest go: those of plugins and versions that were replaced.
 const MAX_ENTRIES: usize = 128;
@@ -179,7 +179,7 @@ fn load(path: &Path, name: &str, engine: &Engine) -> Result<Option<Component>, C
     // SAFETY: `deserialize_file` runs what it maps as machine code, so it must be the output of `serialize`,
     // and must not change. It is a file that only this user could write, in a directory that only this user
     // could enter (checked on the open descriptors), under a name that `store` gives to the output of
-    // `serialize` alone and never writes to again, and it has the digest that `store` computed, so that it is
+    // `serialize` alone and never writes to again, and it has the checksum that `store` computed, so that it is
     // complete. wasmtime checks on its own that the engine is compatible, and that the length of the code is
     // what its ELF header says, so that the trailer is not part of it.
     let component = unsafe { Component::deserialize_file(engine, path) };
@@ -189,24 +189,24 @@ fn load(path: &Path, name: &str, engine: &Engine) -> Result<Option<Component>, C
     }
 }
 
-/// Whether an entry of `length` bytes ends with the digest of what comes before. Read in pieces: pages of the
+/// Whether an entry of `length` bytes ends with the checksum of what comes before. Read in pieces: pages of the
 /// mapping that no run needs are never touched.
 fn is_intact(file: &File, length: u64) -> io::Result<bool> {
     let Some(code_length) = length.checked_sub(TRAILER as u64).filter(|_| length <= MAX_ENTRY) else {
         return Ok(false);
     };
-    let mut digest = Sha256::new();
+    let mut checksum = crc32fast::Hasher::new();
     let mut code = file.take(code_length);
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match code.read(&mut buffer)? {
             0 => break,
-            read => digest.update(&buffer[..read]),
+            read => checksum.update(&buffer[..read]),
         }
     }
     let mut trailer = [0; TRAILER];
     file.read_exact_at(&mut trailer, code_length)?;
-    Ok(trailer[..DIGEST] == digest.finalize()[..] && &trailer[DIGEST..] == MAGIC)
+    Ok(trailer[..CHECKSUM] == checksum.finalize().to_le_bytes() && &trailer[CHECKSUM..] == MAGIC)
 }
 
 fn store(path: &Path, name: &str, code: &[u8]) -> Result<(), CacheError> {
@@ -224,7 +224,7 @@ fn store(path: &Path, name: &str, code: &[u8]) -> Result<(), CacheError> {
         .and_then(|file| {
             let mut file = File::from(file);
             file.write_all(code)?;
-            file.write_all(&Sha256::digest(code))?;
+            file.write_all(&crc32fast::hash(code).to_le_bytes())?;
             file.write_all(MAGIC)
         })
         .and_then(|()| renameat(&directory, partial.as_str(), &directory, name).map_err(io::Error::from));

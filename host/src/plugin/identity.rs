@@ -28,7 +28,6 @@ impl Identity {
         put(receipt::PLUGIN_VERSION, self.version.clone());
         put(receipt::PLUGIN_SHA256, self.sha256.clone());
         put(receipt::PLUGIN_CARRIER, carrier.as_str().to_owned());
-        put(receipt::USAGE_WALL_SECONDS, receipt::seconds(started.elapsed()));
         if let Some(progress) = journal.last_progress() {
             put(receipt::PLUGIN_PROGRESS, progress);
         }
