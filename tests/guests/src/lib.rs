@@ -52,8 +52,9 @@ pub fn component_with(package: &str, toolchain: &Toolchain) -> Result<PathBuf> {
     let target = target_directory();
     let mut cargo = cargo(&target);
     cargo
-        // Debug information is nine tenths of such a small component, and overflow checks are for our tests.
-        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
+        // Debug information and the names of functions are nine tenths of such a small component; nobody reads
+        // them, because the host shows no frames of a guest.
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .args(["build", "--quiet", "--release", "--package", package]);
     let module = format!("{}.wasm", package.replace('-', "_"));
     match toolchain {

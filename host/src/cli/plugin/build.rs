@@ -226,8 +226,8 @@ impl Package {
             .arg("--manifest-path")
             .arg(&self.manifest)
             .current_dir(&self.directory)
-            // Debug information is nine tenths of a small component.
-            .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
+            // Debug information and names are nine tenths of a small component, and nobody reads them in the host.
+            .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
             .stdin(Stdio::null())
             .stderr(Stdio::inherit());
         if carrier == Carrier::Component {
