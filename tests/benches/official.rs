@@ -42,7 +42,8 @@ fn main() {
     if arguments.first().is_some_and(|first| first == "serve") {
         return serve();
     }
-    let parts: [(&str, fn(&Backend)); 3] = [
+    type Part = fn(&Backend);
+    let parts: [(&str, Part); 3] = [
         ("one_shot", one_shot),
         ("installed", installed),
         ("polling", polling),

@@ -665,3 +665,81 @@ fn remove_takes_only_what_is_installed() {
     assert_eq!(fs::read_dir(home.plugins()).unwrap().count(), 0);
     assert!(Path::new(&mine).exists());
 }
+
+/// What another toolchain makes of `wit/`: a component without a descriptor.
+fn bare_component() -> Vec<u8> {
+    let mut bytes = fs::read(fixtures::component("fixture-behaviours")).unwrap();
+    let found = bytes
+        .windows(SECTION.len())
+        .position(|window| window == SECTION)
+        .expect("the fixture has a descriptor");
+    bytes[found..found + SECTION.len()].copy_from_slice(b"some.other.section.name");
+    bytes
+}
+
+const EMBEDDED: &[u8] = br#"{
+    "name": "foreign", "version": "0.1.0", "kinds": ["foreign"], "interface": "1.0", "summary": "A test",
+    "metadata": {"fixture.behaviour": {"type": "string", "required": true, "help": "What to do"}}
+}"#;
+
+#[test]
+fn a_component_of_another_toolchain_becomes_a_plugin() {
+    let home = Home::new();
+    let component = home.write("foreign.wasm", &bare_component());
+    let descriptor = home.write("plugin.json", EMBEDDED);
+    let said = home.run(&["plugin", "inspect", &component]).json();
+    assert!(
+        said["reason"].as_str().unwrap().contains("plugin embed"),
+        "{said}"
+    );
+    let said = home.run(&["plugin", "embed", &component, &descriptor]).succeeds();
+    assert_eq!(said.json()[0]["kinds"], serde_json::json!(["foreign"]));
+    assert_eq!(
+        fs::read_dir(home.path()).unwrap().count(),
+        2,
+        "nothing else is left"
+    );
+    home.run(&["plugin", "install", &component]).succeeds();
+    let run = [
+        "run",
+        "--kind",
+        "foreign",
+        "--metadata",
+        "fixture.behaviour=ok",
+        "--",
+        "x",
+    ];
+    assert_eq!(
+        home.run(&run).succeeds().json()["metadata"]["plugin.name"],
+        "foreign"
+    );
+    home.run(&["plugin", "embed", &component, &descriptor])
+        .fails_with("has a descriptor already, that of plugin 'foreign'");
+}
+
+#[test]
+fn embed_changes_nothing_where_no_plugin_would_come_of_it() {
+    let home = Home::new();
+    let good = home.write("plugin.json", EMBEDDED);
+    let typo = home.write("typo.json", &EMBEDDED.to_ascii_uppercase());
+    let native = fs::read(fixtures::native("fixture-greet")).unwrap();
+    let module = b"\0asm\x01\0\0\0".to_vec();
+    for (name, bytes, descriptor, words) in [
+        (
+            "component.wasm",
+            bare_component(),
+            &typo,
+            "typo.json' is unusable",
+        ),
+        ("module.wasm", module, &good, "core module"),
+        ("native.wasm", native, &good, "is not a WebAssembly component"),
+        ("empty.wasm", Vec::new(), &good, "is not a WebAssembly component"),
+    ] {
+        let file = home.write(name, &bytes);
+        home.run(&["plugin", "embed", &file, descriptor])
+            .fails_with(words);
+        assert!(fs::read(&file).unwrap() == bytes, "{name} was changed");
+    }
+    home.run(&["plugin", "embed", "missing.wasm", &good])
+        .fails_with("'missing.wasm' can't be read");
+}

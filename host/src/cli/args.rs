@@ -146,6 +146,8 @@ pub(super) enum PluginCommand {
     New(NewOptions),
     /// Build a plugin's crate: as a component, as a native plugin, or both
     Build(BuildOptions),
+    /// Make a plugin of a component that was built from `wit/` in another language: embed its descriptor
+    Embed(EmbedOptions),
     /// Run a plugin a few times, and tell what would fail in use and how to mend it
     #[command(after_help = CHECK_HELP)]
     Check {
@@ -208,6 +210,16 @@ pub(super) struct BuildOptions {
     /// Build the native plugin, which is not sandboxed and runs on machines like this one
     #[arg(long)]
     pub(super) native: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EmbedOptions {
+    /// Component, such as componentize-py or jco makes it; the descriptor is appended to this file
+    #[arg(value_name = "COMPONENT")]
+    pub(super) component: PathBuf,
+    /// The descriptor; `schema descriptor` prints what goes into it
+    #[arg(value_name = "PLUGIN.JSON")]
+    pub(super) descriptor: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -78,7 +78,9 @@ fn remedy(reason: &Unusable) -> String {
             "build it on this kind of machine, or ship the component, which runs on every machine".into()
         }
         Unusable::NoDescriptor { .. } => {
-            "call export_runner! once in the crate, with plugin.json beside its Cargo.toml".into()
+            "call export_runner! once in the crate, with plugin.json beside its Cargo.toml; for a component that another \
+             toolchain made, `executor-runtime plugin embed` does it"
+                .into()
         }
         Unusable::InvalidDescriptor(_) => {
             "mend plugin.json as it says; `executor-runtime schema descriptor` prints what is allowed, and the test \

@@ -60,7 +60,8 @@ pub enum Unusable {
     },
     /// No descriptor is embedded.
     #[error(
-        "is not a plugin: it has no descriptor (section '{section}'); the SDK's export_runner! embeds plugin.json"
+        "is not a plugin: it has no descriptor (section '{section}'); the SDK's export_runner! embeds plugin.json, \
+         and `plugin embed` does it for a component of another toolchain"
     )]
     NoDescriptor {
         /// Where it should be.

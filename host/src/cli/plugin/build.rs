@@ -25,11 +25,11 @@ const COMPONENT_TARGET: &str = "wasm32-wasip2";
 
 /// A plugin file that was built.
 #[derive(serde::Serialize)]
-struct Built {
-    path: PathBuf,
-    carrier: Carrier,
-    bytes: u64,
-    kinds: Vec<RuntimeKind>,
+pub(super) struct Built {
+    pub(super) path: PathBuf,
+    pub(super) carrier: Carrier,
+    pub(super) bytes: u64,
+    pub(super) kinds: Vec<RuntimeKind>,
 }
 
 pub(super) fn build(options: &BuildOptions, format: Format) -> Result<()> {
@@ -43,10 +43,15 @@ pub(super) fn build(options: &BuildOptions, format: Format) -> Result<()> {
     if both || options.native {
         built.push(package.build(Carrier::Native)?);
     }
+    print(&built, format)
+}
+
+/// Prints what was built, and what comes next.
+pub(super) fn print(built: &[Built], format: Format) -> Result<()> {
     match format {
         Format::Json => print_json(&built)?,
         Format::Human => {
-            for file in &built {
+            for file in built {
                 let kinds: Vec<_> = file.kinds.iter().map(RuntimeKind::as_str).collect();
                 println!(
                     "{}  {}  {}  {}",

@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod embed;
 mod inspect;
 mod install;
 mod list;
@@ -24,6 +25,7 @@ pub(super) fn plugin(
     match command {
         PluginCommand::New(options) => new::new(options)?,
         PluginCommand::Build(options) => build::build(options, Format::or_detect(format))?,
+        PluginCommand::Embed(options) => embed::embed(options, Format::or_detect(format))?,
         PluginCommand::Check { plugin } => return check::check(plugin, options, Format::or_detect(format)),
         PluginCommand::List => list::list(&host::plugins(options)?, Format::or_detect(format))?,
         PluginCommand::Inspect { plugin } => {
