@@ -191,7 +191,8 @@ impl Context {
         self.host.checkpoint(state).map_err(io::Error::other)
     }
 
-    /// The last checkpoint of an earlier, interrupted run of this invocation; None in a first run.
+    /// The last checkpoint of an earlier run of this invocation that was interrupted, because its host died. None in
+    /// a first run, after a run that came to an end, and where another invocation had the same id.
     pub fn resumed(&self) -> Option<Vec<u8>> {
         self.host.resumed()
     }

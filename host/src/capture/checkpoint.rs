@@ -1,10 +1,16 @@
 //! The checkpoint of a run: what a plugin wants to know if its run is interrupted.
 //!
 //! It is a file in the capture directory. A run that comes to an end removes it, whatever the end; only a host
-//! that dies leaves one. The next run of the same invocation id in the same base is then told what it says.
+//! that dies leaves one. The next run of the same invocation in the same base is then told what it says.
+//!
+//! The same is one that asks for the same: the file begins with a digest of the invocation, without what only
+//! says how long it may take and where its result goes. Another invocation that was given an id again does not
+//! go on from what it never began.
 
 use super::{CaptureDirectory, CaptureError, open_regular_at};
+use executor_runtime_protocol::RuntimeInvocation;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::{Read, Write},
@@ -16,6 +22,23 @@ pub(crate) const MAX_CHECKPOINT: usize = 64 * 1024;
 const NAME: &str = "checkpoint";
 /// Renamed when it is whole, so that a host that dies leaves the one before.
 const PARTIAL: &str = ".checkpoint.partial";
+
+/// What an invocation asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    pub(crate) fn of(invocation: &RuntimeInvocation) -> Self {
+        let asked = RuntimeInvocation {
+            timeout_seconds: None,
+            output_result_path: None,
+            ..invocation.clone()
+        };
+        // Maps are ordered, so that the same invocation has the same text.
+        let text = serde_json::to_vec(&asked).unwrap_or_default();
+        Self(Sha256::digest(text).into())
+    }
+}
 
 /// Whether a checkpoint is short enough; the error is a sentence.
 pub(crate) fn check_length(state: &[u8]) -> Result<(), String> {
@@ -30,11 +53,11 @@ pub(crate) fn check_length(state: &[u8]) -> Result<(), String> {
 
 impl CaptureDirectory {
     /// Keeps `state` in place of the checkpoint before.
-    pub(crate) fn keep_checkpoint(&self, state: &[u8]) -> Result<(), String> {
+    pub(crate) fn keep_checkpoint(&self, of: Fingerprint, state: &[u8]) -> Result<(), String> {
         check_length(state)?;
         let write = || {
             File::from(self.create_file(PARTIAL)?)
-                .write_all(state)
+                .write_all(&[&of.0, state].concat())
                 .map_err(|source| CaptureError::Unwritable {
                     path: self.path().join(NAME),
                     source,
@@ -44,15 +67,15 @@ impl CaptureDirectory {
         write().map_err(|error| format!("can't keep the checkpoint: {error}"))
     }
 
-    /// What an interrupted run has left. A file that is no checkpoint, such as one that is too long, counts as
-    /// none.
-    pub(crate) fn checkpoint(&self) -> Option<Vec<u8>> {
+    /// What an interrupted run of the same invocation has left. A file that is no checkpoint of it, such as one
+    /// that is too long, counts as none.
+    pub(crate) fn checkpoint(&self, of: Fingerprint) -> Option<Vec<u8>> {
         let file = open_regular_at(&self.handle, NAME).ok()??;
-        let mut state = Vec::new();
-        file.take(MAX_CHECKPOINT as u64 + 1)
-            .read_to_end(&mut state)
-            .ok()?;
-        (state.len() <= MAX_CHECKPOINT).then_some(state)
+        let most = of.0.len() + MAX_CHECKPOINT;
+        let mut read = Vec::new();
+        file.take(most as u64 + 1).read_to_end(&mut read).ok()?;
+        let state = read.strip_prefix(&of.0)?;
+        (read.len() <= most).then(|| state.to_owned())
     }
 
     /// The run has come to an end: nothing is left to go on from.

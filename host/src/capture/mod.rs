@@ -9,7 +9,7 @@ mod checkpoint;
 mod collect;
 mod name;
 
-pub(crate) use checkpoint::check_length as check_checkpoint;
+pub(crate) use checkpoint::{Fingerprint, check_length as check_checkpoint};
 pub(crate) use collect::{Collected, collect, digest_file, open_regular_at};
 
 use executor_runtime_protocol::RuntimeInvocation;

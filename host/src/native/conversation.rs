@@ -5,7 +5,7 @@ use super::{
     wire::{MAX_FRAME, Message, Request},
 };
 use crate::{
-    capture::CaptureDirectory,
+    capture::{CaptureDirectory, Fingerprint},
     component::journal::{Journal, Level},
 };
 use executor_runtime_protocol::native::Reply;
@@ -52,6 +52,7 @@ pub(super) struct Conversation {
     said: Mutex<Said>,
     journal: Arc<Journal>,
     capture: Option<Arc<CaptureDirectory>>,
+    fingerprint: Fingerprint,
     max_artifacts: usize,
 }
 
@@ -59,12 +60,14 @@ impl Conversation {
     pub(super) fn new(
         journal: Arc<Journal>,
         capture: Option<Arc<CaptureDirectory>>,
+        fingerprint: Fingerprint,
         max_artifacts: u32,
     ) -> Self {
         Self {
             said: Mutex::default(),
             journal,
             capture,
+            fingerprint,
             max_artifacts: max_artifacts as usize,
         }
     }
@@ -143,7 +146,7 @@ impl Conversation {
     /// Keeps a checkpoint. It has at most 64 KiB: not worth another thread.
     fn keep(&self, state: &[u8]) {
         let Some(capture) = &self.capture else { return };
-        if let Err(error) = capture.keep_checkpoint(state) {
+        if let Err(error) = capture.keep_checkpoint(self.fingerprint, state) {
             self.journal.log(Level::Warn, &error);
         }
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     ErrorKind, Failure, Outcome, Run, RunFuture, Runner,
     cancel::CancelToken,
-    capture::{CaptureDirectory, CaptureError, digest_file},
+    capture::{CaptureDirectory, CaptureError, Fingerprint, digest_file},
     component::{
         Limits as Defaults,
         journal::Journal,
@@ -135,6 +135,7 @@ impl NativeRunner {
             let conversation = Conversation::new(
                 Arc::clone(&journal),
                 capture.clone(),
+                Fingerprint::of(&run.invocation),
                 settings.limits.artifacts.unwrap_or(Defaults::default().artifacts),
             );
             match converse(prepared, &loaded.template, &stop, &journal, &conversation).await {
@@ -256,7 +257,9 @@ impl NativeRunner {
             no_artifacts,
             has_input: input.is_some(),
             no_input,
-            resumed: capture.as_ref().and_then(|capture| capture.checkpoint()),
+            resumed: capture
+                .as_ref()
+                .and_then(|capture| capture.checkpoint(Fingerprint::of(&run.invocation))),
         };
         let request = encode(&request).map_err(|reason| Failure::new(ErrorKind::ArgTooLong, reason))?;
         self.open(run, admission, capture, input, request)

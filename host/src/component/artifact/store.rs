@@ -5,7 +5,7 @@
 
 use super::stream::{Artifact, Finished};
 use crate::{
-    capture::{CaptureDirectory, CaptureError, create_file_at},
+    capture::{CaptureDirectory, CaptureError, Fingerprint, create_file_at},
     component::limits::Limits,
 };
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
@@ -120,7 +120,7 @@ impl ArtifactStore {
         let capture = state
             .open_capture(&self.0.invocation)
             .map_err(|error| format!("can't keep the checkpoint: {error}"))?;
-        capture.keep_checkpoint(bytes)
+        capture.keep_checkpoint(Fingerprint::of(&self.0.invocation), bytes)
     }
 
     /// The checkpoint that an interrupted run of the same invocation has left. Blocks on the file system.
@@ -152,7 +152,7 @@ impl State {
             Some(capture) => Ok(capture),
             none => {
                 let capture = none.insert(CaptureDirectory::open(invocation)?);
-                self.resumed = capture.checkpoint();
+                self.resumed = capture.checkpoint(Fingerprint::of(invocation));
                 Ok(capture)
             }
         }
