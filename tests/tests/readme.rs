@@ -9,6 +9,7 @@ use executor_runtime_tests::{
 };
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     io::Write,
     process::{Command, Stdio},
 };
@@ -164,4 +165,80 @@ fn the_python_program_runs() {
             executor_runtime_tests::not_tested("the README's Python program", why);
         }
     }
+}
+
+#[test]
+fn the_receipts_of_official_kinds_are_as_listed() {
+    let server = Scripted::start(|request, _| match request.line().as_str() {
+        "POST /kickoff" => Answer::new(202, r#"{"id": "7"}"#),
+        "GET /done/7" => Answer::new(200, r#"{"status": "completed"}"#),
+        "GET /running/7" => Answer::new(200, r#"{"status": "running"}"#),
+        _ => Answer::new(200, "an answer"),
+    });
+    let plugins = Plugins::new(
+        &[
+            fixtures::component("executor-runtime-plugin-http"),
+            fixtures::component("executor-runtime-plugin-http-async"),
+            fixtures::native("executor-runtime-plugin-manual"),
+        ],
+        "plugins.http.limits.artifact_bytes = 2",
+    );
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut with_artifacts = plugins.invocation("http", &[("http.url", &server.url("/"))]);
+    with_artifacts.artifact_directory = Some(plugins.directory().join("kept").display().to_string());
+    let asynchronous = |poll: &str, cancel: &str| {
+        let metadata = [
+            ("http.url", &*server.url("/kickoff")),
+            (
+                "http.poll_url_template",
+                &*server.url(&format!("/{poll}/{{run_id}}")),
+            ),
+            ("http.poll_run_id_path", "id"),
+            ("http.poll_status_path", "status"),
+            ("http.poll_terminal_states", "completed"),
+            ("http.cancel_url_template", cancel),
+        ];
+        plugins.run_for(1, "http_async", &metadata)
+    };
+    let results = [
+        plugins.runtime.run_blocking(with_artifacts),
+        asynchronous("done", &server.url("/cancel")),
+        asynchronous("running", &server.url("/cancel")),
+        asynchronous("running", &format!("http://{closed}/")),
+        plugins.run("manual", &[("manual.url", &server.url("/"))]),
+    ];
+    let mut sent: BTreeSet<(String, String)> = results
+        .iter()
+        .flat_map(|result| {
+            let kind = result.runtime_kind.as_str();
+            result.metadata.keys().map(move |key| {
+                let key = if key.starts_with("http.header.") {
+                    "http.header.*"
+                } else {
+                    key
+                };
+                (key.to_owned(), kind.to_owned())
+            })
+        })
+        .filter(|(key, _)| key.starts_with("http.") || key.starts_with("manual."))
+        .collect();
+    // It takes a host that dies, which `checkpoints` kills.
+    sent.insert(("http.resumed".to_owned(), "http_async".to_owned()));
+    let listed: BTreeSet<_> = rows("official receipts")
+        .into_iter()
+        .flat_map(|row| {
+            let plain = |text: &str| text.replace('`', "");
+            let key = plain(&row[0]);
+            let kinds = plain(&row[1]);
+            let pairs: Vec<_> = kinds
+                .split(", ")
+                .map(|kind| (key.clone(), kind.to_owned()))
+                .collect();
+            pairs
+        })
+        .collect();
+    assert_eq!(sent, listed);
 }
