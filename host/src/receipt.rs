@@ -49,6 +49,8 @@ receipt_keys! {
     STDERR_ERROR = "stderr_error";
     /// How many files in the artifacts directory were left out of `artifacts` (over the number allowed).
     ARTIFACTS_OMITTED = "artifacts_omitted";
+    /// How many files in `artifacts` have no `sha256`, because the deadline passed or the run was cancelled.
+    ARTIFACTS_UNDIGESTED = "artifacts_undigested";
     /// Why the result could not be written to `output_result_path`. Only in what is returned and printed.
     RESULT_FILE_ERROR = "result_file_error";
     /// Name of the plugin that ran the invocation.

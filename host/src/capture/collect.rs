@@ -3,6 +3,7 @@
 //! Regular files only, at any depth, in the order of their paths; links, pipes and sockets are passed over.
 //! Runs after every process of the run has ended, so nothing moves meanwhile.
 
+use super::Patience;
 use executor_runtime_protocol::ArtifactDescriptor;
 use nix::{
     dir::{Dir, Type},
@@ -21,6 +22,8 @@ use std::{
 
 /// How many files are listed at most.
 const MAX_FILES: usize = 1000;
+/// Where an artifact's digest stands.
+const SHA256: &str = "sha256";
 /// How deep folders are searched.
 const MAX_DEPTH: usize = 32;
 
@@ -30,16 +33,25 @@ pub(crate) struct Collected {
     pub(crate) artifacts: Vec<ArtifactDescriptor>,
     /// Files that are there but not listed: too many, too deep, unreadable, or with a name that is not UTF-8.
     pub(crate) omitted: u64,
+    /// Files that are listed without their digest, because there was no time left for it.
+    pub(crate) undigested: u64,
 }
 
 /// Lists the files below `directory`, which is at `path`.
-pub(crate) fn collect(directory: OwnedFd, path: &Path) -> Collected {
+pub(crate) fn collect(directory: OwnedFd, path: &Path, patience: &Patience) -> Collected {
     let mut collected = Collected::default();
-    walk(directory, path, "artifacts", 0, &mut collected);
+    walk(directory, path, "artifacts", 0, patience, &mut collected);
     collected
 }
 
-fn walk(directory: OwnedFd, path: &Path, id: &str, depth: usize, collected: &mut Collected) {
+fn walk(
+    directory: OwnedFd,
+    path: &Path,
+    id: &str,
+    depth: usize,
+    patience: &Patience,
+    collected: &mut Collected,
+) {
     let Ok((handle, mut entries)) = read_directory(directory) else {
         collected.omitted += 1;
         return;
@@ -54,12 +66,17 @@ fn walk(directory: OwnedFd, path: &Path, id: &str, depth: usize, collected: &mut
         match kind {
             Kind::Directory if depth == MAX_DEPTH => collected.omitted += 1,
             Kind::Directory => match open_inside(&handle, &name, OFlag::O_DIRECTORY) {
-                Ok(inner) => walk(inner, &path, &id, depth + 1, collected),
+                // What is in it, and how much, nobody has the time to find out.
+                Ok(_) if patience.is_over() => collected.omitted += 1,
+                Ok(inner) => walk(inner, &path, &id, depth + 1, patience, collected),
                 Err(_) => collected.omitted += 1,
             },
             Kind::File if collected.artifacts.len() == MAX_FILES => collected.omitted += 1,
-            Kind::File => match describe(&handle, &name, &path, id) {
-                Ok(Some(artifact)) => collected.artifacts.push(artifact),
+            Kind::File => match describe(&handle, &name, &path, id, patience) {
+                Ok(Some(artifact)) => {
+                    collected.undigested += u64::from(!artifact.metadata.contains_key(SHA256));
+                    collected.artifacts.push(artifact);
+                }
                 Ok(None) => {}
                 Err(_) => collected.omitted += 1,
             },
@@ -117,20 +134,18 @@ fn describe(
     name: &str,
     path: &Path,
     id: String,
+    patience: &Patience,
 ) -> io::Result<Option<ArtifactDescriptor>> {
     let Some(file) = open_regular_at(directory, name)? else {
         return Ok(None);
     };
-    let (size, sha256) = digest_file(file)?;
+    let size = Size::of(file, Some(patience))?;
     Ok(Some(ArtifactDescriptor {
         artifact_id: id,
         path: path.to_string_lossy().into_owned(),
         kind: "file".to_owned(),
         description: format!("left by the run: {name}"),
-        metadata: BTreeMap::from([
-            ("size_bytes".to_owned(), size.to_string()),
-            ("sha256".to_owned(), sha256),
-        ]),
+        metadata: size.metadata(),
     }))
 }
 
@@ -144,20 +159,53 @@ pub(crate) fn open_regular_at(directory: &OwnedFd, name: &str) -> io::Result<Opt
     Ok((kind == SFlag::S_IFREG).then(|| File::from(handle)))
 }
 
-/// The length and the SHA-256 of a file, in hex.
-pub(crate) fn digest_file(mut file: File) -> io::Result<(u64, String)> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    let mut size = 0;
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok((size, format!("{:x}", hasher.finalize()))),
-            Ok(len) => {
-                hasher.update(&buffer[..len]);
-                size += len as u64;
+/// The length of a file, and its SHA-256 in hex unless the time for that was over.
+#[derive(Debug)]
+pub(crate) struct Size {
+    bytes: u64,
+    sha256: Option<String>,
+}
+
+impl Size {
+    pub(crate) fn of(mut file: File, patience: Option<&Patience>) -> io::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 64 * 1024];
+        let mut bytes = 0;
+        loop {
+            if patience.is_some_and(Patience::is_over) {
+                return Ok(Self {
+                    bytes: file.metadata()?.len(),
+                    sha256: None,
+                });
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            match file.read(&mut buffer) {
+                Ok(0) => {
+                    return Ok(Self {
+                        bytes,
+                        sha256: Some(format!("{:x}", hasher.finalize())),
+                    });
+                }
+                Ok(len) => {
+                    hasher.update(&buffer[..len]);
+                    bytes += len as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
     }
+
+    /// As an artifact's metadata has it.
+    pub(crate) fn metadata(self) -> BTreeMap<String, String> {
+        let mut metadata = BTreeMap::from([("size_bytes".to_owned(), self.bytes.to_string())]);
+        metadata.extend(self.sha256.map(|sha256| (SHA256.to_owned(), sha256)));
+        metadata
+    }
+}
+
+/// The SHA-256 of a file, in hex.
+pub(crate) fn digest_file(file: File) -> io::Result<String> {
+    let size = Size::of(file, None)?;
+    // Without an end to patience there is one.
+    size.sha256.ok_or_else(|| io::ErrorKind::TimedOut.into())
 }

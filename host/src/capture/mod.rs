@@ -8,9 +8,12 @@
 mod checkpoint;
 mod collect;
 mod name;
+mod patience;
 
 pub(crate) use checkpoint::{Fingerprint, check_length as check_checkpoint};
-pub(crate) use collect::{Collected, collect, digest_file, open_regular_at};
+pub(crate) use collect::{Collected, Size, collect, digest_file, open_regular_at};
+
+pub(crate) use patience::Patience;
 
 use executor_runtime_protocol::RuntimeInvocation;
 use name::directory_name;

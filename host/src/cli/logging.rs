@@ -1,5 +1,6 @@
 //! Logs on stderr.
 
+use super::stderr::PatientStderr;
 use tracing_subscriber::filter::LevelFilter;
 
 /// How log lines are written.
@@ -16,7 +17,7 @@ pub(super) fn start(level: String, format: LogFormat) {
     let level = level.parse().unwrap_or(LevelFilter::WARN);
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr);
+        .with_writer(|| PatientStderr);
     match format {
         LogFormat::Text => log.with_ansi(super::style::stderr().coloured()).init(),
         LogFormat::Json => log.json().init(),

@@ -13,6 +13,7 @@ mod plugin;
 mod prompt;
 mod run;
 mod schema;
+mod stderr;
 mod style;
 mod summary;
 mod validate;

@@ -2,13 +2,12 @@
 
 use super::conversation::Claimed;
 use crate::{
-    capture::{CaptureDirectory, digest_file, open_regular_at},
+    capture::{CaptureDirectory, Patience, Size, open_regular_at},
     component::journal::printable,
 };
 use executor_runtime_protocol::ArtifactDescriptor;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::{
-    collections::BTreeMap,
     fs,
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -22,7 +21,11 @@ const MAX_DESCRIPTION: usize = 1000;
 
 /// Lists the finished artifacts, as they are on disk; removes what is empty, and what only an interrupted
 /// run would leave.
-pub(super) async fn list(capture: Arc<CaptureDirectory>, claimed: Vec<Claimed>) -> Vec<ArtifactDescriptor> {
+pub(super) async fn list(
+    capture: Arc<CaptureDirectory>,
+    claimed: Vec<Claimed>,
+    patience: Patience,
+) -> Vec<ArtifactDescriptor> {
     let listing = tokio::task::spawn_blocking(move || {
         capture.forget_checkpoint();
         if let Ok(Some(directory)) = capture.take_artifacts() {
@@ -36,11 +39,7 @@ pub(super) async fn list(capture: Arc<CaptureDirectory>, claimed: Vec<Claimed>) 
                 .into_iter()
                 .filter_map(|artifact| {
                     let file = open_regular_at(directory, &artifact.name).ok()??;
-                    let (size, sha256) = digest_file(file).ok()?;
-                    let mut metadata = BTreeMap::from([
-                        ("size_bytes".to_owned(), size.to_string()),
-                        ("sha256".to_owned(), sha256),
-                    ]);
+                    let mut metadata = Size::of(file, Some(&patience)).ok()?.metadata();
                     if artifact.truncated {
                         metadata.insert("truncated".to_owned(), "true".to_owned());
                     }

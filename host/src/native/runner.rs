@@ -10,7 +10,7 @@ use super::{
 use crate::{
     ErrorKind, Failure, Outcome, Run, RunFuture, Runner,
     cancel::CancelToken,
-    capture::{CaptureDirectory, CaptureError, Fingerprint, digest_file},
+    capture::{CaptureDirectory, CaptureError, Fingerprint, Patience, digest_file},
     component::{
         Limits as Defaults,
         journal::Journal,
@@ -140,6 +140,10 @@ impl NativeRunner {
             );
             match converse(prepared, &loaded.template, &stop, &journal, &conversation).await {
                 Some(report) => {
+                    let report = match report {
+                        Err(lost) if !lost.swept => Err(self.give_up(&loaded, lost).await),
+                        report => report,
+                    };
                     let (said, claimed) = {
                         let mut said = conversation.said();
                         (said.end.take(), std::mem::take(&mut said.artifacts))
@@ -153,7 +157,8 @@ impl NativeRunner {
                     let mut outcome = known.outcome(said, report);
                     if let Some(capture) = capture {
                         let told = std::mem::take(&mut outcome.artifacts);
-                        outcome.artifacts = artifacts::list(capture, claimed).await;
+                        outcome.artifacts =
+                            artifacts::list(capture, claimed, Patience::new(run.deadline, &run.cancel)).await;
                         let own: BTreeSet<_> = outcome
                             .artifacts
                             .iter()
@@ -203,6 +208,17 @@ impl NativeRunner {
         let mut slot = self.loaded.lock().await;
         if slot.as_ref().is_some_and(|loaded| Arc::ptr_eq(loaded, dead)) {
             *slot = None;
+        }
+    }
+
+    /// Ends a template that does not say what became of a run: it was stopped, or pretends to be one.
+    async fn give_up(&self, loaded: &Arc<Loaded>, lost: Lost) -> Lost {
+        self.forget(loaded).await;
+        let loaded = Arc::clone(loaded);
+        let ending = tokio::task::spawn_blocking(move || loaded.template.end());
+        Lost {
+            swept: ending.await.unwrap_or(false),
+            ..lost
         }
     }
 
@@ -362,7 +378,7 @@ fn load(plugins: &NativePlugins, plugin: &Plugin, config: &Config) -> Result<Loa
         return Err(crate::plugin::Unusable::Changed.to_string());
     }
     let file = std::fs::File::open(&plugin.path).map_err(|error| error.to_string())?;
-    let (_, sha256) = digest_file(file).map_err(|error| error.to_string())?;
+    let sha256 = digest_file(file).map_err(|error| error.to_string())?;
     let template = Template::start(&plugins.supervisors, &plugins.program, &plugin.path)?;
     let identity = Identity {
         name: plugin.descriptor.name.clone(),

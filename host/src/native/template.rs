@@ -34,7 +34,7 @@ const MAX_OUTPUT: u64 = 64 * 1024;
 pub(super) struct Template {
     /// Start the children.
     pub(super) children: Supervisors,
-    _process: Detached,
+    process: Detached,
 }
 
 impl Template {
@@ -58,12 +58,20 @@ impl Template {
         match hello.as_deref() {
             Ok([READY, ..]) => Ok(Self {
                 children: Supervisors::attach(ours),
-                _process: process,
+                process,
             }),
             Ok([_, reason @ ..]) => Err(String::from_utf8_lossy(reason).into_owned()),
             Ok([]) => Err(died(&process, &output)),
             Err(_) => Err(format!("it was not loaded within {} s", LOAD_TIME.as_secs())),
         }
+    }
+}
+
+impl Template {
+    /// Ends it, with every invocation under way, also where it was stopped; true once it is certain that nothing of
+    /// it is left. Blocks for two seconds at most.
+    pub(super) fn end(&self) -> bool {
+        self.process.end()
     }
 }
 
@@ -82,7 +90,8 @@ fn job(program: &Path, path: &Path, channel: OwnedFd, output: &OwnedFd) -> io::R
         argv: vec![
             text(b"executor-runtime")?,
             text(WORKER_MODE.as_bytes())?,
-            text(path.as_os_str().as_bytes())?,
+            // The process is elsewhere.
+            text(std::path::absolute(path)?.as_os_str().as_bytes())?,
         ],
         env: std::env::vars_os().map(variable).collect::<Result<_, _>>()?,
         cwd: root,

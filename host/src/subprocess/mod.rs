@@ -63,7 +63,7 @@ impl SubprocessRunner {
                 ))
             }
             Ok(crate::supervisor::Report::Ended(ended)) => {
-                Ok(report::ended(&ended, started.elapsed(), capture, &run.invocation).await)
+                Ok(report::ended(&ended, started.elapsed(), capture, run).await)
             }
             Err(lost) => Ok(self.lost(&lost, run, capture, started)),
         }

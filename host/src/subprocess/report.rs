@@ -5,8 +5,8 @@ use super::{
     program,
 };
 use crate::{
-    Ending, ErrorKind, Failure, Outcome,
-    capture::{CaptureDirectory, Collected, collect},
+    Ending, ErrorKind, Failure, Outcome, Run,
+    capture::{CaptureDirectory, Collected, Patience, collect},
     receipt::{self, Receipt},
     supervisor::{Cause, Ended, Exit, Lost, OutputReport, Stage},
 };
@@ -60,23 +60,22 @@ pub(super) fn not_started(
 }
 
 /// What a run that took place comes to.
-pub(super) async fn ended(
-    ended: &Ended,
-    wall: Duration,
-    capture: CaptureDirectory,
-    invocation: &RuntimeInvocation,
-) -> Outcome {
-    let mut outcome = Outcome::ended(ending(ended, invocation));
+pub(super) async fn ended(ended: &Ended, wall: Duration, capture: CaptureDirectory, run: &Run) -> Outcome {
+    let mut outcome = Outcome::ended(ending(ended, &run.invocation));
     outcome.exit_code = Some(match ended.exit {
         Exit::Code(code) => i64::from(code),
         Exit::Signal { signal, .. } => -i64::from(signal),
     });
     outcome.receipt = receipt(ended, wall);
-    let omitted = attach_files(&mut outcome, capture).await;
-    if omitted > 0 {
-        outcome
-            .receipt
-            .insert(receipt::ARTIFACTS_OMITTED.to_owned(), omitted.to_string());
+    let patience = Patience::new(run.deadline, &run.cancel);
+    let (omitted, undigested) = attach_files(&mut outcome, capture, patience).await;
+    for (key, files) in [
+        (receipt::ARTIFACTS_OMITTED, omitted),
+        (receipt::ARTIFACTS_UNDIGESTED, undigested),
+    ] {
+        if files > 0 {
+            outcome.receipt.insert(key.to_owned(), files.to_string());
+        }
     }
     outcome
 }
@@ -195,21 +194,25 @@ fn attach_output(outcome: &mut Outcome, capture: &CaptureDirectory) {
     outcome.stderr_path = Some(stderr);
 }
 
-/// Lists output and artifacts; returns how many artifacts were left out.
-async fn attach_files(outcome: &mut Outcome, capture: CaptureDirectory) -> u64 {
+/// Lists output and artifacts; returns how many artifacts were left out, and how many have no digest.
+async fn attach_files(outcome: &mut Outcome, capture: CaptureDirectory, patience: Patience) -> (u64, u64) {
     attach_output(outcome, &capture);
     let handle = match capture.take_artifacts() {
-        Ok(None) => return 0,
+        Ok(None) => return (0, 0),
         Ok(Some(handle)) => handle,
-        Err(_) => return 1,
+        Err(_) => return (1, 0),
     };
     let path = capture.artifacts_path();
     // Reading and hashing files may take long; the lock is held meanwhile.
-    let collecting = tokio::task::spawn_blocking(move || (collect(handle, &path), capture));
-    let Collected { artifacts, omitted } = match collecting.await {
+    let collecting = tokio::task::spawn_blocking(move || (collect(handle, &path, &patience), capture));
+    let Collected {
+        artifacts,
+        omitted,
+        undigested,
+    } = match collecting.await {
         Ok((collected, _lock)) => collected,
-        Err(_) => return 1,
+        Err(_) => return (1, 0),
     };
     outcome.artifacts.extend(artifacts);
-    omitted
+    (omitted, undigested)
 }

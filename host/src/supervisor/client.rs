@@ -7,8 +7,8 @@ use super::{
     sys::{self, Forked},
     target::Target,
     wire::{
-        ATTACHED_CHANNEL, ORDER_ABANDON, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE, Order,
-        RawReport, Swept,
+        ATTACHED_CHANNEL, Message, ORDER_ABANDON, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE,
+        Order, RawReport, Swept,
     },
 };
 use crate::cancel::{CancelReason, CancelToken};
@@ -34,6 +34,9 @@ use tokio::io::unix::AsyncFd;
 /// How long after the moment at which it should have ended a job, a supervisor that says nothing (it may have
 /// been stopped by what it supervises) is given up on. The spawner then ends the job.
 const OVERDUE: Duration = Duration::from_secs(2);
+
+/// How long a spawner has to say that a job it was asked to end is gone.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// How many supervisors are kept for later jobs at most.
 const MAX_IDLE: usize = 32;
@@ -252,12 +255,30 @@ impl Spawner {
         if sys::send(self.socket.as_raw_fd(), &order, &[]).is_err() {
             return false;
         }
+        let until = sys::monotonic_ns() + SWEEP.as_nanos() as u64;
         loop {
-            match sys::receive::<Swept>(self.socket.as_raw_fd(), 0) {
-                Ok(Some((swept, _))) if swept.supervisor == supervisor => return true,
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return false,
+            match receive_until::<Swept>(self.socket.as_fd(), until) {
+                Some(swept) if swept.supervisor == supervisor => return true,
+                Some(_) => {}
+                None => return false,
             }
+        }
+    }
+}
+
+/// The next message on a socket; none if it does not come in time, or the other end is gone.
+fn receive_until<T: Message>(socket: BorrowedFd<'_>, until_ns: u64) -> Option<T> {
+    loop {
+        let mut ready = [libc::pollfd {
+            fd: socket.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        }];
+        sys::poll(&mut ready, Some(until_ns));
+        match sys::receive::<T>(socket.as_raw_fd(), libc::MSG_DONTWAIT) {
+            Ok(received) => return received.map(|(message, _)| message),
+            Err(Errno::EAGAIN | Errno::EINTR) if sys::monotonic_ns() < until_ns => {}
+            Err(_) => return None,
         }
     }
 }
@@ -293,14 +314,19 @@ impl Detached {
     /// The report, if the job ends within `time`.
     pub(crate) fn ended_within(&self, time: Duration) -> Option<Report> {
         let until = sys::monotonic_ns().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-        let mut ready = [libc::pollfd {
-            fd: self.0.control.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        }];
-        sys::poll(&mut ready, Some(until));
-        let received = sys::receive::<RawReport>(self.0.control.as_raw_fd(), libc::MSG_DONTWAIT);
-        received.ok().flatten().map(|(report, _)| report.into())
+        receive_until::<RawReport>(self.0.control.as_fd(), until).map(Report::from)
+    }
+
+    /// Ends the job at once, also past a supervisor that was stopped; true once it is certain that nothing of it
+    /// is left. Blocks for two seconds at most.
+    pub(crate) fn end(&self) -> bool {
+        let order = Order {
+            tag: ORDER_KILL,
+            ..Order::default()
+        };
+        // If the supervisor is gone, its spawner knows what is left.
+        let _ = sys::send(self.0.control.as_raw_fd(), &order, &[]);
+        self.ended_within(SWEEP).is_some() || self.0.spawner.abandon(self.0.id)
     }
 }
 

@@ -1,0 +1,65 @@
+//! How long the files of a run are looked at after its end.
+//!
+//! A run may leave files of any size, and reading them takes as long as it takes: a run that is over would not be
+//! over for its caller. What can't be read until then is listed without its digest.
+
+use crate::cancel::{CancelReason, CancelToken};
+use std::time::{Duration, Instant};
+
+/// Also given to a run that is late: enough for what most runs leave.
+const AT_LEAST: Duration = Duration::from_millis(100);
+
+/// Until when files are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Patience {
+    until: Option<Instant>,
+    cancel: CancelToken,
+    /// What ends it at once: whatever more is asked for than was when it began.
+    ended_by: CancelReason,
+}
+
+impl Patience {
+    /// Begins now: until the deadline of the run, or a little longer if that is past or the run was cancelled.
+    pub(crate) fn new(deadline: Option<Instant>, cancel: &CancelToken) -> Self {
+        let least = Instant::now() + AT_LEAST;
+        let (until, ended_by) = match cancel.reason() {
+            None => (
+                deadline.map(|deadline| deadline.max(least)),
+                CancelReason::Requested,
+            ),
+            Some(_) => (Some(least), CancelReason::Immediate),
+        };
+        Self {
+            until,
+            cancel: cancel.clone(),
+            ended_by,
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+            || self.cancel.reason().is_some_and(|reason| reason >= self.ended_by)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_ends_with_the_deadline_or_what_is_asked_for_meanwhile() {
+        let cancel = CancelToken::new();
+        let endless = Patience::new(None, &cancel);
+        let long = Patience::new(Some(Instant::now() + Duration::from_secs(3600)), &cancel);
+        let late = Patience::new(Some(Instant::now()), &cancel);
+        assert!(!endless.is_over() && !long.is_over() && !late.is_over());
+        std::thread::sleep(AT_LEAST);
+        assert!(late.is_over() && !endless.is_over() && !long.is_over());
+        cancel.cancel();
+        assert!(endless.is_over() && long.is_over());
+        let cancelled = Patience::new(None, &cancel);
+        assert!(!cancelled.is_over(), "that much is for every run");
+        cancel.kill();
+        assert!(cancelled.is_over());
+    }
+}
