@@ -68,6 +68,10 @@ fn whatever_it_does_is_a_result_of_that_run_only() {
             "write_gibberish_to_the_host",
             "failed plugin_crashed: plugin 'hostile' returned a result that makes no sense",
         ),
+        (
+            "write_gibberish_and_stay",
+            "failed plugin_crashed: plugin 'hostile' returned a result that makes no sense",
+        ),
         ("flood_the_log", "succeeded"),
         (
             "return_a_gigabyte",

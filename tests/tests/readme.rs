@@ -189,7 +189,7 @@ fn the_receipts_of_official_kinds_are_as_listed() {
         .unwrap();
     let mut with_artifacts = plugins.invocation("http", &[("http.url", &server.url("/"))]);
     with_artifacts.artifact_directory = Some(plugins.directory().join("kept").display().to_string());
-    let asynchronous = |poll: &str, cancel: &str| {
+    let asynchronous = |seconds, poll: &str, cancel: &str| {
         let metadata = [
             ("http.url", &*server.url("/kickoff")),
             (
@@ -201,13 +201,14 @@ fn the_receipts_of_official_kinds_are_as_listed() {
             ("http.poll_terminal_states", "completed"),
             ("http.cancel_url_template", cancel),
         ];
-        plugins.run_for(1, "http_async", &metadata)
+        plugins.run_for(seconds, "http_async", &metadata)
     };
     let results = [
         plugins.runtime.run_blocking(with_artifacts),
-        asynchronous("done", &server.url("/cancel")),
-        asynchronous("running", &server.url("/cancel")),
-        asynchronous("running", &format!("http://{closed}/")),
+        // The first compiles it.
+        asynchronous(60, "done", &server.url("/cancel")),
+        asynchronous(1, "running", &server.url("/cancel")),
+        asynchronous(1, "running", &format!("http://{closed}/")),
         plugins.run("manual", &[("manual.url", &server.url("/"))]),
     ];
     let mut sent: BTreeSet<(String, String)> = results

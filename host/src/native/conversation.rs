@@ -76,6 +76,11 @@ impl Conversation {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the child has said what makes no sense.
+    pub(super) fn makes_no_sense(&self) -> bool {
+        matches!(self.said().end, Some(End::Gibberish(_)))
+    }
+
     /// Sends the request and listens until the child closes the channel or says what makes no sense.
     pub(super) async fn hold(&self, mut channel: UnixStream, request: Vec<u8>, fds: Vec<OwnedFd>) {
         // A child that ends without reading is known by how it ends.

@@ -419,7 +419,13 @@ async fn converse(
     };
     let listen = async {
         tokio::join!(
-            conversation.hold(channel, request, fds),
+            async {
+                conversation.hold(channel, request, fds).await;
+                if conversation.makes_no_sense() {
+                    // What it goes on to do, nobody will hear of.
+                    kill.kill();
+                }
+            },
             lines(stdout, LineStream::new(Source::Stdout, Arc::clone(journal))),
             lines(stderr, LineStream::new(Source::Stderr, Arc::clone(journal))),
         )
