@@ -269,6 +269,37 @@ fn results_are_for_people_or_for_machines() {
 }
 
 #[test]
+fn a_result_that_can_not_be_printed_is_no_run_that_did_not_happen() {
+    let scene = Scene::new();
+    for (format, propagate, script, code, status) in [
+        ("json", &[][..], "touch ran", 4, "succeeded"),
+        ("human", &[], "touch ran", 4, "succeeded"),
+        ("json", &[], "touch ran; exit 42", 4, "failed"),
+        (
+            "json",
+            &["--propagate-exit-code"],
+            "touch ran; exit 42",
+            42,
+            "failed",
+        ),
+    ] {
+        let arguments = [
+            &["run", "--format", format],
+            propagate,
+            &["--", "sh", "-c", script],
+        ]
+        .concat();
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let finished = scene.run_command(scene.host(&arguments).stdout(full), b"");
+        assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
+        let expected =
+            format!("error: the run ended ({status}), but its result could not be written to stdout: ");
+        assert!(finished.stderr.starts_with(&expected), "{}", finished.stderr);
+        fs::remove_file(scene.path("ran")).unwrap();
+    }
+}
+
+#[test]
 fn a_reader_that_went_away_is_no_error_worth_words() {
     let scene = Scene::new();
     let mut command = scene.host_from(
