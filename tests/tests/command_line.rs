@@ -1,7 +1,7 @@
 //! The command line as scripts and people use it.
 
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
-use executor_runtime_tests::{Scene, assert_golden};
+use executor_runtime_tests::{Scene, assert_golden, installed::Installed};
 use serde_json::Value;
 use std::{fs, path::Path, process::Command};
 
@@ -297,6 +297,27 @@ fn a_result_that_can_not_be_printed_is_no_run_that_did_not_happen() {
         assert!(finished.stderr.starts_with(&expected), "{}", finished.stderr);
         fs::remove_file(scene.path("ran")).unwrap();
     }
+}
+
+#[test]
+fn the_limits_of_a_plugin_are_explained() {
+    let explain = |config: &str| {
+        let installed = Installed::native("manual").configured(config);
+        let invocation = installed.invocation(&[]);
+        let mut command = installed.scene.host(&["explain", "-"]);
+        installed.equip(&mut command);
+        let finished = installed
+            .scene
+            .run_command(&mut command, invocation.text().as_bytes());
+        serde_json::from_slice::<Value>(&finished.stdout).unwrap()["limits"].take()
+    };
+    let limits = explain("");
+    assert_eq!(limits["artifacts"], "1000");
+    assert_eq!(limits["artifact_bytes"], (256 << 20).to_string());
+    let limits = explain("[plugins.manual.limits]\nartifacts = 0\nartifact_bytes = 7\n");
+    assert_eq!(limits["artifacts"], "0");
+    assert_eq!(limits["artifact_bytes"], "7");
+    assert_eq!(limits["plugin.grace_seconds"], "2");
 }
 
 #[test]
