@@ -269,6 +269,57 @@ fn results_are_for_people_or_for_machines() {
 }
 
 #[test]
+fn what_is_shown_to_people_does_not_steer_their_terminal() {
+    let scene = Scene::new();
+    let script = "printf 'a\\tb\\033[2J\\342\\200\\256c\\302\\233d\\n'";
+    let arguments = [
+        "run",
+        "--format",
+        "human",
+        "--id",
+        "i\u{1b}[31m\u{202e}",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let finished = scene.run_with(&arguments, b"");
+    let shown = text(&finished.stdout);
+    assert!(shown.starts_with("succeeded i\\u{1b}[31m\\u{202e}, "), "{shown}");
+    assert!(
+        shown.contains("\n  a\tb\\u{1b}[2J\\u{202e}c\\u{9b}d\n"),
+        "{shown}"
+    );
+    let missing = scene.run_with(&["run", "missing\u{1b}[2J.json"], b"");
+    assert!(
+        missing.stderr.contains("'missing\\u{1b}[2J.json' can't be read"),
+        "{}",
+        missing.stderr
+    );
+}
+
+#[test]
+fn what_a_run_puts_in_the_place_of_its_output_is_not_shown() {
+    let scene = Scene::new();
+    let secret = scene.file("secret", "do not show\n");
+    for replace in [
+        "mkfifo \"$f\"".to_owned(),
+        format!("ln -s '{}' \"$f\"", secret.display()),
+        "mkdir \"$f\"".to_owned(),
+    ] {
+        let script = format!("for f in .executor_runtime/i/std*.txt; do rm \"$f\"; {replace}; done");
+        let arguments = ["run", "--format", "human", "--id", "i", "--", "sh", "-c", &script];
+        let mut command = scene.host_from(Path::new("timeout"), &["10"]);
+        command.arg(executor_runtime_tests::host_binary()).args(arguments);
+        let finished = scene.run_command(&mut command, b"");
+        assert_eq!(finished.code, Some(0), "{replace}: {finished:?}");
+        let shown = text(&finished.stdout);
+        assert!(shown.contains("/i/stdout.txt\n"), "{replace}: {shown}");
+        assert!(!shown.contains("do not show"), "{replace}: {shown}");
+    }
+}
+
+#[test]
 fn a_result_that_can_not_be_printed_is_no_run_that_did_not_happen() {
     let scene = Scene::new();
     for (format, propagate, script, code, status) in [

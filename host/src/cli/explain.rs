@@ -3,7 +3,7 @@
 use super::{
     Format,
     args::{HostOptions, InvocationFile},
-    exit, host, input, print_json, style,
+    exit, host, input, print_json, shown, style,
 };
 use anyhow::Result;
 use executor_runtime::{Failure, component::Limits, plugin::PluginSet, protocol::RuntimeInvocation};
@@ -147,13 +147,13 @@ fn print(explanation: &Explanation) -> io::Result<()> {
         out,
         "{} {}",
         style.faint("invocation"),
-        explanation.invocation_id
+        shown::value(&explanation.invocation_id)
     )?;
     writeln!(out, "{} {}", style.faint("kind      "), explanation.runtime_kind)?;
     if let Some(carrier) = explanation.carrier {
         write!(out, "{} {carrier}", style.faint("runs in   "))?;
         if let (Some(plugin), Some(path)) = (&explanation.plugin, &explanation.path) {
-            write!(out, ", plugin {plugin}, '{}'", path)?;
+            write!(out, ", plugin {plugin}, '{}'", shown::value(path))?;
         }
         writeln!(out)?;
     }
@@ -162,18 +162,18 @@ fn print(explanation: &Explanation) -> io::Result<()> {
             out,
             "{} {name} = {}",
             style.faint("limit     "),
-            value
+            shown::value(value)
         )?;
     }
     for grant in &explanation.grants {
-        writeln!(out, "{} {}", style.faint("may reach "), grant)?;
+        writeln!(out, "{} {}", style.faint("may reach "), shown::value(grant))?;
     }
     if let Some(Rejection {
         error_kind,
         error_summary,
     }) = &explanation.rejected
     {
-        let summary = error_summary;
+        let summary = shown::summary(error_summary, "  ");
         writeln!(out, "{} {summary} ({error_kind})", style.error("rejected:"))?;
     }
     Ok(())
