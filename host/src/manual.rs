@@ -102,6 +102,15 @@ fn accept(result: RuntimeResult, invocation: &RuntimeInvocation) -> Outcome {
             format!("the dispatcher's answer {problem}"),
         );
     }
+    if result.finished_at.is_before(&result.started_at) {
+        return Outcome::failure(
+            ErrorKind::DispatcherProtocol,
+            format!(
+                "the dispatcher's answer has the finished_at '{}', which is before its started_at '{}'",
+                result.finished_at, result.started_at
+            ),
+        );
+    }
     let mut outcome = match result.status {
         Status::Succeeded => Outcome::succeeded(),
         Status::Pending | Status::Running => {

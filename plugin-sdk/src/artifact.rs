@@ -26,6 +26,7 @@ impl std::fmt::Display for ArtifactError {
                 name.escape_debug()
             ),
             Self::DuplicateName(name) => write!(f, "artifact '{name}' was made before in this run"),
+            Self::TooMany(0) => f.write_str("this run may make no artifacts"),
             Self::TooMany(limit) => write!(f, "this run has made {limit} artifacts, as many as it may"),
             Self::Unwritable(reason) => f.write_str(reason),
         }

@@ -1,7 +1,7 @@
 //! The command line as scripts and people use it.
 
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
-use executor_runtime_tests::{Scene, assert_golden};
+use executor_runtime_tests::{Scene, assert_golden, installed::Installed};
 use serde_json::Value;
 use std::{fs, path::Path, process::Command};
 
@@ -266,6 +266,109 @@ fn results_are_for_people_or_for_machines() {
         !shown.contains('\u{1b}'),
         "no colour where there is no terminal: {shown}"
     );
+}
+
+#[test]
+fn what_is_shown_to_people_does_not_steer_their_terminal() {
+    let scene = Scene::new();
+    let script = "printf 'a\\tb\\033[2J\\342\\200\\256c\\302\\233d\\n'";
+    let arguments = [
+        "run",
+        "--format",
+        "human",
+        "--id",
+        "i\u{1b}[31m\u{202e}",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let finished = scene.run_with(&arguments, b"");
+    let shown = text(&finished.stdout);
+    assert!(shown.starts_with("succeeded i\\u{1b}[31m\\u{202e}, "), "{shown}");
+    assert!(
+        shown.contains("\n  a\tb\\u{1b}[2J\\u{202e}c\\u{9b}d\n"),
+        "{shown}"
+    );
+    let missing = scene.run_with(&["run", "missing\u{1b}[2J.json"], b"");
+    assert!(
+        missing.stderr.contains("'missing\\u{1b}[2J.json' can't be read"),
+        "{}",
+        missing.stderr
+    );
+}
+
+#[test]
+fn what_a_run_puts_in_the_place_of_its_output_is_not_shown() {
+    let scene = Scene::new();
+    let secret = scene.file("secret", "do not show\n");
+    for replace in [
+        "mkfifo \"$f\"".to_owned(),
+        format!("ln -s '{}' \"$f\"", secret.display()),
+        "mkdir \"$f\"".to_owned(),
+    ] {
+        let script = format!("for f in .executor_runtime/i/std*.txt; do rm \"$f\"; {replace}; done");
+        let arguments = ["run", "--format", "human", "--id", "i", "--", "sh", "-c", &script];
+        let mut command = scene.host_from(Path::new("timeout"), &["10"]);
+        command.arg(executor_runtime_tests::host_binary()).args(arguments);
+        let finished = scene.run_command(&mut command, b"");
+        assert_eq!(finished.code, Some(0), "{replace}: {finished:?}");
+        let shown = text(&finished.stdout);
+        assert!(shown.contains("/i/stdout.txt\n"), "{replace}: {shown}");
+        assert!(!shown.contains("do not show"), "{replace}: {shown}");
+    }
+}
+
+#[test]
+fn a_result_that_can_not_be_printed_is_no_run_that_did_not_happen() {
+    let scene = Scene::new();
+    for (format, propagate, script, code, status) in [
+        ("json", &[][..], "touch ran", 4, "succeeded"),
+        ("human", &[], "touch ran", 4, "succeeded"),
+        ("json", &[], "touch ran; exit 42", 4, "failed"),
+        (
+            "json",
+            &["--propagate-exit-code"],
+            "touch ran; exit 42",
+            42,
+            "failed",
+        ),
+    ] {
+        let arguments = [
+            &["run", "--format", format],
+            propagate,
+            &["--", "sh", "-c", script],
+        ]
+        .concat();
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let finished = scene.run_command(scene.host(&arguments).stdout(full), b"");
+        assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
+        let expected =
+            format!("error: the run ended ({status}), but its result could not be written to stdout: ");
+        assert!(finished.stderr.starts_with(&expected), "{}", finished.stderr);
+        fs::remove_file(scene.path("ran")).unwrap();
+    }
+}
+
+#[test]
+fn the_limits_of_a_plugin_are_explained() {
+    let explain = |config: &str| {
+        let installed = Installed::native("manual").configured(config);
+        let invocation = installed.invocation(&[]);
+        let mut command = installed.scene.host(&["explain", "-"]);
+        installed.equip(&mut command);
+        let finished = installed
+            .scene
+            .run_command(&mut command, invocation.text().as_bytes());
+        serde_json::from_slice::<Value>(&finished.stdout).unwrap()["limits"].take()
+    };
+    let limits = explain("");
+    assert_eq!(limits["artifacts"], "1000");
+    assert_eq!(limits["artifact_bytes"], (256 << 20).to_string());
+    let limits = explain("[plugins.manual.limits]\nartifacts = 0\nartifact_bytes = 7\n");
+    assert_eq!(limits["artifacts"], "0");
+    assert_eq!(limits["artifact_bytes"], "7");
+    assert_eq!(limits["plugin.grace_seconds"], "2");
 }
 
 #[test]

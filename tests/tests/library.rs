@@ -127,7 +127,7 @@ fn a_dispatchers_answer_is_the_result() {
 fn an_answer_to_another_invocation_or_none_that_is_final_is_a_failure() {
     let scene = Scene::new();
     type Spoil = fn(&mut RuntimeResult);
-    let spoilers: [(Spoil, &str); 5] = [
+    let spoilers: [(Spoil, &str); 6] = [
         (
             |result| result.invocation_id = "other".into(),
             "has invocation_id='other' instead of ",
@@ -147,6 +147,10 @@ fn an_answer_to_another_invocation_or_none_that_is_final_is_a_failure() {
         (
             |result| result.status = Status::Running,
             "has the status 'running', which is not final",
+        ),
+        (
+            |result| result.finished_at = Timestamp::parse("2026-01-01T00:00:00Z").unwrap(),
+            "has the finished_at '2026-01-01T00:00:00Z', which is before its started_at '",
         ),
     ];
     for (spoil, expected) in spoilers {

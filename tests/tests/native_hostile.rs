@@ -36,6 +36,10 @@ fn whatever_it_does_is_a_result_of_that_run_only() {
             "panic",
             "failed plugin_crashed: plugin 'hostile' panicked: on purpose",
         ),
+        (
+            "panic_at_length",
+            "failed plugin_crashed: plugin 'hostile' panicked: on purpose!!!",
+        ),
         ("panic_on_a_thread", "succeeded"),
         (
             "abort",
@@ -79,6 +83,8 @@ fn whatever_it_does_is_a_result_of_that_run_only() {
         ),
         ("return_much_receipt", "succeeded"),
         ("take_the_hosts_keys", "succeeded"),
+        ("forge_the_hosts_counts", "succeeded"),
+        ("claim_an_artifact_again", "succeeded"),
         ("escape_by_artifact", "succeeded"),
         ("leave_an_unfinished_artifact", "succeeded"),
     ] {
@@ -142,6 +148,17 @@ fn what_it_reports_is_bounded_and_its_own() {
         .join(&unfinished.invocation_id);
     assert!(!left.exists());
     assert_eq!(run("escape_by_artifact").metadata["hostile.made"], "0");
+    let again = run("claim_an_artifact_again");
+    let listed: Vec<_> = again
+        .artifacts
+        .iter()
+        .map(|artifact| (&*artifact.artifact_id, &*artifact.kind))
+        .collect();
+    assert_eq!(listed, [("report", "k")]);
+    let forged = run("forge_the_hosts_counts");
+    assert_ne!(forged.metadata["leaked_descendants"], "0");
+    assert!(forged.started_at.as_str() > "2026");
+    assert!(!forged.finished_at.is_before(&forged.started_at));
 }
 
 #[test]

@@ -269,7 +269,7 @@ fn the_dispatcher_gets_the_invocation_as_it_was_given() {
 #[test]
 fn an_answer_that_is_no_result_of_this_invocation_is_refused_with_the_reason() {
     type Edit = fn(&mut Value);
-    let cases: [(Edit, &str); 11] = [
+    let cases: [(Edit, &str); 12] = [
         (
             |a| a["invocation_id"] = "x".into(),
             "is for another invocation: invocation_id is 'x', expected 'e2e-",
@@ -285,6 +285,10 @@ fn an_answer_that_is_no_result_of_this_invocation_is_refused_with_the_reason() {
         (
             |a| a["status"] = "running".into(),
             "has the status 'running', which is not final",
+        ),
+        (
+            |a| a["finished_at"] = "2026-01-02T02:04:05+00:30".into(),
+            "has the finished_at '2026-01-02T02:04:05+00:30', which is before its started_at '2026-01-02T03:04:05+01:00'",
         ),
         (|a| a["status"] = "done".into(), "is not a RuntimeResult: "),
         (|a| a["extra"] = 1.into(), "is not a RuntimeResult: "),

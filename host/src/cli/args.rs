@@ -10,7 +10,7 @@ Exit status of `run`:
   1    failed
   2    the invocation or the command line could not be used; nothing was run
   3    rejected: nothing was run
-  4    the run ended, but its result file could not be written
+  4    the run ended, but its result could not be written (to its file or to stdout)
   124  timed out
   130  cancelled (128 + N if signal N to this process did it)";
 

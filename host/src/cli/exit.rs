@@ -9,19 +9,18 @@ use executor_runtime::{
 pub(super) const UNUSABLE: u8 = 2;
 /// The invocation would not be run, or was not.
 pub(super) const REJECTED: u8 = 3;
-/// The run ended, but its result file could not be written.
-pub(super) const RESULT_FILE: u8 = 4;
+/// The run ended, but its result could not be delivered: written to its file, or to stdout.
+const UNDELIVERED: u8 = 4;
 /// The reader of our output has gone: what a shell reports of a process that died of SIGPIPE.
 pub(super) const BROKEN_PIPE: u8 = 141;
 
 /// The exit status for a result; `signal` is the one that ended the host's runs.
 pub(super) fn status(result: &RuntimeResult, signal: Option<i32>, propagate: bool) -> u8 {
-    let own_end = matches!(result.status, Status::Succeeded | Status::Failed);
-    if let (true, true, Some(code)) = (propagate, own_end, result.exit_code) {
-        return propagated(code);
+    if let Some(code) = own_code(result, propagate) {
+        return code;
     }
     if result.metadata.contains_key(receipt::RESULT_FILE_ERROR) {
-        return RESULT_FILE;
+        return UNDELIVERED;
     }
     match result.status {
         Status::Succeeded => 0,
@@ -30,6 +29,19 @@ pub(super) fn status(result: &RuntimeResult, signal: Option<i32>, propagate: boo
         Status::TimedOut => 124,
         Status::Cancelled => signal.map_or(130, |signal| propagated(-i64::from(signal))),
     }
+}
+
+/// The exit status for a result that could not be printed.
+pub(super) fn unprinted(result: &RuntimeResult, propagate: bool) -> u8 {
+    own_code(result, propagate).unwrap_or(UNDELIVERED)
+}
+
+/// The code of what was run, if it is asked for and there is one.
+fn own_code(result: &RuntimeResult, propagate: bool) -> Option<u8> {
+    let own_end = matches!(result.status, Status::Succeeded | Status::Failed);
+    (propagate && own_end)
+        .then_some(result.exit_code?)
+        .map(propagated)
 }
 
 /// A process's own exit code, or 128 + N for death by signal N, as shells have it.

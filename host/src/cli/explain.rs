@@ -3,10 +3,10 @@
 use super::{
     Format,
     args::{HostOptions, InvocationFile},
-    exit, host, input, print_json, style,
+    exit, host, input, print_json, shown, style,
 };
 use anyhow::Result;
-use executor_runtime::{Failure, protocol::RuntimeInvocation};
+use executor_runtime::{Failure, component::Limits, plugin::PluginSet, protocol::RuntimeInvocation};
 use std::{
     collections::BTreeMap,
     io::{self, Write},
@@ -106,6 +106,9 @@ fn look_into(invocation: &RuntimeInvocation, options: &HostOptions) -> Result<Ex
             match plugins.terms(plugin, &invocation.metadata) {
                 Ok(terms) => {
                     explanation.limits.extend(terms.limits);
+                    explanation
+                        .limits
+                        .extend(artifact_limits(&plugins, &descriptor.name));
                     explanation.grants = terms.grants;
                 }
                 Err(failure) => explanation.rejected = Some(failure.into()),
@@ -119,30 +122,59 @@ fn look_into(invocation: &RuntimeInvocation, options: &HostOptions) -> Result<Ex
     Ok(explanation)
 }
 
+/// What a run of the plugin may leave, which no metadata changes.
+fn artifact_limits(plugins: &PluginSet, plugin: &str) -> [(&'static str, String); 2] {
+    let (configured, default) = (&plugins.config().plugin(plugin).limits, Limits::default());
+    [
+        (
+            "artifacts",
+            configured.artifacts.unwrap_or(default.artifacts).to_string(),
+        ),
+        (
+            "artifact_bytes",
+            configured
+                .artifact_bytes
+                .unwrap_or(default.artifact_bytes)
+                .to_string(),
+        ),
+    ]
+}
+
 fn print(explanation: &Explanation) -> io::Result<()> {
     let style = style::stdout();
     let mut out = io::stdout().lock();
-    writeln!(out, "{} {}", style.faint("invocation"), explanation.invocation_id)?;
+    writeln!(
+        out,
+        "{} {}",
+        style.faint("invocation"),
+        shown::value(&explanation.invocation_id)
+    )?;
     writeln!(out, "{} {}", style.faint("kind      "), explanation.runtime_kind)?;
     if let Some(carrier) = explanation.carrier {
         write!(out, "{} {carrier}", style.faint("runs in   "))?;
         if let (Some(plugin), Some(path)) = (&explanation.plugin, &explanation.path) {
-            write!(out, ", plugin {plugin}, '{path}'")?;
+            write!(out, ", plugin {plugin}, '{}'", shown::value(path))?;
         }
         writeln!(out)?;
     }
     for (name, value) in &explanation.limits {
-        writeln!(out, "{} {name} = {value}", style.faint("limit     "))?;
+        writeln!(
+            out,
+            "{} {name} = {}",
+            style.faint("limit     "),
+            shown::value(value)
+        )?;
     }
     for grant in &explanation.grants {
-        writeln!(out, "{} {grant}", style.faint("may reach "))?;
+        writeln!(out, "{} {}", style.faint("may reach "), shown::value(grant))?;
     }
     if let Some(Rejection {
         error_kind,
         error_summary,
     }) = &explanation.rejected
     {
-        writeln!(out, "{} {error_summary} ({error_kind})", style.error("rejected:"))?;
+        let summary = shown::summary(error_summary, "  ");
+        writeln!(out, "{} {summary} ({error_kind})", style.error("rejected:"))?;
     }
     Ok(())
 }

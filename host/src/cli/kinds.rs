@@ -1,6 +1,6 @@
 //! `kinds`: what can run, and by what.
 
-use super::{Format, args::HostOptions, host, print_json};
+use super::{Format, args::HostOptions, host, print_json, shown};
 use anyhow::Result;
 use executor_runtime::plugin::State;
 use std::{
@@ -56,7 +56,7 @@ pub(super) fn kinds(options: &HostOptions, format: Option<Format>) -> Result<Exi
             {
                 write!(out, "{runtime_kind:width$}  {carrier}")?;
                 if let (Some(plugin), Some(path)) = (plugin, path) {
-                    write!(out, "  {plugin}  {}", path.display())?;
+                    write!(out, "  {plugin}  {}", shown::value(&path.display().to_string()))?;
                 }
                 writeln!(out)?;
             }

@@ -13,6 +13,7 @@ mod plugin;
 mod prompt;
 mod run;
 mod schema;
+mod shown;
 mod stderr;
 mod style;
 mod summary;
@@ -47,10 +48,13 @@ impl Format {
 
 /// Prints one JSON document.
 fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_vec_pretty(document)?;
-    text.push(b'\n');
+    let mut text = serde_json::to_string_pretty(document)?;
     let mut out = io::stdout().lock();
-    out.write_all(&text)?;
+    if out.is_terminal() {
+        text = shown::json(&text);
+    }
+    text.push('\n');
+    out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
 }
@@ -73,7 +77,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => exit::BROKEN_PIPE.into(),
         Err(error) => {
-            eprintln!("{} {error:#}", style::stderr().error("error:"));
+            let message = shown::message(&format!("{error:#}"), "");
+            eprintln!("{} {message}", style::stderr().error("error:"));
             exit::UNUSABLE.into()
         }
     }

@@ -5,10 +5,13 @@ use super::{
     args::{HostOptions, RunOptions},
     exit,
     host::Host,
-    input, print_json, prompt, style, summary,
+    input, is_broken_pipe, print_json, prompt, style, summary,
 };
 use anyhow::{Context, Result};
-use executor_runtime::{Termination, protocol::RuntimeInvocation};
+use executor_runtime::{
+    Termination,
+    protocol::{RuntimeInvocation, RuntimeResult},
+};
 use std::{io::Write, process::ExitCode};
 
 pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Format>) -> Result<ExitCode> {
@@ -45,13 +48,28 @@ pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Forma
         let result = host.runtime.run_until(invocation, termination.token()).await;
         anyhow::Ok((result, termination.signal()))
     })?;
-    let status = exit::status(&result, signal, options.propagate_exit_code);
-    match Format::or_detect(format) {
-        Format::Human => summary::print(&result)?,
-        Format::Json => print_json(&result)?,
-    }
-    std::io::stdout().flush()?;
+    let propagate = options.propagate_exit_code;
+    let status = match print(&result, format) {
+        Ok(()) => exit::status(&result, signal, propagate),
+        Err(error) if is_broken_pipe(&error) => return Err(error),
+        Err(error) => {
+            let heading = style::stderr().error("error:");
+            eprintln!(
+                "{heading} the run ended ({}), but its result could not be written to stdout: {error:#}",
+                result.status
+            );
+            exit::unprinted(&result, propagate)
+        }
+    };
     // Nothing of the run is left. What is (an idle supervisor, a pool of connections) ends with this process,
     // and the caller need not wait for it to be taken down in order.
     std::process::exit(status.into())
+}
+
+fn print(result: &RuntimeResult, format: Option<Format>) -> Result<()> {
+    match Format::or_detect(format) {
+        Format::Human => summary::print(result)?,
+        Format::Json => print_json(result)?,
+    }
+    Ok(std::io::stdout().flush()?)
 }

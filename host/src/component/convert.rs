@@ -12,7 +12,7 @@ use crate::{
     ErrorKind, Failure,
     receipt::{self, Receipt},
 };
-use executor_runtime_protocol::{RuntimeInvocation, Status};
+use executor_runtime_protocol::{RuntimeInvocation, Status, is_printable};
 use std::collections::BTreeMap;
 
 const MAX_SUMMARY: usize = 2000;
@@ -68,7 +68,7 @@ pub(crate) fn is_about_this_host(key: &str) -> bool {
 
 fn is_free_key(key: &str) -> bool {
     (1..=MAX_KEY).contains(&key.len())
-        && !key.chars().any(char::is_control)
+        && key.chars().all(is_printable)
         && !RESERVED.iter().any(|prefix| key.starts_with(prefix))
         && !receipt::KEYS.iter().any(|(reserved, _)| *reserved == key)
 }
@@ -147,6 +147,7 @@ mod tests {
             "core_dumped",
             "",
             "a\nb",
+            "a\u{202e}b",
             "http.status",
         ];
         let pairs = pairs.map(|key| (key.to_owned(), "v".repeat(10_000)));

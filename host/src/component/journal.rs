@@ -1,8 +1,8 @@
 //! What a guest says while it runs: log lines, stdout and stderr, progress.
 //!
 //! All of it is bounded. Lines go to the host's log under the target `plugin`, at most [`BURST`] at once and
-//! [`PER_SECOND`] in the long run, each cut to [`MAX_LINE`] bytes; what is over is counted, not kept. Control
-//! characters are escaped, so that a guest can't forge lines or steer a terminal.
+//! [`PER_SECOND`] in the long run, each cut to [`MAX_LINE`] bytes; what is over is counted, not kept. What
+//! is not printable is escaped, so that a guest can't forge lines or steer a terminal.
 
 use std::{
     collections::VecDeque,
@@ -155,18 +155,9 @@ impl State {
     }
 }
 
-/// `text` cut to `max` bytes, with control characters escaped.
+/// `text` cut to `max` bytes, with what is [not printable](executor_runtime_protocol::is_printable) escaped.
 pub(crate) fn printable(text: &str, max: usize) -> String {
-    let text = cut(text, max);
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    executor_runtime_protocol::printable(cut(text, max)).into_owned()
 }
 
 /// The longest prefix of `text` that has at most `max` bytes and ends between two characters.
@@ -214,5 +205,6 @@ mod tests {
     fn text_is_cut_between_characters() {
         assert_eq!(cut("aé", 2), "a");
         assert_eq!(printable("a\u{1b}[31m", 100), "a\\u{1b}[31m");
+        assert_eq!(printable("a\u{202e}b", 4), "a\\u{202e}");
     }
 }

@@ -1,10 +1,7 @@
 //! The artifacts of a run, as they are on disk when every process of it has ended.
 
 use super::conversation::Claimed;
-use crate::{
-    capture::{CaptureDirectory, Patience, Size, open_regular_at},
-    component::journal::printable,
-};
+use crate::capture::{CaptureDirectory, Patience, Size, open_regular_at};
 use executor_runtime_protocol::ArtifactDescriptor;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::{
@@ -15,9 +12,6 @@ use std::{
     },
     sync::Arc,
 };
-
-const MAX_KIND: usize = 64;
-const MAX_DESCRIPTION: usize = 1000;
 
 /// Lists the finished artifacts, as they are on disk; removes what is empty, and what only an interrupted
 /// run would leave.
@@ -51,8 +45,8 @@ pub(super) async fn list(
                     Some(ArtifactDescriptor {
                         path: path.join(&artifact.name).to_string_lossy().into_owned(),
                         artifact_id: artifact.name,
-                        kind: printable(&kind, MAX_KIND),
-                        description: printable(&artifact.description, MAX_DESCRIPTION),
+                        kind,
+                        description: artifact.description,
                         metadata,
                     })
                 })

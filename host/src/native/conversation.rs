@@ -6,11 +6,12 @@ use super::{
 };
 use crate::{
     capture::{CaptureDirectory, Fingerprint},
-    component::journal::{Journal, Level},
+    component::journal::{Journal, Level, printable},
 };
 use executor_runtime_protocol::native::Reply;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::{
+    collections::HashSet,
     io::{self, IoSlice},
     os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,7 +21,13 @@ use tokio::{
     net::UnixStream,
 };
 
-/// An artifact that the child says it has finished.
+/// The longest kind and description of an artifact that are kept, and the longest words about gibberish, in
+/// bytes.
+const MAX_KIND: usize = 64;
+const MAX_DESCRIPTION: usize = 1000;
+const MAX_GIBBERISH: usize = 400;
+
+/// An artifact that the child says it has finished. A frame is much longer than what is kept of it.
 #[derive(Clone, Debug)]
 pub(super) struct Claimed {
     pub(super) name: String,
@@ -34,6 +41,8 @@ pub(super) struct Claimed {
 pub(super) struct Said {
     pub(super) end: Option<End>,
     pub(super) artifacts: Vec<Claimed>,
+    /// The names of `artifacts`.
+    names: HashSet<String>,
 }
 
 /// What a child said last.
@@ -101,7 +110,7 @@ impl Conversation {
             match serde_json::from_slice(&json) {
                 Ok(message) => self.hear(message),
                 Err(error) => {
-                    self.said().end = Some(End::Gibberish(error.to_string()));
+                    self.said().end = Some(gibberish(&error));
                     return;
                 }
             }
@@ -128,11 +137,14 @@ impl Conversation {
                 truncated,
             } => {
                 let mut said = self.said();
-                if is_valid_name(&name) && said.artifacts.len() < self.max_artifacts {
+                if is_valid_name(&name)
+                    && said.artifacts.len() < self.max_artifacts
+                    && said.names.insert(name.clone())
+                {
                     said.artifacts.push(Claimed {
                         name,
-                        kind,
-                        description,
+                        kind: printable(&kind, MAX_KIND),
+                        description: printable(&description, MAX_DESCRIPTION),
                         truncated,
                     });
                 }
@@ -141,7 +153,7 @@ impl Conversation {
             Message::Result { reply } => {
                 self.said().end = Some(match serde_json::from_str(&reply) {
                     Ok(reply) => End::Reply(reply),
-                    Err(error) => End::Gibberish(error.to_string()),
+                    Err(error) => gibberish(&error),
                 });
             }
             Message::TooLong { bytes } => self.said().end = Some(End::TooLong(bytes)),
@@ -155,6 +167,11 @@ impl Conversation {
             self.journal.log(Level::Warn, &error);
         }
     }
+}
+
+/// What the parser says, which repeats what it read.
+fn gibberish(error: &serde_json::Error) -> End {
+    End::Gibberish(printable(&error.to_string(), MAX_GIBBERISH))
 }
 
 async fn send_request(channel: &mut UnixStream, request: &[u8], fds: &[OwnedFd]) -> io::Result<()> {
@@ -190,4 +207,63 @@ pub(super) fn encode(request: &Request) -> Result<Vec<u8>, String> {
         ));
     }
     Ok(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use executor_runtime_protocol::RuntimeInvocation;
+
+    fn conversation(max_artifacts: u32) -> Conversation {
+        let journal = Arc::new(Journal::new("p", "i"));
+        let invocation = br#"{"invocation_id": "i", "runtime_name": "r", "runtime_kind": "k",
+            "working_directory": "/", "command": ["c"]}"#;
+        let fingerprint = Fingerprint::of(&RuntimeInvocation::from_json(invocation).unwrap());
+        Conversation::new(journal, None, fingerprint, max_artifacts)
+    }
+
+    fn artifact(name: &str, text: &str) -> Message {
+        Message::Artifact {
+            name: name.to_owned(),
+            kind: text.to_owned(),
+            description: text.to_owned(),
+            truncated: false,
+        }
+    }
+
+    #[test]
+    fn little_is_kept_of_what_is_said_at_length() {
+        let conversation = conversation(10);
+        conversation.hear(artifact("a", &"x\n".repeat(1 << 20)));
+        let said = conversation.said();
+        let [claimed] = &said.artifacts[..] else {
+            panic!("it is one")
+        };
+        assert_eq!(claimed.kind, "x\\n".repeat(MAX_KIND / 2));
+        assert_eq!(claimed.description.len(), MAX_DESCRIPTION / 2 * 3);
+    }
+
+    #[test]
+    fn an_artifact_is_claimed_once() {
+        let conversation = conversation(2);
+        for name in ["a", "a", "a", "b", "c", ".d"] {
+            conversation.hear(artifact(name, "k"));
+        }
+        let said = conversation.said();
+        let names: Vec<_> = said.artifacts.iter().map(|claimed| &*claimed.name).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn gibberish_is_told_shortly() {
+        let conversation = conversation(2);
+        let reply = format!("\"\u{202e}\\u001b{}\"", "y".repeat(1 << 20));
+        conversation.hear(Message::Result { reply });
+        let said = conversation.said();
+        let Some(End::Gibberish(words)) = &said.end else {
+            panic!("it is no reply")
+        };
+        assert!(words.len() < 2 * MAX_GIBBERISH, "{} bytes", words.len());
+        assert!(words.contains("\\u{202e}\\u{1b}yyy"), "{words}");
+    }
 }

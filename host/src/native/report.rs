@@ -9,7 +9,7 @@ use crate::{
         journal::{Journal, printable},
         stop::StopCause,
     },
-    receipt::Receipt,
+    receipt::{self, Receipt},
     supervisor::{Ended, Exit, Lost, Report},
 };
 use executor_runtime_protocol::{
@@ -55,7 +55,13 @@ impl Known<'_> {
         if let Ok(Report::Ended(ended)) = &report {
             let mut receipt = Receipt::default();
             ended.account(&mut receipt);
-            // What a plugin may tell of a run elsewhere is about that run, and not about the plugin's process.
+            // What a plugin may tell of a run elsewhere is about that run, and not about the plugin's process:
+            // all but the processes that the plugin has left here.
+            for key in [receipt::LEAKED_DESCENDANTS, receipt::UNKILLABLE_DESCENDANTS] {
+                if receipt.contains_key(key) {
+                    outcome.receipt.remove(key);
+                }
+            }
             receipt.append(&mut outcome.receipt);
             outcome.receipt = receipt;
         }
@@ -165,7 +171,7 @@ impl Known<'_> {
         };
         outcome.receipt = receipt;
         outcome.receipt.retain(|key, _| !convert::is_about_this_host(key));
-        if self.asked.is_none() {
+        if self.asked.is_none() && !elsewhere.finished_at.is_before(&elsewhere.started_at) {
             outcome.times = Some((elsewhere.started_at, elsewhere.finished_at));
         }
         outcome.stdout_path = elsewhere.stdout_path;

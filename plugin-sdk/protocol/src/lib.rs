@@ -35,6 +35,7 @@ mod kind;
 #[cfg(feature = "native")]
 pub mod native;
 mod path;
+mod printable;
 mod problem;
 mod result;
 mod rules;
@@ -53,6 +54,7 @@ pub use descriptor::{
 pub use document::{DocumentKind, MAX_DOCUMENT_BYTES};
 pub use invocation::RuntimeInvocation;
 pub use kind::RuntimeKind;
+pub use printable::{is_printable, printable};
 pub use problem::{InvalidDocument, MAX_PROBLEMS, Problem};
 pub use result::RuntimeResult;
 pub use status::Status;

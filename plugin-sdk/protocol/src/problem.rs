@@ -1,6 +1,6 @@
 //! What is wrong with a document: every problem at once, each as one bounded, printable line.
 
-use crate::DocumentKind;
+use crate::{DocumentKind, printable};
 use std::fmt;
 
 /// At most this many problems of one document are spelt out; the rest are counted.
@@ -112,22 +112,9 @@ pub(crate) const MAX_KEY_CHARS: usize = 200;
 /// A key as it is shown at the head of a line: escaped, cut.
 pub(crate) fn shown_key(key: &str) -> String {
     match key.char_indices().nth(MAX_KEY_CHARS) {
-        None => printable(key),
-        Some((end, _)) => printable(&key[..end]) + "…",
+        None => printable(key).into_owned(),
+        Some((end, _)) => printable(&key[..end]).into_owned() + "…",
     }
-}
-
-/// `text` with everything escaped that would move the cursor or reorder the line.
-fn printable(text: &str) -> String {
-    text.chars().fold(String::new(), |mut shown, c| {
-        let escape = c.escape_debug();
-        if escape.len() > 1 && !matches!(c, '"' | '\'' | '\\') {
-            shown.extend(escape);
-        } else {
-            shown.push(c);
-        }
-        shown
-    })
 }
 
 #[cfg(test)]

@@ -44,6 +44,18 @@ impl Timestamp {
         }
     }
 
+    /// Whether this point in time is before `other`, whatever their offsets are.
+    pub fn is_before(&self, other: &Self) -> bool {
+        // Every timestamp was read once, or is one that was written here.
+        match (
+            read_date_time(self.0.as_bytes()),
+            read_date_time(other.0.as_bytes()),
+        ) {
+            (Some(this), Some(other)) => this < other,
+            _ => false,
+        }
+    }
+
     /// The RFC 3339 text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -68,30 +80,57 @@ fn is_date_time(text: &str) -> bool {
     read_date_time(text.as_bytes()).is_some()
 }
 
-fn read_date_time(mut text: &[u8]) -> Option<()> {
+/// A point in time: days and seconds of the day in UTC, and the digits of the fraction without zeros at the end.
+type Point<'a> = (i32, i32, &'a [u8]);
+
+fn read_date_time(mut text: &[u8]) -> Option<Point<'_>> {
     let text = &mut text;
     let year = number(text, 4, 0..=9999)?;
     literal(text, b"-")?;
     let month = number(text, 2, 1..=12)?;
     literal(text, b"-")?;
-    number(text, 2, 1..=days_in(month, year))?;
+    let day = number(text, 2, 1..=days_in(month, year))?;
     literal(text, b"Tt")?;
     let hour = number(text, 2, 0..=23)?;
     literal(text, b":")?;
     let minute = number(text, 2, 0..=59)?;
     literal(text, b":")?;
     let second = number(text, 2, 0..=60)?;
+    let mut fraction: &[u8] = b"";
     if literal(text, b".").is_some() {
-        number(text, 1, 0..=9)?;
-        while number(text, 1, 0..=9).is_some() {}
+        let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        (fraction, *text) = text.split_at(digits);
+        if fraction.is_empty() {
+            return None;
+        }
+        while let Some((b'0', shorter)) = fraction.split_last() {
+            fraction = shorter;
+        }
     }
     let offset = match literal(text, b"Zz+-")? {
         b'+' => offset_minutes(text)?,
         b'-' => -offset_minutes(text)?,
         _ => 0,
     };
-    let minute_of_day_utc = (hour * 60 + minute - offset).rem_euclid(24 * 60);
-    (text.is_empty() && (second < 60 || minute_of_day_utc == 24 * 60 - 1)).then_some(())
+    let minutes = hour * 60 + minute - offset;
+    let (days, minute_of_day) = (minutes.div_euclid(MINUTES), minutes.rem_euclid(MINUTES));
+    let day = days_before(year) + (1..month).map(|month| days_in(month, year)).sum::<i32>() + day + days;
+    (text.is_empty() && (second < 60 || minute_of_day == MINUTES - 1)).then_some((
+        day,
+        minute_of_day * 60 + second,
+        fraction,
+    ))
+}
+
+/// Minutes of a day.
+const MINUTES: i32 = 24 * 60;
+
+/// Days from the year 0 to the beginning of `year`.
+fn days_before(year: i32) -> i32 {
+    let leap_years = |until: i32| until / 4 - until / 100 + until / 400;
+    // The year 0 is one itself.
+    let leap_days = if year == 0 { 0 } else { leap_years(year - 1) + 1 };
+    year * 365 + leap_days
 }
 
 fn offset_minutes(text: &mut &[u8]) -> Option<i32> {
@@ -155,6 +194,38 @@ mod tests {
         ] {
             assert_eq!(Timestamp::parse(text).map(|t| t.to_string()), Ok(text.into()));
         }
+    }
+
+    #[test]
+    fn points_in_time_are_ordered_whatever_their_offsets() {
+        let ordered = [
+            "0000-01-01T00:00:00+00:01",
+            "0000-01-01T00:00:00Z",
+            "0000-12-31T23:59:59Z",
+            "0001-01-01T00:00:00Z",
+            "1999-12-31T23:59:59.999Z",
+            "2000-01-01T00:00:00Z",
+            "2000-02-29T00:00:00Z",
+            "2000-03-01T00:00:00Z",
+            "2000-12-31T00:00:00Z",
+            "2001-01-01T00:00:00+23:59",
+            "2016-12-31T23:59:59.9Z",
+            "2016-12-31T23:59:60Z",
+            "2017-01-01T00:00:00Z",
+            "2026-05-06T10:00:00.05Z",
+            "2026-05-06T12:00:00.1+02:00",
+            "2026-05-06T10:00:00.11Z",
+            "2026-05-06T09:00:01-01:00",
+        ]
+        .map(|text| Timestamp::parse(text).unwrap());
+        for (at, one) in ordered.iter().enumerate() {
+            for (beside, other) in ordered.iter().enumerate() {
+                assert_eq!(one.is_before(other), at < beside, "{one} {other}");
+            }
+        }
+        let same = ["2026-05-06T10:00:00.10Z", "2026-05-06t11:00:00.1+01:00"];
+        let [one, other] = same.map(|text| Timestamp::parse(text).unwrap());
+        assert!(!one.is_before(&other) && !other.is_before(&one));
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub use executor_runtime_protocol::native::{
     },
 };
 
+/// The longest message of a panic that is told, in bytes: with more of it, the result could be longer than the host
+/// takes.
+const MAX_PANIC: usize = 8 * 1024;
+
 /// What the exported `invoke` does. No panic leaves it.
 pub fn invoke(runner: &impl Runner, invocation: &[u8], host: HostRef) -> RVec<u8> {
     let reply = catch_unwind(AssertUnwindSafe(|| run(runner, invocation, host))).unwrap_or_else(|panic| {
@@ -72,5 +76,6 @@ fn message(panic: &(dyn Any + Send)) -> String {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without a message").to_owned()
+    let text = text.unwrap_or("a panic without a message");
+    text[..text.floor_char_boundary(MAX_PANIC)].to_owned()
 }

@@ -48,6 +48,12 @@ fn check(invocation: &Invocation, answer: &[u8]) -> Result<RuntimeResult, RunErr
             result.status
         )));
     }
+    if result.finished_at.is_before(&result.started_at) {
+        return Err(protocol(format_args!(
+            "has the finished_at '{}', which is before its started_at '{}'",
+            result.finished_at, result.started_at
+        )));
+    }
     Ok(result)
 }
 

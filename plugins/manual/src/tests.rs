@@ -123,7 +123,7 @@ fn an_unsuccessful_result_keeps_status_code_and_words() {
 #[test]
 fn an_answer_that_is_no_result_of_this_invocation_says_why() {
     type Break = fn(&mut Value);
-    let cases: [(Break, &str); 7] = [
+    let cases: [(Break, &str); 8] = [
         (
             |r| r["invocation_id"] = "x".into(),
             "is for another invocation: invocation_id is 'x', expected 'test'",
@@ -139,6 +139,10 @@ fn an_answer_that_is_no_result_of_this_invocation_says_why() {
         (
             |r| r["status"] = "running".into(),
             "has the status 'running', which is not final",
+        ),
+        (
+            |r| r["finished_at"] = "2026-01-02T03:04:04.9Z".into(),
+            "has the finished_at '2026-01-02T03:04:04.9Z', which is before its started_at '2026-01-02T03:04:05Z'",
         ),
         (|r| r["status"] = "done".into(), "is not a RuntimeResult: "),
         (|r| *r = json!({}), "is not a RuntimeResult: "),

@@ -1,7 +1,7 @@
 //! `plugin check`: what would fail in use, and how to mend it.
 
 use super::find;
-use crate::cli::{Format, args::HostOptions, host::Host, print_json, style};
+use crate::cli::{Format, args::HostOptions, host::Host, print_json, shown, style};
 use anyhow::{Context, Result};
 use executor_runtime::conformance::{self, Report, Verdict};
 use std::{
@@ -50,6 +50,7 @@ fn print(report: &Report) -> io::Result<()> {
             }
             Verdict::Skipped { reason } => {
                 counts[2] += 1;
+                let reason = indented(reason);
                 writeln!(out, "{} {promise} ({reason})", style.faint("skipped"))?;
             }
         }
@@ -58,14 +59,11 @@ fn print(report: &Report) -> io::Result<()> {
     writeln!(
         out,
         "'{}': {passed} passed, {failed} failed, {skipped} skipped",
-        report.path.display()
+        shown::value(&report.path.display().to_string())
     )
 }
 
-/// Text of a plugin's, on lines of its own under ours and without control characters.
+/// Text of a plugin's, on lines of its own under ours.
 fn indented(text: &str) -> String {
-    text.lines()
-        .map(|line| line.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}"))
-        .collect::<Vec<_>>()
-        .join("\n               ")
+    shown::summary(text, "               ")
 }

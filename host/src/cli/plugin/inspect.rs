@@ -1,6 +1,6 @@
 //! `plugin inspect`: what a plugin says of itself.
 
-use crate::cli::{Format, print_json, style};
+use crate::cli::{Format, print_json, shown, style};
 use anyhow::Result;
 use executor_runtime::{
     plugin::{Found, State},
@@ -30,8 +30,10 @@ pub(super) fn inspect(found: &Found, format: Format) -> Result<()> {
     }
     let style = style::stdout();
     let mut out = io::stdout().lock();
-    writeln!(out, "{} {}", style.faint("file     "), found.path.display())?;
+    let path = shown::value(&found.path.display().to_string());
+    writeln!(out, "{} {path}", style.faint("file     "))?;
     if let State::Unusable(reason) = &found.state {
+        let reason = shown::message(&reason.to_string(), "");
         writeln!(out, "{} it {reason}", style.error("unusable:"))?;
     }
     let Some(plugin) = &found.plugin else {
@@ -45,7 +47,7 @@ pub(super) fn inspect(found: &Found, format: Format) -> Result<()> {
         style.faint("plugin   "),
         descriptor.name,
         descriptor.version,
-        descriptor.summary
+        shown::value(&descriptor.summary)
     )?;
     writeln!(out, "{} {}", style.faint("carrier  "), plugin.carrier.as_str())?;
     writeln!(out, "{} {}", style.faint("interface"), descriptor.interface)?;
@@ -54,8 +56,8 @@ pub(super) fn inspect(found: &Found, format: Format) -> Result<()> {
         writeln!(out, "{}", style.faint("metadata keys"))?;
     }
     for (key, spec) in &descriptor.metadata {
-        writeln!(out, "  {key}  {}", describe_key(spec))?;
-        writeln!(out, "      {}", spec.help)?;
+        writeln!(out, "  {key}  {}", shown::value(&describe_key(spec)))?;
+        writeln!(out, "      {}", shown::value(&spec.help))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `plugin list`: every plugin file that is found.
 
 use super::inspect::document;
-use crate::cli::{Format, print_json, style};
+use crate::cli::{Format, print_json, shown, style};
 use anyhow::Result;
 use executor_runtime::{
     plugin::{Plugin, PluginSet, State},
@@ -16,7 +16,7 @@ pub(super) fn list(plugins: &PluginSet, format: Format) -> Result<()> {
     let style = style::stdout();
     let mut out = io::stdout().lock();
     for found in plugins.list() {
-        let path = found.path.display();
+        let path = shown::value(&found.path.display().to_string());
         match (&found.state, &found.plugin) {
             (State::Usable(kinds), Some(plugin)) => {
                 let kinds: Vec<_> = kinds.iter().map(RuntimeKind::as_str).collect();
@@ -31,16 +31,19 @@ pub(super) fn list(plugins: &PluginSet, format: Format) -> Result<()> {
                     carrier.as_str(),
                     kinds.join(", ")
                 )?;
-                writeln!(out, "   {}", style.faint(&path.to_string()))?;
+                writeln!(out, "   {}", style.faint(&path))?;
             }
-            (State::Unusable(reason), _) => writeln!(out, "{} '{path}' {reason}", style.error("unusable:"))?,
+            (State::Unusable(reason), _) => {
+                let reason = shown::message(&reason.to_string(), "");
+                writeln!(out, "{} '{path}' {reason}", style.error("unusable:"))?;
+            }
             (State::Usable(_), None) => {}
         }
     }
     if plugins.list().is_empty() {
         writeln!(out, "no plugins; searched:")?;
         for directory in plugins.directories() {
-            writeln!(out, "  {}", directory.display())?;
+            writeln!(out, "  {}", shown::value(&directory.display().to_string()))?;
         }
     }
     Ok(())

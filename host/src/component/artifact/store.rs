@@ -26,7 +26,7 @@ pub(in crate::component) enum CreateError {
     InvalidName(String),
     #[error("artifact {0:?} exists already in this run")]
     DuplicateName(String),
-    #[error("this run has made {0} artifacts, as many as it may")]
+    #[error("this run may make no more than {0} artifacts")]
     TooMany(u32),
     #[error(transparent)]
     Unwritable(#[from] CaptureError),

@@ -158,6 +158,8 @@ fn from_io(error: &io::Error) -> ErrorCode {
         | Kind::BrokenPipe
         | Kind::NotConnected
         | Kind::UnexpectedEof => ErrorCode::ConnectionTerminated,
+        // No system call says so, but the decoder of a body that is in chunks.
+        Kind::InvalidInput | Kind::InvalidData => ErrorCode::HttpProtocolError,
         _ => ErrorCode::InternalError(Some(error.to_string())),
     }
 }
