@@ -190,6 +190,11 @@ impl Config {
         }
     }
 
+    /// The plugins that something is said about.
+    pub fn plugin_names(&self) -> impl Iterator<Item = &str> {
+        self.plugins.keys().map(String::as_str)
+    }
+
     /// What is said about the plugin `name`; the defaults if nothing is.
     pub fn plugin(&self, name: &str) -> &PluginConfig {
         self.plugins.get(name).unwrap_or(&DEFAULT)
@@ -203,9 +208,15 @@ impl Config {
 
 static DEFAULT: LazyLock<PluginConfig> = LazyLock::new(PluginConfig::default);
 
-/// Adds to an error about an unknown key what was probably meant, and says `key` where serde says `field`.
+/// Adds to an error about an unknown key what was probably meant, and says `key` where serde says `field`, and
+/// what a type is where it has Rust's name for it.
 fn explain(message: &str) -> String {
-    let message = message.replace("unknown field", "unknown key");
+    let message = match message.rsplit_once("expected ") {
+        Some((found, "f64")) => format!("{found}expected a number"),
+        Some((found, "i64")) => format!("{found}expected an integer"),
+        Some((found, "u32" | "u64")) => format!("{found}expected an integer, 0 or more"),
+        _ => message.replace("unknown field", "unknown key"),
+    };
     let mut quoted = message.split('`').skip(1).step_by(2);
     let meant = match quoted.next() {
         Some(unknown) if message.starts_with("unknown key") => closest(unknown, quoted),
@@ -340,6 +351,18 @@ mod tests {
             (
                 "[plugins.x]\nallow_hosts = [\"a.com\", \"http://b\"]",
                 "c.toml:2: \"http://b\" is no pattern of hosts: '//b' is not a port; write host, host:port or *.domain",
+            ),
+            (
+                "[subprocess]\ngrace_seconds = \"2\"",
+                "c.toml:2: invalid type: string \"2\", expected a number",
+            ),
+            (
+                "[limits]\nprocesses = true",
+                "c.toml:2: invalid type: boolean `true`, expected an integer",
+            ),
+            (
+                "[plugins.x.limits]\nartifacts = -1",
+                "c.toml:2: invalid value: integer `-1`, expected an integer, 0 or more",
             ),
             (
                 "[plugins.x]\nsha256 = \"12\"",

@@ -9,7 +9,7 @@
 mod loopback;
 
 use executor_runtime_sdk::{
-    Body, Context, Copied, FailureStatus, HttpError, Invocation, Outcome, RunError, TestHost,
+    Body, Client, Context, Copied, FailureStatus, HttpError, Invocation, Outcome, RunError, TestHost,
     http_types::Request,
 };
 use loopback::{Answer, Loopback};
@@ -189,10 +189,15 @@ fn failures_are_told_apart_in_words() {
         let header = Request::get("http://h/")
             .header("transfer-encoding", "x")
             .body(Body::empty());
-        assert!(matches!(
-            ctx.http().send(header.unwrap()),
-            Err(HttpError::InvalidRequest { .. })
-        ));
+        let tunnel = Request::connect("http://h/").body(Body::empty());
+        for request in [header, tunnel].map(Result::unwrap) {
+            let checked = Client::check(&request);
+            assert!(
+                matches!(checked, Err(HttpError::InvalidRequest { .. })),
+                "{checked:?}"
+            );
+            assert_eq!(ctx.http().send(request).err(), checked.err());
+        }
         assert_eq!(RunError::from(refused).status(), FailureStatus::Failed);
     });
 }

@@ -43,6 +43,16 @@ impl Home {
         self.command(arguments).output().unwrap().into()
     }
 
+    /// Makes a new plugin.
+    fn make(&self, name: &str) {
+        self.run(&["plugin", "new", name, "--sdk", &sdk()]).succeeds();
+    }
+
+    /// How many components are compiled already.
+    fn compiled(&self) -> usize {
+        fs::read_dir(self.join("cache/executor-runtime")).map_or(0, Iterator::count)
+    }
+
     /// Where `install` puts plugins.
     fn plugins(&self) -> PathBuf {
         self.join("data/executor-runtime/plugins")
@@ -54,6 +64,11 @@ impl Home {
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         path.display().to_string()
     }
+}
+
+/// The checkout whose SDK a new plugin uses.
+fn sdk() -> String {
+    workspace().display().to_string()
 }
 
 /// What the binary printed, and how it exited.
@@ -187,7 +202,7 @@ async fn from_new_to_a_running_plugin() {
         return;
     }
     let home = Home::new();
-    let sdk = workspace().display().to_string();
+    let sdk = sdk();
     let said = home
         .run(&["plugin", "new", "wait-up", "--kind", "wait_up", "--sdk", &sdk])
         .succeeds();
@@ -293,7 +308,7 @@ fn the_readmes_plugin_passes_its_test_and_runs() {
         return;
     }
     let home = Home::new();
-    let sdk = workspace().display().to_string();
+    let sdk = sdk();
     home.run(&["plugin", "new", "greeter", "--sdk", &sdk]).succeeds();
     let crate_folder = home.join("greeter");
     fs::copy(workspace().join("Cargo.lock"), crate_folder.join("Cargo.lock")).unwrap();
@@ -348,7 +363,9 @@ fn new_says_what_it_can_not_make() {
         .fails_with("--kind 'a-b' is not a kind");
     home.run(&["plugin", "new", "x", "--sdk", "."])
         .fails_with("no SDK in '.'");
-    home.run(&["plugin", "new", "x", "--into", "missing"])
+    home.run(&["plugin", "new", "x"])
+        .fails_with("--sdk PATH is missing: a checkout of executor-runtime");
+    home.run(&["plugin", "new", "x", "--into", "missing", "--sdk", &sdk()])
         .fails_with("'missing/x' can't be made");
     assert_eq!(
         fs::read_dir(home.path()).unwrap().count(),
@@ -356,16 +373,9 @@ fn new_says_what_it_can_not_make() {
         "nothing was written"
     );
 
-    let said = home.run(&["plugin", "new", "x"]).succeeds();
-    assert!(
-        said.stderr.contains("version 1 of executor-runtime-sdk"),
-        "{}",
-        said.stderr
-    );
-    let manifest = fs::read_to_string(home.join("x/Cargo.toml")).unwrap();
-    assert!(manifest.contains("executor-runtime-sdk = \"1\""), "{manifest}");
+    home.make("x");
     fs::write(home.join("x/mine"), "kept").unwrap();
-    home.run(&["plugin", "new", "x"])
+    home.run(&["plugin", "new", "x", "--sdk", &sdk()])
         .fails_with("'x' exists; nothing was written");
     assert_eq!(fs::read_to_string(home.join("x/mine")).unwrap(), "kept");
 }
@@ -376,7 +386,7 @@ fn build_says_what_is_missing() {
     home.run(&["plugin", "build", "nowhere"])
         .fails_with("'nowhere' can't be opened");
     home.run(&["plugin", "build"]).fails_with("no Cargo.toml in '.'");
-    home.run(&["plugin", "new", "x"]).succeeds();
+    home.make("x");
     let manifest = fs::read_to_string(home.join("x/Cargo.toml")).unwrap();
     let descriptor = fs::read_to_string(home.join("x/plugin.json")).unwrap();
 
@@ -408,7 +418,7 @@ fn build_says_what_is_missing() {
 #[test]
 fn a_missing_target_is_asked_of_rustup_and_its_failure_explained() {
     let home = Home::new();
-    home.run(&["plugin", "new", "x"]).succeeds();
+    home.make("x");
     let bin = home.join("bin");
     fs::create_dir(&bin).unwrap();
     let program = |name: &str, script: &str| {
@@ -597,6 +607,82 @@ fn install_puts_a_usable_plugin_where_the_host_finds_it() {
     assert!(files().is_empty());
     home.run(&["plugin", "remove", "k"])
         .fails_with("no installed plugin has the name or kind 'k'");
+}
+
+#[test]
+fn install_and_check_compile_what_a_run_then_finds() {
+    let run = [
+        "run",
+        "--kind",
+        "k",
+        "--metadata",
+        "fixture.behaviour=ok",
+        "--",
+        "run",
+    ];
+    for way in ["install", "check"] {
+        let home = Home::new();
+        let file = home.write("one.wasm", &named("one", &["k"]));
+        home.run(&["plugin", way, &file]);
+        assert_eq!(home.compiled(), 1, "{way}");
+        if way == "install" {
+            home.run(&run).succeeds();
+            assert_eq!(home.compiled(), 1, "the run finds it");
+        }
+    }
+
+    // One that compiles to nothing useful is installed all the same, and that is told.
+    let home = Home::new();
+    let mut bytes = named("one", &["k"]);
+    // A second core module, whose one function is not what its type says.
+    bytes.extend(b"\x01\x19\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b");
+    let file = home.write("one.wasm", &bytes);
+    let said = home.run(&["plugin", "install", &file]).succeeds();
+    assert!(
+        said.stderr.contains("note: '") && said.stderr.contains("can't be loaded"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn what_is_configured_for_no_plugin_is_told() {
+    let home = Home::new();
+    let file = home.write("one.wasm", &named("some-name", &["k"]));
+    home.run(&["plugin", "install", &file]).succeeds();
+    let config = home.write(
+        "c.toml",
+        b"[plugins.some-nam]\nenabled = false\n[plugins.some-name]\nenabled = true\n",
+    );
+    let invocation = serde_json::json!({
+        "invocation_id": "i", "runtime_name": "r", "runtime_kind": "k", "working_directory": home.path(),
+        "command": ["x"], "metadata": {"fixture.behaviour": "ok"},
+    });
+    let invocation = home.write("i.json", invocation.to_string().as_bytes());
+    let warning = "[plugins.some-nam] in the configuration is for no plugin that was found; \
+                   did you mean 'some-name'?";
+    for arguments in [
+        &["plugin", "list"][..],
+        &["explain", &invocation],
+        &["run", &invocation],
+        &["kinds"],
+    ] {
+        let said = home.run(&[&["--config", &config], arguments].concat()).succeeds();
+        assert_eq!(
+            said.stderr.matches(warning).count(),
+            1,
+            "{arguments:?}: {}",
+            said.stderr
+        );
+        assert_eq!(
+            said.stderr.matches("[plugins.").count(),
+            1,
+            "{arguments:?}: {}",
+            said.stderr
+        );
+    }
+    let said = home.run(&["--config", &config, "run", "--", "true"]).succeeds();
+    assert_eq!(said.stderr, "", "nobody looks for plugins there");
 }
 
 #[test]

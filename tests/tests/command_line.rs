@@ -32,6 +32,8 @@ fn a_wrong_command_line_is_explained_and_exits_with_2() {
         &["run", "--frobnicate"],
         &["run", "file", "--", "true"],
         &["run", "--cwd", "/", "file"],
+        &["run", "--"],
+        &["run", "--timeout", "1", "--"],
         &["run", "--timeout", "0", "--", "true"],
         &["run", "--timeout", "1.5", "--", "true"],
         &["run", "--env", "novalue", "--", "true"],
@@ -142,6 +144,14 @@ fn an_invocation_comes_from_a_file_or_from_stdin() {
         finished.expect(Status::Succeeded);
         assert_eq!(finished.captured(), "ran\n");
     }
+}
+
+#[test]
+fn an_empty_variable_names_no_configuration() {
+    let scene = Scene::new();
+    let mut host = scene.host(&["run", "--", "true"]);
+    let finished = scene.run_command(host.env("EXECUTOR_RUNTIME_CONFIG", ""), b"");
+    assert_eq!((finished.code, &*finished.stderr), (Some(0), ""), "{finished:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use executor_runtime::{
     protocol::{RuntimeResult, Status},
 };
 use executor_runtime_tests::{
+    installed::Installed,
     kind::{Invocation, Kind, artifact},
     on_every_carrier,
     scripted::{Answer, Scripted},
@@ -129,6 +130,23 @@ fn method_and_headers_are_the_callers(kind: &Kind) {
     }
 }
 
+#[test]
+fn a_proxy_of_the_environment_is_not_used() {
+    for installed in Installed::on_both("http") {
+        let server = Scripted::sequence(vec![Answer::new(200, "")]);
+        let mut host = installed.host();
+        for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+            host.env(name, "http://127.0.0.1:1");
+        }
+        let invocation = installed.invocation(&[("http.url", &server.url("/x"))]);
+        let finished = installed
+            .scene
+            .run_command(&mut host, invocation.text().as_bytes());
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert_eq!(server.lines(), ["POST /x"]);
+    }
+}
+
 fn an_error_status_is_a_failure_with_a_preview(kind: &Kind) {
     for (status, body, expected) in [
         (400, "no such model", "HTTP 400: no such model"),
@@ -167,6 +185,10 @@ fn what_cant_be_sent_is_rejected_by_name(kind: &Kind) {
             "invalid body: http.body is not a JSON object",
         ),
         (good.clone().with("http.method", "A B"), "http.method"),
+        (
+            good.clone().with("http.method", "connect"),
+            "'http.method' is CONNECT",
+        ),
         (good.clone().with("http.header.X", "a\nb"), "http.header.X"),
         (good.clone().with("http.header.Host", "other"), "'host'"),
         (

@@ -29,6 +29,8 @@ on_every_carrier! {
     a_deadline_in_the_kickoff_says_so,
     a_deadline_in_a_poll_says_so_and_cancels_once,
     a_cancelled_run_tells_the_backend,
+    what_a_later_request_cant_have_is_rejected_before_the_kickoff,
+    a_run_id_that_makes_no_url_is_a_failure_and_cancels,
 }
 
 const STARTED: &str = r#"{"data": {"runs": [{"id": "r/1"}]}}"#;
@@ -398,4 +400,50 @@ fn a_cancelled_run_tells_the_backend(kind: &Kind) {
     // The backend does not answer: the run ends within its grace all the same.
     assert!(took < Duration::from_millis(700), "{took:?}");
     assert!(result.metadata.contains_key("http.cancel_error"), "{result:?}");
+}
+
+fn what_a_later_request_cant_have_is_rejected_before_the_kickoff(kind: &Kind) {
+    let server = Scripted::sequence(vec![accepted(), status("completed")]);
+    for (key, value) in [
+        ("http.poll_header.Host", "x".to_owned()),
+        ("http.poll_header.Proxy-Authorization", "x".to_owned()),
+        ("http.poll_header.Transfer-Encoding", "chunked".to_owned()),
+        ("http.header.Host", "x".to_owned()),
+        ("http.cancel_method", "CONNECT".to_owned()),
+        ("http.method", "CONNECT".to_owned()),
+        (
+            "http.poll_url_template",
+            server.url("/{run_id}").replace("//", "//u:p@"),
+        ),
+    ] {
+        let invocation = to(kind, &server).with("http.cancel_url_template", server.url("/cancel"));
+        let result = kind.run(&invocation.with(key, value));
+        assert_eq!(result.status, Status::Rejected, "{key}: {result:?}");
+        assert_eq!(server.lines(), [""; 0], "{key}: nothing is sent");
+    }
+}
+
+fn a_run_id_that_makes_no_url_is_a_failure_and_cancels(kind: &Kind) {
+    for (cancel, lines) in [
+        ("/cancel", &["POST /start", "POST /cancel"][..]),
+        ("/cancel/{run_id}", &["POST /start"]),
+    ] {
+        let id = "x".repeat(100_000);
+        let started = Answer::new(202, format!(r#"{{"data": {{"runs": [{{"id": "{id}"}}]}}}}"#));
+        let server = Scripted::sequence(vec![started, Answer::new(204, "")]);
+        let result = kind.run(&to(kind, &server).with("http.cancel_url_template", server.url(cancel)));
+        assert_eq!(
+            (result.status, code(&result)),
+            (Status::Failed, "invalid_run_id"),
+            "{result:?}"
+        );
+        assert!(
+            summary(&result).starts_with("poll: the run's id that the backend gave (100000 bytes"),
+            "{}",
+            summary(&result)
+        );
+        assert_eq!(server.lines(), lines);
+        let told = ["http.cancel_status", "http.cancel_error"].map(|key| result.metadata.contains_key(key));
+        assert_eq!(told, [lines.len() == 2, lines.len() == 1]);
+    }
 }

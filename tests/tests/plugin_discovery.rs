@@ -424,7 +424,15 @@ fn a_file_that_is_dropped_in_runs_its_kind() {
     assert_eq!(result.status, Status::Rejected);
     assert_eq!(result.error_summary.as_deref(), Some("there is nothing to do"));
 
-    assert_eq!(run("unheard_of", None).metadata["error.kind"], "no_runner");
+    let result = run("unheard_of", None);
+    assert_eq!(result.metadata["error.kind"], "no_runner");
+    assert_eq!(
+        result.error_summary.as_deref(),
+        Some(
+            "no runner registered for runtime_kind='unheard_of'; 1 plugin file can't be used, \
+             `plugin list` says why"
+        )
+    );
     let result = run("fixture", Some("panic"));
     assert_eq!(result.metadata["error.kind"], "plugin_crashed");
 }
@@ -442,6 +450,25 @@ fn a_plugin_that_cant_be_used_says_why_when_it_is_needed() {
     assert!(
         summary.contains(&path.display().to_string()) && summary.contains("is disabled"),
         "{summary}"
+    );
+}
+
+#[test]
+fn an_unknown_kind_is_told_alone_where_every_file_was_read() {
+    let directory = Directory::new();
+    directory.plugin("fixture", &["fixture"]);
+    let runtime = Runtime::new().unwrap();
+    runtime.set_source(set(&directory, "plugins.fixture.enabled = false"));
+    let result = runtime.run_blocking(invocation("unheard_of", &directory.path(), None));
+    assert_eq!(
+        (
+            result.metadata["error.kind"].as_str(),
+            result.error_summary.as_deref()
+        ),
+        (
+            "no_runner",
+            Some("no runner registered for runtime_kind='unheard_of'")
+        )
     );
 }
 

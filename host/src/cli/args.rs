@@ -163,7 +163,7 @@ pub(super) enum PluginCommand {
         #[arg(value_name = "PLUGIN")]
         plugin: String,
     },
-    /// Copy a plugin file into a plugins directory
+    /// Copy a plugin file into a plugins directory, and compile it
     Install {
         /// Plugin file
         #[arg(value_name = "FILE")]
@@ -191,7 +191,7 @@ pub(super) struct NewOptions {
     /// Kind that it runs [default: the name, with _ for -]
     #[arg(long, value_name = "KIND")]
     pub(super) kind: Option<String>,
-    /// Use the SDK of this checkout of executor-runtime [default: the published one]
+    /// Checkout of executor-runtime, whose SDK the plugin uses (required: it is not in cargo's registry yet)
     #[arg(long, value_name = "PATH")]
     pub(super) sdk: Option<PathBuf>,
     /// Directory to make the crate's folder in [default: the current one]

@@ -115,7 +115,7 @@ fn look_into(invocation: &RuntimeInvocation, options: &HostOptions) -> Result<Ex
             }
         }
         Ok(None) => {
-            explanation.rejected = Some(Failure::no_runner(&invocation.runtime_kind).into());
+            explanation.rejected = Some(plugins.no_runner(&invocation.runtime_kind).into());
         }
         Err(failure) => explanation.rejected = Some(failure.into()),
     }

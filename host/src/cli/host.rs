@@ -54,10 +54,10 @@ fn plugin_set(options: &HostOptions, config: Config) -> PluginSet {
 
 /// The configuration that is named, which has to be there; else the user's, if there is one.
 fn configuration(options: &HostOptions) -> Result<Config> {
-    let named = options
-        .config
-        .clone()
-        .or_else(|| env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
+    let named = options.config.clone().or_else(|| {
+        let named = env::var_os(CONFIG_VARIABLE).filter(|name| !name.is_empty());
+        named.map(PathBuf::from)
+    });
     match named.or_else(users_configuration) {
         Some(path) => Ok(Config::read(&path)?),
         None => Ok(Config::default()),

@@ -65,6 +65,9 @@ pub(crate) fn main() -> ExitCode {
     logging::start(arguments.log_level, arguments.log_format);
     let format = arguments.format;
     let done = match arguments.command {
+        Command::Run(options) if options.words.is_empty() && ends_in_separator() => {
+            Err(anyhow::anyhow!("no command after --"))
+        }
         Command::Run(options) => run::run(&options, &arguments.host, format),
         Command::Validate(options) => validate::validate(&options, format),
         Command::Explain(options) => explain::explain(&options, &arguments.host, format),
@@ -82,6 +85,12 @@ pub(crate) fn main() -> ExitCode {
             exit::UNUSABLE.into()
         }
     }
+}
+
+/// Whether the command line ends in `--`, after which a command was meant to come: perhaps a variable of a script
+/// that was empty. clap does not tell that from a command line without it.
+fn ends_in_separator() -> bool {
+    std::env::args_os().next_back().is_some_and(|last| last == "--")
 }
 
 /// Whoever read our output has stopped: no error of ours.

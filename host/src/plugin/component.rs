@@ -87,8 +87,8 @@ impl ComponentRunner {
         component.run(run, &self.admitted(admission)).await
     }
 
-    /// Waits for the component, but not longer than the run may take. The loading itself goes on, for the next
-    /// run to find it done.
+    /// Waits for the component, but not longer than the run may take. The loading itself goes on, and fills the
+    /// cache if the process lives that long.
     async fn load(&self, run: &Run) -> Result<&Component, Failure> {
         let loading = self.component.get_or_try_init(|| async {
             let (plugin, config, engine) = (self.plugin.clone(), self.config.clone(), self.engine.clone());
@@ -114,7 +114,10 @@ impl ComponentRunner {
             }),
             () = deadline => Err(Failure::new(
                 ErrorKind::Timeout,
-                format!("timed out while plugin '{name}' was compiled; it will be in the cache for the next run"),
+                format!(
+                    "timed out while plugin '{name}' was compiled; `executor-runtime plugin check {name}` or a run \
+                     without a timeout compiles it for later ones, as `plugin install` does"
+                ),
             )),
             () = run.cancel.raised(crate::CancelReason::Requested) => Err(Failure::new(
                 ErrorKind::Cancelled,
@@ -166,7 +169,11 @@ fn limits(config: &PluginConfig, grace: Duration, memory_bytes: u64) -> Limits {
 }
 
 /// Reads, checks again, compiles and links the file. Blocks.
-fn load(plugin: &Plugin, config: &PluginConfig, engine: &LazyEngine) -> Result<Component, Unusable> {
+pub(super) fn load(
+    plugin: &Plugin,
+    config: &PluginConfig,
+    engine: &LazyEngine,
+) -> Result<Component, Unusable> {
     // Between listing and now it may have been replaced; what was listed is what runs.
     let (now, file) = read_plugin(&plugin.path, plugin.carrier)?;
     if now != *plugin {

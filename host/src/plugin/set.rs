@@ -1,9 +1,9 @@
 //! The plugins of a runtime.
 
 use super::{
-    Carrier, Found, Plugin, State,
+    Carrier, Found, Plugin, State, Unusable,
     admission::{Admission, admit},
-    component::{ComponentRunner, LazyEngine, named_authorities},
+    component::{self, ComponentRunner, LazyEngine, named_authorities},
     discover,
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     component::{Authority, CodeCache, Mode},
     config::Config,
 };
-use executor_runtime_protocol::RuntimeKind;
+use executor_runtime_protocol::{RuntimeKind, closest};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -77,8 +77,11 @@ impl PluginSet {
 
     /// Every plugin file, also those that can't be used.
     pub fn list(&self) -> &[Found] {
-        self.found
-            .get_or_init(|| discover(&self.directories, &self.config))
+        self.found.get_or_init(|| {
+            let found = discover(&self.directories, &self.config);
+            warn_of_unknown_names(&self.config, &found);
+            found
+        })
     }
 
     /// The plugin that runs `kind`; none if no file offers it.
@@ -108,6 +111,33 @@ impl PluginSet {
                     path.display()
                 ),
             )),
+        }
+    }
+
+    /// Why `kind` does not run where [`plugin`](Self::plugin) finds none. It may be a kind of a file that can't
+    /// even be read, so it tells of those.
+    pub fn no_runner(&self, kind: &RuntimeKind) -> Failure {
+        let mut failure = Failure::no_runner(kind);
+        let files = match self.list().iter().filter(|found| found.plugin.is_none()).count() {
+            0 => return failure,
+            1 => "1 plugin file".to_owned(),
+            more => format!("{more} plugin files"),
+        };
+        failure.summary += &format!("; {files} can't be used, `plugin list` says why");
+        failure
+    }
+
+    /// Compiles a plugin that is a component, so that runs find it in the cache. Blocks.
+    ///
+    /// # Errors
+    /// When it does not load.
+    pub fn compile(&self, plugin: &Plugin) -> Result<(), Unusable> {
+        match plugin.carrier {
+            Carrier::Component => {
+                let config = self.config.plugin(&plugin.descriptor.name);
+                component::load(plugin, config, &self.engine).map(drop)
+            }
+            Carrier::Native => Ok(()),
         }
     }
 
@@ -167,6 +197,22 @@ impl PluginSet {
     }
 }
 
+/// What is configured for a plugin that is not there protects nothing: its name may be mistyped.
+fn warn_of_unknown_names(config: &Config, found: &[Found]) {
+    let names = || {
+        let plugins = found.iter().filter_map(|found| found.plugin.as_ref());
+        plugins.map(|plugin| plugin.descriptor.name.as_str())
+    };
+    for name in config.plugin_names() {
+        if names().any(|there| there == name) {
+            continue;
+        }
+        let meant =
+            closest(name, names()).map_or_else(String::new, |meant| format!("; did you mean '{meant}'?"));
+        tracing::warn!("[plugins.{name}] in the configuration is for no plugin that was found{meant}");
+    }
+}
+
 fn no_native(path: &Path) -> Failure {
     Failure::new(
         ErrorKind::PluginUnusable,
@@ -178,7 +224,7 @@ impl RunnerSource for PluginSet {
     fn find(&self, kind: &RuntimeKind) -> Result<Option<Arc<dyn Runner>>, Failure> {
         match self.plugin(kind)? {
             Some(plugin) => self.runner(plugin).map(Some),
-            None => Ok(None),
+            None => Err(self.no_runner(kind)),
         }
     }
 

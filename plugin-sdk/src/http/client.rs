@@ -42,6 +42,8 @@ const FORBIDDEN: [&str; 9] = [
 /// - A request ends with [`HttpError::Timeout`] when the deadline of the run passes, and with
 ///   [`HttpError::Stopped`] when the run is cancelled, wherever it waits.
 /// - An answer with an error status is an answer.
+/// - Requests go straight to the host that they name. A proxy that the environment names (`HTTP_PROXY` and the
+///   like) is not used, on either carrier.
 ///
 /// ```no_run
 /// use executor_runtime_sdk::{Body, Context, RunError};
@@ -140,28 +142,51 @@ impl<'a> Client<'a> {
         self
     }
 
+    /// Whether a request can be sent, as [`send`](Self::send) finds before it sends anything. For a request
+    /// that will follow another one, which had better not be sent if this one can't be.
+    ///
+    /// # Errors
+    /// [`HttpError::InvalidRequest`]: what about it can't be sent.
+    pub fn check<B>(request: &Request<B>) -> Result<(), HttpError> {
+        let invalid = |reason: String| Err(HttpError::InvalidRequest { reason });
+        if request.method() == Method::CONNECT {
+            return invalid("method CONNECT asks for a tunnel, which is not made".to_owned());
+        }
+        let mut names = request.headers().keys();
+        if let Some(name) = names.find(|name| FORBIDDEN.contains(&name.as_str())) {
+            return invalid(format!(
+                "header '{name}' belongs to the connection and can't be set"
+            ));
+        }
+        url::check(request.uri())
+    }
+
     /// Sends a request and waits for the head of the answer.
     ///
     /// # Errors
     /// When there is no answer; the cause is in words.
     pub fn send(&self, request: Request<Body>) -> Result<Response<BodyReader>, HttpError> {
+        Self::check(&request)?;
         let (parts, Body(mut source)) = request.into_parts();
         let mut hop = Hop {
             method: parts.method,
             url: parts.uri,
             headers: parts.headers,
         };
-        if let Some(name) = hop.headers.keys().find(|name| FORBIDDEN.contains(&name.as_str())) {
-            return Err(HttpError::InvalidRequest {
-                reason: format!("header '{name}' belongs to the connection and can't be set"),
-            });
-        }
         hop.headers
             .entry(header::USER_AGENT)
             .or_insert(header::HeaderValue::from_static(USER_AGENT));
         let patience = self.patience();
-        for _ in 0..=MAX_REDIRECTS {
-            let response = self.send_once(&hop, &mut source, patience)?;
+        for redirects in 0..=MAX_REDIRECTS {
+            let response = match self.send_once(&hop, &mut source, patience) {
+                // The request itself was sent: it is the answer that can't be followed.
+                Err(HttpError::InvalidRequest { reason }) if redirects > 0 => {
+                    return Err(HttpError::Redirect {
+                        reason: format!("to '{}': {reason}", hop.url),
+                    });
+                }
+                other => other?,
+            };
             let Some(next) = redirect::next(&hop, response.status(), response.headers())? else {
                 return Ok(response);
             };
@@ -201,7 +226,6 @@ impl<'a> Client<'a> {
         source: &mut Source,
         patience: Patience,
     ) -> Result<Response<BodyReader>, HttpError> {
-        url::check(&hop.url)?;
         let payload = self.payload(source)?;
         let mut head = head(hop);
         if let Payload::Sized(_, length) = &payload {

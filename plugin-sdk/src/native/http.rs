@@ -1,4 +1,7 @@
 //! Requests over connections of the plugin's own, with `ureq`.
+//!
+//! Straight to the host that is asked: the environment's `HTTP_PROXY` and the like count for the host's user, and
+//! a component does not see them either.
 
 use super::{
     Host, http_error,
@@ -16,7 +19,7 @@ use ureq::{
     Agent, AsSendBody, SendBody,
     config::Config,
     tls::{Certificate, RootCerts, TlsConfig},
-    unversioned::transport::{ConnectProxyConnector, Connector},
+    unversioned::transport::Connector,
 };
 
 /// The largest head of a response. It has to fit into the agent's input buffer (128 KiB): what fills that up looks
@@ -132,14 +135,12 @@ fn agent(interrupt: Interrupt, roots: Option<RootCerts>) -> Agent {
         .max_response_header_size(MAX_HEAD)
         .allow_non_standard_methods(true)
         .accept("")
-        .user_agent("");
+        .user_agent("")
+        .proxy(None);
     if let Some(roots) = roots {
         config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
     }
-    let connector =
-        ().chain(ConnectProxyConnector::default())
-            .chain(SocketConnector(interrupt.clone()))
-            .chain(SecureConnector::default());
+    let connector = ().chain(SocketConnector(interrupt.clone())).chain(SecureConnector::default());
     Agent::with_parts(config.build(), connector, InterruptibleResolver(interrupt))
 }
 

@@ -37,7 +37,6 @@ pub(super) fn from_ureq(error: ureq::Error, host: &str) -> HttpError {
             host,
             reason: "the head of its answer is too long".to_owned(),
         },
-        ureq::Error::ConnectProxyFailed(reason) => HttpError::Unreachable { host, reason },
         other => HttpError::Other {
             host,
             reason: other.to_string(),

@@ -46,7 +46,14 @@ pub fn url(key: &str, text: &str) -> Result<Uri, RunError> {
 /// `rejected`.
 pub fn method(invocation: &Invocation, key: &str) -> Result<Method, RunError> {
     let name = invocation.text(key).unwrap_or("POST").trim().to_ascii_uppercase();
-    Method::from_bytes(name.as_bytes()).map_err(|_| invalid(key, "is not an HTTP method"))
+    match Method::from_bytes(name.as_bytes()) {
+        Ok(Method::CONNECT) => Err(invalid(
+            key,
+            "is CONNECT, which asks a proxy for a tunnel; a run needs a method that gets an answer",
+        )),
+        Ok(method) => Ok(method),
+        Err(_) => Err(invalid(key, "is not an HTTP method")),
+    }
 }
 
 /// Sets the headers in the keys that begin with `prefix`, in place of those of the same name in `headers`.
@@ -117,6 +124,7 @@ mod tests {
             ("http.url", "ftp://s3cret/"),
             ("http.url", "http://"),
             ("http.method", "s3cret s3cret"),
+            ("http.method", "connect"),
             ("http.header.X-Key", secret),
             ("http.header.X Key", "s3cret"),
         ] {

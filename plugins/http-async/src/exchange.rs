@@ -15,6 +15,9 @@ use std::{io, time::Duration};
 /// The longest payload that is read.
 const MAX_PAYLOAD: usize = 8 << 20;
 
+/// How long the cancel call may take where the run's grace does not limit it.
+const CANCEL_TIME: Duration = Duration::from_secs(10);
+
 /// A complete answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -99,14 +102,24 @@ impl Cancel {
             return Err("not called: the run's id was not known yet".to_owned());
         }
         let url = self.url.fill(run_id.unwrap_or_default());
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = url.map_err(|error| error.summary().to_owned())?;
-        *request.method_mut() = self.method.clone();
-        *request.headers_mut() = self.headers.clone();
-        let response = ctx.http().after_stop().send(request);
-        response
+        let url = url.map_err(|error| format!("not called: {error}"))?;
+        let client = if ctx.stop_requested() {
+            ctx.http().after_stop()
+        } else {
+            ctx.http().timeout(CANCEL_TIME)
+        };
+        client
+            .send(self.request(&url))
             .map(|response| response.status())
             .map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn request(&self, url: &Uri) -> Request<Body> {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = url.clone();
+        *request.method_mut() = self.method.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
     }
 }
 

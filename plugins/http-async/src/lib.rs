@@ -5,7 +5,10 @@
 //! - **Kickoff**: 202 means: poll. 200 with a terminal status in its body is the result; any other 200 is an
 //!   acknowledgement. Every other code is a failure.
 //! - **Poll**: at once, then on a fixed grid (`schedule`), until the status is a terminal one.
-//! - **Stop**: a run that times out or is cancelled calls the cancel URL, once, within its grace.
+//! - **Stop**: a run that times out or is cancelled calls the cancel URL, once, within its grace. So does one
+//!   that can't be polled, because there is no URL with what the backend gave as its id.
+//!
+//! Once the kickoff has been sent, no run is `rejected`: that would say that nothing was started.
 //!
 //! The run's id is checkpointed after the kickoff; an interrupted run that is resumed goes on polling.
 //!

@@ -3,8 +3,8 @@
 use crate::{path::Path, template::Template};
 use executor_runtime_plugin_common::{add_headers, method};
 use executor_runtime_sdk::{
-    Invocation, RunError,
-    http_types::{HeaderMap, Method},
+    Body, Client, Invocation, RunError,
+    http_types::{HeaderMap, Method, Request},
 };
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub(crate) struct Cancel {
 }
 
 impl Plan {
+    /// Also looks at the requests that will follow the kickoff: once that is sent, it is too late to reject
+    /// the invocation for them.
     pub(crate) fn read(invocation: &Invocation) -> Result<Self, RunError> {
         const POLL: &str = "http.poll_url_template";
         const CANCEL: &str = "http.cancel_url_template";
@@ -68,7 +70,7 @@ impl Plan {
         let mut poll_headers = HeaderMap::new();
         add_headers(invocation, "http.header.", &mut poll_headers)?;
         add_headers(invocation, "http.poll_header.", &mut poll_headers)?;
-        Ok(Self {
+        let plan = Self {
             status: path(
                 "http.poll_status_path",
                 invocation.required("http.poll_status_path")?,
@@ -84,8 +86,17 @@ impl Plan {
             poll_headers,
             run_id,
             cancel,
-        })
+        };
+        sendable("poll", &plan.poll_request(&plan.poll.example()?))?;
+        if let Some(cancel) = &plan.cancel {
+            sendable("cancel call", &cancel.request(&cancel.url.example()?))?;
+        }
+        Ok(plan)
     }
+}
+
+fn sendable(what: &str, request: &Request<Body>) -> Result<(), RunError> {
+    Client::check(request).map_err(|error| RunError::from_http(&error).context(what))
 }
 
 fn path(key: &str, text: &str) -> Result<Path, RunError> {
@@ -140,6 +151,7 @@ fn invalid(summary: String) -> RunError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use executor_runtime_sdk::FailureStatus;
 
     fn invocation() -> Invocation {
         Invocation::new("http_async")
@@ -187,10 +199,24 @@ mod tests {
             ("http.poll_max_failures", "-1"),
             ("http.poll_header.x", "a\nb"),
             ("http.cancel_url_template", "h"),
+            ("http.cancel_method", "CONNECT"),
         ] {
-            let error = Plan::read(&invocation().with(key, value)).unwrap_err();
+            let invocation = invocation().with("http.cancel_url_template", "http://h/cancel");
+            let error = Plan::read(&invocation.with(key, value)).unwrap_err();
             assert_eq!(error.kind(), "invalid_metadata", "{key}");
             assert!(error.summary().contains(&format!("'{key}'")), "{error}");
+        }
+        for (key, value) in [
+            ("http.header.Host", "x"),
+            ("http.poll_header.Host", "x"),
+            ("http.poll_header.proxy-authorization", "x"),
+            ("http.poll_header.Transfer-Encoding", "x"),
+            ("http.poll_url_template", "http://u:p@h/"),
+            ("http.cancel_url_template", "http://u:p@h/"),
+        ] {
+            let error = Plan::read(&invocation().with(key, value)).unwrap_err();
+            assert_eq!(error.status(), FailureStatus::Rejected, "{key}");
+            assert_eq!(error.kind(), "invalid_request", "{key}");
         }
         for key in ["http.poll_url_template", "http.cancel_url_template"] {
             let error = Plan::read(&invocation().with(key, "http://h/{run_id}")).unwrap_err();

@@ -6,7 +6,9 @@ use crate::{
     schedule::Schedule,
 };
 use executor_runtime_plugin_common::{interrupted, keep_artifact, kickoff_request};
-use executor_runtime_sdk::{Context, Invocation, Level, Outcome, RunError, http_types::StatusCode};
+use executor_runtime_sdk::{
+    Context, HttpError, Invocation, Level, Outcome, RunError, http_types::StatusCode,
+};
 use std::time::Duration;
 
 const ARTIFACT: &str = "final_status";
@@ -27,6 +29,8 @@ struct Record {
 enum Halt {
     /// It is to stop; this is under way.
     Interrupted(&'static str),
+    /// The backend has started it, and there is no way to ask how it goes.
+    Lost(RunError),
     Failed(RunError),
 }
 
@@ -34,7 +38,7 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
     let plan = Plan::read(invocation)?;
     let mut record = Record::default();
     let ended = record.follow(invocation, ctx, &plan);
-    if let Err(Halt::Interrupted(_)) = ended
+    if let Err(Halt::Interrupted(_) | Halt::Lost(_)) = ended
         && let Some(cancel) = &plan.cancel
     {
         record.cancelled = Some(cancel.call(ctx, record.run_id.as_deref()));
@@ -47,7 +51,7 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
         )
         .exit_code(1)),
         Err(Halt::Interrupted(doing)) => Err(interrupted(invocation, ctx, doing)),
-        Err(Halt::Failed(error)) => Err(error),
+        Err(Halt::Lost(error) | Halt::Failed(error)) => Err(error),
     };
     let kept = record.keep_payload(invocation, ctx);
     let receipt = record.into_receipt();
@@ -139,8 +143,11 @@ impl Record {
     fn poll(&mut self, ctx: &Context, plan: &Plan, first: Option<Duration>) -> Result<String, Halt> {
         const DOING: &str = "poll";
         let failed = |error: RunError| Halt::Failed(error.context(DOING));
-        let id = self.run_id.clone().unwrap_or_default();
-        let url = plan.poll.fill(&id).map_err(failed)?;
+        let id = self.run_id.as_deref().unwrap_or_default();
+        let url = plan
+            .poll
+            .fill(id)
+            .map_err(|error| Halt::Lost(error.context(DOING)))?;
         let mut schedule = Schedule::new(plan.interval, ctx.now(), first);
         let mut failures = 0;
         loop {
@@ -153,6 +160,11 @@ impl Record {
             let failure = match exchange(ctx, plan.poll_request(&url)) {
                 Err(NoAnswer::Interrupted) => return Err(Halt::Interrupted(DOING)),
                 Err(NoAnswer::Unusable(error)) => return Err(failed(error)),
+                // The run has been started: whatever is wrong with a poll, this is no rejection any more.
+                Err(NoAnswer::Http(error @ HttpError::InvalidRequest { .. })) => {
+                    let error = RunError::failed(error.code(), format!("http error: {error}"));
+                    return Err(Halt::Lost(error.context(DOING)));
+                }
                 Err(NoAnswer::Http(error)) => {
                     let summary = RunError::from_http(&error);
                     if !error.is_transient() {

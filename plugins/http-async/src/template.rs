@@ -6,6 +6,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const RUN_ID: &str = "{run_id}";
 
+/// How many characters of an unusable id are shown.
+const SHOWN: usize = 40;
+
 /// Everything but what RFC 3986 calls unreserved.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -26,8 +29,13 @@ impl Template {
             key,
             text: text.to_owned(),
         };
-        template.fill("1")?;
+        template.example()?;
         Ok(template)
+    }
+
+    /// A URL such as it makes, before a run's id is known.
+    pub(crate) fn example(&self) -> Result<Uri, RunError> {
+        url(self.key, &self.with("1"))
     }
 
     pub(crate) fn key(&self) -> &'static str {
@@ -39,19 +47,37 @@ impl Template {
     }
 
     /// The URL for a run's id, which never reaches beyond its place.
+    ///
+    /// # Errors
+    /// `failed`: with what the backend gave as the run's id, there is no URL.
     pub(crate) fn fill(&self, run_id: &str) -> Result<Uri, RunError> {
+        self.with(run_id).parse().map_err(|error| {
+            RunError::failed(
+                "invalid_run_id",
+                format!(
+                    "the run's id that the backend gave ({} bytes, '{}') can't be put into {}: {error}",
+                    run_id.len(),
+                    run_id.chars().take(SHOWN).collect::<String>().escape_debug(),
+                    self.key,
+                ),
+            )
+        })
+    }
+
+    fn with(&self, run_id: &str) -> String {
         let encoded = match run_id {
             "." => "%2E".to_owned(),
             ".." => "%2E%2E".to_owned(),
             other => utf8_percent_encode(other, ENCODED).to_string(),
         };
-        url(self.key, &self.text.replace(RUN_ID, &encoded))
+        self.text.replace(RUN_ID, &encoded)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use executor_runtime_sdk::FailureStatus;
 
     #[test]
     fn the_id_stays_in_its_place() {
@@ -67,6 +93,21 @@ mod tests {
             let expected = format!("http://h/runs/{encoded}?id={encoded}");
             assert_eq!(template.fill(id).unwrap().to_string(), expected);
         }
+    }
+
+    #[test]
+    fn an_id_that_makes_no_url_is_the_backends_fault() {
+        let template = Template::parse("http.poll_url_template", "http://h/runs/{run_id}").unwrap();
+        let error = template.fill(&"x".repeat(100_000)).unwrap_err();
+        assert_eq!(
+            (error.status(), error.kind()),
+            (FailureStatus::Failed, "invalid_run_id")
+        );
+        let shown = format!(
+            "the run's id that the backend gave (100000 bytes, '{}') can't be put into http.poll_url_template: ",
+            "x".repeat(40)
+        );
+        assert!(error.summary().starts_with(&shown), "{error}");
     }
 
     #[test]

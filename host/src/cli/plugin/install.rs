@@ -1,4 +1,8 @@
 //! `plugin install` and `plugin remove`: files into plugins directories, and out of them.
+//!
+//! A kind that another file of the same directory has is refused, because neither would be used. One that a file
+//! of another directory has is installed: which of the two counts depends on the order of the directories, and if
+//! it is not the new one, a note says so.
 
 use super::{find_installed, is_path};
 use crate::cli::args::HostOptions;
@@ -60,7 +64,20 @@ pub(super) fn install(plugins: &PluginSet, file: &Path, directory: &Path, replac
     let kinds: Vec<_> = plugin.descriptor.kinds.iter().map(RuntimeKind::as_str).collect();
     eprintln!("installed '{}' for {}", target.display(), kinds.join(", "));
     note_what_hides_it(plugins, directory, &target);
+    compile(plugins, &target);
     Ok(())
+}
+
+/// Compiles what was installed, so that no run spends its time on that. Not that it could not be used otherwise:
+/// if it does not work, that is told.
+fn compile(plugins: &PluginSet, target: &Path) {
+    if let (State::Usable(_), Some(plugin)) = {
+        let found = inspect(target, plugins.config());
+        (found.state, found.plugin)
+    } && let Err(reason) = plugins.compile(&plugin)
+    {
+        eprintln!("note: '{}' {reason}", target.display());
+    }
 }
 
 /// Makes the directory, if it is not there, so that only this user can write to it. One that others can write

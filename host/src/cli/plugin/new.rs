@@ -42,10 +42,13 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
     let name = options.name.as_str();
     check_name(name)?;
     let kind = kind(name, options.kind.as_deref())?;
-    let sdk = match &options.sdk {
-        Some(path) => SdkDependency::Path(sdk_folder(path)?),
-        None => SdkDependency::Version,
+    let Some(sdk) = &options.sdk else {
+        bail!(
+            "--sdk PATH is missing: a checkout of executor-runtime, whose SDK the plugin is to use; the SDK is not in \
+             cargo's registry yet"
+        );
     };
+    let sdk = sdk_folder(sdk)?;
     let into = options.into.clone().unwrap_or_default();
     let folder = into.join(name);
     let filled = |text: &str| {
@@ -53,7 +56,8 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
             .replace("__KIND__", kind.as_str())
             .replace("__TYPE__", &type_name(name))
             .replace("__INTERFACE__", &INTERFACE_VERSION.to_string())
-            .replace("__SDK__", &sdk.toml())
+            // JSON's strings are TOML's too.
+            .replace("__SDK__", &format!("{{ path = {} }}", serde_json::json!(sdk)))
     };
     let files = TEMPLATE.map(|(path, text)| (path, filled(text)));
     for (_, descriptor) in files.iter().filter(|(path, _)| *path == "plugin.json") {
@@ -77,17 +81,10 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
     Ok(())
 }
 
-fn tell(folder: &Path, name: &str, kind: &RuntimeKind, sdk: &SdkDependency) {
+fn tell(folder: &Path, name: &str, kind: &RuntimeKind, sdk: &Path) {
     let folder = folder.display();
     eprintln!("wrote '{folder}': plugin {name}, which runs the kind {kind}");
-    match sdk {
-        SdkDependency::Path(path) => eprintln!("it uses the SDK in '{}'", path.display()),
-        SdkDependency::Version => eprintln!(
-            "it uses version 1 of executor-runtime-sdk from cargo's registry; to use the SDK of a checkout \
-             instead,\nset executor-runtime-sdk = {{ path = \"CHECKOUT/plugin-sdk\" }} in its Cargo.toml (or give \
-             --sdk CHECKOUT here)"
-        ),
-    }
+    eprintln!("it uses the SDK in '{}'", sdk.display());
     eprintln!("next, test it and build it:");
     eprintln!("  cargo test --manifest-path '{folder}/Cargo.toml'");
     eprintln!("  executor-runtime plugin build '{folder}'");
@@ -124,24 +121,6 @@ fn kind(name: &str, asked: Option<&str>) -> Result<RuntimeKind> {
         bail!("the kind '{kind}' belongs to the host; choose another with --kind");
     }
     Ok(kind)
-}
-
-/// Where the SDK comes from.
-enum SdkDependency {
-    /// The registry.
-    Version,
-    /// A checkout's folder `plugin-sdk`.
-    Path(PathBuf),
-}
-
-impl SdkDependency {
-    fn toml(&self) -> String {
-        match self {
-            Self::Version => "\"1\"".to_owned(),
-            // JSON's strings are TOML's too.
-            Self::Path(path) => format!("{{ path = {} }}", serde_json::json!(path)),
-        }
-    }
 }
 
 /// The SDK's folder: what was given, or `plugin-sdk` in it.
