@@ -364,7 +364,7 @@ fn a_deadline_in_a_poll_says_so_and_cancels_once(kind: &Kind) {
             .iter()
             .filter(|request| request.method == "DELETE")
             .collect();
-        assert_eq!(cancels.len(), 1);
+        assert_eq!(cancels.len(), 1, "{result:?}");
         assert_eq!(requests.last().unwrap().target, "/cancel/r%2F1");
         assert_eq!(cancels[0].header("x-all"), "a");
         assert_eq!(result.metadata["http.cancel_status"], "204");
