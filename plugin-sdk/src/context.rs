@@ -97,7 +97,8 @@ impl Context {
 
     /// Whether the host has asked the run to stop: it was cancelled, or its deadline has passed.
     pub fn stop_requested(&self) -> bool {
-        let requested = self.host.stop_requested();
+        // A plugin may see that its deadline has passed before the host gets round to saying so.
+        let requested = self.host.stop_requested() || self.deadline_passed();
         if requested {
             self.see_stop();
         }

@@ -131,8 +131,7 @@ fn wait_after(
 }
 
 fn check(ctx: &Context) -> Result<(), Failed> {
-    let late = ctx.remaining().is_some_and(|left| left.is_zero());
-    if late || ctx.stop_requested() {
+    if ctx.stop_requested() {
         return Err(Failed::Interrupted);
     }
     Ok(())
