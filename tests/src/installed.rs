@@ -34,8 +34,9 @@ impl Installed {
         [Self::component(kind), Self::native(kind)]
     }
 
+    /// The plugin file `file`, which runs `kind`.
     #[track_caller]
-    fn file(kind: &'static str, file: &Path) -> Self {
+    pub fn file(kind: &'static str, file: &Path) -> Self {
         let scene = Scene::new();
         fs::create_dir(scene.path("plugins")).expect("the scene is new");
         let name = file.file_name().expect("a file has a name");

@@ -5,9 +5,11 @@
 
 mod binaries;
 pub mod component;
+pub mod descriptors;
 mod finished;
 pub mod fixtures;
 mod golden;
+pub mod home;
 pub mod installed;
 mod invocation;
 pub mod kind;

@@ -3,6 +3,7 @@
 use executor_runtime::plugin::{State, discover};
 use executor_runtime_tests::{
     fixtures,
+    installed::Installed,
     plugins::{Plugins, summary},
 };
 use std::fs;
@@ -83,4 +84,30 @@ fn a_plugin_has_what_the_host_offers() {
         ("input", "300000")
     );
     assert_eq!(fs::read(&artifact.path).unwrap(), vec![7; 300_000]);
+}
+
+#[test]
+fn a_relative_path_is_meant_from_where_the_host_was_started() {
+    let place = Installed::file("hostile", &fixtures::native("fixture-hostile"));
+    let run = [
+        "--plugins-dir",
+        "plugins",
+        "run",
+        "--kind",
+        "hostile",
+        "--metadata",
+        "hostile.do=nothing",
+        "--",
+        "x",
+    ];
+    place
+        .scene
+        .run_command(&mut place.scene.host(&run), b"")
+        .expect(executor_runtime::protocol::Status::Succeeded);
+    let check = ["plugin", "check", "plugins/libfixture_hostile.so"];
+    let said = place.scene.run_command(&mut place.scene.host(&check), b"");
+    let report: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let loads = checks.iter().find(|check| check["name"] == "loads").unwrap();
+    assert_eq!(loads["verdict"], "passed", "{report:#}");
 }

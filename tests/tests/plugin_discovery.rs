@@ -8,7 +8,7 @@ use executor_runtime::{
     plugin::{Found, PluginSet, State, Unusable, discover},
     protocol::{RuntimeInvocation, RuntimeKind, Status},
 };
-use executor_runtime_tests::fixtures;
+use executor_runtime_tests::{descriptors::behaviours_with, fixtures};
 use std::{
     fs::{self, File, Permissions},
     os::unix::fs::{PermissionsExt, symlink},
@@ -40,7 +40,7 @@ impl Directory {
     fn plugin(&self, name: &str, kinds: &[&str]) -> PathBuf {
         self.write(
             &format!("{name}.wasm"),
-            &component_with(&descriptor(name, kinds, "1.0")),
+            &behaviours_with(&descriptor(name, kinds, "1.0")),
         )
     }
 
@@ -63,34 +63,6 @@ fn descriptor(name: &str, kinds: &[&str], interface: &str) -> String {
 
 fn component() -> Vec<u8> {
     fs::read(fixtures::component("fixture-behaviours")).unwrap()
-}
-
-/// The fixture with another descriptor before its own.
-fn component_with(descriptor: &str) -> Vec<u8> {
-    let mut section = leb(SECTION.len());
-    section.extend(SECTION);
-    section.extend(descriptor.as_bytes());
-    let component = component();
-    let mut bytes = component[..8].to_vec();
-    bytes.push(0);
-    bytes.extend(leb(section.len()));
-    bytes.extend(section);
-    bytes.extend(&component[8..]);
-    bytes
-}
-
-const SECTION: &[u8] = b"executor-runtime.plugin";
-
-fn leb(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let byte = (value & 0x7f) as u8;
-        value >>= 7;
-        bytes.push(if value == 0 { byte } else { byte | 0x80 });
-        if value == 0 {
-            return bytes;
-        }
-    }
 }
 
 fn replaced(mut bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
@@ -130,16 +102,16 @@ fn every_bad_file_is_listed_with_its_reason_and_the_good_one_works() {
     );
     directory.write(
         "a_newer.wasm",
-        &component_with(&descriptor("newer", &["newer"], "1.7")),
+        &behaviours_with(&descriptor("newer", &["newer"], "1.7")),
     );
     directory.write(
         "a_major.wasm",
-        &component_with(&descriptor("major", &["major"], "2.0")),
+        &behaviours_with(&descriptor("major", &["major"], "2.0")),
     );
-    directory.write("a_json.wasm", &component_with("{"));
+    directory.write("a_json.wasm", &behaviours_with("{"));
     directory.write(
         "a_reserved.wasm",
-        &component_with(&descriptor("reserved", &["subprocess"], "1.0")),
+        &behaviours_with(&descriptor("reserved", &["subprocess"], "1.0")),
     );
     directory.write("b_empty.so", b"");
     directory.write("b_text.so", b"not a library");
@@ -391,7 +363,7 @@ fn set(directory: &Directory, config: &str) -> Arc<PluginSet> {
 fn a_file_that_is_dropped_in_runs_its_kind() {
     let directory = Directory::new();
     directory.plugin("fixture", &["fixture"]);
-    let bad = directory.write("bad.wasm", &component_with(&descriptor("bad", &["bad"], "1.0")));
+    let bad = directory.write("bad.wasm", &behaviours_with(&descriptor("bad", &["bad"], "1.0")));
     fs::set_permissions(&bad, Permissions::from_mode(0o666)).unwrap();
     let runtime = Runtime::new().unwrap();
     assert!(runtime.set_source(set(
@@ -480,7 +452,7 @@ fn a_file_that_is_replaced_after_listing_does_not_run() {
     let set = set(&directory, "");
     runtime.set_source(set.clone());
     assert_eq!(set.list().len(), 1);
-    let other = component_with(&descriptor("other", &["fixture"], "1.0"));
+    let other = behaviours_with(&descriptor("other", &["fixture"], "1.0"));
     directory.write("fixture.wasm", &other);
     let result = runtime.run_blocking(invocation("fixture", &directory.path(), Some("ok")));
     assert_eq!(result.metadata["error.kind"], "plugin_unusable");

@@ -2,12 +2,10 @@
 //! to be one, a stderr that nobody reads, files that take long to read.
 
 use executor_runtime_protocol::{RuntimeResult, Status};
-use executor_runtime_tests::{Invocation, Scene, eventually, fixtures};
+use executor_runtime_tests::{Invocation, Scene, eventually, fixtures, installed::Installed};
 use std::{
-    fs,
-    io::{Read, Write},
-    path::Path,
-    process::{Child, ChildStderr, Stdio},
+    io::Read,
+    process::ChildStderr,
     time::{Duration, Instant},
 };
 
@@ -15,78 +13,48 @@ use std::{
 const GRACE: Duration = Duration::from_secs(2);
 const GIVING_UP: Duration = Duration::from_secs(5);
 
-struct Place(Scene);
-
-impl Place {
-    fn new(plugin: &Path) -> Self {
-        let scene = Scene::new();
-        fs::create_dir(scene.path("plugins")).unwrap();
-        let name = plugin.file_name().unwrap();
-        fs::copy(plugin, scene.path("plugins").join(name)).unwrap();
-        Self(scene)
-    }
-
-    fn start(&self, invocation: &Invocation) -> Child {
-        let mut command = self
-            .0
-            .host(&["--plugins-dir", "plugins", "--log-level", "trace", "run", "-"]);
-        let mut host = command.stdin(Stdio::piped()).spawn().unwrap();
-        let mut stdin = host.stdin.take().unwrap();
-        stdin.write_all(invocation.text().as_bytes()).unwrap();
-        host
-    }
-
-    /// The result, whose host has to end within `most`, and what nobody has read of its stderr.
-    #[track_caller]
-    fn run_within(&self, most: Duration, invocation: &Invocation) -> (RuntimeResult, ChildStderr) {
-        let begun = Instant::now();
-        let mut host = self.start(invocation);
-        let unread = host.stderr.take().unwrap();
-        let mut stdout = Vec::new();
-        host.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
-        host.wait().unwrap();
-        assert!(begun.elapsed() < most, "{:?}", begun.elapsed());
-        self.0.assert_nothing_left_within(Duration::from_secs(1));
-        (RuntimeResult::from_json(&stdout).unwrap(), unread)
-    }
+/// The result, whose host has to end within `most`, and what nobody has read of its stderr.
+#[track_caller]
+fn run_within(most: Duration, place: &Installed, invocation: &Invocation) -> (RuntimeResult, ChildStderr) {
+    let begun = Instant::now();
+    let mut host = place.start(invocation);
+    let unread = host.stderr.take().unwrap();
+    let mut stdout = Vec::new();
+    host.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+    host.wait().unwrap();
+    assert!(begun.elapsed() < most, "{:?}", begun.elapsed());
+    place.scene.assert_nothing_left_within(Duration::from_secs(1));
+    (RuntimeResult::from_json(&stdout).unwrap(), unread)
 }
 
 #[test]
 fn a_plugin_that_stops_what_supervises_it_is_ended() {
-    let place = Place::new(&fixtures::native("fixture-hostile"));
+    let place = Installed::file("hostile", &fixtures::native("fixture-hostile"));
     let invocation = place
-        .0
-        .invocation(&["x"])
-        .with("runtime_kind", "hostile")
+        .invocation(&[])
         .with("timeout_seconds", 1)
         .metadata("hostile.do", "stop_its_ancestors");
-    let (result, _) = place.run_within(Duration::from_secs(1) + GRACE + GIVING_UP, &invocation);
+    let (result, _) = run_within(Duration::from_secs(1) + GRACE + GIVING_UP, &place, &invocation);
     assert_eq!(result.status, Status::TimedOut, "{result:#?}");
 }
 
 #[test]
 fn a_library_that_pretends_to_be_loaded_is_ended() {
-    let place = Place::new(&fixtures::native("fixture-constructor"));
-    place.0.file("plugins/constructor.txt", "pretend");
-    let invocation = place
-        .0
-        .invocation(&["x"])
-        .with("runtime_kind", "constructor")
-        .with("timeout_seconds", 1);
-    let (result, _) = place.run_within(Duration::from_secs(1) + GRACE + GIVING_UP, &invocation);
+    let place = Installed::file("constructor", &fixtures::native("fixture-constructor"));
+    place.scene.file("plugins/constructor.txt", "pretend");
+    let invocation = place.invocation(&[]).with("timeout_seconds", 1);
+    let (result, _) = run_within(Duration::from_secs(1) + GRACE + GIVING_UP, &place, &invocation);
     assert_eq!(result.status, Status::TimedOut, "{result:#?}");
 }
 
 #[test]
 fn a_log_that_nobody_reads_holds_up_nobody() {
-    let place = Place::new(&fixtures::component("fixture-behaviours"));
+    let place = Installed::file("behaviours", &fixtures::component("fixture-behaviours"));
     let invocation = place
-        .0
-        .invocation(&["x"])
-        .with("runtime_kind", "behaviours")
+        .invocation(&[])
         .metadata("fixture.behaviour", "log_flood")
         .metadata("fixture.count", 1000);
-    let (result, mut unread) = place.run_within(Duration::from_secs(10), &invocation);
+    let (result, mut unread) = run_within(Duration::from_secs(10), &place, &invocation);
     assert_eq!(result.status, Status::Succeeded, "{result:#?}");
     // What there was room for are whole lines.
     let mut said = String::new();

@@ -17,34 +17,27 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// What a pipe that has room at all takes without blocking (POSIX: `PIPE_BUF` on Linux).
 const PIECE: usize = 4096;
 
-/// Where the log is written.
+/// Where the log is written, a line at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PatientStderr;
 
-/// Lines that were left out since the last that was written.
-static LEFT_OUT: Mutex<u64> = Mutex::new(0);
+static STATE: Mutex<State> = Mutex::new(State {
+    left_out: 0,
+    within_line: false,
+});
+
+struct State {
+    /// Lines that were left out, all or their end, since the last that was written.
+    left_out: u64,
+    /// Whether what was written last ends within a line.
+    within_line: bool,
+}
 
 impl Write for PatientStderr {
-    /// Takes a whole line, or none of it.
+    /// Takes a line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut left_out = LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner);
-        // Once a reader kept it waiting, it does not wait again until there is room.
-        let until = Instant::now() + if *left_out == 0 { PATIENCE } else { Duration::ZERO };
-        let written = match *left_out {
-            0 => put(line, until),
-            count => {
-                put(
-                    format!("({count} log lines were left out: nobody read them)\n").as_bytes(),
-                    until,
-                ) && {
-                    *left_out = 0;
-                    put(line, until)
-                }
-            }
-        };
-        if !written {
-            *left_out += 1;
-        }
+        let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+        state.line(line);
         Ok(line.len())
     }
 
@@ -53,21 +46,51 @@ impl Write for PatientStderr {
     }
 }
 
-/// Whether all of `bytes` was written.
-fn put(mut bytes: &[u8], until: Instant) -> bool {
-    let mut stderr = io::stderr();
-    while !bytes.is_empty() {
-        if !has_room(stderr.as_raw_fd(), until) {
-            return false;
+impl State {
+    fn line(&mut self, line: &[u8]) {
+        // Once a reader kept it waiting, it does not wait again until there is room.
+        let patience = if self.left_out == 0 {
+            PATIENCE
+        } else {
+            Duration::ZERO
+        };
+        let until = Instant::now() + patience;
+        if self.left_out > 0 {
+            let end = if self.within_line { "\n" } else { "" };
+            let note = format!(
+                "{end}({} log lines were left out: nobody read them)\n",
+                self.left_out
+            );
+            if !self.put(note.as_bytes(), until) {
+                self.left_out += 1;
+                return;
+            }
+            self.left_out = 0;
         }
-        match stderr.write(&bytes[..bytes.len().min(PIECE)]) {
-            Ok(0) => return false,
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return false,
+        if !self.put(line, until) {
+            self.left_out += 1;
         }
     }
-    true
+
+    /// Whether all of `bytes` was written.
+    fn put(&mut self, mut bytes: &[u8], until: Instant) -> bool {
+        let mut stderr = io::stderr();
+        while !bytes.is_empty() {
+            if !has_room(stderr.as_raw_fd(), until) {
+                return false;
+            }
+            match stderr.write(&bytes[..bytes.len().min(PIECE)]) {
+                Ok(0) => return false,
+                Ok(written) => {
+                    self.within_line = bytes[written - 1] != b'\n';
+                    bytes = &bytes[written..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
 }
 
 fn has_room(descriptor: i32, until: Instant) -> bool {

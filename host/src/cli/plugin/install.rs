@@ -71,10 +71,10 @@ pub(super) fn install(plugins: &PluginSet, file: &Path, directory: &Path, replac
 /// Compiles what was installed, so that no run spends its time on that. Not that it could not be used otherwise:
 /// if it does not work, that is told.
 fn compile(plugins: &PluginSet, target: &Path) {
-    if let (State::Usable(_), Some(plugin)) = {
-        let found = inspect(target, plugins.config());
-        (found.state, found.plugin)
-    } && let Err(reason) = plugins.compile(&plugin)
+    let found = inspect(target, plugins.config());
+    if matches!(found.state, State::Usable(_))
+        && let Some(plugin) = found.plugin
+        && let Err(reason) = plugins.compile(&plugin)
     {
         eprintln!("note: '{}' {reason}", target.display());
     }

@@ -1,0 +1,335 @@
+//! Plugin files: what `check` finds in them, and what `install` and `remove` do with them.
+
+use executor_runtime_tests::{
+    descriptors::behaviours_with,
+    home::{Home, verdicts},
+};
+use serde_json::Value;
+use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+
+#[track_caller]
+fn assert_failed(report: &Value, name: &str, reason: &str) {
+    let found = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["name"] == name)
+        .unwrap();
+    assert_eq!(found["verdict"], "failed", "{:#?}", verdicts(report));
+    let said = found["reason"].as_str().unwrap();
+    assert!(said.contains(reason), "{name}: {said}");
+    assert!(!found["remedy"].as_str().unwrap().is_empty());
+    assert_eq!(report["passed"], false);
+}
+
+/// A plugin that always does `behaviour`: the only value that its key takes.
+fn always(behaviour: &str) -> Vec<u8> {
+    behaviours_with(&serde_json::json!({
+        "name": "always", "version": "0.1.0", "kinds": ["always"], "interface": "1.0", "summary": "A test",
+        "metadata": {"fixture.behaviour": {
+            "type": "string", "required": true, "one_of": [behaviour], "help": "What to do"
+        }},
+    }).to_string())
+}
+
+/// A plugin called `name` with these kinds.
+fn named(name: &str, kinds: &[&str]) -> Vec<u8> {
+    behaviours_with(
+        &serde_json::json!({
+            "name": name, "version": "0.1.0", "kinds": kinds, "interface": "1.0", "summary": "A test",
+            "metadata": {"fixture.behaviour": {"type": "string", "required": true, "help": "What to do"}},
+        })
+        .to_string(),
+    )
+}
+
+#[test]
+fn check_explains_files_that_are_no_plugins() {
+    let home = Home::new();
+    let good = named("good", &["good"]);
+    let cases: &[(&str, &[u8], &str, &str)] = &[
+        ("empty.wasm", b"", "file", "it is empty"),
+        (
+            "text.wasm",
+            b"hello, world",
+            "format",
+            "it is not a WebAssembly component",
+        ),
+        (
+            "truncated.wasm",
+            &good[..5000],
+            "format",
+            "it is damaged: it breaks off",
+        ),
+        ("module.wasm", b"\0asm\x01\0\0\0", "format", "it is a core module"),
+        ("text.so", b"hello, world", "format", "it is not a shared library"),
+        (
+            "none.wasm",
+            b"\0asm\x0d\0\x01\0",
+            "descriptor",
+            "it has no descriptor",
+        ),
+        (
+            "plugin.zip",
+            b"PK",
+            "format",
+            "it is not a file named *.wasm or *.so",
+        ),
+    ];
+    for (name, bytes, check, reason) in cases {
+        let path = home.write(name, bytes);
+        let said = home.run(&["plugin", "check", &path]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        let report = said.json();
+        assert_failed(&report, check, reason);
+        // What comes after a failure is not guessed at.
+        assert_eq!(verdicts(&report).last().unwrap().1, "skipped");
+    }
+    let report = home.run(&["plugin", "check", "./missing.wasm"]).json();
+    assert_failed(&report, "file", "it can't be read: no such file or directory");
+    let loose = home.write("loose.wasm", &good);
+    fs::set_permissions(&loose, Permissions::from_mode(0o666)).unwrap();
+    assert_failed(
+        &home.run(&["plugin", "check", &loose]).json(),
+        "file",
+        "it could be changed by others",
+    );
+    let newer = behaviours_with(
+        &serde_json::json!({
+            "name": "x", "version": "0.1.0", "kinds": ["x"], "interface": "1.9", "summary": "A test"
+        })
+        .to_string(),
+    );
+    let newer = home.write("newer.wasm", &newer);
+    assert_failed(
+        &home.run(&["plugin", "check", &newer]).json(),
+        "interface",
+        "it needs plugin interface 1.9",
+    );
+
+    let human = home.run(&["plugin", "check", &newer, "--format", "human"]);
+    assert_eq!(human.code, Some(1));
+    assert_eq!(
+        human.stdout,
+        include_str!("plugin_files/newer.txt").replace("{path}", &newer)
+    );
+}
+
+#[test]
+fn check_finds_plugins_that_behave_badly() {
+    let home = Home::new();
+    for (behaviour, check, reason) in [
+        ("panic", "minimal_metadata", "plugin 'always'"),
+        ("spin", "minimal_metadata", "after its deadline and was ended"),
+    ] {
+        let path = home.write("always.wasm", &always(behaviour));
+        let said = home.run(&["plugin", "check", &path]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert_failed(&said.json(), check, reason);
+        if behaviour == "spin" {
+            assert_failed(&said.json(), "deadline", "after its deadline had passed");
+            assert_failed(&said.json(), "stop", "after it was told to stop");
+        }
+    }
+    let path = home.write("always.wasm", &always("ok"));
+    let report = home.run(&["plugin", "check", &path]).succeeds().json();
+    assert_eq!(report["passed"], true);
+    assert!(
+        verdicts(&report)
+            .iter()
+            .all(|(_, verdict, _)| verdict != "failed"),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn install_puts_a_usable_plugin_where_the_host_finds_it() {
+    let home = Home::new();
+    let (one, other) = (
+        home.write("one.wasm", &named("one", &["k"])),
+        home.write("other.wasm", &named("other", &["k"])),
+    );
+    home.run(&["plugin", "install", &one]).succeeds();
+    let installed = home.plugins().join("one.wasm");
+    assert_eq!(fs::read(&installed).unwrap(), fs::read(&one).unwrap());
+    assert_eq!(installed.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(
+        home.run(&["plugin", "inspect", "k"]).succeeds().json()["descriptor"]["name"],
+        "one"
+    );
+    let list = home.run(&["plugin", "list"]).succeeds().json();
+    assert_eq!(list[0]["runs_kinds"], serde_json::json!(["k"]));
+
+    // The kind is taken, also by the same file.
+    home.run(&["plugin", "install", &other])
+        .fails_with("not installed: kind 'k' is taken by '");
+    home.run(&["plugin", "install", &one])
+        .fails_with("use --replace to install over it");
+    let files = || {
+        let mut names: Vec<_> = fs::read_dir(home.plugins())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(files(), ["one.wasm"]);
+    home.run(&["plugin", "install", &one, "--replace"]).succeeds();
+    assert_eq!(files(), ["one.wasm"]);
+    home.run(&["plugin", "install", &other, "--replace"]).succeeds();
+    assert_eq!(files(), ["other.wasm"]);
+
+    // Another kind under the same name of a file.
+    fs::create_dir(home.join("new")).unwrap();
+    let same_name = home.write("new/other.wasm", &named("third", &["third"]));
+    home.run(&["plugin", "install", &same_name])
+        .fails_with("other.wasm' exists; use --replace");
+
+    home.run(&["plugin", "remove", "k"]).succeeds();
+    assert!(files().is_empty());
+    home.run(&["plugin", "remove", "k"])
+        .fails_with("no installed plugin has the name or kind 'k'");
+}
+
+#[test]
+fn install_and_check_compile_what_a_run_then_finds() {
+    let run = [
+        "run",
+        "--kind",
+        "k",
+        "--metadata",
+        "fixture.behaviour=ok",
+        "--",
+        "run",
+    ];
+    for way in ["install", "check"] {
+        let home = Home::new();
+        let file = home.write("one.wasm", &named("one", &["k"]));
+        home.run(&["plugin", way, &file]);
+        assert_eq!(home.compiled(), 1, "{way}");
+        if way == "install" {
+            home.run(&run).succeeds();
+            assert_eq!(home.compiled(), 1, "the run finds it");
+        }
+    }
+
+    // One that compiles to nothing useful is installed all the same, and that is told.
+    let home = Home::new();
+    let mut bytes = named("one", &["k"]);
+    // A second core module, whose one function is not what its type says.
+    bytes.extend(b"\x01\x19\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b");
+    let file = home.write("one.wasm", &bytes);
+    let said = home.run(&["plugin", "install", &file]).succeeds();
+    assert!(
+        said.stderr.contains("note: '") && said.stderr.contains("can't be loaded"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn what_is_configured_for_no_plugin_is_told() {
+    let home = Home::new();
+    let file = home.write("one.wasm", &named("some-name", &["k"]));
+    home.run(&["plugin", "install", &file]).succeeds();
+    let config = home.write(
+        "c.toml",
+        b"[plugins.some-nam]\nenabled = false\n[plugins.some-name]\nenabled = true\n",
+    );
+    let invocation = serde_json::json!({
+        "invocation_id": "i", "runtime_name": "r", "runtime_kind": "k", "working_directory": home.path(),
+        "command": ["x"], "metadata": {"fixture.behaviour": "ok"},
+    });
+    let invocation = home.write("i.json", invocation.to_string().as_bytes());
+    let warning = "[plugins.some-nam] in the configuration is for no plugin that was found; \
+                   did you mean 'some-name'?";
+    for arguments in [
+        &["plugin", "list"][..],
+        &["explain", &invocation],
+        &["run", &invocation],
+        &["kinds"],
+    ] {
+        let said = home.run(&[&["--config", &config], arguments].concat()).succeeds();
+        assert_eq!(
+            said.stderr.matches(warning).count(),
+            1,
+            "{arguments:?}: {}",
+            said.stderr
+        );
+        assert_eq!(
+            said.stderr.matches("[plugins.").count(),
+            1,
+            "{arguments:?}: {}",
+            said.stderr
+        );
+    }
+    let said = home.run(&["--config", &config, "run", "--", "true"]).succeeds();
+    assert_eq!(said.stderr, "", "nobody looks for plugins there");
+}
+
+#[test]
+fn install_refuses_what_the_host_would_not_use() {
+    let home = Home::new();
+    let broken = home.write("broken.wasm", b"hello, world");
+    home.run(&["plugin", "install", &broken])
+        .fails_with("not installed: '");
+    home.run(&["plugin", "install", "missing.wasm"])
+        .fails_with("can't be read: no such file or directory");
+    let good = home.write("good.wasm", &named("good", &["good"]));
+    let loose = home.join("loose");
+    fs::create_dir(&loose).unwrap();
+    fs::set_permissions(&loose, Permissions::from_mode(0o777)).unwrap();
+    let into = loose.display().to_string();
+    home.run(&["plugin", "install", &good, "--into", &into])
+        .fails_with("could be changed by others");
+    assert_eq!(fs::read_dir(&loose).unwrap().count(), 0);
+    assert!(!home.plugins().join("broken.wasm").exists());
+
+    // Where the host does not look, it says so; and a kind that is hidden is told.
+    let aside = home.join("aside").display().to_string();
+    let said = home
+        .run(&["plugin", "install", &good, "--into", &aside])
+        .succeeds();
+    assert!(
+        said.stderr.contains("is not searched by itself"),
+        "{}",
+        said.stderr
+    );
+    let said = home
+        .run(&[
+            "--plugins-dir",
+            &aside,
+            "plugin",
+            "install",
+            &good,
+            "--into",
+            &home.plugins().display().to_string(),
+        ])
+        .succeeds();
+    assert!(
+        said.stderr.contains("is shadowed: kind 'good' is taken by"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn remove_takes_only_what_is_installed() {
+    let home = Home::new();
+    let mine = home.write("mine.wasm", &named("mine", &["mine"]));
+    home.run(&["plugin", "remove", &mine])
+        .fails_with("is not a file in a plugins directory");
+    assert!(Path::new(&mine).exists());
+    home.run(&["plugin", "install", &mine]).succeeds();
+    fs::write(home.plugins().join("broken.wasm"), "").unwrap();
+    // What can't be used can be removed all the same.
+    home.run(&["plugin", "remove", "broken.wasm"]).succeeds();
+    home.run(&[
+        "plugin",
+        "remove",
+        &home.plugins().join("mine.wasm").display().to_string(),
+    ])
+    .succeeds();
+    assert_eq!(fs::read_dir(home.plugins()).unwrap().count(), 0);
+    assert!(Path::new(&mine).exists());
+}
