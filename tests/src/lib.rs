@@ -23,6 +23,7 @@ mod scene;
 pub mod scripted;
 pub mod server;
 mod waiting;
+mod watchdog;
 
 pub use binaries::{helper_binary, host_binary, nasty};
 pub use finished::Finished;
@@ -32,3 +33,4 @@ pub use not_tested::not_tested;
 pub use processes::{Process, descriptor_count, marked, status_field};
 pub use scene::{MARKER, Scene};
 pub use waiting::{eventually, holds};
+pub use watchdog::Watchdog;

@@ -1,6 +1,6 @@
 //! Where a test takes place.
 
-use crate::{Finished, Invocation, Process, binaries, eventually, processes};
+use crate::{Finished, Invocation, Process, Watchdog, binaries, eventually, processes};
 use std::{
     fs,
     io::Write,
@@ -154,7 +154,9 @@ impl Scene {
     #[track_caller]
     pub fn finish(&self, child: Child) -> Finished {
         let start = Instant::now();
+        let watchdog = Watchdog::over(&child);
         let output = child.wait_with_output().expect("the host can be waited for");
+        watchdog.assert_in_time();
         Finished::new(output, start.elapsed())
     }
 
@@ -227,9 +229,11 @@ fn finish_fed(command: &mut Command, stdin: &[u8]) -> Finished {
     let start = Instant::now();
     let mut child = command.spawn().expect("it starts");
     let mut pipe = child.stdin.take().expect("stdin is a pipe");
+    let watchdog = Watchdog::over(&child);
     let output = thread::scope(|scope| {
         scope.spawn(move || pipe.write_all(stdin));
         child.wait_with_output().expect("it can be waited for")
     });
+    watchdog.assert_in_time();
     Finished::new(output, start.elapsed())
 }

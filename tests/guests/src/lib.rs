@@ -4,9 +4,11 @@
 //! rustup's server can't be reached, Debian's toolchain for WebAssembly is unpacked and used ([`Toolchain`]).
 
 mod apt;
+mod cargo;
 mod debian;
 mod toolchain;
 
+pub use cargo::cargo_command;
 pub use debian::OutOfReach;
 pub use toolchain::{TOOLCHAIN_VARIABLE, Toolchain};
 
@@ -74,12 +76,10 @@ pub fn component_with(package: &str, toolchain: &Toolchain) -> Result<PathBuf> {
 }
 
 fn cargo(target: &Path) -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo_command();
     cargo
         .current_dir(workspace())
         .env("CARGO_TARGET_DIR", target)
-        // What an outer cargo tells a test about its own package is not about the guest's.
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTFLAGS");
     cargo
 }

@@ -1,6 +1,6 @@
 //! The main job, shown: an invocation of each kind and its result.
 
-use crate::{build, plugins, server};
+use crate::{build_host, plugins, server};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 pub(crate) fn demo() -> Result<()> {
     eprintln!("building the host and the official plugins (the first time takes some minutes)");
-    build()?;
+    build_host()?;
     plugins::build_all()?;
     let host = guest_build::target_directory().join("release/executor-runtime");
     let address = server::start()?;

@@ -44,21 +44,21 @@ fn main() -> Result<()> {
     }
 }
 
-/// Builds everything that this workspace has, tests included: one selection of packages, so that cargo settles
-/// the features of their dependencies once, and the WebAssembly engine is compiled once.
-fn build() -> Result<()> {
-    cargo(&["build", "--release", "--workspace", "--all-targets"])
+/// Builds the host. The selection is the whole workspace, as it is for the tests, so that cargo settles the features
+/// of all dependencies once, and the tests' build compiles none of them again.
+fn build_host() -> Result<()> {
+    cargo(&["build", "--release", "--workspace", "--bin", "executor-runtime"])
 }
 
 /// All tests, with the one profile that everything is built with.
 fn test(arguments: &[String]) -> Result<()> {
-    // The end-to-end tests run the host, which `cargo test` does not know they need.
-    build()?;
+    // The end-to-end tests run the host and the helpers, which `cargo test` does not know they need.
+    cargo(&["build", "--release", "--workspace", "--bins"])?;
     let mut all = vec!["test", "--release", "--workspace"];
     all.extend(arguments.iter().map(String::as_str));
     // Looked for once: where rustup's server can't be reached, finding that out takes its time.
     let toolchain = Toolchain::get()?;
-    let mut test = Command::new("cargo");
+    let mut test = guest_build::cargo_command();
     test.args(all).env(TOOLCHAIN_VARIABLE, toolchain.name());
     run(test)
 }
@@ -79,14 +79,14 @@ fn ci() -> Result<()> {
 }
 
 fn documentation() -> Result<()> {
-    let mut doc = Command::new("cargo");
+    let mut doc = guest_build::cargo_command();
     doc.args(["doc", "--release", "--workspace", "--no-deps"])
         .env("RUSTDOCFLAGS", "--deny warnings");
     run(doc)
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
-    let mut cargo = Command::new("cargo");
+    let mut cargo = guest_build::cargo_command();
     cargo.args(arguments);
     run(cargo)
 }
