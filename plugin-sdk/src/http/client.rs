@@ -37,8 +37,9 @@ const FORBIDDEN: [&str; 9] = [
 /// Sends requests.
 ///
 /// - Redirects are followed, up to 20: after 301, 302 and 303 with GET and without the body (HEAD stays
-///   HEAD), after 307 and 308 with the same method and body. To another origin, `authorization` and `cookie`
-///   are left out.
+///   HEAD), after 307 and 308 with the same method and body. To another origin, headers whose names say that they
+///   hold a secret are left out: `authorization`, `cookie`, and those with `key`, `token`, `secret` and the like in
+///   their name. A redirect from https to http is an error, unless [`allow_redirects_to_http`] is called.
 /// - A request ends with [`HttpError::Timeout`] when the deadline of the run passes, and with
 ///   [`HttpError::Stopped`] when the run is cancelled, wherever it waits.
 /// - An answer with an error status is an answer.
@@ -61,11 +62,14 @@ const FORBIDDEN: [&str; 9] = [
 ///     Ok(response.body_mut().preview(200)?)
 /// }
 /// ```
+///
+/// [`allow_redirects_to_http`]: Self::allow_redirects_to_http
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
     context: &'a Context,
     time: Option<Duration>,
     after_stop: bool,
+    to_http: bool,
 }
 
 /// How long an exchange may wait, and what it heeds meanwhile.
@@ -111,6 +115,7 @@ impl<'a> Client<'a> {
             context,
             time: None,
             after_stop: false,
+            to_http: false,
         }
     }
 
@@ -118,6 +123,13 @@ impl<'a> Client<'a> {
     #[must_use]
     pub fn timeout(mut self, time: Duration) -> Self {
         self.time = Some(time);
+        self
+    }
+
+    /// The same, following redirects from https to http, which send the request on unencrypted.
+    #[must_use]
+    pub fn allow_redirects_to_http(mut self) -> Self {
+        self.to_http = true;
         self
     }
 
@@ -187,7 +199,8 @@ impl<'a> Client<'a> {
                 }
                 other => other?,
             };
-            let Some(next) = redirect::next(&hop, response.status(), response.headers())? else {
+            let Some(next) = redirect::next(&hop, response.status(), response.headers(), self.to_http)?
+            else {
                 return Ok(response);
             };
             if next.drops_body {

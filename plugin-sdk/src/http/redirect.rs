@@ -1,7 +1,7 @@
 //! Where a redirect leads, and with what.
 
 use super::{HttpError, url};
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 
 /// One request of a chain of redirects, without its body.
 #[derive(Clone, Debug)]
@@ -17,8 +17,27 @@ pub(super) struct Next {
     pub(super) drops_body: bool,
 }
 
-/// The request that follows an answer; None if the answer is to be returned.
-pub(super) fn next(hop: &Hop, status: StatusCode, headers: &HeaderMap) -> Result<Option<Next>, HttpError> {
+/// Parts of names of headers that hold secrets, such as `x-api-key` and `private-token`.
+const SECRET_NAMES: [&str; 9] = [
+    "auth",
+    "cookie",
+    "credential",
+    "key",
+    "passwd",
+    "password",
+    "secret",
+    "session",
+    "token",
+];
+
+/// The request that follows an answer; None if the answer is to be returned. `to_http` allows the step from https to
+/// http.
+pub(super) fn next(
+    hop: &Hop,
+    status: StatusCode,
+    headers: &HeaderMap,
+    to_http: bool,
+) -> Result<Option<Next>, HttpError> {
     let rewrites = matches!(status.as_u16(), 301..=303);
     if !rewrites && !matches!(status.as_u16(), 307 | 308) {
         return Ok(None);
@@ -34,6 +53,12 @@ pub(super) fn next(hop: &Hop, status: StatusCode, headers: &HeaderMap) -> Result
         .ok_or_else(|| unusable(format!("to '{}', which is no URL", location.escape_debug())))?;
     if let Err(error) = url::check(&url) {
         return Err(unusable(format!("to '{}': {error}", location.escape_debug())));
+    }
+    if !to_http && hop.url.scheme_str() == Some("https") && url.scheme_str() == Some("http") {
+        return Err(unusable(format!(
+            "from https to '{}', which would send the request on unencrypted",
+            url::without_query(&url)
+        )));
     }
     let mut next = Hop { url, ..hop.clone() };
     if rewrites {
@@ -51,7 +76,7 @@ pub(super) fn next(hop: &Hop, status: StatusCode, headers: &HeaderMap) -> Result
         }
     }
     if url::origin(&next.url) != url::origin(&hop.url) {
-        for name in [header::AUTHORIZATION, header::COOKIE] {
+        for name in hop.headers.keys().filter(|name| holds_secret(name)) {
             next.headers.remove(name);
         }
     }
@@ -61,13 +86,24 @@ pub(super) fn next(hop: &Hop, status: StatusCode, headers: &HeaderMap) -> Result
     }))
 }
 
+fn holds_secret(name: &HeaderName) -> bool {
+    SECRET_NAMES.iter().any(|part| name.as_str().contains(part))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn hop(method: Method) -> Hop {
         let mut headers = HeaderMap::new();
-        for name in ["authorization", "cookie", "content-type", "x-other"] {
+        for name in [
+            "authorization",
+            "cookie",
+            "x-api-key",
+            "private-token",
+            "content-type",
+            "x-other",
+        ] {
             headers.insert(name, "v".parse().unwrap());
         }
         Hop {
@@ -80,7 +116,12 @@ mod tests {
     fn follow(method: Method, status: u16, location: &str) -> Result<Option<Next>, HttpError> {
         let mut headers = HeaderMap::new();
         headers.insert("location", location.parse().unwrap());
-        next(&hop(method), StatusCode::from_u16(status).unwrap(), &headers)
+        next(
+            &hop(method),
+            StatusCode::from_u16(status).unwrap(),
+            &headers,
+            false,
+        )
     }
 
     #[test]
@@ -115,9 +156,28 @@ mod tests {
             ("//b.example/y", false),
         ] {
             let headers = follow(Method::GET, 302, location).unwrap().unwrap().hop.headers;
-            assert_eq!(headers.contains_key("authorization"), same_origin, "{location}");
-            assert_eq!(headers.contains_key("cookie"), same_origin, "{location}");
+            for secret in ["authorization", "cookie", "x-api-key", "private-token"] {
+                assert_eq!(
+                    headers.contains_key(secret),
+                    same_origin,
+                    "{secret} to {location}"
+                );
+            }
             assert!(headers.contains_key("x-other"), "{location}");
+        }
+    }
+
+    #[test]
+    fn a_step_from_https_to_http_has_to_be_allowed() {
+        let mut secure = hop(Method::POST);
+        secure.url = "https://a.example/x".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("location", "http://a.example/y?token=s3cret".parse().unwrap());
+        for status in [StatusCode::FOUND, StatusCode::TEMPORARY_REDIRECT] {
+            let error = next(&secure, status, &headers, false).unwrap_err().to_string();
+            assert!(error.contains("from https to 'http://a.example/y'"), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+            assert!(next(&secure, status, &headers, true).unwrap().is_some());
         }
     }
 

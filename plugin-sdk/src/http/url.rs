@@ -40,6 +40,19 @@ pub(super) fn origin(url: &Uri) -> (Option<String>, Option<String>, Option<u16>)
     )
 }
 
+/// A URL as it may be shown: scheme, host, port and path. A query may hold secrets.
+pub(super) fn without_query(url: &Uri) -> String {
+    let origin = format!(
+        "{}://{}",
+        url.scheme_str().unwrap_or_default(),
+        url.host().unwrap_or_default()
+    );
+    match url.port_u16() {
+        Some(port) => format!("{origin}:{port}{}", url.path()),
+        None => format!("{origin}{}", url.path()),
+    }
+}
+
 /// The URL that `reference` means, seen from `base`; None if it is none.
 pub(super) fn join(base: &Uri, reference: &str) -> Option<Uri> {
     let reference = reference.split('#').next().unwrap_or_default().trim();

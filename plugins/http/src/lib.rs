@@ -32,8 +32,11 @@ impl Runner for Http {
             })?),
             None => None,
         };
-        let response = ctx
-            .http()
+        let client = match invocation.text("http.redirect_to_http") {
+            Some("allow") => ctx.http().allow_redirects_to_http(),
+            _ => ctx.http(),
+        };
+        let response = client
             .send(request)
             .map_err(|error| http_error(invocation, ctx, DOING, &error))?;
         let (head, mut body) = response.into_parts();
