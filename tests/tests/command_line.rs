@@ -1,7 +1,12 @@
 //! The command line as scripts and people use it.
 
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
-use executor_runtime_tests::{Scene, assert_golden, installed::Installed};
+use executor_runtime_tests::{
+    Scene, assert_golden,
+    installed::Installed,
+    on_terminal,
+    scripted::{Answer, Scripted},
+};
 use serde_json::Value;
 use std::{fs, path::Path, process::Command};
 
@@ -457,5 +462,42 @@ fn every_shell_gets_a_completion_script_that_it_accepts() {
                     .success()
             );
         }
+    }
+}
+
+#[test]
+fn nothing_appears_on_a_terminal_that_was_not_meant() {
+    let scene = Scene::new();
+    for level in ["warn", "trace"] {
+        for arguments in [
+            &["--version"][..],
+            &["kinds"],
+            &["schema", "result"],
+            &["run", "--", "echo", "hello"],
+        ] {
+            let mut command = scene.host(&["--log-level", level]);
+            let shown = on_terminal(command.args(arguments), 80);
+            assert!(!shown.is_empty(), "{arguments:?}");
+            assert!(!shown.contains("tracing"), "{arguments:?}: {shown}");
+        }
+    }
+    let shown = on_terminal(&mut scene.host(&["kinds"]), 80);
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    assert!(shown.contains("subprocess"), "{shown}");
+}
+
+#[test]
+fn the_most_detailed_log_tells_no_secret_of_a_request() {
+    for place in Installed::on_both("http") {
+        let server = Scripted::sequence(vec![Answer::new(200, "")]);
+        let invocation = place
+            .invocation(&[("http.url", &server.url("/x?token=s3cret"))])
+            .metadata("http.header.X-Api-Key", "s3cret");
+        let mut host = place.host();
+        host.args(["--log-level", "trace"]);
+        let finished = place.scene.run_command(&mut host, invocation.text().as_bytes());
+        finished.expect(Status::Succeeded);
+        assert_eq!(server.lines(), ["POST /x?token=s3cret"]);
+        assert!(!finished.stderr.contains("s3cret"), "{}", finished.stderr);
     }
 }
