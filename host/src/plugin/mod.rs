@@ -14,6 +14,7 @@ mod component;
 mod discovery;
 mod file;
 mod identity;
+pub(crate) mod library;
 mod search_path;
 mod set;
 mod trust;
