@@ -3,19 +3,13 @@
 use super::{Unusable, trust};
 use nix::{
     fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::{
-        memfd::{MFdFlags, memfd_create},
-        stat::fstat,
-    },
+    sys::memfd::{MFdFlags, memfd_create},
 };
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read},
-    os::{
-        fd::OwnedFd,
-        unix::fs::{FileExt, OpenOptionsExt},
-    },
+    os::{fd::OwnedFd, unix::fs::FileExt},
     path::Path,
 };
 
@@ -33,28 +27,15 @@ impl PluginFile {
     /// Opens the file and checks who could have written it. Never hangs on what is no file.
     pub(super) fn open(path: &Path) -> Result<Self, Unusable> {
         let unreadable = |error: io::Error| Unusable::Unreadable(describe(&error));
-        let real = path.canonicalize().map_err(unreadable)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC)
-            .open(&real)
-            .map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(Unusable::NotAFile);
-        }
-        let stat = fstat(&file).map_err(|errno| unreadable(errno.into()))?;
-        trust::check_file(&real, &stat)?;
+        let (file, real) = trust::open_file(path)?;
         if let Some(directory) = real.parent() {
             trust::check_ancestors(directory)?;
         }
-        if metadata.len() == 0 {
+        let length = file.metadata().map_err(unreadable)?.len();
+        if length == 0 {
             return Err(Unusable::Empty);
         }
-        Ok(Self {
-            file,
-            length: metadata.len(),
-        })
+        Ok(Self { file, length })
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -140,7 +121,7 @@ fn new_memory_file() -> io::Result<OwnedFd> {
 }
 
 /// An I/O error in plain words, without Rust's number in brackets.
-pub(super) fn describe(error: &io::Error) -> String {
+pub(crate) fn describe(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),
         None => error.to_string(),
