@@ -22,13 +22,22 @@
 //! Every limit is the most that an invocation can have. Nothing is required; a key that does not exist is an
 //! error, because a limit that is silently not applied is worse than none.
 
+<<<<<<< HEAD
 use crate::{component::HostPattern, subprocess::SubprocessPolicy};
 use executor_runtime_protocol::{closest, parse_bytes, parse_duration};
+=======
+use crate::{
+    component::HostPattern,
+    plugin::{Unusable, file::describe, trust::open_named_file},
+    subprocess::SubprocessPolicy,
+};
+use executor_runtime_protocol::closest;
+>>>>>>> w2
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, de};
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io::Read,
     path::{Path, PathBuf},
     sync::LazyLock,
     time::Duration,
@@ -36,6 +45,9 @@ use std::{
 
 /// The file's usual name.
 pub const FILE_NAME: &str = "executor-runtime.toml";
+
+/// The longest file that is read.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What the operator allows.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -125,13 +137,19 @@ impl Default for PluginConfig {
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file can't be read.
-    #[error("can't read configuration '{}': {error}", path.display())]
-    Unreadable {
+    /// The file can't be read, or others could have written it.
+    #[error("configuration '{}' {reason}", path.display())]
+    Unusable {
         /// The file.
         path: PathBuf,
         /// Why.
-        error: io::Error,
+        reason: Unusable,
+    },
+    /// The file is longer than a configuration can be.
+    #[error("configuration '{}' is too long; at most {MAX_BYTES} bytes are read", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
     },
     /// The file breaks the rules.
     #[error("{path}:{line}: {message}")]
@@ -146,15 +164,29 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads a configuration file.
+    /// Reads a configuration file. It has to be a regular file that only root and this user can change or put there,
+    /// as for a plugin file.
     ///
     /// # Errors
-    /// When it can't be read, or is invalid; with file, line and what was probably meant.
+    /// When it can't be read, others could have written it, or it is invalid; with file, line and what was probably
+    /// meant.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+        let unusable = |reason| ConfigError::Unusable {
             path: path.to_owned(),
-            error,
-        })?;
+            reason,
+        };
+        let file = open_named_file(path).map_err(unusable)?;
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unusable(Unusable::Unreadable(describe(&error))))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(ConfigError::TooLong {
+                path: path.to_owned(),
+            });
+        }
+        let text = String::from_utf8(bytes)
+            .map_err(|_| unusable(Unusable::Unreadable("it is not UTF-8 text".to_owned())))?;
         Self::parse(&text, &path.display().to_string())
     }
 

@@ -4,11 +4,11 @@ use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
 use executor_runtime_tests::{
     Scene, assert_golden,
     installed::Installed,
-    on_terminal,
+    not_tested, on_terminal,
     scripted::{Answer, Scripted},
 };
 use serde_json::Value;
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
@@ -499,5 +499,76 @@ fn the_most_detailed_log_tells_no_secret_of_a_request() {
         finished.expect(Status::Succeeded);
         assert_eq!(server.lines(), ["POST /x?token=s3cret"]);
         assert!(!finished.stderr.contains("s3cret"), "{}", finished.stderr);
+
+#[test]
+fn a_configuration_that_others_could_have_written_is_refused() {
+    let scene = Scene::new();
+    let config = scene.file("c.toml", "");
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let expect = |reason: &str| {
+        let mut by_option = scene.host(&["--config", "c.toml", "run", "--", "true"]);
+        let mut by_variable = scene.host(&["run", "--", "true"]);
+        by_variable.env("EXECUTOR_RUNTIME_CONFIG", &config);
+        for (host, name) in [(&mut by_option, Path::new("c.toml")), (&mut by_variable, &config)] {
+            let finished = scene.run_command(host, b"");
+            let expected = match reason {
+                "" => String::new(),
+                reason => format!("configuration '{}' {reason}", name.display()),
+            };
+            assert_eq!(finished.code, Some(if reason.is_empty() { 0 } else { 2 }));
+            assert!(finished.stderr.contains(&expected), "{finished:?}");
+            assert_eq!(finished.stderr.is_empty(), reason.is_empty(), "{finished:?}");
+        }
+    };
+    mode(&config, 0o644);
+    expect("");
+    mode(&config, 0o666);
+    let others = format!("could be changed by others: '{}' has mode 0", config.display());
+    expect(&format!("{others}666; run chmod go-w on it"));
+    mode(&config, 0o620);
+    expect(&format!("{others}620; run chmod go-w on it"));
+    mode(&config, 0o600);
+    expect("");
+
+    // Others could put another file there; but not where each may only rename what is its own.
+    let directory = scene.root();
+    mode(directory, 0o777);
+    expect(&format!(
+        "could be changed by others: '{}' has mode 0777",
+        directory.display()
+    ));
+    mode(directory, 0o1777);
+    expect("");
+    mode(directory, 0o700);
+
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(&config, Some(12345), None).unwrap();
+        expect(&format!(
+            "could be changed by others: '{}' belongs to user 12345",
+            config.display()
+        ));
+    } else {
+        not_tested("a configuration of another user", "only root can make one");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_no_file_is_refused_at_once() {
+    let scene = Scene::new();
+    nix::unistd::mkfifo(&scene.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::create_dir(scene.path("directory")).unwrap();
+    scene.file("large", vec![b'#'; (1 << 20) + 1]);
+    scene.file("latin-1", b"# gr\xfc\xdfe\n");
+    for (name, reason) in [
+        ("fifo", "is not a regular file"),
+        ("directory", "is not a regular file"),
+        ("large", "is too long; at most 1048576 bytes are read"),
+        ("latin-1", "can't be read: it is not UTF-8 text"),
+        ("missing", "can't be read: no such file or directory"),
+    ] {
+        let finished = scene.run_with(&["--config", name, "run", "--", "true"], b"");
+        assert_eq!(finished.code, Some(2), "{finished:?}");
+        let expected = format!("configuration '{name}' {reason}");
+        assert!(finished.stderr.contains(&expected), "{finished:?}");
     }
 }

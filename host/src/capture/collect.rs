@@ -139,7 +139,7 @@ fn describe(
     let Some(file) = open_regular_at(directory, name)? else {
         return Ok(None);
     };
-    let size = Size::of(file, Some(patience))?;
+    let size = Size::of(file, patience)?;
     Ok(Some(ArtifactDescriptor {
         artifact_id: id,
         path: path.to_string_lossy().into_owned(),
@@ -167,12 +167,12 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    pub(crate) fn of(mut file: File, patience: Option<&Patience>) -> io::Result<Self> {
+    pub(crate) fn of(mut file: File, patience: &Patience) -> io::Result<Self> {
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 64 * 1024];
         let mut bytes = 0;
         loop {
-            if patience.is_some_and(Patience::is_over) {
+            if patience.is_over() {
                 return Ok(Self {
                     bytes: file.metadata()?.len(),
                     sha256: None,
@@ -201,11 +201,4 @@ impl Size {
         metadata.extend(self.sha256.map(|sha256| (SHA256.to_owned(), sha256)));
         metadata
     }
-}
-
-/// The SHA-256 of a file, in hex.
-pub(crate) fn digest_file(file: File) -> io::Result<String> {
-    let size = Size::of(file, None)?;
-    // Without an end to patience there is one.
-    size.sha256.ok_or_else(|| io::ErrorKind::TimedOut.into())
 }

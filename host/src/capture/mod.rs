@@ -11,7 +11,7 @@ mod name;
 mod patience;
 
 pub(crate) use checkpoint::{Fingerprint, check_length as check_checkpoint};
-pub(crate) use collect::{Collected, Size, collect, digest_file, open_regular_at};
+pub(crate) use collect::{Collected, Size, collect, open_regular_at};
 
 pub(crate) use patience::Patience;
 

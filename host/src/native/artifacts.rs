@@ -33,7 +33,7 @@ pub(super) async fn list(
                 .into_iter()
                 .filter_map(|artifact| {
                     let file = open_regular_at(directory, &artifact.name).ok()??;
-                    let mut metadata = Size::of(file, Some(&patience)).ok()?.metadata();
+                    let mut metadata = Size::of(file, &patience).ok()?.metadata();
                     if artifact.truncated {
                         metadata.insert("truncated".to_owned(), "true".to_owned());
                     }

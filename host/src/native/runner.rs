@@ -10,7 +10,7 @@ use super::{
 use crate::{
     ErrorKind, Failure, Outcome, Run, RunFuture, Runner,
     cancel::CancelToken,
-    capture::{CaptureDirectory, CaptureError, Fingerprint, Patience, digest_file},
+    capture::{CaptureDirectory, CaptureError, Fingerprint, Patience},
     component::{
         Limits as Defaults,
         journal::Journal,
@@ -19,9 +19,9 @@ use crate::{
     },
     config::Config,
     plugin::{
-        Carrier, Identity, Plugin, State,
+        Carrier, Identity, Plugin,
         admission::{Admission, admit},
-        inspect,
+        library::Library,
     },
     subprocess::input_payload,
     supervisor::{Job, Limits, Lost, Report, Supervisors},
@@ -369,21 +369,17 @@ impl Runner for NativeRunner {
 
 /// Checks the file again and starts its template. Blocks.
 fn load(plugins: &NativePlugins, plugin: &Plugin, config: &Config) -> Result<Loaded, String> {
-    let found = inspect(&plugin.path, config);
-    if let State::Unusable(reason) = &found.state {
-        return Err(reason.to_string());
-    }
-    // Between listing and now it may have been replaced; what was listed is what runs.
-    if found.plugin.as_deref() != Some(plugin) {
-        return Err(crate::plugin::Unusable::Changed.to_string());
-    }
-    let file = std::fs::File::open(&plugin.path).map_err(|error| error.to_string())?;
-    let sha256 = digest_file(file).map_err(|error| error.to_string())?;
-    let template = Template::start(&plugins.supervisors, &plugins.program, &plugin.path)?;
+    let library = Library::read(plugin, config).map_err(|reason| reason.to_string())?;
+    let template = Template::start(
+        &plugins.supervisors,
+        &plugins.program,
+        &library.file,
+        &plugin.path,
+    )?;
     let identity = Identity {
         name: plugin.descriptor.name.clone(),
         version: plugin.descriptor.version.to_string(),
-        sha256,
+        sha256: library.sha256,
     };
     Ok(Loaded { template, identity })
 }

@@ -12,11 +12,12 @@ pub(crate) mod admission;
 mod binary;
 mod component;
 mod discovery;
-mod file;
+pub(crate) mod file;
 mod identity;
+pub(crate) mod library;
 mod search_path;
 mod set;
-mod trust;
+pub(crate) mod trust;
 mod unusable;
 
 pub use discovery::{Carrier, Found, Plugin, State, discover, inspect};

@@ -54,9 +54,14 @@ pub(crate) struct Supervisors {
 /// Becomes a spawner for the host at the other end of `socket`, whose jobs run `entry` instead of a program:
 /// each in a process of its own, on a copy of the memory as it is now.
 ///
-/// This process has to have one thread, or threads that hold no lock.
-pub(crate) fn serve_entry(socket: OwnedFd, entry: fn() -> !) -> ! {
-    spawner::serve(socket.into_raw_fd(), Target::Entry(entry))
+/// Of the open descriptors the spawner keeps `kept`; a job's process has none of them. This process has to have one
+/// thread, or threads that hold no lock.
+pub(crate) fn serve_entry(socket: OwnedFd, kept: OwnedFd, entry: fn() -> !) -> ! {
+    spawner::serve(
+        socket.into_raw_fd(),
+        Some(kept.into_raw_fd()),
+        Target::Entry(entry),
+    )
 }
 
 /// A job could not even be handed over.
@@ -223,7 +228,7 @@ impl Spawner {
         let forked = unsafe { sys::fork() };
         if let Ok(Forked::Child) = forked {
             memory::drop_inherited();
-            spawner::serve(sys::raw(theirs.as_fd()), Target::Program)
+            spawner::serve(sys::raw(theirs.as_fd()), None, Target::Program)
         }
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
         match forked? {

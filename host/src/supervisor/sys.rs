@@ -83,6 +83,15 @@ pub(super) fn close_from(first: RawFd) {
     unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, 0) };
 }
 
+/// Closes every descriptor from `first` to the one before `end`.
+pub(super) fn close_between(first: RawFd, end: RawFd) {
+    if first < end {
+        let last = (end - 1) as libc::c_uint;
+        // SAFETY: as above.
+        unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, last, 0) };
+    }
+}
+
 /// Closes one descriptor.
 pub(super) fn close(fd: RawFd) {
     // SAFETY: as above.
