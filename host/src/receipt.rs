@@ -47,7 +47,7 @@ receipt_keys! {
     STDOUT_ERROR = "stdout_error";
     /// Why not all of stderr could be kept; without `stderr_path`, none of it was.
     STDERR_ERROR = "stderr_error";
-    /// How many files in the artifacts directory were left out of `artifacts` (over the number allowed).
+    /// How many files that the run left are not in `artifacts`: over the number allowed, not regular files, or moved or removed since.
     ARTIFACTS_OMITTED = "artifacts_omitted";
     /// How many files in `artifacts` have no `sha256`, because the deadline passed or the run was cancelled.
     ARTIFACTS_UNDIGESTED = "artifacts_undigested";

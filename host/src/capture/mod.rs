@@ -16,7 +16,7 @@ pub(crate) use checkpoint::{Fingerprint, check_length as check_checkpoint};
 pub(crate) use collect::{Collected, Size, collect, digest_file, open_regular_at};
 
 pub(crate) use patience::Patience;
-pub(crate) use restore::{CapturedFiles, Kept, OutputFile};
+pub(crate) use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
 
 use executor_runtime_protocol::RuntimeInvocation;
 use name::directory_name;

@@ -6,7 +6,7 @@
 //! followed, and nothing is made above what the host itself had made.
 
 use super::{
-    CaptureDirectory, CaptureError, Collected, DEFAULT_BASE, DIRECTORY, Patience, collect, lock,
+    ARTIFACTS, CaptureDirectory, CaptureError, Collected, DEFAULT_BASE, DIRECTORY, Patience, collect, lock,
     make_default_base, make_directory, unwritable,
 };
 use nix::{
@@ -27,19 +27,19 @@ use std::{
 
 /// Which file it is, whatever its name. No other file is the same while this one is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileId {
+struct FileId {
     device: libc::dev_t,
     inode: libc::ino_t,
 }
 
 impl FileId {
     /// The file behind a descriptor.
-    pub(crate) fn of(file: impl AsFd) -> nix::Result<Self> {
+    fn of(file: impl AsFd) -> nix::Result<Self> {
         fstat(file).map(Self::from)
     }
 
     /// The file called `name`, which is not followed if it is a link.
-    pub(crate) fn at(directory: impl AsFd, name: &Path) -> nix::Result<Self> {
+    fn at(directory: impl AsFd, name: &Path) -> nix::Result<Self> {
         fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(Self::from)
     }
 }
@@ -56,6 +56,36 @@ impl From<FileStat> for FileId {
 /// Whether `name` still is the file that is open as `file`.
 fn is_called(file: impl AsFd, directory: impl AsFd, name: &Path) -> bool {
     matches!((FileId::of(file), FileId::at(directory, name)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// A file with what was in it when it was last written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileVersion {
+    id: FileId,
+    bytes: libc::off_t,
+    modified: (libc::time_t, i64),
+}
+
+impl FileVersion {
+    /// The file behind a descriptor, as it is now.
+    pub(crate) fn of(file: impl AsFd) -> nix::Result<Self> {
+        fstat(file).map(Self::from)
+    }
+
+    /// Whether the file of this name still is this version of it.
+    pub(crate) fn is_called(self, directory: impl AsFd, name: &str) -> bool {
+        fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|found| self == found.into())
+    }
+}
+
+impl From<FileStat> for FileVersion {
+    fn from(status: FileStat) -> Self {
+        Self {
+            id: status.into(),
+            bytes: status.st_size,
+            modified: (status.st_mtime, status.st_mtime_nsec),
+        }
+    }
 }
 
 /// Where a capture directory belongs, free of symbolic links.
@@ -113,6 +143,11 @@ impl CaptureDirectory {
     /// Whether its path still leads to it.
     pub(crate) fn is_in_place(&self) -> bool {
         is_called(&self.handle, AT_FDCWD, &self.path)
+    }
+
+    /// Whether this is its artifacts directory, and where its path says.
+    pub(crate) fn has_in_place(&self, artifacts: impl AsFd) -> bool {
+        is_called(artifacts, &self.handle, Path::new(ARTIFACTS)) && self.is_in_place()
     }
 
     /// Makes and locks the directory anew, for what is to be kept of a run that has taken it away. What else

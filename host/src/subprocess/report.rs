@@ -189,15 +189,8 @@ async fn attach_files(outcome: &mut Outcome, files: CapturedFiles, bytes: [u64; 
     let [stdout, stderr] = kept.outputs;
     outcome.stdout_path = attach_output(outcome, &STDOUT, stdout, bytes[0]);
     outcome.stderr_path = attach_output(outcome, &STDERR, stderr, bytes[1]);
+    kept.collected.account(&mut outcome.receipt);
     outcome.artifacts.extend(kept.collected.artifacts);
-    for (key, files) in [
-        (receipt::ARTIFACTS_OMITTED, kept.collected.omitted),
-        (receipt::ARTIFACTS_UNDIGESTED, kept.collected.undigested),
-    ] {
-        if files > 0 {
-            outcome.receipt.insert(key.to_owned(), files.to_string());
-        }
-    }
 }
 
 /// An output stream, as a result speaks of it.
