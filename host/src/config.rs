@@ -22,17 +22,12 @@
 //! Every limit is the most that an invocation can have. Nothing is required; a key that does not exist is an
 //! error, because a limit that is silently not applied is worse than none.
 
-<<<<<<< HEAD
-use crate::{component::HostPattern, subprocess::SubprocessPolicy};
-use executor_runtime_protocol::{closest, parse_bytes, parse_duration};
-=======
 use crate::{
     component::HostPattern,
     plugin::{Unusable, file::describe, trust::open_named_file},
     subprocess::SubprocessPolicy,
 };
-use executor_runtime_protocol::closest;
->>>>>>> w2
+use executor_runtime_protocol::{closest, parse_bytes, parse_duration};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, de};
 use std::{

@@ -499,6 +499,8 @@ fn the_most_detailed_log_tells_no_secret_of_a_request() {
         finished.expect(Status::Succeeded);
         assert_eq!(server.lines(), ["POST /x?token=s3cret"]);
         assert!(!finished.stderr.contains("s3cret"), "{}", finished.stderr);
+    }
+}
 
 #[test]
 fn a_configuration_that_others_could_have_written_is_refused() {

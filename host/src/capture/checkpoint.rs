@@ -88,6 +88,9 @@ impl CaptureDirectory {
 
     /// Removes the directory if nothing is in it.
     pub(crate) fn remove_if_empty(&self) {
-        let _ = std::fs::remove_dir(self.path());
+        // Its path may lead to another directory since.
+        if self.is_in_place() {
+            let _ = std::fs::remove_dir(self.path());
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Files that a run left in its artifacts directory become ArtifactDescriptors.
 //!
-//! Regular files only, at any depth, in the order of their paths; links, pipes and sockets are passed over.
+//! Regular files only, at any depth, in the order of their paths; links, pipes and sockets are only counted.
 //! Runs after every process of the run has ended, so nothing moves meanwhile.
 
 use super::Patience;
+use crate::receipt::{self, Receipt};
 use executor_runtime_protocol::ArtifactDescriptor;
 use nix::{
     dir::{Dir, Type},
@@ -31,10 +32,31 @@ const MAX_DEPTH: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
     pub(crate) artifacts: Vec<ArtifactDescriptor>,
-    /// Files that are there but not listed: too many, too deep, unreadable, or with a name that is not UTF-8.
+    /// Files that the run left but that are not listed: too many, too deep, unreadable, not regular, with a name
+    /// that is not UTF-8, or not where they were left.
     pub(crate) omitted: u64,
     /// Files that are listed without their digest, because there was no time left for it.
     pub(crate) undigested: u64,
+}
+
+impl Collected {
+    /// Adds to a receipt what `artifacts` does not tell.
+    pub(crate) fn account(&self, receipt: &mut Receipt) {
+        for (key, files) in [
+            (receipt::ARTIFACTS_OMITTED, self.omitted),
+            (receipt::ARTIFACTS_UNDIGESTED, self.undigested),
+        ] {
+            if files > 0 {
+                receipt.insert(key.to_owned(), files.to_string());
+            }
+        }
+    }
+
+    /// Lists one more, which has its digest if there was time for it.
+    pub(crate) fn list(&mut self, artifact: ArtifactDescriptor) {
+        self.undigested += u64::from(!artifact.metadata.contains_key(SHA256));
+        self.artifacts.push(artifact);
+    }
 }
 
 /// Lists the files below `directory`, which is at `path`.
@@ -73,14 +95,10 @@ fn walk(
             },
             Kind::File if collected.artifacts.len() == MAX_FILES => collected.omitted += 1,
             Kind::File => match describe(&handle, &name, &path, id, patience) {
-                Ok(Some(artifact)) => {
-                    collected.undigested += u64::from(!artifact.metadata.contains_key(SHA256));
-                    collected.artifacts.push(artifact);
-                }
-                Ok(None) => {}
-                Err(_) => collected.omitted += 1,
+                Ok(Some(artifact)) => collected.list(artifact),
+                Ok(None) | Err(_) => collected.omitted += 1,
             },
-            Kind::Other => {}
+            Kind::Other => collected.omitted += 1,
         }
     }
 }

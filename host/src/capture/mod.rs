@@ -3,17 +3,20 @@
 //! `<base>/<invocation id>/`, base being the invocation's `artifact_directory`, else
 //! `<working_directory>/.executor_runtime`. Every file in it is opened through a handle on the directory and
 //! without following symbolic links, and made anew, so nothing that was planted there leads outside. The
-//! directory is locked while the run is under way: two runs of one id never write to the same files.
+//! directory is locked while the run is under way: two runs of one id never write to the same files. What a run
+//! has done to it in the meantime is [`restore`]'s concern.
 
 mod checkpoint;
 mod collect;
 mod name;
 mod patience;
+mod restore;
 
 pub(crate) use checkpoint::{Fingerprint, check_length as check_checkpoint};
 pub(crate) use collect::{Collected, Size, collect, open_regular_at};
 
 pub(crate) use patience::Patience;
+pub(crate) use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
 
 use executor_runtime_protocol::RuntimeInvocation;
 use name::directory_name;
@@ -23,6 +26,7 @@ use nix::{
     sys::stat::{Mode, mkdirat},
     unistd::{UnlinkatFlags, unlinkat},
 };
+use restore::{Home, real_path};
 use std::{
     fs, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -31,6 +35,8 @@ use std::{
 
 const DEFAULT_BASE: &str = ".executor_runtime";
 const ARTIFACTS: &str = "artifacts";
+/// How often the directory is opened before its removal by others counts as its loss.
+const MAX_ATTEMPTS: u32 = 8;
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// Why there is no capture directory for a run.
@@ -63,24 +69,33 @@ pub(crate) enum CaptureError {
 pub(crate) struct CaptureDirectory {
     path: PathBuf,
     handle: OwnedFd,
+    /// Where it can be made again, if that is known.
+    home: Option<Home>,
 }
 
 impl CaptureDirectory {
     /// Makes and locks the directory of an invocation.
     pub(crate) fn open(invocation: &RuntimeInvocation) -> Result<Self, CaptureError> {
-        let (base_path, base) = match &invocation.artifact_directory {
+        // Whoever had it before may have removed it between our opening and our locking it; then it is made anew.
+        let mut attempts = 0..MAX_ATTEMPTS;
+        loop {
+            let capture = Self::open_once(invocation)?;
+            if attempts.next().is_none() || capture.is_in_place() {
+                return Ok(capture);
+            }
+        }
+    }
+
+    fn open_once(invocation: &RuntimeInvocation) -> Result<Self, CaptureError> {
+        let Base { path, handle, home } = match &invocation.artifact_directory {
             Some(directory) => open_given_base(Path::new(directory))?,
             None => open_default_base(Path::new(&invocation.working_directory))?,
         };
         let name = directory_name(&invocation.invocation_id);
-        let path = base_path.join(&name);
-        let handle = make_directory(base.as_fd(), &name, &path)?;
-        // SAFETY: no memory is involved.
-        match Errno::result(unsafe { libc::flock(handle.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
-            Ok(_) => Ok(Self { path, handle }),
-            Err(Errno::EWOULDBLOCK) => Err(CaptureError::AlreadyRunning { path }),
-            Err(errno) => Err(unwritable(&path, errno)),
-        }
+        let path = path.join(&name);
+        let handle = make_directory(handle.as_fd(), Path::new(&name), &path)?;
+        lock(&handle, &path)?;
+        Ok(Self { path, handle, home })
     }
 
     /// Where it is.
@@ -133,23 +148,14 @@ impl CaptureDirectory {
     }
 
     /// Opens the artifacts directory for collecting; none if nothing was left there, in which case it is
-    /// removed.
+    /// removed. What else the run has put in its place is an error.
     pub(crate) fn take_artifacts(&self) -> io::Result<Option<OwnedFd>> {
         match unlinkat(&self.handle, ARTIFACTS, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(None),
             Err(_) => {}
         }
-        match openat(
-            &self.handle,
-            ARTIFACTS,
-            DIRECTORY | OFlag::O_NOFOLLOW,
-            Mode::empty(),
-        ) {
-            Ok(handle) => Ok(Some(handle)),
-            // The run has put something else in its place, which is no artifact.
-            Err(Errno::ELOOP | Errno::ENOTDIR) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        }
+        let flags = DIRECTORY | OFlag::O_NOFOLLOW;
+        Ok(Some(openat(&self.handle, ARTIFACTS, flags, Mode::empty())?))
     }
 
     /// Removes what a run that never started has made.
@@ -163,9 +169,9 @@ impl CaptureDirectory {
     }
 }
 
-/// Creates `name` in `directory`, replacing what is there.
+/// Creates `name` in `directory`, to read and write, replacing what is there.
 pub(crate) fn create_file_at(directory: BorrowedFd<'_>, name: &str) -> nix::Result<OwnedFd> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let create = || openat(directory, name, flags, Mode::from_bits_truncate(0o666));
     match create() {
         Err(Errno::EEXIST) => {
@@ -176,12 +182,28 @@ pub(crate) fn create_file_at(directory: BorrowedFd<'_>, name: &str) -> nix::Resu
     }
 }
 
+/// Locks a capture directory, unless another run holds it.
+fn lock(directory: &OwnedFd, path: &Path) -> Result<(), CaptureError> {
+    // SAFETY: no memory is involved.
+    match Errno::result(unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Ok(_) => Ok(()),
+        Err(Errno::EWOULDBLOCK) => Err(CaptureError::AlreadyRunning {
+            path: path.to_owned(),
+        }),
+        Err(errno) => Err(unwritable(path, errno)),
+    }
+}
+
+/// What capture directories are in.
+struct Base {
+    path: PathBuf,
+    handle: OwnedFd,
+    home: Option<Home>,
+}
+
 /// A caller's own base: links in it are the caller's business.
-fn open_given_base(directory: &Path) -> Result<(PathBuf, OwnedFd), CaptureError> {
-    let path = std::path::absolute(directory).map_err(|source| CaptureError::Unwritable {
-        path: directory.to_owned(),
-        source,
-    })?;
+fn open_given_base(directory: &Path) -> Result<Base, CaptureError> {
+    let path = absolute(directory)?;
     let open = || nix::fcntl::open(&path, DIRECTORY, Mode::empty());
     let handle = match open() {
         Err(Errno::ENOENT) => {
@@ -193,27 +215,36 @@ fn open_given_base(directory: &Path) -> Result<(PathBuf, OwnedFd), CaptureError>
         }
         opened => opened,
     };
-    match handle {
-        Ok(handle) => Ok((path, handle)),
-        Err(errno) => Err(unwritable(&path, errno)),
-    }
+    let handle = handle.map_err(|errno| unwritable(&path, errno))?;
+    let home = real_path(&handle).ok().map(Home::Given);
+    Ok(Base { path, handle, home })
 }
 
 /// The base below the working directory: made by us, so a link there is somebody else's idea.
-fn open_default_base(working_directory: &Path) -> Result<(PathBuf, OwnedFd), CaptureError> {
-    let parent = std::path::absolute(working_directory).map_err(|source| CaptureError::Unwritable {
-        path: working_directory.to_owned(),
-        source,
-    })?;
+fn open_default_base(working_directory: &Path) -> Result<Base, CaptureError> {
+    let parent = absolute(working_directory)?;
     let path = parent.join(DEFAULT_BASE);
     let parent =
         nix::fcntl::open(&parent, DIRECTORY, Mode::empty()).map_err(|errno| unwritable(&parent, errno))?;
-    let handle = make_directory(parent.as_fd(), DEFAULT_BASE, &path)?;
-    Ok((path, handle))
+    let handle = make_default_base(parent.as_fd(), &path)?;
+    let home = real_path(&parent).ok().map(Home::Default);
+    Ok(Base { path, handle, home })
+}
+
+/// Opens the default base in `working_directory`, which is made if it is not there.
+fn make_default_base(working_directory: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, CaptureError> {
+    make_directory(working_directory, Path::new(DEFAULT_BASE), path)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CaptureError> {
+    std::path::absolute(path).map_err(|source| CaptureError::Unwritable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Opens the directory `name`, which is made if it is not there.
-fn make_directory(parent: BorrowedFd<'_>, name: &str, path: &Path) -> Result<OwnedFd, CaptureError> {
+fn make_directory(parent: BorrowedFd<'_>, name: &Path, path: &Path) -> Result<OwnedFd, CaptureError> {
     let open = || openat(parent, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty());
     let opened = match open() {
         Err(Errno::ENOENT) => match mkdirat(parent, name, Mode::from_bits_truncate(0o777)) {

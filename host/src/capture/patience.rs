@@ -36,6 +36,15 @@ impl Patience {
         }
     }
 
+    /// Over from the beginning: no file is read.
+    pub(crate) fn none() -> Self {
+        Self {
+            until: Some(Instant::now()),
+            cancel: CancelToken::new(),
+            ended_by: CancelReason::Immediate,
+        }
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
             || self.cancel.reason().is_some_and(|reason| reason >= self.ended_by)

@@ -157,8 +157,10 @@ impl NativeRunner {
                     let mut outcome = known.outcome(said, report);
                     if let Some(capture) = capture {
                         let told = std::mem::take(&mut outcome.artifacts);
-                        outcome.artifacts =
-                            artifacts::list(capture, claimed, Patience::new(run.deadline, &run.cancel)).await;
+                        let patience = Patience::new(run.deadline, &run.cancel);
+                        let collected = artifacts::list(capture, claimed, patience).await;
+                        collected.account(&mut outcome.receipt);
+                        outcome.artifacts = collected.artifacts;
                         let own: BTreeSet<_> = outcome
                             .artifacts
                             .iter()

@@ -14,7 +14,7 @@ pub use settings::{KEYS as SETTINGS_KEYS, SubprocessPolicy};
 use crate::{
     ErrorKind, Failure, Outcome,
     runner::{Run, RunFuture, Runner},
-    supervisor::{Lost, Supervisors},
+    supervisor::Supervisors,
 };
 use prepare::Prepared;
 use std::{sync::Arc, time::Instant};
@@ -33,12 +33,9 @@ impl SubprocessRunner {
 
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
         let started = Instant::now();
-        let Prepared {
-            job,
-            capture,
-            program,
-        } = prepare::prepare(run, &self.policy)?;
+        let Prepared { job, files, program } = prepare::prepare(run, &self.policy)?;
         let (cwd, argv) = (job.cwd.try_clone(), job.argv.clone());
+        let max_output_bytes = job.max_output_bytes;
         let supervised = self
             .supervisors
             .supervise(job)
@@ -46,13 +43,13 @@ impl SubprocessRunner {
         let supervised = match supervised {
             Ok(supervised) => supervised,
             Err(failure) => {
-                capture.discard(&prepare::OUTPUT_FILES);
+                files.directory.discard(&prepare::OUTPUT_FILES);
                 return Err(failure);
             }
         };
         match supervised.finish(&run.cancel).await {
             Ok(crate::supervisor::Report::NotStarted { stage, errno }) => {
-                capture.discard(&prepare::OUTPUT_FILES);
+                files.directory.discard(&prepare::OUTPUT_FILES);
                 Err(report::not_started(
                     stage,
                     errno,
@@ -63,27 +60,10 @@ impl SubprocessRunner {
                 ))
             }
             Ok(crate::supervisor::Report::Ended(ended)) => {
-                Ok(report::ended(&ended, started.elapsed(), capture, run).await)
+                Ok(report::ended(&ended, started.elapsed(), files, run).await)
             }
-            Err(lost) => Ok(self.lost(&lost, run, capture, started)),
+            Err(lost) => Ok(report::lost(&lost, started.elapsed(), files, max_output_bytes, run).await),
         }
-    }
-
-    fn lost(
-        &self,
-        lost: &Lost,
-        run: &Run,
-        capture: crate::capture::CaptureDirectory,
-        started: Instant,
-    ) -> Outcome {
-        let due = run.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        report::lost(
-            lost,
-            due,
-            run.cancel.reason().is_some(),
-            started.elapsed(),
-            &capture,
-        )
     }
 }
 

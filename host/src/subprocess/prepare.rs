@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     ErrorKind, Failure,
-    capture::{CaptureDirectory, CaptureError},
+    capture::{CaptureDirectory, CaptureError, CapturedFiles, OutputFile},
     runner::Run,
     supervisor::Job,
 };
@@ -34,7 +34,7 @@ pub(super) const OUTPUT_FILES: [&str; 2] = [STDOUT_FILE, STDERR_FILE];
 /// A job, and what the run needs besides.
 pub(super) struct Prepared {
     pub(super) job: Job,
-    pub(super) capture: CaptureDirectory,
+    pub(super) files: CapturedFiles,
     /// The file that is executed.
     pub(super) program: PathBuf,
 }
@@ -61,7 +61,12 @@ pub(super) fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, 
 
     let capture = CaptureDirectory::open(invocation).map_err(capture_failure)?;
     match open_files(invocation, &capture, input, &mut variables) {
-        Ok((stdin, stdout, stderr, lock)) => Ok(Prepared {
+        Ok(Opened {
+            stdin,
+            writers: [stdout, stderr],
+            outputs,
+            lock,
+        }) => Ok(Prepared {
             job: Job {
                 program: c_string(program.as_os_str().as_bytes())?,
                 argv,
@@ -83,7 +88,10 @@ pub(super) fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, 
                 max_output_bytes: settings.max_output_bytes,
                 limits: settings.limits,
             },
-            capture,
+            files: CapturedFiles {
+                directory: capture,
+                outputs,
+            },
             program,
         }),
         Err(failure) => {
@@ -93,17 +101,24 @@ pub(super) fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, 
     }
 }
 
-type Files = (OwnedFd, OwnedFd, OwnedFd, OwnedFd);
+/// What is open for a run.
+struct Opened {
+    stdin: OwnedFd,
+    writers: [OwnedFd; 2],
+    outputs: [OutputFile; 2],
+    lock: OwnedFd,
+}
 
 fn open_files(
     invocation: &RuntimeInvocation,
     capture: &CaptureDirectory,
     input: Option<(OwnedFd, PathBuf)>,
     variables: &mut BTreeMap<OsString, OsString>,
-) -> Result<Files, Failure> {
+) -> Result<Opened, Failure> {
     capture.create_artifacts().map_err(capture_failure)?;
-    let stdout = capture.create_file(STDOUT_FILE).map_err(capture_failure)?;
-    let stderr = capture.create_file(STDERR_FILE).map_err(capture_failure)?;
+    let stdout = OutputFile::create(capture, STDOUT_FILE).map_err(capture_failure)?;
+    let stderr = OutputFile::create(capture, STDERR_FILE).map_err(capture_failure)?;
+    let writer = |file: &OutputFile| file.writer().map_err(|error| exhausted(&error));
     let lock = capture.share_lock().map_err(|error| exhausted(&error))?;
     variables.insert(
         "RXP_INVOCATION_ID".into(),
@@ -121,7 +136,12 @@ fn open_files(
                 .map_err(|errno| exhausted(&errno.into()))?
         }
     };
-    Ok((stdin, stdout, stderr, lock))
+    Ok(Opened {
+        stdin,
+        writers: [writer(&stdout)?, writer(&stderr)?],
+        outputs: [stdout, stderr],
+        lock,
+    })
 }
 
 fn arguments(command: &[String]) -> Result<Vec<CString>, Failure> {
