@@ -58,7 +58,7 @@ pub use printable::{is_printable, printable};
 pub use problem::{InvalidDocument, MAX_PROBLEMS, Problem};
 pub use result::RuntimeResult;
 pub use status::Status;
-pub use suggest::closest;
+pub use suggest::{closest, misspelt};
 pub use timestamp::{InvalidTimestamp, Timestamp};
 
 /// The version of RxP that these types speak.
