@@ -28,4 +28,5 @@ pub use manual::ManualRunner;
 pub use outcome::{Ending, Failure, Outcome};
 pub use runner::{Run, RunFuture, Runner};
 pub use runtime::{RunnerSource, Runtime};
+pub use supervisor::Shutdown;
 pub use termination::Termination;

@@ -11,7 +11,7 @@ use crate::{
     component::{Authority, CodeCache, Mode},
     config::Config,
 };
-use executor_runtime_protocol::RuntimeKind;
+use executor_runtime_protocol::{RuntimeKind, closest};
 use std::{
     collections::BTreeMap,
     fmt,
