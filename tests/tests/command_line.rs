@@ -317,10 +317,10 @@ fn what_is_shown_to_people_does_not_steer_their_terminal() {
 fn what_a_run_puts_in_the_place_of_its_output_is_not_shown() {
     let scene = Scene::new();
     let secret = scene.file("secret", "do not show\n");
-    for replace in [
-        "mkfifo \"$f\"".to_owned(),
-        format!("ln -s '{}' \"$f\"", secret.display()),
-        "mkdir \"$f\"".to_owned(),
+    for (replace, code, expected) in [
+        ("mkfifo \"$f\"".to_owned(), 0, "said"),
+        (format!("ln -s '{}' \"$f\"", secret.display()), 0, "said"),
+        ("mkdir \"$f\"".to_owned(), 1, "its stdout could not be kept"),
     ] {
         let script =
             format!("echo said; for f in .executor_runtime/i/std*.txt; do rm \"$f\"; {replace}; done");
@@ -328,9 +328,9 @@ fn what_a_run_puts_in_the_place_of_its_output_is_not_shown() {
         let mut command = scene.host_from(Path::new("timeout"), &["10"]);
         command.arg(executor_runtime_tests::host_binary()).args(arguments);
         let finished = scene.run_command(&mut command, b"");
-        assert_eq!(finished.code, Some(0), "{replace}: {finished:?}");
+        assert_eq!(finished.code, Some(code), "{replace}: {finished:?}");
         let shown = text(&finished.stdout);
-        assert!(shown.contains("said"), "{replace}: {shown}");
+        assert!(shown.contains(expected), "{replace}: {shown}");
         assert!(!shown.contains("do not show"), "{replace}: {shown}");
     }
 }
