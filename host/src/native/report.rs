@@ -54,7 +54,15 @@ impl Known<'_> {
         };
         if let Ok(Report::Ended(ended)) = &report {
             let mut receipt = Receipt::default();
-            ended.account(&mut receipt);
+            let usage = ProcessUsage {
+                max_rss_bytes: ended.usage.max_rss_bytes,
+                user: ended.usage.user,
+                system: ended.usage.system,
+                leaked: ended.leaked,
+                unkillable: ended.unkillable,
+                core_dumped: ended.exit.dumped_core(),
+            };
+            usage.record(&mut receipt);
             // What a plugin may tell of a run elsewhere is about that run, and not about the plugin's process:
             // all but the processes that the plugin has left here.
             for key in [receipt::LEAKED_DESCENDANTS, receipt::UNKILLABLE_DESCENDANTS] {

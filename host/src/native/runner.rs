@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ErrorKind, Failure, Outcome, Run, RunFuture, Runner,
-    cancel::CancelToken,
+    cancel::{CancelReason, CancelToken},
     capture::{CaptureDirectory, CaptureError, Fingerprint, Patience},
     component::{
         Limits as Defaults,
@@ -23,7 +23,7 @@ use crate::{
         admission::{Admission, admit},
         library::Library,
     },
-    subprocess::input_payload,
+    input_payload,
     supervisor::{Job, Limits, Lost, Report, Supervisors},
 };
 use nix::{
@@ -431,7 +431,10 @@ async fn converse(
     let mut listen = std::pin::pin!(listen);
     let mut heard = false;
     let report = {
-        let mut finish = std::pin::pin!(supervised.finish(&kill));
+        let mut finish = std::pin::pin!(supervised.finish(
+            kill.raised(CancelReason::Requested),
+            kill.raised(CancelReason::Immediate),
+        ));
         let mut stopping = std::pin::pin!(async { tokio::join!(ask, force) });
         let mut stopped = false;
         loop {
