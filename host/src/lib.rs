@@ -17,6 +17,7 @@ pub use executor_runtime_run::{
     CancelReason, CancelToken, Ending, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, receipt,
 };
 pub use executor_runtime_subprocess as subprocess;
+pub use executor_runtime_supervisor::Shutdown;
 pub use manual::ManualRunner;
 pub use runtime::{RunnerSource, Runtime};
 pub use termination::Termination;

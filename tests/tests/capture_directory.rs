@@ -10,6 +10,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Command,
     thread,
 };
 
@@ -433,4 +434,54 @@ fn a_file_that_was_made_huge_before_it_was_removed_is_copied_as_far_as_it_is_out
     );
     finished.expect(Status::Succeeded);
     assert_eq!(finished.captured(), "out\n");
+}
+
+#[test]
+fn the_default_base_keeps_itself_out_of_git() {
+    let scene = Scene::new();
+    let ignore = scene.capture("").join(".gitignore");
+    let run = |invocation| scene.run(&invocation).expect(Status::Succeeded);
+    run(scene.script("true"));
+    assert_eq!(fs::read_to_string(&ignore).unwrap(), "*\n");
+    // It comes back with the base that a run removes, and to one that has none.
+    run(scene.script("rm -rf .executor_runtime"));
+    assert_eq!(fs::read_to_string(&ignore).unwrap(), "*\n");
+    fs::remove_file(&ignore).unwrap();
+    run(scene.script("true"));
+    assert_eq!(fs::read_to_string(&ignore).unwrap(), "*\n");
+    // What somebody else has put there stays, and no link is followed.
+    fs::write(&ignore, "mine").unwrap();
+    run(scene.script("true"));
+    assert_eq!(fs::read_to_string(&ignore).unwrap(), "mine");
+    fs::remove_file(&ignore).unwrap();
+    symlink(scene.path("made"), &ignore).unwrap();
+    run(scene.script("true"));
+    assert!(ignore.is_symlink() && !scene.path("made").exists());
+    // A base that the caller names is the caller's.
+    run(scene
+        .script("true")
+        .path("artifact_directory", &scene.path("given")));
+    assert!(scene.path("given").is_dir() && !scene.path("given/.gitignore").exists());
+}
+
+#[test]
+fn a_run_in_a_git_checkout_leaves_it_clean_and_may_clean_it() {
+    let scene = Scene::new();
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        scene
+            .marked(&mut command)
+            .args(arguments)
+            .current_dir(scene.root())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+    };
+    if !git(&["init", "-q"]).is_ok_and(|output| output.status.success()) {
+        return executor_runtime_tests::not_tested("a run in a git checkout", "git can't make one here");
+    }
+    let finished = scene.run(&scene.script("echo kept; git clean -ffdxq; git status --porcelain"));
+    assert_listed_files_are_there(&finished.expect(Status::Succeeded));
+    assert_eq!(finished.captured(), "kept\n");
+    let status = git(&["status", "--porcelain"]).unwrap();
+    assert_eq!(String::from_utf8_lossy(&status.stdout), "");
 }

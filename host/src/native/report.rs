@@ -10,12 +10,13 @@ use crate::{
         stop::StopCause,
     },
     receipt::{self, Receipt},
-    supervisor::{Ended, Exit, Lost, Report},
 };
 use executor_runtime_protocol::{
     Status,
     native::{Elsewhere, Reply},
 };
+use executor_runtime_run::ProcessUsage;
+use executor_runtime_supervisor::{Ended, Exit, Lost, Report};
 use std::{collections::BTreeMap, num::NonZeroU64};
 
 /// What is known about one run when it is over.

@@ -11,6 +11,7 @@
 pub(crate) mod admission;
 mod binary;
 mod component;
+mod configured_names;
 mod discovery;
 pub(crate) mod file;
 mod identity;

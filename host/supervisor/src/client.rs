@@ -3,20 +3,15 @@
 use crate::{
     descendants,
     job::{Job, Report},
-    memory, spawner,
-    sys::{self, Forked},
+    spawner,
+    spawner_process::{SWEEP, Spawner, Supervisor, receive_until},
+    sys,
     target::Target,
-    wire::{
-        ATTACHED_CHANNEL, Message, ORDER_ABANDON, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE,
-        Order, RawReport, Swept,
-    },
+    wire::{ATTACHED_CHANNEL, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE, Order, RawReport},
 };
 use nix::{
     errno::Errno,
-    sys::{
-        memfd::{MFdFlags, memfd_create},
-        signal::{SigSet, SigmaskHow, pthread_sigmask},
-    },
+    sys::memfd::{MFdFlags, memfd_create},
 };
 use std::{
     fs::File,
@@ -35,9 +30,6 @@ use tokio::io::unix::AsyncFd;
 /// How long after the moment at which it should have ended a job, a supervisor that says nothing (it may have
 /// been stopped by what it supervises) is given up on. The spawner then ends the job.
 const OVERDUE: Duration = Duration::from_secs(2);
-
-/// How long a spawner has to say that a job it was asked to end is gone.
-const SWEEP: Duration = Duration::from_secs(1);
 
 /// How many supervisors are kept for later jobs at most.
 const MAX_IDLE: usize = 32;
@@ -102,11 +94,7 @@ impl Supervisors {
     /// [`serve_entry`]. When it has died, no job can be handed over any more.
     pub fn attach(socket: OwnedFd) -> Self {
         Self {
-            spawner: Mutex::new(Arc::new(Spawner {
-                socket,
-                pid: None,
-                answers: Mutex::new(()),
-            })),
+            spawner: Mutex::new(Arc::new(Spawner::attach(socket))),
             idle: Mutex::default(),
             next_id: AtomicU64::new(0),
         }
@@ -176,20 +164,26 @@ impl Supervisors {
             supervisor: id,
         };
         let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
-        spawner.resume();
-        match sys::send(spawner.socket.as_raw_fd(), &order, &[theirs.as_raw_fd()]) {
+        match spawner.order(&order, &[theirs.as_raw_fd()]) {
             Ok(()) => {}
-            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) if spawner.pid.is_some() => {
+            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) if spawner.is_replaceable() => {
                 *spawner = Arc::new(Spawner::start()?);
-                sys::send(spawner.socket.as_raw_fd(), &order, &[theirs.as_raw_fd()])?;
+                spawner.order(&order, &[theirs.as_raw_fd()])?;
             }
             Err(errno) => return Err(errno.into()),
         }
-        Ok(Supervisor {
-            control: ours,
-            id,
-            spawner: spawner.clone(),
-        })
+        Ok(spawner.supervisor(id, ours))
+    }
+
+    /// Asks spawner and supervisors to end, with every job that is under way; what is returned waits for that.
+    pub fn shut_down(&self) -> Shutdown {
+        let spawner = self
+            .spawner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        spawner.ask_to_end();
+        Shutdown(spawner)
     }
 
     /// Keeps a supervisor for later, or lets it end.
@@ -201,104 +195,14 @@ impl Supervisors {
     }
 }
 
-/// A living supervisor. Dropping it closes its control socket, so that it ends, with whatever it supervises.
+/// Processes on their way out. Dropping it waits until they are gone and collected, three seconds at most.
 #[derive(Debug)]
-struct Supervisor {
-    control: OwnedFd,
-    id: u64,
-    spawner: Arc<Spawner>,
-}
+#[must_use = "dropping it waits"]
+pub struct Shutdown(Arc<Spawner>);
 
-/// A living spawner.
-#[derive(Debug)]
-struct Spawner {
-    socket: OwnedFd,
-    /// None: it is somebody else's child.
-    pid: Option<libc::pid_t>,
-    /// Held by whoever waits for an answer.
-    answers: Mutex<()>,
-}
-
-impl Spawner {
-    fn start() -> io::Result<Self> {
-        let (ours, theirs) = sys::socket_pair()?;
-        // A handler of the host's must not run in the child, where it would speak to the host's descriptors.
-        let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-        // SAFETY: the child calls only what may be called after `fork` and does not return.
-        let forked = unsafe { sys::fork() };
-        if let Ok(Forked::Child) = forked {
-            memory::drop_inherited();
-            spawner::serve(sys::raw(theirs.as_fd()), None, Target::Program)
-        }
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-        match forked? {
-            Forked::Parent(pid) => Ok(Self {
-                socket: ours,
-                pid: Some(pid),
-                answers: Mutex::new(()),
-            }),
-            Forked::Child => unreachable!("the child serves"),
-        }
-    }
-
-    /// A run can stop the spawner (it is the same user's process), and whoever waits for it would wait for ever.
-    fn resume(&self) {
-        if let Some(pid) = self.pid {
-            sys::kill(pid, libc::SIGCONT);
-        }
-    }
-
-    /// Ends what a failed supervisor has left; true once that is certain.
-    fn abandon(&self, supervisor: u64) -> bool {
-        let _waiting = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let order = Order {
-            tag: ORDER_ABANDON,
-            attached: 0,
-            supervisor,
-        };
-        self.resume();
-        if sys::send(self.socket.as_raw_fd(), &order, &[]).is_err() {
-            return false;
-        }
-        let until = sys::monotonic_ns() + SWEEP.as_nanos() as u64;
-        loop {
-            match receive_until::<Swept>(self.socket.as_fd(), until) {
-                Some(swept) if swept.supervisor == supervisor => return true,
-                Some(_) => {}
-                None => return false,
-            }
-        }
-    }
-}
-
-/// The next message on a socket; none if it does not come in time, or the other end is gone.
-fn receive_until<T: Message>(socket: BorrowedFd<'_>, until_ns: u64) -> Option<T> {
-    loop {
-        let mut ready = [libc::pollfd {
-            fd: socket.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        }];
-        sys::poll(&mut ready, Some(until_ns));
-        match sys::receive::<T>(socket.as_raw_fd(), libc::MSG_DONTWAIT) {
-            Ok(received) => return received.map(|(message, _)| message),
-            Err(Errno::EAGAIN | Errno::EINTR) if sys::monotonic_ns() < until_ns => {}
-            Err(_) => return None,
-        }
-    }
-}
-
-impl Drop for Spawner {
+impl Drop for Shutdown {
     fn drop(&mut self) {
-        // Without the socket the spawner ends what is left, and then itself.
-        // SAFETY: no memory is involved; the descriptor stays valid until the field is dropped.
-        unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RDWR) };
-        self.resume();
-        let Some(pid) = self.pid else { return };
-        let mut status = 0;
-        // SAFETY: `status` is valid for writing.
-        while unsafe { libc::waitpid(pid, &raw mut status, 0) } < 0 && Errno::last() == Errno::EINTR {}
+        self.0.collect();
     }
 }
 

@@ -172,6 +172,15 @@ pub(super) fn reap(pid: libc::pid_t) -> Wait<Reaped> {
     }
 }
 
+/// A descriptor that is ready to be read once the process has ended.
+pub(super) fn open_process(pid: libc::pid_t) -> Result<OwnedFd> {
+    // SAFETY: no memory is involved; the descriptor is new, and closed on exec as all of its kind.
+    unsafe {
+        let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0))?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
+    }
+}
+
 /// `kill`; a process that is gone already is no error.
 pub(super) fn kill(pid: libc::pid_t, signal: i32) {
     // SAFETY: no memory is involved.

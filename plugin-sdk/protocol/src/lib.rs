@@ -59,7 +59,7 @@ pub use printable::{is_printable, printable};
 pub use problem::{InvalidDocument, MAX_PROBLEMS, Problem};
 pub use result::RuntimeResult;
 pub use status::Status;
-pub use suggest::closest;
+pub use suggest::{closest, misspelt};
 pub use timestamp::{InvalidTimestamp, Timestamp};
 pub use units::{parse_bytes, parse_duration};
 

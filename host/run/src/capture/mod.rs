@@ -28,12 +28,15 @@ use nix::{
 };
 use restore::{Home, real_path};
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 const DEFAULT_BASE: &str = ".executor_runtime";
+/// No invocation has a directory of this name: none begins with a dot.
+const GITIGNORE: &str = ".gitignore";
 const ARTIFACTS: &str = "artifacts";
 /// How often the directory is opened before its removal by others counts as its loss.
 const MAX_ATTEMPTS: u32 = 8;
@@ -233,7 +236,21 @@ fn open_default_base(working_directory: &Path) -> Result<Base, CaptureError> {
 
 /// Opens the default base in `working_directory`, which is made if it is not there.
 fn make_default_base(working_directory: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, CaptureError> {
-    make_directory(working_directory, Path::new(DEFAULT_BASE), path)
+    let base = make_directory(working_directory, Path::new(DEFAULT_BASE), path)?;
+    hide_from_git(base.as_fd());
+    Ok(base)
+}
+
+/// Keeps the default base from showing up in a git checkout, unless somebody has decided about that already. It
+/// is a courtesy: a run does without.
+fn hide_from_git(base: BorrowedFd<'_>) {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    if let Ok(file) = openat(base, GITIGNORE, flags, Mode::from_bits_truncate(0o666))
+        && fs::File::from(file).write_all(b"*\n").is_err()
+    {
+        // An empty one would stay for good.
+        let _ = unlinkat(base, GITIGNORE, UnlinkatFlags::NoRemoveDir);
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, CaptureError> {
