@@ -5,10 +5,10 @@ use super::{
     wire::{MAX_FRAME, Message, Request},
 };
 use crate::{
-    capture::{CaptureDirectory, Fingerprint},
     component::journal::{Journal, Level, printable},
 };
 use executor_runtime_protocol::native::Reply;
+use executor_runtime_run::capture::{CaptureDirectory, Fingerprint};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::{
     collections::HashSet,

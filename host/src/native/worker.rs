@@ -1,7 +1,7 @@
 //! The hidden mode of the executable: the template process of one plugin.
 
 use super::{child, library};
-use crate::supervisor::serve_entry;
+use executor_runtime_supervisor::serve_entry;
 use executor_runtime_protocol::native::PluginRef;
 use nix::{
     cmsg_space,

@@ -4,11 +4,9 @@
 //! that leaves nothing touches no disk.
 
 use super::stream::{Artifact, Finished};
-use crate::{
-    capture::{CaptureDirectory, CaptureError, Collected, Fingerprint, create_file_at},
-    component::limits::Limits,
-};
+use crate::component::limits::Limits;
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
+use executor_runtime_run::capture::{CaptureDirectory, CaptureError, Collected, Fingerprint, create_file_at};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,

@@ -3,7 +3,7 @@
 //! Writes happen on the executor's blocking threads, one at a time, so that a slow disk holds up this guest
 //! only. The file has a temporary name until it is finished.
 
-use crate::capture::FileVersion;
+use executor_runtime_run::capture::FileVersion;
 use bytes::Bytes;
 use executor_runtime_protocol::ArtifactDescriptor;
 use nix::{

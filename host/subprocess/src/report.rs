@@ -1,13 +1,13 @@
 //! From a supervisor's report to an outcome: exit code, reason, receipt and artifacts.
 
 use super::program;
-use crate::{
-    Ending, ErrorKind, Failure, Outcome, Run,
+use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
+use executor_runtime_run::{
+    Ending, ErrorKind, Failure, Outcome, ProcessUsage, Run,
     capture::{CapturedFiles, Kept, Patience},
     receipt::{self, Receipt},
-    supervisor::{Cause, Ended, Exit, Lost, OutputReport, Stage},
 };
-use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
+use executor_runtime_supervisor::{Cause, Ended, Exit, Lost, OutputReport, Stage};
 use nix::{errno::Errno, sys::signal::Signal};
 use std::{
     collections::BTreeMap,
@@ -157,9 +157,20 @@ fn unkept_output(ended: &Ended) -> Option<String> {
     ))
 }
 
+fn usage(ended: &Ended) -> ProcessUsage {
+    ProcessUsage {
+        max_rss_bytes: ended.usage.max_rss_bytes,
+        user: ended.usage.user,
+        system: ended.usage.system,
+        leaked: ended.leaked,
+        unkillable: ended.unkillable,
+        core_dumped: ended.exit.dumped_core(),
+    }
+}
+
 fn receipt(ended: &Ended, wall: Duration) -> Receipt {
     let mut receipt = Receipt::new();
-    ended.account(&mut receipt);
+    usage(ended).record(&mut receipt);
     let mut put = |key: &str, value: String| receipt.insert(key.to_owned(), value);
     put(receipt::USAGE_WALL_SECONDS, receipt::seconds(wall));
     let mut stream = |output: OutputReport, truncated: &str, error: &str| {

@@ -4,17 +4,17 @@ use super::{
     program,
     settings::{Settings, SubprocessPolicy},
 };
-use crate::{
-    ErrorKind, Failure,
-    capture::{CaptureDirectory, CaptureError, CapturedFiles, OutputFile},
-    runner::Run,
-    supervisor::Job,
-};
 use executor_runtime_protocol::RuntimeInvocation;
+use executor_runtime_run::{
+    ErrorKind, Failure, Run,
+    capture::{CaptureDirectory, CaptureError, CapturedFiles, OutputFile},
+    input_payload,
+};
+use executor_runtime_supervisor::Job;
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open, openat},
-    sys::stat::{Mode, SFlag, fstat},
+    sys::stat::Mode,
 };
 use std::{
     collections::BTreeMap,
@@ -118,8 +118,8 @@ fn open_files(
     capture.create_artifacts().map_err(capture_failure)?;
     let stdout = OutputFile::create(capture, STDOUT_FILE).map_err(capture_failure)?;
     let stderr = OutputFile::create(capture, STDERR_FILE).map_err(capture_failure)?;
-    let writer = |file: &OutputFile| file.writer().map_err(|error| exhausted(&error));
-    let lock = capture.share_lock().map_err(|error| exhausted(&error))?;
+    let writer = |file: &OutputFile| file.writer().map_err(|error| Failure::exhausted(&error));
+    let lock = capture.share_lock().map_err(|error| Failure::exhausted(&error))?;
     variables.insert(
         "RXP_INVOCATION_ID".into(),
         invocation.invocation_id.clone().into(),
@@ -133,7 +133,7 @@ fn open_files(
         None => {
             variables.remove(std::ffi::OsStr::new("RXP_INPUT_PAYLOAD_PATH"));
             open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-                .map_err(|errno| exhausted(&errno.into()))?
+                .map_err(|errno| Failure::exhausted(&errno.into()))?
         }
     };
     Ok(Opened {
@@ -231,7 +231,7 @@ fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
         Errno::EINVAL if directory.contains('\0') => {
             (ErrorKind::CwdNotFound, "contains a NUL byte".to_owned())
         }
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => return Err(exhausted(&opened.into())),
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => return Err(Failure::exhausted(&opened.into())),
         errno => (
             ErrorKind::CwdNotFound,
             format!("can't be opened: {}", errno.desc().to_lowercase()),
@@ -241,37 +241,6 @@ fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
         kind,
         format!("working directory '{}' {reason}", directory.escape_debug()),
     ))
-}
-
-/// Opens the payload, and tells where it is.
-pub(crate) fn input_payload(path: &str) -> Result<(OwnedFd, PathBuf), Failure> {
-    let unusable = |reason: &str| {
-        Failure::new(
-            ErrorKind::InputNotFound,
-            format!("input payload '{}' {reason}", path.escape_debug()),
-        )
-    };
-    // Non-blocking, because opening a pipe without a writer would block.
-    let file = open(
-        path,
-        OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK,
-        Mode::empty(),
-    )
-    .map_err(|errno| match errno {
-        Errno::ENOENT | Errno::ENOTDIR => unusable("does not exist"),
-        Errno::EACCES => unusable("may not be read by this user"),
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => exhausted(&errno.into()),
-        errno => unusable(&format!("can't be opened: {}", errno.desc().to_lowercase())),
-    })?;
-    let status = fstat(&file).map_err(|errno| unusable(errno.desc()))?;
-    match SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits()) {
-        SFlag::S_IFREG => {}
-        SFlag::S_IFDIR => return Err(unusable("is a directory, not a file")),
-        SFlag::S_IFCHR if path == "/dev/null" => {}
-        _ => return Err(unusable("is not a regular file")),
-    }
-    let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-    Ok((file, path))
 }
 
 fn capture_failure(error: CaptureError) -> Failure {
@@ -284,11 +253,4 @@ fn capture_failure(error: CaptureError) -> Failure {
         _ => format!("output can't be kept: {error}"),
     };
     Failure::new(kind, summary)
-}
-
-fn exhausted(error: &std::io::Error) -> Failure {
-    Failure::new(
-        ErrorKind::HostExhausted,
-        format!("the host has run out of something it needs: {error}"),
-    )
 }

@@ -1,6 +1,6 @@
 //! The host's handle on its spawner: orders go there, and it is collected in the end.
 
-use super::{
+use crate::{
     memory, spawner,
     sys::{self, Forked, Wait},
     target::Target,

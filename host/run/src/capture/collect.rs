@@ -30,18 +30,19 @@ const MAX_DEPTH: usize = 32;
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Collected {
-    pub(crate) artifacts: Vec<ArtifactDescriptor>,
+pub struct Collected {
+    /// The files.
+    pub artifacts: Vec<ArtifactDescriptor>,
     /// Files that the run left but that are not listed: too many, too deep, unreadable, not regular, with a name
     /// that is not UTF-8, or not where they were left.
-    pub(crate) omitted: u64,
+    pub omitted: u64,
     /// Files that are listed without their digest, because there was no time left for it.
-    pub(crate) undigested: u64,
+    pub undigested: u64,
 }
 
 impl Collected {
     /// Adds to a receipt what `artifacts` does not tell.
-    pub(crate) fn account(&self, receipt: &mut Receipt) {
+    pub fn account(&self, receipt: &mut Receipt) {
         for (key, files) in [
             (receipt::ARTIFACTS_OMITTED, self.omitted),
             (receipt::ARTIFACTS_UNDIGESTED, self.undigested),
@@ -53,14 +54,14 @@ impl Collected {
     }
 
     /// Lists one more, which has its digest if there was time for it.
-    pub(crate) fn list(&mut self, artifact: ArtifactDescriptor) {
+    pub fn list(&mut self, artifact: ArtifactDescriptor) {
         self.undigested += u64::from(!artifact.metadata.contains_key(SHA256));
         self.artifacts.push(artifact);
     }
 }
 
 /// Lists the files below `directory`, which is at `path`.
-pub(crate) fn collect(directory: OwnedFd, path: &Path, patience: &Patience) -> Collected {
+pub fn collect(directory: OwnedFd, path: &Path, patience: &Patience) -> Collected {
     let mut collected = Collected::default();
     walk(directory, path, "artifacts", 0, patience, &mut collected);
     collected
@@ -168,7 +169,7 @@ fn describe(
 }
 
 /// Opens the regular file `name` in a directory; none if it is something else.
-pub(crate) fn open_regular_at(directory: &OwnedFd, name: &str) -> io::Result<Option<File>> {
+pub fn open_regular_at(directory: &OwnedFd, name: &str) -> io::Result<Option<File>> {
     let handle = match open_inside(directory, name, OFlag::empty()) {
         Err(Errno::ELOOP) => return Ok(None),
         opened => opened?,
@@ -179,13 +180,17 @@ pub(crate) fn open_regular_at(directory: &OwnedFd, name: &str) -> io::Result<Opt
 
 /// The length of a file, and its SHA-256 in hex unless the time for that was over.
 #[derive(Debug)]
-pub(crate) struct Size {
+pub struct Size {
     bytes: u64,
     sha256: Option<String>,
 }
 
 impl Size {
-    pub(crate) fn of(mut file: File, patience: &Patience) -> io::Result<Self> {
+    /// Reads a file to its end, or until there is no more time for it.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn of(mut file: File, patience: &Patience) -> io::Result<Self> {
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 64 * 1024];
         let mut bytes = 0;
@@ -214,7 +219,7 @@ impl Size {
     }
 
     /// As an artifact's metadata has it.
-    pub(crate) fn metadata(self) -> BTreeMap<String, String> {
+    pub fn metadata(self) -> BTreeMap<String, String> {
         let mut metadata = BTreeMap::from([("size_bytes".to_owned(), self.bytes.to_string())]);
         metadata.extend(self.sha256.map(|sha256| (SHA256.to_owned(), sha256)));
         metadata

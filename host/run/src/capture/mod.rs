@@ -12,11 +12,11 @@ mod name;
 mod patience;
 mod restore;
 
-pub(crate) use checkpoint::{Fingerprint, check_length as check_checkpoint};
-pub(crate) use collect::{Collected, Size, collect, open_regular_at};
+pub use checkpoint::{Fingerprint, check_length as check_checkpoint};
+pub use collect::{Collected, Size, collect, open_regular_at};
 
-pub(crate) use patience::Patience;
-pub(crate) use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
+pub use patience::Patience;
+pub use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
 
 use executor_runtime_protocol::RuntimeInvocation;
 use name::directory_name;
@@ -44,7 +44,7 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::
 
 /// Why there is no capture directory for a run.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CaptureError {
+pub enum CaptureError {
     /// Another run of the same id holds it.
     #[error("an invocation with this id is already running in '{}'", path.display())]
     AlreadyRunning {
@@ -69,7 +69,7 @@ pub(crate) enum CaptureError {
 
 /// An open, locked capture directory.
 #[derive(Debug)]
-pub(crate) struct CaptureDirectory {
+pub struct CaptureDirectory {
     path: PathBuf,
     handle: OwnedFd,
     /// Where it can be made again, if that is known.
@@ -78,7 +78,7 @@ pub(crate) struct CaptureDirectory {
 
 impl CaptureDirectory {
     /// Makes and locks the directory of an invocation.
-    pub(crate) fn open(invocation: &RuntimeInvocation) -> Result<Self, CaptureError> {
+    pub fn open(invocation: &RuntimeInvocation) -> Result<Self, CaptureError> {
         // Whoever had it before may have removed it between our opening and our locking it; then it is made anew.
         let mut attempts = 0..MAX_ATTEMPTS;
         loop {
@@ -102,32 +102,32 @@ impl CaptureDirectory {
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Where files become artifacts.
-    pub(crate) fn artifacts_path(&self) -> PathBuf {
+    pub fn artifacts_path(&self) -> PathBuf {
         self.path.join(ARTIFACTS)
     }
 
     /// A second handle, which holds the lock too.
-    pub(crate) fn share_lock(&self) -> io::Result<OwnedFd> {
+    pub fn share_lock(&self) -> io::Result<OwnedFd> {
         self.handle.try_clone()
     }
 
     /// Makes the file `name` anew: whatever stood there, a link or a pipe too, is replaced and not opened.
-    pub(crate) fn create_file(&self, name: &str) -> Result<OwnedFd, CaptureError> {
+    pub fn create_file(&self, name: &str) -> Result<OwnedFd, CaptureError> {
         create_file_at(self.handle.as_fd(), name).map_err(|errno| unwritable(&self.path.join(name), errno))
     }
 
     /// Gives the file `from` the name `to`, replacing what has it.
-    pub(crate) fn rename_file(&self, from: &str, to: &str) -> Result<(), CaptureError> {
+    pub fn rename_file(&self, from: &str, to: &str) -> Result<(), CaptureError> {
         renameat(&self.handle, from, &self.handle, to).map_err(|errno| unwritable(&self.path.join(to), errno))
     }
 
     /// Makes the artifacts directory, empty.
-    pub(crate) fn create_artifacts(&self) -> Result<(), CaptureError> {
+    pub fn create_artifacts(&self) -> Result<(), CaptureError> {
         let failed = |errno| unwritable(&self.artifacts_path(), errno);
         match mkdirat(&self.handle, ARTIFACTS, Mode::from_bits_truncate(0o777)) {
             Err(Errno::EEXIST) => {}
@@ -139,7 +139,7 @@ impl CaptureDirectory {
     }
 
     /// Makes the artifacts directory, empty, and opens it.
-    pub(crate) fn open_artifacts(&self) -> Result<OwnedFd, CaptureError> {
+    pub fn open_artifacts(&self) -> Result<OwnedFd, CaptureError> {
         self.create_artifacts()?;
         openat(
             &self.handle,
@@ -152,7 +152,7 @@ impl CaptureDirectory {
 
     /// Opens the artifacts directory for collecting; none if nothing was left there, in which case it is
     /// removed. What else the run has put in its place is an error.
-    pub(crate) fn take_artifacts(&self) -> io::Result<Option<OwnedFd>> {
+    pub fn take_artifacts(&self) -> io::Result<Option<OwnedFd>> {
         match unlinkat(&self.handle, ARTIFACTS, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(None),
             Err(_) => {}
@@ -162,7 +162,7 @@ impl CaptureDirectory {
     }
 
     /// Removes what a run that never started has made.
-    pub(crate) fn discard(self, files: &[&str]) {
+    pub fn discard(self, files: &[&str]) {
         for file in files {
             let _ = unlinkat(&self.handle, *file, UnlinkatFlags::NoRemoveDir);
         }
@@ -173,7 +173,7 @@ impl CaptureDirectory {
 }
 
 /// Creates `name` in `directory`, to read and write, replacing what is there.
-pub(crate) fn create_file_at(directory: BorrowedFd<'_>, name: &str) -> nix::Result<OwnedFd> {
+pub fn create_file_at(directory: BorrowedFd<'_>, name: &str) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let create = || openat(directory, name, flags, Mode::from_bits_truncate(0o666));
     match create() {

@@ -12,7 +12,7 @@ use std::{
 pub(super) type Result<T> = std::result::Result<T, Errno>;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
-pub(crate) fn monotonic_ns() -> u64 {
+pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

@@ -1,21 +1,17 @@
 //! The built-in kind `subprocess`: runs a program under supervision.
 //!
 //! `prepare` checks everything that can be checked before a process exists and opens what the run needs;
-//! `crate::supervisor` keeps the promise about processes; `report` turns what happened into an outcome.
+//! the supervisor crate keeps the promise about processes; `report` turns what happened into an outcome.
 
 mod prepare;
 mod program;
 mod report;
 mod settings;
 
-pub(crate) use prepare::input_payload;
 pub use settings::{KEYS as SETTINGS_KEYS, SubprocessPolicy};
 
-use crate::{
-    ErrorKind, Failure, Outcome,
-    runner::{Run, RunFuture, Runner},
-    supervisor::Supervisors,
-};
+use executor_runtime_run::{CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, Runner};
+use executor_runtime_supervisor::{Report, Supervisors};
 use prepare::Prepared;
 use std::{sync::Arc, time::Instant};
 
@@ -27,7 +23,8 @@ pub struct SubprocessRunner {
 }
 
 impl SubprocessRunner {
-    pub(crate) fn new(supervisors: Arc<Supervisors>, policy: SubprocessPolicy) -> Self {
+    /// A runner whose processes `supervisors` watch, within what `policy` allows.
+    pub fn new(supervisors: Arc<Supervisors>, policy: SubprocessPolicy) -> Self {
         Self { supervisors, policy }
     }
 
@@ -47,8 +44,13 @@ impl SubprocessRunner {
                 return Err(failure);
             }
         };
-        match supervised.finish(&run.cancel).await {
-            Ok(crate::supervisor::Report::NotStarted { stage, errno }) => {
+        match supervised
+            .finish(
+                run.cancel.raised(CancelReason::Requested),
+                run.cancel.raised(CancelReason::Immediate),
+            )
+            .await {
+            Ok(Report::NotStarted { stage, errno }) => {
                 files.directory.discard(&prepare::OUTPUT_FILES);
                 Err(report::not_started(
                     stage,
@@ -59,7 +61,7 @@ impl SubprocessRunner {
                     &run.invocation,
                 ))
             }
-            Ok(crate::supervisor::Report::Ended(ended)) => {
+            Ok(Report::Ended(ended)) => {
                 Ok(report::ended(&ended, started.elapsed(), files, run).await)
             }
             Err(lost) => Ok(report::lost(&lost, started.elapsed(), files, max_output_bytes, run).await),

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 /// How a receipt writes a duration: seconds with microseconds.
-pub(crate) fn seconds(duration: Duration) -> String {
+pub fn seconds(duration: Duration) -> String {
     format!("{:.6}", duration.as_secs_f64())
 }
 

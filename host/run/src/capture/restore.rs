@@ -60,7 +60,7 @@ fn is_called(file: impl AsFd, directory: impl AsFd, name: &Path) -> bool {
 
 /// A file with what was in it when it was last written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileVersion {
+pub struct FileVersion {
     id: FileId,
     bytes: libc::off_t,
     modified: (libc::time_t, i64),
@@ -68,12 +68,12 @@ pub(crate) struct FileVersion {
 
 impl FileVersion {
     /// The file behind a descriptor, as it is now.
-    pub(crate) fn of(file: impl AsFd) -> nix::Result<Self> {
+    pub fn of(file: impl AsFd) -> nix::Result<Self> {
         fstat(file).map(Self::from)
     }
 
     /// Whether the file of this name still is this version of it.
-    pub(crate) fn is_called(self, directory: impl AsFd, name: &str) -> bool {
+    pub fn is_called(self, directory: impl AsFd, name: &str) -> bool {
         fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|found| self == found.into())
     }
 }
@@ -141,18 +141,18 @@ fn walk(path: &Path, make: bool) -> nix::Result<OwnedFd> {
 
 impl CaptureDirectory {
     /// Whether its path still leads to it.
-    pub(crate) fn is_in_place(&self) -> bool {
+    pub fn is_in_place(&self) -> bool {
         is_called(&self.handle, AT_FDCWD, &self.path)
     }
 
     /// Whether this is its artifacts directory, and where its path says.
-    pub(crate) fn has_in_place(&self, artifacts: impl AsFd) -> bool {
+    pub fn has_in_place(&self, artifacts: impl AsFd) -> bool {
         is_called(artifacts, &self.handle, Path::new(ARTIFACTS)) && self.is_in_place()
     }
 
     /// Makes and locks the directory anew, for what is to be kept of a run that has taken it away. What else
     /// the run has put there stays, if it is a directory.
-    pub(crate) fn restored(&self) -> Result<Self, CaptureError> {
+    pub fn restored(&self) -> Result<Self, CaptureError> {
         let failed = |source| CaptureError::Unwritable {
             path: self.path.clone(),
             source,
@@ -191,20 +191,20 @@ impl CaptureDirectory {
 
 /// An output file of a run. What was written to it is there even if the run removes it.
 #[derive(Debug)]
-pub(crate) struct OutputFile {
+pub struct OutputFile {
     name: &'static str,
     file: File,
 }
 
 impl OutputFile {
     /// Makes the file `name` anew.
-    pub(crate) fn create(capture: &CaptureDirectory, name: &'static str) -> Result<Self, CaptureError> {
+    pub fn create(capture: &CaptureDirectory, name: &'static str) -> Result<Self, CaptureError> {
         let file = File::from(capture.create_file(name)?);
         Ok(Self { name, file })
     }
 
     /// A second descriptor, for what writes to it.
-    pub(crate) fn writer(&self) -> io::Result<OwnedFd> {
+    pub fn writer(&self) -> io::Result<OwnedFd> {
         self.file.try_clone().map(OwnedFd::from)
     }
 
@@ -258,22 +258,25 @@ fn copy_beginning(from: &File, mut to: File, length: u64, patience: &Patience) -
 
 /// The capture directory of a run with its output files, stdout and stderr.
 #[derive(Debug)]
-pub(crate) struct CapturedFiles {
-    pub(crate) directory: CaptureDirectory,
-    pub(crate) outputs: [OutputFile; 2],
+pub struct CapturedFiles {
+    /// The directory.
+    pub directory: CaptureDirectory,
+    /// The files of stdout and stderr.
+    pub outputs: [OutputFile; 2],
 }
 
 /// What is at its place when a run is over.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub struct Kept {
     /// Where stdout and stderr are; else why they are lost, in words.
-    pub(crate) outputs: [Result<PathBuf, String>; 2],
-    pub(crate) collected: Collected,
+    pub outputs: [Result<PathBuf, String>; 2],
+    /// The artifacts.
+    pub collected: Collected,
 }
 
 impl Kept {
     /// Nothing could be looked at.
-    pub(crate) fn nothing(error: &dyn std::error::Error) -> Self {
+    pub fn nothing(error: &dyn std::error::Error) -> Self {
         Self {
             outputs: [(); 2].map(|()| Err(format!("the files of the run could not be looked at: {error}"))),
             collected: Collected::default(),
@@ -283,7 +286,7 @@ impl Kept {
 
 impl CapturedFiles {
     /// What there is to list, if that takes no time: the run left everything in place, and no artifacts.
-    pub(crate) fn keep_at_once(&self) -> Option<Kept> {
+    pub fn keep_at_once(&self) -> Option<Kept> {
         let in_place =
             self.directory.is_in_place() && self.outputs.iter().all(|file| file.is_in(&self.directory));
         (in_place && matches!(self.directory.take_artifacts(), Ok(None))).then(|| Kept {
@@ -297,7 +300,7 @@ impl CapturedFiles {
 
     /// Restores what the run has taken away, and lists all. Keeps at most the given numbers of bytes of files
     /// that have to be copied. Blocks.
-    pub(crate) fn keep(self, lengths: [u64; 2], patience: &Patience) -> Kept {
+    pub fn keep(self, lengths: [u64; 2], patience: &Patience) -> Kept {
         let mut collected = Collected::default();
         let place = if self.directory.is_in_place() {
             Ok(self.directory)
