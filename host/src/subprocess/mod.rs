@@ -34,7 +34,7 @@ impl SubprocessRunner {
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
         let started = Instant::now();
         let Prepared { job, files, program } = prepare::prepare(run, &self.policy)?;
-        let (cwd, argv) = (job.cwd.try_clone(), job.argv.clone());
+        let argv = job.argv.clone();
         let max_output_bytes = job.max_output_bytes;
         let supervised = self
             .supervisors
@@ -55,7 +55,6 @@ impl SubprocessRunner {
                     errno,
                     &program,
                     &argv,
-                    cwd.ok(),
                     &run.invocation,
                 ))
             }
