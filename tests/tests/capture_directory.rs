@@ -4,7 +4,7 @@ use executor_runtime::{
     Runtime,
     protocol::{RuntimeResult, Status},
 };
-use executor_runtime_tests::Scene;
+use executor_runtime_tests::{Scene, eventually};
 use std::{
     collections::BTreeSet,
     fs,
@@ -484,4 +484,33 @@ fn a_run_in_a_git_checkout_leaves_it_clean_and_may_clean_it() {
     assert_eq!(finished.captured(), "kept\n");
     let status = git(&["status", "--porcelain"]).unwrap();
     assert_eq!(String::from_utf8_lossy(&status.stdout), "");
+}
+
+#[test]
+fn a_host_holds_its_directory_and_two_files_open_for_a_run_and_nothing_else_of_it() {
+    let scene = Scene::new();
+    scene.file("payload", "");
+    let host = scene.start(
+        &scene
+            .script("echo > ready; until [ -e go ]; do sleep 0.01; done")
+            .id("own")
+            .path("input_payload_path", &scene.path("payload")),
+    );
+    scene.await_file("ready");
+    let descriptors = format!("/proc/{}/fd", host.id());
+    let expected = BTreeSet::from(["", "/stdout.txt", "/stderr.txt"].map(|file| {
+        let directory = scene.root().canonicalize().unwrap();
+        PathBuf::from(format!("{}/.executor_runtime/own{file}", directory.display()))
+    }));
+    // What was handed over to the supervisor is closed right after.
+    eventually("that no more is open", || {
+        let open: Vec<_> = fs::read_dir(&descriptors)
+            .unwrap()
+            .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+            .filter(|path| path.starts_with(scene.root().canonicalize().unwrap()))
+            .collect();
+        (open.len() == expected.len() && BTreeSet::from_iter(open) == expected).then_some(())
+    });
+    scene.file("go", "");
+    scene.finish(host).expect(Status::Succeeded);
 }

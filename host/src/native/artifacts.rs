@@ -1,8 +1,8 @@
 //! The artifacts of a run, as they are on disk when every process of it has ended.
 
 use super::conversation::Claimed;
-use executor_runtime_run::capture::{CaptureDirectory, Collected, Patience, Size, open_regular_at};
 use executor_runtime_protocol::ArtifactDescriptor;
+use executor_runtime_run::capture::{CaptureDirectory, Collected, Patience, Size, open_regular_at};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::{
     fs,

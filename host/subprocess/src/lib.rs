@@ -31,7 +31,7 @@ impl SubprocessRunner {
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
         let started = Instant::now();
         let Prepared { job, files, program } = prepare::prepare(run, &self.policy)?;
-        let (cwd, argv) = (job.cwd.try_clone(), job.argv.clone());
+        let argv = job.argv.clone();
         let max_output_bytes = job.max_output_bytes;
         let supervised = self
             .supervisors
@@ -49,7 +49,8 @@ impl SubprocessRunner {
                 run.cancel.raised(CancelReason::Requested),
                 run.cancel.raised(CancelReason::Immediate),
             )
-            .await {
+            .await
+        {
             Ok(Report::NotStarted { stage, errno }) => {
                 files.directory.discard(&prepare::OUTPUT_FILES);
                 Err(report::not_started(
@@ -57,13 +58,10 @@ impl SubprocessRunner {
                     errno,
                     &program,
                     &argv,
-                    cwd.ok(),
                     &run.invocation,
                 ))
             }
-            Ok(Report::Ended(ended)) => {
-                Ok(report::ended(&ended, started.elapsed(), files, run).await)
-            }
+            Ok(Report::Ended(ended)) => Ok(report::ended(&ended, started.elapsed(), files, run).await),
             Err(lost) => Ok(report::lost(&lost, started.elapsed(), files, max_output_bytes, run).await),
         }
     }

@@ -205,7 +205,8 @@ fn c_string(bytes: &[u8]) -> Result<CString, Failure> {
     })
 }
 
-fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
+/// Opens the directory that a program is to run in.
+pub(super) fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let opened = match open(directory, flags, Mode::empty()) {
         // `O_PATH` asks for no permission, but entering does.

@@ -1,6 +1,6 @@
 //! From a supervisor's report to an outcome: exit code, reason, receipt and artifacts.
 
-use super::program;
+use super::{prepare::working_directory, program};
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
 use executor_runtime_run::{
     Ending, ErrorKind, Failure, Outcome, ProcessUsage, Run,
@@ -12,7 +12,7 @@ use nix::{errno::Errno, sys::signal::Signal};
 use std::{
     collections::BTreeMap,
     ffi::CString,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -23,15 +23,16 @@ pub(super) fn not_started(
     errno: Errno,
     program: &Path,
     argv: &[CString],
-    cwd: Option<OwnedFd>,
     invocation: &RuntimeInvocation,
 ) -> Failure {
     let reason = errno.desc().to_lowercase();
-    match (stage, cwd) {
-        (Stage::Exec, Some(cwd)) => {
-            program::explain(errno, program, argv, &invocation.environment, cwd.as_fd())
-        }
-        (Stage::WorkingDirectory, _) => {
+    match stage {
+        // Opened again rather than kept open: most programs start, and then run for long.
+        Stage::Exec => match working_directory(&invocation.working_directory) {
+            Ok(cwd) => program::explain(errno, program, argv, &invocation.environment, cwd.as_fd()),
+            Err(failure) => failure,
+        },
+        Stage::WorkingDirectory => {
             let (kind, reason) = match errno {
                 Errno::EACCES => (
                     ErrorKind::CwdPermission,
@@ -45,11 +46,11 @@ pub(super) fn not_started(
                 format!("working directory '{}' {reason}", invocation.working_directory),
             )
         }
-        (Stage::Limits, _) => Failure::new(
+        Stage::Limits => Failure::new(
             ErrorKind::InvalidArgument,
             format!("the limits of this run can't be set: {reason}"),
         ),
-        (Stage::Fork | Stage::Setup | Stage::Exec, _) => Failure::new(
+        Stage::Fork | Stage::Setup => Failure::new(
             ErrorKind::HostExhausted,
             format!("no process could be made for the run: {reason}"),
         ),

@@ -13,9 +13,9 @@
 //!
 //! An invocation may tighten what the operator allows and never widen it: the smaller value counts.
 
+use executor_runtime_protocol::{parse_bytes, parse_duration};
 use executor_runtime_run::{ErrorKind, Failure};
 use executor_runtime_supervisor::Limits;
-use executor_runtime_protocol::{parse_bytes, parse_duration};
 use std::{collections::BTreeMap, time::Duration};
 
 const DEFAULT_GRACE: Duration = Duration::from_secs(2);

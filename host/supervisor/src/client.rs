@@ -15,8 +15,8 @@ use nix::{
 };
 use std::{
     fs::File,
-    io::{self, Write},
     future::Future,
+    io::{self, Write},
     os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd},
     pin::pin,
     sync::{
@@ -299,7 +299,14 @@ async fn report(
     let control = registered.map_err(|_| Silent { overdue: true })?;
     let order = |tag| {
         // If the supervisor is gone, the next turn finds out.
-        let _ = sys::send(control.as_raw_fd(), &Order { tag, ..Order::default() }, &[]);
+        let _ = sys::send(
+            control.as_raw_fd(),
+            &Order {
+                tag,
+                ..Order::default()
+            },
+            &[],
+        );
     };
     let (mut terminate, mut kill) = (pin!(terminate), pin!(kill));
     let (mut terminated, mut killed) = (false, false);

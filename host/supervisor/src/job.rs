@@ -213,7 +213,13 @@ impl From<RawReport> for Report {
 impl Exit {
     /// Whether a core was dumped.
     pub fn dumped_core(self) -> bool {
-        matches!(self, Self::Signal { core_dumped: true, .. })
+        matches!(
+            self,
+            Self::Signal {
+                core_dumped: true,
+                ..
+            }
+        )
     }
 
     fn from_wait_status(status: i32) -> Self {

@@ -3,9 +3,9 @@
 //! Writes happen on the executor's blocking threads, one at a time, so that a slow disk holds up this guest
 //! only. The file has a temporary name until it is finished.
 
-use executor_runtime_run::capture::FileVersion;
 use bytes::Bytes;
 use executor_runtime_protocol::ArtifactDescriptor;
+use executor_runtime_run::capture::FileVersion;
 use nix::{
     fcntl::renameat,
     unistd::{UnlinkatFlags, unlinkat},
