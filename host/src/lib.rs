@@ -1,23 +1,24 @@
 //! Executes RxP 0.1 invocations and tells the truth about what happened.
 //!
-//! A caller hands [`Runtime::run`] one [`RuntimeInvocation`](protocol::RuntimeInvocation); the runtime dispatches it by `runtime_kind` to
-//! a [`Runner`] and returns one [`RuntimeResult`](protocol::RuntimeResult), whatever happens.
+//! A caller hands [`Host::run`] one [`RuntimeInvocation`](protocol::RuntimeInvocation); the host dispatches it by `runtime_kind` to
+//! a [`Runner`] and returns one [`RuntimeResult`](protocol::RuntimeResult), whatever happens. [`Host::builder`] puts a host
+//! together: which configuration counts, where plugins are, and which carriers run them.
 
-pub mod component;
-pub mod config;
-pub mod conformance;
+mod builder;
+mod host;
 mod manual;
-pub mod native;
-pub mod plugin;
-mod runtime;
+mod registry;
 mod termination;
 
+pub use builder::HostBuilder;
+pub use executor_runtime_config as config;
+pub use executor_runtime_plugin as plugin;
 pub use executor_runtime_protocol as protocol;
 pub use executor_runtime_run::{
-    CancelReason, CancelToken, Ending, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, receipt,
+    CancelReason, CancelToken, Ending, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms, receipt,
 };
-pub use executor_runtime_subprocess as subprocess;
-pub use executor_runtime_supervisor::Shutdown;
+pub use executor_runtime_supervisor::{Shutdown, Supervisors};
+pub use host::Host;
 pub use manual::ManualRunner;
-pub use runtime::{RunnerSource, Runtime};
+pub use registry::{Explanation, Origin};
 pub use termination::Termination;

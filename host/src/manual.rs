@@ -1,6 +1,6 @@
 //! `manual` in the library: a closure of the caller's executes the invocation.
 
-use crate::{CancelReason, ErrorKind, Outcome, Run, RunFuture, Runner, receipt, runtime::panicked};
+use crate::{CancelReason, ErrorKind, Outcome, Run, RunFuture, Runner, host::panicked, receipt};
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
 use std::{fmt, sync::Arc};
 
@@ -12,7 +12,7 @@ type Dispatch = dyn Fn(RuntimeInvocation) -> RuntimeResult + Send + Sync;
 /// or the run is cancelled, the run ends, and what the closure answers later is ignored.
 ///
 /// ```
-/// # use executor_runtime::{ManualRunner, Runtime, protocol::*};
+/// # use executor_runtime::{Host, ManualRunner, protocol::*};
 /// # use std::{collections::BTreeMap, sync::Arc};
 /// let runner = ManualRunner::new(|invocation| RuntimeResult {
 ///     invocation_id: invocation.invocation_id,
@@ -28,8 +28,9 @@ type Dispatch = dyn Fn(RuntimeInvocation) -> RuntimeResult + Send + Sync;
 ///     error_summary: None,
 ///     metadata: BTreeMap::new(),
 /// });
-/// let runtime = Runtime::new()?;
-/// runtime.register(RuntimeKind::new("manual").unwrap(), Arc::new(runner));
+/// let host = Host::builder()
+///     .runner(RuntimeKind::new("manual").unwrap(), Arc::new(runner))
+///     .build()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]

@@ -2,12 +2,10 @@
 //!
 //! `cargo bench --workspace --bench component -- [loading|runs|requests|waiting]`
 
-use executor_runtime::{
-    component::{CodeCache, Component, Engine, Mode, Settings},
-    protocol::Status,
-};
+use executor_runtime::protocol::Status;
+use executor_runtime_component::{CodeCache, Component, Engine, Mode};
 use executor_runtime_tests::{
-    component::Harness,
+    component::{Harness, Settings},
     fixtures,
     memory::proportional_set_size,
     server::{Reply, Server},
@@ -15,6 +13,7 @@ use executor_runtime_tests::{
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use std::{
+    collections::BTreeMap,
     hint::black_box,
     num::NonZeroU32,
     sync::Arc,
@@ -85,8 +84,8 @@ fn loading() {
     );
     let engine = Engine::new(Mode::OneShot).expect("an engine");
     let load = |cache: &CodeCache| {
-        let settings = Settings::default();
-        drop(black_box(Component::load(&engine, cache, &wasm, "f", "1", &settings)).expect("it loads"));
+        let config = BTreeMap::new();
+        drop(black_box(Component::load(&engine, cache, &wasm, "f", "1", &config)).expect("it loads"));
     };
     let compile = median(3, || load(&CodeCache::disabled()));
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -5,12 +5,10 @@
 //! The backend is this program in a process of its own, so that its memory and its work are not counted.
 
 use executor_runtime::{
-    Runtime,
-    component::{CodeCache, Mode},
-    config::Config,
-    plugin::PluginSet,
+    Host,
     protocol::{RuntimeInvocation, Status},
 };
+use executor_runtime_component::{CodeCache, Components, Mode};
 use executor_runtime_tests::{
     fixtures, host_binary,
     memory::proportional_set_size,
@@ -180,7 +178,6 @@ fn installed(_: &Backend) {
 
 fn polling(backend: &Backend) {
     let place = Installation::new(&[("http-async.wasm".to_owned(), official("http-async"))]);
-    let supervised = Runtime::new().expect("this system can supervise processes");
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -189,16 +186,13 @@ fn polling(backend: &Backend) {
     let mode = Mode::LongLived {
         concurrency: NonZeroU32::new(RUNS as u32).expect("not 0"),
     };
-    let config = Config::parse("", "bench.toml").expect("an empty file is one");
     let cache = CodeCache::new(place.directory.path().join("cache"));
-    let set = PluginSet::new(
-        vec![place.directory.path().join("plugins")],
-        Arc::new(config),
-        mode,
-        cache,
-    );
-    assert!(supervised.set_source(Arc::new(set)));
-    let runtime = Arc::new(supervised);
+    let host = Host::builder()
+        .plugins_in(vec![place.directory.path().join("plugins")])
+        .carrier(move |_| Components::new(mode, cache))
+        .build()
+        .expect("this system can supervise processes");
+    let runtime = Arc::new(host);
     tokio.block_on(async {
         warm_up(&runtime, backend).await;
         let before = proportional_set_size();
@@ -254,7 +248,7 @@ fn polling(backend: &Backend) {
     });
 }
 
-async fn warm_up(runtime: &Runtime, backend: &Backend) {
+async fn warm_up(runtime: &Host, backend: &Backend) {
     let result = runtime.run(polling_invocation(backend, "warm-up", 1)).await;
     assert_eq!(result.status, Status::Succeeded, "{result:?}");
 }

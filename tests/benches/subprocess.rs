@@ -3,7 +3,7 @@
 //! `cargo bench --workspace --bench subprocess`
 
 use executor_runtime::{
-    Runtime,
+    Host,
     protocol::{RuntimeInvocation, Status},
 };
 use std::{
@@ -15,7 +15,9 @@ use std::{
 
 fn main() {
     // Before threads and before memory is in use, as the documentation asks.
-    let runtime = Runtime::new().expect("this system can supervise processes");
+    let runtime = Host::builder()
+        .build()
+        .expect("this system can supervise processes");
     let directory = tempfile::tempdir().expect("a temporary directory");
     println!(
         "{:<44} {:>12} {:>12} {:>8} {:>6}",
@@ -69,7 +71,7 @@ fn invocation(directory: &Path) -> RuntimeInvocation {
     RuntimeInvocation::from_json(document.to_string().as_bytes()).expect("a valid invocation")
 }
 
-fn run(runtime: &Runtime, directory: &Path) {
+fn run(runtime: &Host, directory: &Path) {
     let result = runtime.run_blocking(invocation(directory));
     assert_eq!(result.status, Status::Succeeded, "{result:?}");
 }
@@ -115,12 +117,12 @@ fn one_shot(directory: &Path) {
     row("host --version / /bin/true", ours, baseline, "");
 }
 
-fn sequential(runtime: &Runtime, directory: &Path) {
+fn sequential(runtime: &Host, directory: &Path) {
     let (ours, baseline) = alternate(1000, || run(runtime, directory), raw);
     row("sequential run / raw spawn + wait", ours, baseline, "1.3");
 }
 
-fn concurrent(runtime: &Runtime, directory: &Path) {
+fn concurrent(runtime: &Host, directory: &Path) {
     const RUNS: usize = 1024;
     for threads in [2, 8, 64] {
         let time = |run: &(dyn Fn() + Sync)| {
@@ -162,7 +164,7 @@ fn held() -> (u64, usize, usize) {
     (field("VmRSS:"), descriptors, field("Threads:") as usize)
 }
 
-fn growth(runtime: &Runtime, directory: &Path) {
+fn growth(runtime: &Host, directory: &Path) {
     (0..1000).for_each(|_| run(runtime, directory));
     let (memory, descriptors, threads) = held();
     (1000..20_000).for_each(|_| run(runtime, directory));

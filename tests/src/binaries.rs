@@ -7,25 +7,34 @@ use std::{
     sync::LazyLock,
 };
 
+const HOST: &str = "executor-runtime";
+const ENGINE: &str = "executor-runtime-engine";
+
 /// The host binary, built with the same profile as the caller, in a place where no plugins are beside it: those
 /// that the demo lays into `target/plugins` are not part of a test.
 pub fn host_binary() -> PathBuf {
     static ALONE: LazyLock<PathBuf> = LazyLock::new(|| {
-        let built = built("executor-runtime");
-        let folder = built.with_file_name("host-alone").join("bin");
-        let alone = folder.join("executor-runtime");
-        if !same_file(&built, &alone) {
-            fs::create_dir_all(&folder).expect("the target directory is writable");
-            // Beside its place first: other test programs do the same now.
-            let linked = folder.join(format!("executor-runtime.{}", std::process::id()));
-            fs::hard_link(&built, &linked).expect("a link within the target directory");
-            fs::rename(&linked, &alone).expect("a rename within a folder");
-            // Renaming one name of a file onto another of the same file leaves both.
-            let _ = fs::remove_file(&linked);
-        }
-        alone
+        // It looks for the engine beside itself.
+        let folder = built(HOST).with_file_name("host-alone").join("bin");
+        fs::create_dir_all(&folder).expect("the target directory is writable");
+        link(ENGINE, &folder);
+        link(HOST, &folder)
     });
     ALONE.clone()
+}
+
+/// Makes the binary `name` appear in `folder`; returns its path there.
+fn link(name: &str, folder: &Path) -> PathBuf {
+    let (built, alone) = (built(name), folder.join(name));
+    if !same_file(&built, &alone) {
+        // Beside its place first: other test programs do the same now.
+        let linked = folder.join(format!("{name}.{}", std::process::id()));
+        fs::hard_link(&built, &linked).expect("a link within the target directory");
+        fs::rename(&linked, &alone).expect("a rename within a folder");
+        // Renaming one name of a file onto another of the same file leaves both.
+        let _ = fs::remove_file(&linked);
+    }
+    alone
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {

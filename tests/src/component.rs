@@ -2,9 +2,11 @@
 
 use executor_runtime::{
     CancelToken, Outcome, Run,
-    component::{Admitted, Authority, CodeCache, Component, Engine, Grant, Mode, Settings},
+    plugin::Limits,
     protocol::{RuntimeInvocation, RuntimeKind},
 };
+use executor_runtime_component::{Admitted, CodeCache, Component, Engine, Mode};
+use executor_runtime_egress::{Authority, Grant, HostPattern};
 use std::{
     collections::BTreeMap,
     num::NonZeroU64,
@@ -12,6 +14,17 @@ use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
+
+/// What an operator would have configured for it.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What each run may use.
+    pub limits: Limits,
+    /// What `host.config` answers.
+    pub config: BTreeMap<String, String>,
+    /// What every run may reach, beside what the invocation names.
+    pub allow_hosts: Vec<HostPattern>,
+}
 
 /// A component under test, with a directory for what its runs leave.
 pub struct Harness {
@@ -32,7 +45,7 @@ impl Harness {
         let engine = Engine::new(mode).expect("the machine has room for an engine");
         let wasm = std::fs::read(crate::fixtures::component(fixture)).expect("it was built");
         let cache = CodeCache::new(cache_directory());
-        let component = Component::load(&engine, &cache, &wasm, "fixture", "0.1.0", &settings)
+        let component = Component::load(&engine, &cache, &wasm, "fixture", "0.1.0", &settings.config)
             .expect("the fixture fits the interface");
         Self {
             component,

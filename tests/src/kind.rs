@@ -2,15 +2,14 @@
 
 use crate::fixtures;
 use executor_runtime::{
-    CancelToken, Runtime,
-    component::{CodeCache, Component, Engine, Mode, Settings},
-    config::Config,
-    plugin::PluginSet,
+    CancelToken, Host,
     protocol::{RuntimeInvocation, RuntimeResult},
 };
+use executor_runtime_component::{CodeCache, Component, Components, Engine, Mode};
+use executor_runtime_native::NativePlugins;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -18,7 +17,7 @@ use std::{
 /// A plugin in a directory of its own, and a runtime that finds it there.
 pub struct Kind {
     name: &'static str,
-    runtime: Runtime,
+    host: Host,
     directory: tempfile::TempDir,
 }
 
@@ -52,15 +51,17 @@ impl Kind {
         std::fs::create_dir(&plugins).expect("it is writable");
         let name = file.file_name().expect("a file has a name");
         std::fs::copy(file, plugins.join(name)).expect("it was built");
-        let config = Config::parse("", "executor-runtime.toml").expect("an empty file is one");
-        let runtime = Runtime::new().expect("the machine has room for a runtime");
-        let native = runtime.native_plugins().with_program(crate::host_binary());
-        let set = PluginSet::new(vec![plugins], Arc::new(config), Mode::OneShot, cache())
-            .with_native(Box::new(move |plugin, config| native.runner(plugin, config)));
-        assert!(runtime.set_source(Arc::new(set)));
+        let host = Host::builder()
+            .plugins_in(vec![plugins])
+            .carrier(|supervisors| {
+                NativePlugins::new(Arc::clone(supervisors)).with_program(crate::host_binary())
+            })
+            .carrier(|_| Components::new(Mode::OneShot, cache()))
+            .build()
+            .expect("the machine has room for a host");
         Self {
             name: kind,
-            runtime,
+            host,
             directory,
         }
     }
@@ -93,7 +94,7 @@ impl Kind {
     /// When it is no invocation.
     pub fn run_until(&self, invocation: &Invocation, cancel: &CancelToken) -> RuntimeResult {
         let document = RuntimeInvocation::from_json(invocation.0.to_string().as_bytes());
-        self.runtime
+        self.host
             .run_blocking_until(document.expect("the test gives an invocation"), cancel)
     }
 }
@@ -144,7 +145,7 @@ fn compile(file: &Path) {
     if compiled.insert(file.to_owned()) {
         let engine = Engine::new(Mode::OneShot).expect("the machine has room for an engine");
         let wasm = std::fs::read(file).expect("it was built");
-        Component::load(&engine, &cache(), &wasm, "warm-up", "0.0.0", &Settings::default())
+        Component::load(&engine, &cache(), &wasm, "warm-up", "0.0.0", &BTreeMap::new())
             .expect("an official plugin fits the interface");
     }
 }

@@ -1,12 +1,12 @@
 //! A runtime with plugin files, as an operator has it.
 
 use executor_runtime::{
-    CancelToken, Runtime,
-    component::{CodeCache, Mode},
+    CancelToken, Host,
     config::Config,
-    plugin::PluginSet,
     protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status},
 };
+use executor_runtime_component::{CodeCache, Components, Mode};
+use executor_runtime_native::NativePlugins;
 use std::{
     collections::BTreeMap,
     fs,
@@ -22,7 +22,7 @@ use std::{
 /// A runtime and a directory with plugins. Each run works in a directory of the same place.
 pub struct Plugins {
     /// The runtime.
-    pub runtime: Arc<Runtime>,
+    pub runtime: Arc<Host>,
     directory: tempfile::TempDir,
 }
 
@@ -36,13 +36,18 @@ impl Plugins {
             let name = file.file_name().expect("it is a file");
             fs::copy(file, plugins.join(name)).expect("it was built");
         }
-        let runtime = Arc::new(Runtime::new().expect("this machine can supervise"));
-        let native = runtime.native_plugins().with_program(crate::host_binary());
         let config = Config::parse(config, "test.toml").expect("the test's configuration is right");
         let cache = CodeCache::new(directory.path().join("cache"));
-        let set = PluginSet::new(vec![plugins], Arc::new(config), Mode::OneShot, cache)
-            .with_native(Box::new(move |plugin, config| native.runner(plugin, config)));
-        assert!(runtime.set_source(Arc::new(set)));
+        let host = Host::builder()
+            .config(config)
+            .plugins_in(vec![plugins])
+            .carrier(|supervisors| {
+                NativePlugins::new(Arc::clone(supervisors)).with_program(crate::host_binary())
+            })
+            .carrier(|_| Components::new(Mode::OneShot, cache))
+            .build()
+            .expect("this machine can supervise");
+        let runtime = Arc::new(host);
         Self { runtime, directory }
     }
 

@@ -1,7 +1,7 @@
 //! Neither an id nor anything that was planted makes a run write outside its own capture directory.
 
 use executor_runtime::{
-    Runtime,
+    Host,
     protocol::{RuntimeResult, Status},
 };
 use executor_runtime_tests::{Scene, eventually};
@@ -233,7 +233,7 @@ fn an_id_that_is_running_is_rejected_and_free_again_afterwards() {
 #[test]
 fn of_many_runs_of_one_id_at_a_time_each_is_either_run_or_told_so() {
     let scene = Scene::new();
-    let runtime = Runtime::new().unwrap();
+    let runtime = Host::builder().build().unwrap();
     for (command, kinds) in [
         (["true"], &["already_running"][..]),
         // Removes the directory again when it could not be started, under the others' feet.

@@ -1,12 +1,8 @@
 //! A hostile component harms nobody: each behaviour ends in bounded time and memory, as a result that names
 //! the plugin.
 
-use executor_runtime::{
-    Ending, ErrorKind, Outcome,
-    component::{Limits, Settings},
-    protocol::Status,
-};
-use executor_runtime_tests::component::{Harness, ms};
+use executor_runtime::{Ending, ErrorKind, Outcome, plugin::Limits, protocol::Status};
+use executor_runtime_tests::component::{Harness, Settings, ms};
 use std::time::Instant;
 
 fn harness() -> Harness {

@@ -1,13 +1,10 @@
 //! A component sees only what it is given: environment, files, sockets, other hosts, redirects and names that
 //! lead to guarded addresses are denied, and the denial is named.
 
-use executor_runtime::{
-    Ending, ErrorKind, Outcome,
-    component::{HostPattern, Limits, Settings},
-    protocol::Status,
-};
+use executor_runtime::{Ending, ErrorKind, Outcome, plugin::Limits, protocol::Status};
+use executor_runtime_egress::HostPattern;
 use executor_runtime_tests::{
-    component::{Harness, ms},
+    component::{Harness, Settings, ms},
     scripted::{Answer, Scripted},
     server::{Reply, Server},
 };

@@ -2,12 +2,12 @@
 //! what can be used is used.
 
 use executor_runtime::{
-    Runtime,
-    component::{CodeCache, Mode},
-    config::Config,
-    plugin::{Found, PluginSet, State, Unusable, discover},
+    Host,
+    config::{Config, trust::FileError},
+    plugin::{Found, State, Unusable, discover},
     protocol::{RuntimeInvocation, RuntimeKind, Status},
 };
+use executor_runtime_component::{CodeCache, Components, Mode};
 use executor_runtime_tests::{descriptors::behaviours_with, fixtures};
 use std::{
     fs::{self, File, Permissions},
@@ -201,7 +201,7 @@ fn what_others_could_replace_is_refused() {
         mode(loose);
         let list = directory.list();
         assert!(
-            matches!(&list[0].state, State::Unusable(Unusable::WritableByOthers { path, .. })
+            matches!(&list[0].state, State::Unusable(Unusable::File(FileError::WritableByOthers { path, .. }))
                 if *path == directory.path().canonicalize().unwrap()),
             "{}",
             reason(&list[0])
@@ -220,7 +220,7 @@ fn what_others_could_replace_is_refused() {
     mode(0o777);
     assert!(matches!(
         elsewhere.list()[0].state,
-        State::Unusable(Unusable::WritableByOthers { .. })
+        State::Unusable(Unusable::File(FileError::WritableByOthers { .. }))
     ));
 }
 
@@ -350,13 +350,14 @@ fn invocation(kind: &str, directory: &Path, behaviour: Option<&str>) -> RuntimeI
     RuntimeInvocation::from_json(document.to_string().as_bytes()).unwrap()
 }
 
-fn set(directory: &Directory, config: &str) -> Arc<PluginSet> {
-    Arc::new(PluginSet::new(
-        vec![directory.path()],
-        Arc::new(Config::parse(config, "c.toml").unwrap()),
-        Mode::OneShot,
-        CodeCache::new(directory.path().join("cache")),
-    ))
+fn host(directory: &Directory, config: &str) -> Host {
+    let cache = CodeCache::new(directory.path().join("cache"));
+    Host::builder()
+        .config(Config::parse(config, "c.toml").unwrap())
+        .plugins_in(vec![directory.path()])
+        .carrier(|_| Components::new(Mode::OneShot, cache))
+        .build()
+        .unwrap()
 }
 
 #[test]
@@ -365,11 +366,10 @@ fn a_file_that_is_dropped_in_runs_its_kind() {
     directory.plugin("fixture", &["fixture"]);
     let bad = directory.write("bad.wasm", &behaviours_with(&descriptor("bad", &["bad"], "1.0")));
     fs::set_permissions(&bad, Permissions::from_mode(0o666)).unwrap();
-    let runtime = Runtime::new().unwrap();
-    assert!(runtime.set_source(set(
+    let runtime = host(
         &directory,
-        "plugins.fixture.config = { key = \"from the operator\" }"
-    )));
+        "plugins.fixture.config = { key = \"from the operator\" }",
+    );
     assert!(runtime.kinds().contains(&RuntimeKind::new("fixture").unwrap()));
     let run = |kind, behaviour| runtime.run_blocking(invocation(kind, &directory.path(), behaviour));
 
@@ -413,8 +413,7 @@ fn a_file_that_is_dropped_in_runs_its_kind() {
 fn a_plugin_that_cant_be_used_says_why_when_it_is_needed() {
     let directory = Directory::new();
     let path = directory.plugin("fixture", &["fixture"]);
-    let runtime = Runtime::new().unwrap();
-    runtime.set_source(set(&directory, "plugins.fixture.enabled = false"));
+    let runtime = host(&directory, "plugins.fixture.enabled = false");
     let result = runtime.run_blocking(invocation("fixture", &directory.path(), Some("ok")));
     assert_eq!(result.status, Status::Rejected);
     assert_eq!(result.metadata["error.kind"], "plugin_unusable");
@@ -429,8 +428,7 @@ fn a_plugin_that_cant_be_used_says_why_when_it_is_needed() {
 fn an_unknown_kind_is_told_alone_where_every_file_was_read() {
     let directory = Directory::new();
     directory.plugin("fixture", &["fixture"]);
-    let runtime = Runtime::new().unwrap();
-    runtime.set_source(set(&directory, "plugins.fixture.enabled = false"));
+    let runtime = host(&directory, "plugins.fixture.enabled = false");
     let result = runtime.run_blocking(invocation("unheard_of", &directory.path(), None));
     assert_eq!(
         (
@@ -451,10 +449,8 @@ fn an_unknown_kind_is_told_alone_where_every_file_was_read() {
 fn a_file_that_is_replaced_after_listing_does_not_run() {
     let directory = Directory::new();
     directory.plugin("fixture", &["fixture"]);
-    let runtime = Runtime::new().unwrap();
-    let set = set(&directory, "");
-    runtime.set_source(set.clone());
-    assert_eq!(set.list().len(), 1);
+    let runtime = host(&directory, "");
+    assert_eq!(runtime.plugins().list().len(), 1);
     let other = behaviours_with(&descriptor("other", &["fixture"], "1.0"));
     directory.write("fixture.wasm", &other);
     let result = runtime.run_blocking(invocation("fixture", &directory.path(), Some("ok")));
@@ -474,8 +470,7 @@ fn a_plugin_of_the_first_interface_keeps_running() {
         "first.wasm",
         &fs::read(fixtures::component("fixture-first-interface")).unwrap(),
     );
-    let runtime = Runtime::new().unwrap();
-    runtime.set_source(set(&directory, ""));
+    let runtime = host(&directory, "");
     let mut invocation = invocation("first_interface", &directory.path(), None);
     assert_eq!(runtime.run_blocking(invocation.clone()).status, Status::Rejected);
     invocation.metadata.insert("first.word".into(), "hello".into());

@@ -1,6 +1,6 @@
 //! A run that attacks those who supervise it still leaves nothing behind, and hurts no other run.
 
-use executor_runtime::{Runtime, protocol::Status};
+use executor_runtime::{Host, protocol::Status};
 use executor_runtime_tests::Scene;
 use std::{
     thread,
@@ -73,7 +73,7 @@ fn a_run_that_stops_the_spawner_keeps_the_host_neither_from_ending_nor_from_othe
     scene.run(&stop).expect(Status::Succeeded);
     scene.assert_nothing_left();
 
-    let runtime = Runtime::new().unwrap();
+    let runtime = Host::builder().build().unwrap();
     let run = |invocation: &executor_runtime_tests::Invocation| runtime.run_blocking(invocation.parsed());
     for _ in 0..3 {
         assert_eq!(run(&stop).status, Status::Succeeded);
@@ -103,7 +103,7 @@ fn a_host_that_dies_while_its_spawner_is_stopped_leaves_nothing() {
 #[test]
 fn other_runs_of_the_same_host_go_on_and_later_ones_work() {
     let scene = Scene::new();
-    let runtime = Runtime::new().unwrap();
+    let runtime = Host::builder().build().unwrap();
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -121,7 +121,7 @@ fn other_runs_of_the_same_host_go_on_and_later_ones_work() {
 #[test]
 fn a_host_whose_spawner_was_killed_makes_another() {
     let scene = Scene::new();
-    let runtime = Runtime::new().unwrap();
+    let runtime = Host::builder().build().unwrap();
     let run = |script: &str| runtime.run_blocking(scene.script(script).parsed());
     for _ in 0..5 {
         let result = run("kill -KILL $(cut -d' ' -f4 /proc/$PPID/stat); echo alive");

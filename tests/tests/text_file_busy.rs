@@ -1,13 +1,13 @@
 //! A program that was written a moment ago can be run, whatever other threads fork meanwhile.
 
-use executor_runtime::{Runtime, protocol::Status};
+use executor_runtime::{Host, protocol::Status};
 use executor_runtime_tests::Scene;
 use std::thread;
 
 #[test]
 fn eight_threads_write_and_run_two_hundred_programs_each() {
     let scene = Scene::new();
-    let runtime = Runtime::new().unwrap();
+    let runtime = Host::builder().build().unwrap();
     thread::scope(|scope| {
         for thread in 0..8 {
             let (scene, runtime) = (&scene, &runtime);

@@ -15,5 +15,5 @@ pub use cancel::{CancelReason, CancelToken};
 pub use error_kind::ErrorKind;
 pub use input::input_payload;
 pub use outcome::{Ending, Failure, Outcome};
-pub use runner::{Run, RunFuture, Runner};
+pub use runner::{Run, RunFuture, Runner, Terms};
 pub use usage::ProcessUsage;

@@ -1,8 +1,8 @@
 //! The seam between the runtime and whatever executes a kind.
 
-use crate::{CancelToken, Outcome};
+use crate::{CancelToken, Failure, Outcome};
 use executor_runtime_protocol::RuntimeInvocation;
-use std::{future::Future, pin::Pin, time::Instant};
+use std::{collections::BTreeMap, future::Future, pin::Pin, time::Instant};
 
 /// One invocation on its way through a runner.
 #[derive(Debug)]
@@ -13,6 +13,15 @@ pub struct Run {
     pub deadline: Option<Instant>,
     /// Raised when the run is to stop; the runner obeys it.
     pub cancel: CancelToken,
+}
+
+/// What a run may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Limits and settings, by the names of their metadata keys.
+    pub limits: BTreeMap<String, String>,
+    /// Hosts that it may reach; `*` where nothing confines it.
+    pub grants: Vec<String>,
 }
 
 /// The future of one run.
@@ -26,4 +35,13 @@ pub type RunFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 pub trait Runner: Send + Sync + 'static {
     /// Executes one invocation to its end.
     fn run<'a>(&'a self, run: &'a Run) -> RunFuture<'a>;
+
+    /// What would count for an invocation, without running it.
+    ///
+    /// # Errors
+    /// Why it would be rejected, as far as the invocation alone decides that.
+    fn terms(&self, invocation: &RuntimeInvocation) -> Result<Terms, Failure> {
+        let _ = invocation;
+        Ok(Terms::default())
+    }
 }

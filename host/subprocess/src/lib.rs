@@ -8,9 +8,10 @@ mod program;
 mod report;
 mod settings;
 
-pub use settings::{KEYS as SETTINGS_KEYS, SubprocessPolicy};
+pub use settings::SubprocessPolicy;
 
-use executor_runtime_run::{CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, Runner};
+use executor_runtime_protocol::RuntimeInvocation;
+use executor_runtime_run::{CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms};
 use executor_runtime_supervisor::{Report, Supervisors};
 use prepare::Prepared;
 use std::{sync::Arc, time::Instant};
@@ -70,5 +71,13 @@ impl SubprocessRunner {
 impl Runner for SubprocessRunner {
     fn run<'a>(&'a self, run: &'a Run) -> RunFuture<'a> {
         Box::pin(async move { self.execute(run).await.unwrap_or_else(Outcome::from) })
+    }
+
+    fn terms(&self, invocation: &RuntimeInvocation) -> Result<Terms, Failure> {
+        Ok(Terms {
+            limits: self.policy.terms(&invocation.metadata)?,
+            // It reaches what the host's user reaches.
+            grants: vec!["*".to_owned()],
+        })
     }
 }

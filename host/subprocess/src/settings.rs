@@ -29,7 +29,7 @@ const OPEN_FILES: &str = "limits.open_files";
 const PROCESSES: &str = "limits.processes";
 
 /// Every metadata key that the subprocess runner reads.
-pub const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     GRACE_SECONDS,
     MAX_OUTPUT_BYTES,
     MEMORY_BYTES,
@@ -60,18 +60,15 @@ impl SubprocessPolicy {
     ///
     /// # Errors
     /// What in the metadata can't be used.
-    pub fn terms(
-        &self,
-        metadata: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<&'static str, String>, Failure> {
+    pub fn terms(&self, metadata: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Failure> {
         let Settings {
             grace,
             max_output_bytes,
             limits,
         } = Settings::read(metadata, self)?;
         let mut terms = BTreeMap::from([
-            (GRACE_SECONDS, grace.as_secs_f64().to_string()),
-            (MAX_OUTPUT_BYTES, max_output_bytes.to_string()),
+            (GRACE_SECONDS.to_owned(), grace.as_secs_f64().to_string()),
+            (MAX_OUTPUT_BYTES.to_owned(), max_output_bytes.to_string()),
         ]);
         let limits = [
             (MEMORY_BYTES, limits.memory_bytes),
@@ -82,7 +79,7 @@ impl SubprocessPolicy {
         terms.extend(
             limits
                 .into_iter()
-                .filter_map(|(key, limit)| Some((key, limit?.to_string()))),
+                .filter_map(|(key, limit)| Some((key.to_owned(), limit?.to_string()))),
         );
         Ok(terms)
     }

@@ -1,7 +1,7 @@
 //! The suite that `executor-runtime plugin check` runs.
 
 use crate::PluginHost;
-use executor_runtime::conformance::{self, Report, Verdict};
+use executor_runtime_conformance::{self as conformance, Report, Verdict};
 use std::{fmt::Write as _, path::Path};
 
 /// Runs every check on a plugin file.

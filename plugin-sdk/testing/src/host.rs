@@ -2,12 +2,13 @@
 
 use crate::template;
 use executor_runtime::{
-    CancelToken, Runtime,
-    component::{CodeCache, Mode},
+    CancelToken, Host,
     config::Config,
-    plugin::PluginSet,
+    plugin::{PluginSet, State},
     protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult},
 };
+use executor_runtime_component::{CodeCache, Components, Mode};
+use executor_runtime_native::NativePlugins;
 use std::{
     collections::BTreeMap,
     num::NonZeroU64,
@@ -21,8 +22,7 @@ use std::{
 /// A host that has one plugin, and a directory for what its runs leave.
 #[derive(Debug)]
 pub struct PluginHost {
-    runtime: Runtime,
-    plugins: Arc<PluginSet>,
+    host: Host,
     kind: RuntimeKind,
     directory: tempfile::TempDir,
     runs: AtomicU64,
@@ -45,7 +45,7 @@ impl PluginHost {
         template::ensure_linked();
         let path = path.as_ref();
         let config = match Config::parse(config, "executor-runtime.toml") {
-            Ok(config) => Arc::new(config),
+            Ok(config) => config,
             Err(error) => panic!("{error}"),
         };
         let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary directory: {error}"));
@@ -58,17 +58,21 @@ impl PluginHost {
         if let Err(error) = linked {
             panic!("'{}' can't be used: {error}", path.display());
         }
-        let runtime = Runtime::new().unwrap_or_else(|error| panic!("this machine can't run a host: {error}"));
-        let native = runtime.native_plugins();
         let cache = CodeCache::new(directory.path().join("cache"));
-        let set = PluginSet::new(vec![alone], config, Mode::OneShot, cache)
-            .with_native(Box::new(move |plugin, config| native.runner(plugin, config)));
-        for found in set.list() {
-            if let executor_runtime::plugin::State::Unusable(reason) = &found.state {
+        let host = Host::builder()
+            .config(config)
+            .plugins_in(vec![alone])
+            .carrier(|supervisors| NativePlugins::new(Arc::clone(supervisors)))
+            .carrier(|_| Components::new(Mode::OneShot, cache))
+            .build()
+            .unwrap_or_else(|error| panic!("this machine can't run a host: {error}"));
+        let found = host.plugins().list();
+        for found in found {
+            if let State::Unusable(reason) = &found.state {
                 panic!("'{}' {reason}", path.display());
             }
         }
-        let kinds = set.list().iter().filter_map(|found| found.plugin.as_ref());
+        let kinds = found.iter().filter_map(|found| found.plugin.as_ref());
         let kind = kinds
             .flat_map(|plugin| plugin.descriptor.kinds.first().cloned())
             .next();
@@ -78,11 +82,8 @@ impl PluginHost {
                 path.display()
             );
         };
-        let plugins = Arc::new(set);
-        runtime.set_source(plugins.clone());
         Self {
-            runtime,
-            plugins,
+            host,
             kind,
             directory,
             runs: AtomicU64::new(0),
@@ -108,16 +109,16 @@ impl PluginHost {
 
     /// Runs an invocation to its end.
     pub fn run(&self, invocation: Invocation) -> RuntimeResult {
-        self.runtime.run_blocking(invocation.0)
+        self.host.run_blocking(invocation.0)
     }
 
     /// Runs an invocation to its end, or until `cancel` is raised.
     pub fn run_until(&self, invocation: Invocation, cancel: &CancelToken) -> RuntimeResult {
-        self.runtime.run_blocking_until(invocation.0, cancel)
+        self.host.run_blocking_until(invocation.0, cancel)
     }
 
     pub(crate) fn plugins(&self) -> &PluginSet {
-        &self.plugins
+        self.host.plugins()
     }
 
     /// The directory that invocations run in; removed with the host.

@@ -29,8 +29,8 @@ mod template;
 pub use conformance::{assert_conforms, check};
 pub use executor_runtime::{
     CancelToken,
-    conformance::{Check, CheckName, Report, Verdict},
     protocol::{RuntimeResult, Status},
 };
+pub use executor_runtime_conformance::{Check, CheckName, Report, Verdict};
 pub use host::{Invocation, PluginHost};
 pub use loopback::{Answer, Loopback, Received};

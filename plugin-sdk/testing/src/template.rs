@@ -3,7 +3,7 @@
 //! The host starts its executable again to load a native plugin. Here that is a test, whose `main` belongs to
 //! the test harness: so what the host's `main` does first is done before it.
 
-use executor_runtime::native::worker_main;
+use executor_runtime_native::worker_main;
 
 /// Called by the C library before `main`.
 #[used]

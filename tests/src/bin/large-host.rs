@@ -1,14 +1,18 @@
 //! A host that holds a gigabyte: `large-host runtime-first|memory-first DIRECTORY` runs `/bin/true` and prints
 //! the peak memory that was reported for it, in bytes.
 
-use executor_runtime::{Runtime, protocol::RuntimeInvocation};
+use executor_runtime::{Host, protocol::RuntimeInvocation};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let order = arguments.next().expect("an order");
     let directory = arguments.next().expect("DIRECTORY");
     let fill = || std::hint::black_box(vec![1_u8; 1 << 30]);
-    let start = || Runtime::new().expect("this system can supervise processes");
+    let start = || {
+        Host::builder()
+            .build()
+            .expect("this system can supervise processes")
+    };
     let (runtime, memory) = match order.as_str() {
         "runtime-first" => {
             let runtime = start();

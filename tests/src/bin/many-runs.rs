@@ -3,7 +3,7 @@
 //! Each run announces itself in the file `ready-N` and ignores TERM where N is odd. The results are written
 //! to `result-N.json`; their statuses are printed, and the signal in the end.
 
-use executor_runtime::{Runtime, Termination, protocol::RuntimeInvocation};
+use executor_runtime::{Host, Termination, protocol::RuntimeInvocation};
 use std::{path::Path, sync::Arc};
 
 fn main() {
@@ -13,7 +13,11 @@ fn main() {
         .and_then(|count| count.parse().ok())
         .expect("COUNT");
     let directory = arguments.next().expect("DIRECTORY");
-    let runtime = Arc::new(Runtime::new().expect("this system can supervise processes"));
+    let runtime = Arc::new(
+        Host::builder()
+            .build()
+            .expect("this system can supervise processes"),
+    );
     let executor = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

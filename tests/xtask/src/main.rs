@@ -47,7 +47,15 @@ fn main() -> Result<()> {
 /// Builds the host. The selection is the whole workspace, as it is for the tests, so that cargo settles the features
 /// of all dependencies once, and the tests' build compiles none of them again.
 fn build_host() -> Result<()> {
-    cargo(&["build", "--release", "--workspace", "--bin", "executor-runtime"])
+    cargo(&[
+        "build",
+        "--release",
+        "--workspace",
+        "--bin",
+        "executor-runtime",
+        "--bin",
+        "executor-runtime-engine",
+    ])
 }
 
 /// All tests, with the one profile that everything is built with.

@@ -1,0 +1,155 @@
+//! `explain`: what would run an invocation, and what it could use. Runs nothing.
+
+use super::{
+    Format,
+    args::{HostOptions, InvocationFile},
+    exit, host, input, print_json, shown, style,
+};
+use anyhow::Result;
+use executor_runtime::{Failure, Origin, protocol::RuntimeInvocation};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+/// What is known before a run.
+#[derive(serde::Serialize)]
+struct Explanation {
+    invocation_id: String,
+    runtime_kind: String,
+    /// What would run it: `built-in`, `component` or `native`; none if nothing would.
+    carrier: Option<&'static str>,
+    plugin: Option<String>,
+    path: Option<String>,
+    /// Limits and settings that would apply, by name.
+    limits: BTreeMap<String, String>,
+    /// Hosts that could be reached.
+    grants: Vec<String>,
+    /// Why it would be rejected, if that is known already.
+    rejected: Option<Rejection>,
+}
+
+#[derive(serde::Serialize)]
+struct Rejection {
+    error_kind: String,
+    error_summary: String,
+}
+
+impl From<Failure> for Rejection {
+    fn from(failure: Failure) -> Self {
+        Self {
+            error_kind: failure.kind.code().into_owned(),
+            error_summary: failure.summary,
+        }
+    }
+}
+
+pub(super) fn explain(
+    options: &InvocationFile,
+    host: &HostOptions,
+    format: Option<Format>,
+) -> Result<ExitCode> {
+    let file = options.file.as_deref();
+    let document = input::read(file)?;
+    let invocation = match RuntimeInvocation::from_json(&document) {
+        Ok(invocation) => invocation,
+        Err(invalid) => {
+            eprintln!(
+                "{} {} is {invalid}",
+                style::stderr().error("error:"),
+                input::name(file)
+            );
+            return Ok(exit::UNUSABLE.into());
+        }
+    };
+    let builder = host::builder(host)?;
+    let stdin = input::is_stdin(file).then_some(document.as_slice());
+    host.executable
+        .need_runner_of(&invocation.runtime_kind, &builder, stdin)?;
+    let explanation = describe(&invocation, host::start(builder)?.explain(&invocation));
+    match Format::or_detect(format) {
+        Format::Json => print_json(&explanation)?,
+        Format::Human => print(&explanation)?,
+    }
+    Ok(if explanation.rejected.is_none() {
+        ExitCode::SUCCESS
+    } else {
+        exit::REJECTED.into()
+    })
+}
+
+fn describe(invocation: &RuntimeInvocation, explained: executor_runtime::Explanation) -> Explanation {
+    let mut explanation = Explanation {
+        invocation_id: invocation.invocation_id.clone(),
+        runtime_kind: invocation.runtime_kind.to_string(),
+        carrier: None,
+        plugin: None,
+        path: None,
+        limits: BTreeMap::new(),
+        grants: Vec::new(),
+        rejected: None,
+    };
+    if let Some(limit) = invocation.timeout_seconds {
+        explanation
+            .limits
+            .insert("timeout_seconds".to_owned(), limit.to_string());
+    }
+    match explained.origin {
+        Some(Origin::Plugin(plugin)) => {
+            let descriptor = &plugin.descriptor;
+            explanation.carrier = Some(plugin.carrier.as_str());
+            explanation.plugin = Some(format!("{} {}", descriptor.name, descriptor.version));
+            explanation.path = Some(plugin.path.display().to_string());
+        }
+        Some(_) => explanation.carrier = Some("built-in"),
+        None => {}
+    }
+    match explained.terms {
+        Ok(terms) => {
+            explanation.limits.extend(terms.limits);
+            explanation.grants = terms.grants;
+        }
+        Err(failure) => explanation.rejected = Some(failure.into()),
+    }
+    explanation
+}
+
+fn print(explanation: &Explanation) -> io::Result<()> {
+    let style = style::stdout();
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{} {}",
+        style.faint("invocation"),
+        shown::value(&explanation.invocation_id)
+    )?;
+    writeln!(out, "{} {}", style.faint("kind      "), explanation.runtime_kind)?;
+    if let Some(carrier) = explanation.carrier {
+        write!(out, "{} {carrier}", style.faint("runs in   "))?;
+        if let (Some(plugin), Some(path)) = (&explanation.plugin, &explanation.path) {
+            write!(out, ", plugin {plugin}, '{}'", shown::value(path))?;
+        }
+        writeln!(out)?;
+    }
+    for (name, value) in &explanation.limits {
+        writeln!(
+            out,
+            "{} {name} = {}",
+            style.faint("limit     "),
+            shown::value(value)
+        )?;
+    }
+    for grant in &explanation.grants {
+        writeln!(out, "{} {}", style.faint("may reach "), shown::value(grant))?;
+    }
+    if let Some(Rejection {
+        error_kind,
+        error_summary,
+    }) = &explanation.rejected
+    {
+        let summary = shown::summary(error_summary, "  ");
+        writeln!(out, "{} {summary} ({error_kind})", style.error("rejected:"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Puts a host together from the command line: configuration, plugins, carriers.
+
+use crate::args::HostOptions;
+use anyhow::{Context, Result, anyhow};
+use executor_runtime::{
+    Host, HostBuilder,
+    config::{self, Config},
+    plugin::{PluginSet, search_path},
+};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+/// Names the configuration file.
+const CONFIG_VARIABLE: &str = "EXECUTOR_RUNTIME_CONFIG";
+
+/// A host that is not started yet.
+pub(super) fn builder(options: &HostOptions) -> Result<HostBuilder> {
+    let builder = Host::builder()
+        .config(configuration(options)?)
+        .plugins_in(search_path(&options.plugins_dir));
+    Ok((options.executable.carriers)(builder))
+}
+
+/// Starts it.
+pub(super) fn start(builder: HostBuilder) -> Result<Host> {
+    builder
+        .build()
+        .context("subprocesses can't be supervised on this system")
+}
+
+/// Fails where what is configured for plugins looks like a mistake, as a run of a plugin does.
+pub(super) fn check_configured_names(plugins: &PluginSet) -> Result<()> {
+    plugins.warn_of_unknown_names();
+    plugins
+        .check_configured_names()
+        .map_err(|failure| anyhow!(failure.summary))
+}
+
+/// The configuration that is named, which has to be there; else the user's, if there is one.
+fn configuration(options: &HostOptions) -> Result<Config> {
+    let named = options.config.clone().or_else(|| {
+        let named = env::var_os(CONFIG_VARIABLE).filter(|name| !name.is_empty());
+        named.map(PathBuf::from)
+    });
+    match named.or_else(users_configuration) {
+        Some(path) => Ok(Config::read(&path)?),
+        None => Ok(Config::default()),
+    }
+}
+
+fn users_configuration() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    let path = base.join("executor-runtime").join(config::FILE_NAME);
+    Path::new(&path).exists().then_some(path)
+}

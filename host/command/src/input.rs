@@ -1,0 +1,51 @@
+//! Reads a document from a file or from stdin, within bounds.
+
+use anyhow::{Context, Result, bail};
+use executor_runtime::protocol::MAX_DOCUMENT_BYTES;
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Read},
+    path::Path,
+};
+
+/// What an error message calls the source.
+pub(super) fn name(file: Option<&Path>) -> String {
+    match file {
+        Some(path) if path != Path::new("-") => format!("'{}'", path.display()),
+        _ => "stdin".to_owned(),
+    }
+}
+
+/// Whether the document comes from stdin.
+pub(super) fn is_stdin(file: Option<&Path>) -> bool {
+    file.is_none_or(|file| file == Path::new("-"))
+}
+
+/// Reads the whole document; one byte over the limit is enough to know that it is too large.
+pub(super) fn read(file: Option<&Path>) -> Result<Vec<u8>> {
+    match file {
+        Some(path) if path != Path::new("-") => {
+            let opened = File::open(path).with_context(|| format!("'{}' can't be read", path.display()))?;
+            if opened.metadata().is_ok_and(|status| status.is_dir()) {
+                bail!(
+                    "'{}' is a directory; expected a file with an invocation",
+                    path.display()
+                );
+            }
+            read_bounded(opened).with_context(|| format!("'{}' can't be read", path.display()))
+        }
+        None if io::stdin().is_terminal() => bail!(
+            "no invocation: give a FILE, or `-` to type one, or a command after `--`, as in \
+             `executor-runtime run -- echo hello`"
+        ),
+        _ => read_bounded(io::stdin().lock()).context("stdin can't be read"),
+    }
+}
+
+fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut document = Vec::new();
+    source
+        .take(MAX_DOCUMENT_BYTES as u64 + 1)
+        .read_to_end(&mut document)?;
+    Ok(document)
+}

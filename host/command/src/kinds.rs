@@ -1,0 +1,70 @@
+//! `kinds`: what can run, and by what.
+
+use super::{Format, args::HostOptions, host, print_json, shown};
+use anyhow::Result;
+use executor_runtime::Origin;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+/// One kind and what runs it.
+#[derive(serde::Serialize)]
+struct Row {
+    runtime_kind: String,
+    /// The plugin's name and version; none for what is built in.
+    plugin: Option<String>,
+    carrier: &'static str,
+    path: Option<PathBuf>,
+}
+
+pub(super) fn kinds(options: &HostOptions, format: Option<Format>) -> Result<ExitCode> {
+    let builder = host::builder(options)?;
+    host::check_configured_names(builder.plugins())?;
+    let rows: Vec<_> = host::start(builder)?
+        .origins()
+        .into_iter()
+        .map(|(kind, origin)| {
+            let runtime_kind = kind.to_string();
+            match origin {
+                Origin::Plugin(plugin) => Row {
+                    runtime_kind,
+                    plugin: Some(format!(
+                        "{} {}",
+                        plugin.descriptor.name, plugin.descriptor.version
+                    )),
+                    carrier: plugin.carrier.as_str(),
+                    path: Some(plugin.path.clone()),
+                },
+                Origin::BuiltIn | Origin::Embedder => Row {
+                    runtime_kind,
+                    plugin: None,
+                    carrier: "built-in",
+                    path: None,
+                },
+            }
+        })
+        .collect();
+    match Format::or_detect(format) {
+        Format::Json => print_json(&rows)?,
+        Format::Human => {
+            let width = rows.iter().map(|row| row.runtime_kind.len()).max().unwrap_or(0);
+            let mut out = io::stdout().lock();
+            for Row {
+                runtime_kind,
+                plugin,
+                carrier,
+                path,
+            } in &rows
+            {
+                write!(out, "{runtime_kind:width$}  {carrier}")?;
+                if let (Some(plugin), Some(path)) = (plugin, path) {
+                    write!(out, "  {plugin}  {}", shown::value(&path.display().to_string()))?;
+                }
+                writeln!(out)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

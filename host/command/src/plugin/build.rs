@@ -1,0 +1,324 @@
+//! `plugin build`: from a crate to plugin files that are known to load.
+//!
+//! cargo builds the crate for each carrier, says which files it made, and the files are copied to
+//! `plugins/component` and `plugins/native` in its target directory, if the host finds the descriptor in them.
+//! Two directories, because two files for one kind in one directory are refused.
+
+use crate::{Format, args::BuildOptions, print_json};
+use anyhow::{Context, Result, bail};
+use executor_runtime::{
+    config::{Config, trust::FileError},
+    plugin::{self, Carrier, Found, State, Unusable},
+    protocol::{PluginDescriptor, RuntimeKind},
+};
+use serde_json::Value;
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+const COMPONENT_TARGET: &str = "wasm32-wasip2";
+
+/// A plugin file that was built.
+#[derive(serde::Serialize)]
+pub(super) struct Built {
+    pub(super) path: PathBuf,
+    pub(super) carrier: Carrier,
+    pub(super) bytes: u64,
+    pub(super) kinds: Vec<RuntimeKind>,
+}
+
+pub(super) fn build(options: &BuildOptions, format: Format) -> Result<()> {
+    let package = Package::read(options.directory.as_deref().unwrap_or(Path::new(".")))?;
+    let both = options.component == options.native;
+    let mut built = Vec::new();
+    if both || options.component {
+        package.need_component_target()?;
+        built.push(package.build(Carrier::Component)?);
+    }
+    if both || options.native {
+        built.push(package.build(Carrier::Native)?);
+    }
+    print(&built, format)
+}
+
+/// Prints what was built, and what comes next.
+pub(super) fn print(built: &[Built], format: Format) -> Result<()> {
+    match format {
+        Format::Json => print_json(&built)?,
+        Format::Human => {
+            for file in built {
+                let kinds: Vec<_> = file.kinds.iter().map(RuntimeKind::as_str).collect();
+                println!(
+                    "{}  {}  {}  {}",
+                    file.carrier.as_str(),
+                    size(file.bytes),
+                    kinds.join(", "),
+                    file.path.display()
+                );
+            }
+        }
+    }
+    if let Some(file) = built.first() {
+        let path = file.path.display();
+        eprintln!(
+            "next: `executor-runtime plugin check '{path}'`, then `executor-runtime plugin install '{path}'`"
+        );
+    }
+    Ok(())
+}
+
+/// A plugin's crate.
+struct Package {
+    /// Its directory, without links.
+    directory: PathBuf,
+    manifest: PathBuf,
+    descriptor: PluginDescriptor,
+    target_directory: PathBuf,
+}
+
+impl Package {
+    fn read(given: &Path) -> Result<Self> {
+        let shown = given.display();
+        let directory = given
+            .canonicalize()
+            .with_context(|| format!("'{shown}' can't be opened"))?;
+        let manifest = directory.join("Cargo.toml");
+        if !manifest.is_file() {
+            bail!(
+                "no Cargo.toml in '{shown}', so it is not a plugin's crate; `executor-runtime plugin new NAME` makes one"
+            );
+        }
+        let file = directory.join("plugin.json");
+        let json = match fs::read(&file) {
+            Ok(json) => json,
+            Err(error) if error.kind() == ErrorKind::NotFound => bail!(
+                "no plugin.json in '{shown}': it says what the plugin is, and has to stand beside Cargo.toml; \
+                 `executor-runtime schema descriptor` prints what goes into it"
+            ),
+            Err(error) => return Err(error).with_context(|| format!("'{}' can't be read", file.display())),
+        };
+        let descriptor = PluginDescriptor::from_json(&json)
+            .with_context(|| format!("'{}' is unusable", file.display()))?;
+        let metadata = metadata(&manifest)?;
+        let package = metadata["packages"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|package| is_at(&package["manifest_path"], &manifest));
+        let Some(package) = package else {
+            bail!("'{shown}' has no package: its Cargo.toml is only a workspace");
+        };
+        let is_cdylib = |target: &Value| {
+            let types = target["crate_types"].as_array();
+            types.is_some_and(|types| types.iter().any(|one| one == "cdylib"))
+        };
+        if !package["targets"]
+            .as_array()
+            .is_some_and(|targets| targets.iter().any(is_cdylib))
+        {
+            bail!(
+                "the crate in '{shown}' makes no library that a host could load: set crate-type = [\"cdylib\", \"rlib\"] \
+                 under [lib] in its Cargo.toml"
+            );
+        }
+        let target_directory = metadata["target_directory"].as_str();
+        Ok(Self {
+            target_directory: target_directory
+                .context("cargo metadata names no target directory")?
+                .into(),
+            directory,
+            manifest,
+            descriptor,
+        })
+    }
+
+    /// Installs the standard library for components where it is missing.
+    fn need_component_target(&self) -> Result<()> {
+        if self.has_component_target() {
+            return Ok(());
+        }
+        eprintln!("the target {COMPONENT_TARGET} is missing: running rustup target add {COMPONENT_TARGET}");
+        let tried = Command::new("rustup")
+            .args(["target", "add", COMPONENT_TARGET])
+            .current_dir(&self.directory)
+            .stdin(Stdio::null())
+            .stdout(io::stderr())
+            .status();
+        let why = match tried {
+            Ok(status) if status.success() && self.has_component_target() => return Ok(()),
+            Ok(status) if status.success() => {
+                "rustup added it to another toolchain than cargo uses".to_owned()
+            }
+            Ok(_) => format!("'rustup target add {COMPONENT_TARGET}' failed"),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                "there is no rustup here to install it".to_owned()
+            }
+            Err(error) => format!("rustup can't be started: {error}"),
+        };
+        bail!(
+            "components can't be built: Rust's target {COMPONENT_TARGET} is missing, and {why}\n  \
+             install it with your system's package for it, or get Rust from https://rustup.rs and run \
+             'rustup target add {COMPONENT_TARGET}'\n  \
+             or build the native plugin alone: --native"
+        );
+    }
+
+    fn has_component_target(&self) -> bool {
+        let printed = Command::new("rustc")
+            .args(["--print", "target-libdir", "--target", COMPONENT_TARGET])
+            .current_dir(&self.directory)
+            .stderr(Stdio::null())
+            .output();
+        printed.is_ok_and(|printed| {
+            printed.status.success() && Path::new(String::from_utf8_lossy(&printed.stdout).trim()).is_dir()
+        })
+    }
+
+    fn build(&self, carrier: Carrier) -> Result<Built> {
+        let extension = match carrier {
+            Carrier::Component => "wasm",
+            Carrier::Native => "so",
+        };
+        let made = self.cargo_build(carrier, extension)?;
+        let descriptor = &self.descriptor;
+        let directory = self.target_directory.join("plugins").join(carrier.as_str());
+        make_directory(&directory)?;
+        let path = directory.join(&descriptor.name).with_extension(extension);
+        copy(&made, &path).with_context(|| format!("'{}' can't be written", path.display()))?;
+        let found = plugin::inspect(&path, &Config::default());
+        match &found.state {
+            State::Usable(_) => self.compare(&found)?,
+            State::Unusable(
+                reason @ Unusable::File(FileError::WritableByOthers { .. } | FileError::ForeignOwner { .. }),
+            ) => {
+                eprintln!("note: '{}' {reason}", path.display());
+                eprintln!("      a host uses it only after that, or once it is installed elsewhere");
+            }
+            State::Unusable(reason) => bail!("it was built, but '{}' {reason}", path.display()),
+        }
+        Ok(Built {
+            bytes: fs::metadata(&path)?.len(),
+            carrier,
+            kinds: descriptor.kinds.clone(),
+            path,
+        })
+    }
+
+    /// What is embedded has to be the `plugin.json` that stands there.
+    fn compare(&self, found: &Found) -> Result<()> {
+        match &found.plugin {
+            Some(plugin) if plugin.descriptor == self.descriptor => Ok(()),
+            _ => bail!(
+                "'{}' has another descriptor than plugin.json: export_runner! has to be called in this crate, and once",
+                found.path.display()
+            ),
+        }
+    }
+
+    /// Has cargo build the library, and returns the file that it made.
+    fn cargo_build(&self, carrier: Carrier, extension: &str) -> Result<PathBuf> {
+        let mut cargo = Command::new("cargo");
+        cargo
+            .args([
+                "build",
+                "--release",
+                "--lib",
+                "--message-format=json-render-diagnostics",
+            ])
+            .arg("--manifest-path")
+            .arg(&self.manifest)
+            .current_dir(&self.directory)
+            // Debug information and names are nine tenths of a small component, and nobody reads them in the host.
+            .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit());
+        if carrier == Carrier::Component {
+            cargo.args(["--target", COMPONENT_TARGET]);
+        }
+        let output = cargo.output().map_err(no_cargo)?;
+        if !output.status.success() {
+            bail!(
+                "the {} was not built: cargo failed, and says why above",
+                match carrier {
+                    Carrier::Component => "component",
+                    Carrier::Native => "native plugin",
+                }
+            );
+        }
+        let messages = output.stdout.split(|&b| b == b'\n');
+        let made = messages
+            .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+            .filter(|message| {
+                message["reason"] == "compiler-artifact" && is_at(&message["manifest_path"], &self.manifest)
+            })
+            .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default())
+            .filter_map(|file| file.as_str().map(PathBuf::from))
+            .find(|file| file.extension() == Some(OsStr::new(extension)));
+        made.with_context(|| format!("cargo made no *.{extension} file: a native plugin takes Linux"))
+    }
+}
+
+fn is_at(value: &Value, manifest: &Path) -> bool {
+    value
+        .as_str()
+        .is_some_and(|path| Path::new(path).canonicalize().is_ok_and(|path| path == manifest))
+}
+
+/// What cargo knows about the package's workspace.
+fn metadata(manifest: &Path) -> Result<Value> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"])
+        .arg(manifest)
+        .current_dir(manifest.parent().unwrap_or(Path::new("/")))
+        .stdin(Stdio::null())
+        .output()
+        .map_err(no_cargo)?;
+    if !output.status.success() {
+        bail!(
+            "cargo can't use '{}':\n{}",
+            manifest.display(),
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+    }
+    serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")
+}
+
+fn no_cargo(error: io::Error) -> anyhow::Error {
+    if error.kind() == ErrorKind::NotFound {
+        anyhow::anyhow!("cargo is not installed, or not in PATH: get Rust from https://rustup.rs")
+    } else {
+        anyhow::Error::new(error).context("cargo can't be started")
+    }
+}
+
+fn make_directory(directory: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(directory)
+        .with_context(|| format!("'{}' can't be made", directory.display()))
+}
+
+/// Not in place: a host may have the old one open.
+fn copy(made: &Path, path: &Path) -> io::Result<()> {
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let copied = fs::copy(made, &temporary)
+        .and_then(|_| fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644)))
+        .and_then(|()| fs::rename(&temporary, path));
+    if copied.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    copied
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}

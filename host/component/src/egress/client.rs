@@ -1,0 +1,171 @@
+//! The HTTP client that all components share.
+//!
+//! Connections are kept and used again, across invocations and plugins: HTTP/1.1 in the clear, HTTP/1.1 or 2
+//! over TLS. Trusted roots are the platform's (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured); they are
+//! loaded when the first `https` URL is used, because reading them takes milliseconds.
+
+use super::{
+    Ledger,
+    body::ResponseBody,
+    error::{Failure, classify},
+    exchange::{Answer, Dispatched},
+    ledger::{Cause, Denial},
+    request::OutgoingBody,
+    resolver::GuardedResolver,
+};
+use executor_runtime_egress::Authority;
+use executor_runtime_tls::trusted_roots;
+use http::{Request, Response, uri::Scheme};
+use http_body_util::BodyExt;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{
+        Client,
+        connect::{Connect, HttpConnector, capture_connection},
+    },
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{ClientConfig, RootCertStore};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit};
+use wasmtime_wasi_http::{RequestOptions, p2::bindings::http::types::ErrorCode};
+
+/// Time for a connection when the guest sets none: a host that drops packets would use up the whole run
+/// otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an unused connection is kept. Shorter than what servers commonly allow (60 s and more), so that
+/// one seldom is closed under a request.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Unused connections kept for one authority.
+const IDLE_PER_HOST: usize = 64;
+
+type Http = HttpConnector<GuardedResolver>;
+
+/// The client. Clones are the same client. Its connections live in the tokio runtime that first used them,
+/// so that a client belongs to one runtime.
+#[derive(Clone)]
+pub(crate) struct EgressClient(Arc<Clients>);
+
+struct Clients {
+    resolver: GuardedResolver,
+    plain: Client<Http, OutgoingBody>,
+    tls: OnceCell<Client<HttpsConnector<Http>, OutgoingBody>>,
+}
+
+impl EgressClient {
+    pub(crate) fn new() -> Self {
+        let resolver = GuardedResolver::new();
+        Self(Arc::new(Clients {
+            plain: client(http_connector(resolver.clone())),
+            resolver,
+            tls: OnceCell::new(),
+        }))
+    }
+
+    /// Sends one request that was granted, to `authority`.
+    pub(super) async fn send(
+        &self,
+        request: Request<OutgoingBody>,
+        authority: Authority,
+        options: RequestOptions,
+        in_flight: OwnedSemaphorePermit,
+        ledger: &Ledger,
+        dispatched: &Dispatched,
+    ) -> Answer {
+        let result = if request.uri().scheme() == Some(&Scheme::HTTPS) {
+            match self.tls().await {
+                Ok(client) => send(client, request, options, dispatched).await,
+                Err(words) => Err(Failure::new(ErrorCode::ConfigurationError, words)),
+            }
+        } else {
+            send(&self.0.plain, request, options, dispatched).await
+        };
+        let response = result.map_err(|failure| {
+            if let Some(ip) = failure.guarded {
+                ledger.deny(Denial::Guarded(authority.clone(), ip));
+            }
+            ledger.set_cause(failure.words.map(|words| Cause::new(authority.clone(), words)));
+            failure.code
+        })?;
+        ledger.set_cause(None);
+        Ok(response.map(|incoming| {
+            ResponseBody::new(incoming, options.between_bytes_timeout, in_flight).boxed_unsync()
+        }))
+    }
+
+    async fn tls(&self) -> Result<&Client<HttpsConnector<Http>, OutgoingBody>, String> {
+        let resolver = self.0.resolver.clone();
+        self.0
+            .tls
+            .get_or_try_init(async || {
+                let config = tokio::task::spawn_blocking(tls_config)
+                    .await
+                    .map_err(|error| error.to_string())??;
+                let connector = HttpsConnectorBuilder::new()
+                    .with_tls_config(config)
+                    .https_or_http()
+                    .enable_all_versions()
+                    .wrap_connector(http_connector(resolver));
+                Ok(client(connector))
+            })
+            .await
+    }
+}
+
+/// Blocks: it reads the trusted roots.
+fn tls_config() -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(trusted_roots().map_err(|error| format!("TLS: {error}"))?);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn http_connector(resolver: GuardedResolver) -> Http {
+    let mut connector = HttpConnector::new_with_resolver(resolver);
+    connector.enforce_http(false);
+    // Requests are written in one piece; waiting for more to send only adds a round trip.
+    connector.set_nodelay(true);
+    connector
+}
+
+fn client<C: Connect + Clone>(connector: C) -> Client<C, OutgoingBody> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .build(connector)
+}
+
+async fn send<C>(
+    client: &Client<C, OutgoingBody>,
+    mut request: Request<OutgoingBody>,
+    options: RequestOptions,
+    dispatched: &Dispatched,
+) -> Result<Response<hyper::body::Incoming>, Failure>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let mut connection = capture_connection(&mut request);
+    let mut response = client.request(request);
+    let connect_timeout = options.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+    // A connection that is taken from the pool or made in time starts the wait for the first byte.
+    tokio::select! {
+        biased;
+        result = &mut response => return result.map_err(|error| classify(&error)),
+        _ = connection.wait_for_connection_metadata() => dispatched.set(),
+        () = tokio::time::sleep(connect_timeout) => return Err(ErrorCode::ConnectionTimeout.into()),
+    }
+    let result = match options.first_byte_timeout {
+        Some(timeout) => tokio::time::timeout(timeout, response)
+            .await
+            .map_err(|_| ErrorCode::ConnectionReadTimeout)?,
+        None => response.await,
+    };
+    result.map_err(|error| classify(&error))
+}

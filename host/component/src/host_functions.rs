@@ -1,0 +1,161 @@
+//! The functions of the WIT interface `host`.
+
+use super::{
+    artifact::{Artifact, CreateError},
+    bindings::host::{ArtifactError, Host, HostArtifact, Level},
+    state::RunState,
+};
+use executor_runtime_plugin::session::{self, StopRequest};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use tokio::{sync::watch, task::spawn_blocking};
+use wasmtime::component::Resource;
+use wasmtime_wasi::{
+    async_trait,
+    p2::{DynInputStream, DynOutputStream, DynPollable, Pollable, pipe::AsyncReadStream, subscribe},
+};
+
+const MAX_DESCRIPTION: usize = 1000;
+const MAX_KIND: usize = 64;
+
+impl Host for RunState {
+    fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        let level = match level {
+            Level::Trace => session::Level::Trace,
+            Level::Debug => session::Level::Debug,
+            Level::Info => session::Level::Info,
+            Level::Warn => session::Level::Warn,
+            Level::Error => session::Level::Error,
+        };
+        self.given.log.log(level, &message);
+        Ok(())
+    }
+
+    fn progress(&mut self, fraction: Option<f64>, message: String) -> wasmtime::Result<()> {
+        self.given.log.progress(fraction, &message);
+        Ok(())
+    }
+
+    fn remaining(&mut self) -> wasmtime::Result<Option<u64>> {
+        Ok(self.given.stop.remaining().map(nanoseconds))
+    }
+
+    fn stop_requested(&mut self) -> wasmtime::Result<bool> {
+        Ok(self.given.stop.requested().is_some())
+    }
+
+    fn subscribe_stop(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
+        let waiter = self.table.push(StopWaiter(self.given.stop.subscribe()))?;
+        subscribe(&mut self.table, waiter)
+    }
+
+    fn grace(&mut self) -> wasmtime::Result<u64> {
+        Ok(nanoseconds(self.given.stop.grace()))
+    }
+
+    fn config(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.given.config.get(&key).cloned())
+    }
+
+    async fn open_input(&mut self) -> wasmtime::Result<Result<Option<Resource<DynInputStream>>, String>> {
+        let Some(path) = self.given.input.clone() else {
+            return Ok(Ok(None));
+        };
+        let opened = spawn_blocking(move || open_regular(&path)).await?;
+        Ok(match opened {
+            Ok(file) => {
+                let stream = AsyncReadStream::new(tokio::fs::File::from_std(file));
+                let stream: DynInputStream = Box::new(stream);
+                Ok(Some(self.table.push(stream)?))
+            }
+            Err(sentence) => Err(sentence),
+        })
+    }
+
+    async fn create_artifact(
+        &mut self,
+        name: String,
+        kind: String,
+        description: String,
+    ) -> wasmtime::Result<Result<Resource<Artifact>, ArtifactError>> {
+        let store = self.given.artifacts.clone();
+        let kind = session::printable(&kind, MAX_KIND);
+        let description = session::printable(&description, MAX_DESCRIPTION);
+        let created = spawn_blocking(move || store.create(name, kind, description)).await?;
+        Ok(match created {
+            Ok(artifact) => Ok(self.table.push(artifact)?),
+            Err(error @ CreateError::Unwritable(_)) => Err(ArtifactError::Unwritable(error.to_string())),
+            Err(CreateError::InvalidName(name)) => Err(ArtifactError::InvalidName(name)),
+            Err(CreateError::DuplicateName(name)) => Err(ArtifactError::DuplicateName(name)),
+            Err(CreateError::TooMany(count)) => Err(ArtifactError::TooMany(count)),
+        })
+    }
+
+    async fn checkpoint(&mut self, state: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
+        let store = self.given.artifacts.clone();
+        Ok(spawn_blocking(move || store.checkpoint(&state)).await?)
+    }
+
+    async fn resumed(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
+        let store = self.given.artifacts.clone();
+        Ok(spawn_blocking(move || store.resumed()).await?)
+    }
+}
+
+impl HostArtifact for RunState {
+    fn body(
+        &mut self,
+        artifact: Resource<Artifact>,
+    ) -> wasmtime::Result<Result<Resource<DynOutputStream>, ()>> {
+        let Some(body) = self.table.get_mut(&artifact)?.body() else {
+            return Ok(Err(()));
+        };
+        let stream: DynOutputStream = Box::new(body);
+        Ok(Ok(self.table.push(stream)?))
+    }
+
+    async fn finish(&mut self, artifact: Resource<Artifact>) -> wasmtime::Result<Result<u64, String>> {
+        let artifact = self.table.delete(artifact)?;
+        Ok(artifact.finish().await.map(|finished| {
+            let size = finished.size;
+            self.given.artifacts.keep(finished);
+            size
+        }))
+    }
+
+    fn drop(&mut self, artifact: Resource<Artifact>) -> wasmtime::Result<()> {
+        self.table.delete(artifact)?;
+        Ok(())
+    }
+}
+
+/// Ready once the run is asked to stop.
+struct StopWaiter(watch::Receiver<Option<StopRequest>>);
+
+#[async_trait]
+impl Pollable for StopWaiter {
+    async fn ready(&mut self) {
+        // An error means that the run is over, and nobody polls any more.
+        let _ = self.0.wait_for(Option::is_some).await;
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Opens a regular file, without hanging on anything else that has a name.
+fn open_regular(path: &Path) -> Result<std::fs::File, String> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(path)
+        .map_err(|error| format!("can't open input payload '{}': {error}", path.display()))?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(file),
+        Ok(_) => Err(format!(
+            "input payload '{}' is not a regular file",
+            path.display()
+        )),
+        Err(error) => Err(format!("can't read input payload '{}': {error}", path.display())),
+    }
+}

@@ -1,0 +1,26 @@
+//! Runs plugins that are WebAssembly components.
+//!
+//! A component is compiled once ([`CodeCache`]), linked once ([`Engine`]), and instantiated anew for each run
+//! ([`Component`]). It is given HTTP to the hosts that its invocation names, clocks, random numbers and the
+//! functions of the `host` interface, and nothing else. Whatever it does, its run ends: within its deadline
+//! and grace, within its [`Limits`](executor_runtime_plugin::Limits), and without an effect on any other run.
+
+mod artifact;
+mod bindings;
+mod breakdown;
+mod cache;
+mod convert;
+mod egress;
+mod engine;
+mod host_functions;
+mod limits;
+mod loader;
+mod output;
+mod runner;
+mod state;
+mod ticker;
+
+pub use cache::CodeCache;
+pub use engine::{Engine, EngineError, Mode};
+pub use loader::Components;
+pub use runner::{Admitted, Component};

@@ -1,0 +1,205 @@
+//! Runs the kinds of plugins that are components.
+//!
+//! A component is loaded by the first run that gets as far, and kept. What an invocation's metadata already
+//! rules out never loads it.
+
+use crate::{Admitted, CodeCache, Component, Engine, EngineError, Mode};
+use executor_runtime_config::PluginConfig;
+use executor_runtime_egress::{Authority, Grant};
+use executor_runtime_plugin::{
+    Admission, Carrier, Loader, Plugin, Unusable, admit, check_digest, read_component,
+};
+use executor_runtime_protocol::RuntimeInvocation;
+use executor_runtime_run::{CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OnceCell;
+
+/// Makes runners of components, which share one engine. It is started when the first component is loaded.
+#[derive(Debug)]
+pub struct Components(Arc<LazyEngine>);
+
+impl Components {
+    /// Components that run in an engine for `mode`, and are compiled into `cache`.
+    pub fn new(mode: Mode, cache: CodeCache) -> Self {
+        Self(Arc::new(LazyEngine::new(mode, cache)))
+    }
+}
+
+impl Loader for Components {
+    fn carrier(&self) -> Carrier {
+        Carrier::Component
+    }
+
+    fn runner(&self, plugin: &Arc<Plugin>, config: &Arc<PluginConfig>) -> Arc<dyn Runner> {
+        Arc::new(ComponentRunner::new(
+            Arc::clone(plugin),
+            Arc::clone(config),
+            Arc::clone(&self.0),
+        ))
+    }
+
+    fn prepare(&self, plugin: &Plugin, config: &PluginConfig) -> Result<(), Unusable> {
+        load(plugin, config, &self.0).map(drop)
+    }
+}
+
+/// An engine that is started when a component is needed.
+#[derive(Debug)]
+struct LazyEngine {
+    mode: Mode,
+    engine: Mutex<Option<Engine>>,
+    cache: CodeCache,
+}
+
+impl LazyEngine {
+    fn new(mode: Mode, cache: CodeCache) -> Self {
+        Self {
+            mode,
+            engine: Mutex::new(None),
+            cache,
+        }
+    }
+
+    fn get(&self) -> Result<Engine, EngineError> {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*engine {
+            Some(engine) => Ok(engine.clone()),
+            None => Ok(engine.insert(Engine::new(self.mode)?).clone()),
+        }
+    }
+}
+
+/// The runner of one component.
+struct ComponentRunner {
+    plugin: Arc<Plugin>,
+    config: Arc<PluginConfig>,
+    engine: Arc<LazyEngine>,
+    component: Arc<OnceCell<Component>>,
+}
+
+impl ComponentRunner {
+    fn new(plugin: Arc<Plugin>, config: Arc<PluginConfig>, engine: Arc<LazyEngine>) -> Self {
+        Self {
+            plugin,
+            config,
+            engine,
+            component: Arc::default(),
+        }
+    }
+
+    fn admit(&self, invocation: &RuntimeInvocation) -> Result<Admission, Failure> {
+        admit(
+            &self.plugin.descriptor,
+            &self.config,
+            Carrier::Component,
+            &invocation.metadata,
+        )
+    }
+
+    async fn execute(&self, run: &Run) -> Outcome {
+        let admission = match self.admit(&run.invocation) {
+            Ok(admission) => admission,
+            Err(failure) => return failure.into(),
+        };
+        let component = match self.component.get() {
+            Some(component) => component,
+            None => match self.load(run).await {
+                Ok(component) => component,
+                Err(failure) => return failure.into(),
+            },
+        };
+        component.run(run, &self.admitted(admission)).await
+    }
+
+    /// Waits for the component, but not longer than the run may take. The loading itself goes on, and fills the
+    /// cache if the process lives that long.
+    async fn load(&self, run: &Run) -> Result<&Component, Failure> {
+        let loading = self.component.get_or_try_init(|| async {
+            let (plugin, config, engine) = (self.plugin.clone(), self.config.clone(), self.engine.clone());
+            let loaded = tokio::task::spawn_blocking(move || load(&plugin, &config, &engine)).await;
+            match loaded {
+                Ok(loaded) => loaded,
+                Err(error) => Err(Unusable::Load(error.to_string())),
+            }
+        });
+        let deadline = async {
+            match run.deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let name = &self.plugin.descriptor.name;
+        tokio::select! {
+            loaded = loading => loaded.map_err(|reason| {
+                Failure::new(
+                    ErrorKind::PluginUnusable,
+                    format!("plugin '{name}': '{}' {reason}", self.plugin.path.display()),
+                )
+            }),
+            () = deadline => Err(Failure::new(
+                ErrorKind::Timeout,
+                format!(
+                    "timed out while plugin '{name}' was compiled; `executor-runtime plugin check {name}` or a run \
+                     without a timeout compiles it for later ones, as `plugin install` does"
+                ),
+            )),
+            () = run.cancel.raised(CancelReason::Requested) => Err(Failure::new(
+                ErrorKind::Cancelled,
+                format!("told to stop while plugin '{name}' was compiled"),
+            )),
+        }
+    }
+
+    fn admitted(&self, admission: Admission) -> Admitted {
+        let named = self.named_authorities(&admission);
+        Admitted {
+            grant: Arc::new(Grant::new(named, self.config.allow_hosts.iter().cloned())),
+            limits: admission.limits,
+            metadata: admission.metadata,
+        }
+    }
+
+    /// The hosts that an invocation names in the `url` keys of the plugin.
+    fn named_authorities(&self, admission: &Admission) -> Vec<Authority> {
+        self.plugin
+            .descriptor
+            .urls(&admission.metadata)
+            .filter_map(|(_, url)| Authority::of_url(&url.to_string()).ok())
+            .collect()
+    }
+}
+
+impl Runner for ComponentRunner {
+    fn run<'a>(&'a self, run: &'a Run) -> RunFuture<'a> {
+        Box::pin(self.execute(run))
+    }
+
+    fn terms(&self, invocation: &RuntimeInvocation) -> Result<Terms, Failure> {
+        let admission = self.admit(invocation)?;
+        let named = self.named_authorities(&admission);
+        let allowed = self.config.allow_hosts.iter().map(ToString::to_string);
+        let grants = named.iter().map(Authority::pattern).chain(allowed);
+        Ok(admission.terms(true, grants))
+    }
+}
+
+/// Reads, checks again, compiles and links the file. Blocks.
+fn load(plugin: &Plugin, config: &PluginConfig, engine: &LazyEngine) -> Result<Component, Unusable> {
+    let wasm = read_component(plugin)?;
+    let failed = |error: EngineError| Unusable::Load(error.to_string());
+    let engine_handle = engine.get().map_err(failed)?;
+    let descriptor = &plugin.descriptor;
+    let component = Component::load(
+        &engine_handle,
+        &engine.cache,
+        &wasm,
+        &descriptor.name,
+        &descriptor.version.to_string(),
+        &config.config,
+    )
+    .map_err(failed)?;
+    if let Some(pinned) = &config.sha256 {
+        check_digest(&component.identity().sha256, pinned)?;
+    }
+    Ok(component)
+}

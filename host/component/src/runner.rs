@@ -1,0 +1,272 @@
+//! Runs invocations in a component.
+//!
+//! Each run has a store of its own, instantiated from what was compiled and linked once, and dropped when the
+//! run is over: nothing of one run is left for the next, and what a run had under way (requests, timers,
+//! files) ends with it.
+
+use super::{
+    artifact::ArtifactStore,
+    bindings::types,
+    breakdown::Breakdown,
+    cache::CodeCache,
+    convert,
+    egress::{EgressHooks, Ledger},
+    engine::{Engine, EngineError, Prepared},
+    limits::{Excess, Limiter, MAX_CALL_BYTES},
+    state::{Given, RunState},
+};
+use executor_runtime_egress::Grant;
+use executor_runtime_plugin::{
+    Carrier, Identity, Limits, hex,
+    session::{self, RunLog, Stop, StopCause},
+};
+use executor_runtime_protocol::Status;
+use executor_runtime_run::{ErrorKind, Failure, Outcome, Run};
+use sha2::{Digest, Sha256};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use wasmtime::{Store, UpdateDeadline};
+
+/// A component that is ready to run. Clones are the same component.
+#[derive(Clone)]
+pub struct Component {
+    engine: Engine,
+    prepared: Prepared,
+    identity: Arc<Identity>,
+    config: Arc<BTreeMap<String, String>>,
+}
+
+/// What one run adds to the component.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The invocation's metadata with the descriptor's defaults.
+    pub metadata: BTreeMap<String, String>,
+    /// What it may reach.
+    pub grant: Arc<Grant>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+impl Component {
+    /// Compiles (or loads from the cache) and links the component with these bytes, whose `host.config` answers from
+    /// `config`. Blocks.
+    ///
+    /// # Errors
+    /// When it does not compile or does not fit the host's interface.
+    pub fn load(
+        engine: &Engine,
+        cache: &CodeCache,
+        wasm: &[u8],
+        name: &str,
+        version: &str,
+        config: &BTreeMap<String, String>,
+    ) -> Result<Self, EngineError> {
+        let sha256: [u8; 32] = Sha256::digest(wasm).into();
+        let component = cache
+            .component(engine.wasmtime(), wasm, &sha256)
+            .map_err(|error| EngineError::Compile(format!("{error:#}")))?;
+        Ok(Self {
+            prepared: engine.prepare(&component)?,
+            engine: engine.clone(),
+            identity: Arc::new(Identity {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                sha256: hex(&sha256),
+            }),
+            config: Arc::new(config.clone()),
+        })
+    }
+
+    /// Which plugin it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Runs one invocation to its end: it returns by itself, or it is ended when its grace is over.
+    pub async fn run(&self, run: &Run, admitted: &Admitted) -> Outcome {
+        let started = Instant::now();
+        let name = self.identity.name.as_str();
+        let stop = Stop::new(run.deadline, admitted.limits.grace, run.cancel.clone());
+        let log = Arc::new(RunLog::new(name, &run.invocation.invocation_id));
+        let artifacts = ArtifactStore::new(&run.invocation, &admitted.limits);
+        let ledger = Arc::new(Ledger::default());
+        let given = Given {
+            log: Arc::clone(&log),
+            stop: stop.clone(),
+            artifacts: artifacts.clone(),
+            input: run.invocation.input_payload_path.as_ref().map(PathBuf::from),
+            config: Arc::clone(&self.config),
+        };
+        let egress = EgressHooks::new(
+            self.engine.egress().clone(),
+            Arc::clone(&admitted.grant),
+            Arc::clone(&ledger),
+        );
+        let state = RunState::new(given, egress, Limiter::new(&admitted.limits));
+
+        let end = tokio::select! {
+            biased;
+            end = self.call(state, convert::invocation(&run.invocation, &admitted.metadata)) => end,
+            () = stop.supervise() => End::Forced,
+        };
+
+        let report = Report {
+            name,
+            log: &log,
+            ledger: &ledger,
+            asked: stop.requested(),
+            run,
+        };
+        let mut outcome = report.outcome(end);
+        let collected = artifacts.close();
+        collected.account(&mut outcome.receipt);
+        outcome.artifacts = collected.artifacts;
+        self.identity
+            .sign(Carrier::Component, &log, started, &mut outcome.receipt);
+        outcome
+    }
+
+    /// Instantiates and calls the guest. Dropping the future ends it.
+    async fn call(&self, state: RunState, invocation: types::Invocation) -> End {
+        let _admission = match self.engine.admit(&self.prepared).await {
+            Ok(admission) => admission,
+            Err(error) => return End::NoThread(error),
+        };
+        let mut store = Store::new(self.engine.wasmtime(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(MAX_CALL_BYTES);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|store| {
+            if store.data().given.stop.is_over() {
+                return Err(Forced.into());
+            }
+            // Tokio's own yield lets timers and sockets be served before the guest goes on.
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
+        let result = async {
+            let instance = self.prepared.pre.instantiate_async(&mut store).await?;
+            instance
+                .executor_runtime_plugin_run()
+                .call_run(&mut store, &invocation)
+                .await
+        }
+        .await;
+        let state = store.data();
+        state.stdout.0.finish();
+        state.stderr.0.finish();
+        match result {
+            Ok(returned) => End::Returned(returned),
+            Err(error) if error.is::<Forced>() => End::Forced,
+            Err(error) => End::Broke(error, state.limiter.excess()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the guest's part ended.
+enum End {
+    Returned(Result<types::Outcome, types::Failure>),
+    Broke(wasmtime::Error, Option<Excess>),
+    Forced,
+    NoThread(std::io::Error),
+}
+
+/// The interrupt that ends a guest whose grace is over.
+#[derive(Debug, thiserror::Error)]
+#[error("the run was ended")]
+struct Forced;
+
+/// What the outcome is made from, beside the end itself.
+struct Report<'a> {
+    name: &'a str,
+    log: &'a RunLog,
+    ledger: &'a Ledger,
+    asked: Option<StopCause>,
+    run: &'a Run,
+}
+
+impl Report<'_> {
+    fn outcome(&self, end: End) -> Outcome {
+        match end {
+            End::Returned(Ok(outcome)) => {
+                let mut done = match self.asked {
+                    None => Outcome::succeeded(),
+                    Some(cause) => self.stopped(cause, Some("it returned a result too late")),
+                };
+                done.exit_code = outcome.exit_code;
+                done.receipt = session::receipt(outcome.receipt);
+                done
+            }
+            End::Returned(Err(reported)) => {
+                let failure = convert::failure(&reported).failure(self.asked);
+                let mut outcome = match self.asked {
+                    Some(cause) if failure.kind.status() != cause.status() => {
+                        self.stopped(cause, Some(&failure.summary))
+                    }
+                    Some(_) => failure.into(),
+                    None => self.explain(failure).into(),
+                };
+                outcome.exit_code = reported.exit_code;
+                outcome.receipt = session::receipt(reported.receipt);
+                outcome
+            }
+            End::Broke(error, excess) => {
+                let stderr = self.log.stderr_tail();
+                let failure = Breakdown {
+                    plugin: self.name,
+                    error: &error,
+                    excess,
+                    stderr: stderr.as_deref(),
+                }
+                .failure();
+                match self.asked {
+                    Some(cause) => self.stopped(cause, Some(&failure.summary)),
+                    None => failure.into(),
+                }
+            }
+            End::Forced => {
+                // The interrupt and the supervisor both record the cause before they end a run.
+                let cause = self.asked.unwrap_or(StopCause::Cancelled);
+                self.stopped(cause, None)
+            }
+            End::NoThread(error) => Outcome::failure(
+                ErrorKind::HostExhausted,
+                format!(
+                    "can't run plugin '{}': no thread for its clock: {error}",
+                    self.name
+                ),
+            ),
+        }
+    }
+
+    fn stopped(&self, cause: StopCause, said: Option<&str>) -> Outcome {
+        cause.outcome(self.name, self.run.invocation.timeout_seconds, said)
+    }
+
+    /// Adds what the host knows about a network failure and the guest was not told.
+    fn explain(&self, failure: Failure) -> Failure {
+        if failure.kind.status() != Status::Failed {
+            return failure;
+        }
+        if let Some(denial) = self.ledger.denial() {
+            return Failure::new(
+                ErrorKind::EgressDenied,
+                format!("{} ({})", denial.describe(self.name), failure.summary),
+            );
+        }
+        let cause = self.ledger.cause();
+        match cause.and_then(|cause| cause.beyond(&failure.summary)) {
+            Some(words) => Failure {
+                summary: format!("{} ({words})", failure.summary),
+                ..failure
+            },
+            None => failure,
+        }
+    }
+}

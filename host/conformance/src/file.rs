@@ -1,0 +1,100 @@
+//! What the file alone tells: which check a reason not to use it belongs to, and what to do about it.
+
+use super::{CheckName, Verdict};
+use executor_runtime::{
+    config::trust::FileError,
+    plugin::{Found, State, Unusable},
+};
+use std::collections::BTreeMap;
+
+/// The checks of the file, in the order in which the host looks.
+const ORDER: [CheckName; 6] = [
+    CheckName::File,
+    CheckName::Format,
+    CheckName::Descriptor,
+    CheckName::Interface,
+    CheckName::Imports,
+    CheckName::Configuration,
+];
+
+/// The verdicts on the file; what comes after a failure has none.
+pub(super) fn verdicts(found: &Found) -> BTreeMap<CheckName, Verdict> {
+    let failed = match &found.state {
+        State::Usable(_) => None,
+        State::Unusable(reason) => Some((place(reason), reason)),
+    };
+    let mut verdicts = BTreeMap::new();
+    for name in ORDER {
+        match failed {
+            Some((place, reason)) if place == name => {
+                verdicts.insert(name, Verdict::failed(format!("it {reason}"), remedy(reason)));
+                return verdicts;
+            }
+            _ => verdicts.insert(name, Verdict::Passed),
+        };
+    }
+    verdicts
+}
+
+fn place(reason: &Unusable) -> CheckName {
+    match reason {
+        Unusable::File(_) | Unusable::Empty | Unusable::Changed => CheckName::File,
+        Unusable::WrongFormat { .. }
+        | Unusable::Damaged(_)
+        | Unusable::CoreModule
+        | Unusable::WrongArchitecture { .. } => CheckName::Format,
+        Unusable::NoDescriptor { .. } | Unusable::InvalidDescriptor(_) => CheckName::Descriptor,
+        Unusable::Interface { .. } => CheckName::Interface,
+        Unusable::UnknownImport(_) | Unusable::MissingExport(_) => CheckName::Imports,
+        Unusable::OtherDigest { .. }
+        | Unusable::Disabled(_)
+        | Unusable::SameKind { .. }
+        | Unusable::Shadowed { .. } => CheckName::Configuration,
+        Unusable::Load(_) => CheckName::Loads,
+    }
+}
+
+fn remedy(reason: &Unusable) -> String {
+    match reason {
+        Unusable::File(FileError::Unreadable(_)) => "give the path of a file that this user may read".into(),
+        Unusable::File(FileError::NotAFile) => "give the path of the plugin file itself".into(),
+        Unusable::File(FileError::WritableByOthers { path, .. }) => format!("chmod go-w '{}'", path.display()),
+        Unusable::File(FileError::ForeignOwner { path, .. }) => {
+            format!("chown '{}', or copy the plugin to a directory of yours", path.display())
+        }
+        Unusable::Empty | Unusable::Damaged(_) => {
+            "build it again, or get it again from where it comes from".into()
+        }
+        Unusable::Changed => "check it again once it is no longer being written".into(),
+        Unusable::WrongFormat { .. } => {
+            "name a component *.wasm and a native plugin *.so; `executor-runtime plugin build` makes both".into()
+        }
+        Unusable::CoreModule => {
+            "build it for the target wasm32-wasip2, as `executor-runtime plugin build` does".into()
+        }
+        Unusable::WrongArchitecture { .. } => {
+            "build it on this kind of machine, or ship the component, which runs on every machine".into()
+        }
+        Unusable::NoDescriptor { .. } => {
+            "call export_runner! once in the crate, with plugin.json beside its Cargo.toml; for a component that another \
+             toolchain made, `executor-runtime plugin embed` does it"
+                .into()
+        }
+        Unusable::InvalidDescriptor(_) => {
+            "mend plugin.json as it says; `executor-runtime schema descriptor` prints what is allowed, and the test \
+             that export_runner! adds to the crate finds this before a build"
+                .into()
+        }
+        Unusable::Interface { .. } => "update the host, or build the plugin with the SDK of this host's version".into(),
+        Unusable::UnknownImport(_) => {
+            "build it with the SDK or against the package in wit/, and leave out what needs more than WASI 0.2".into()
+        }
+        Unusable::MissingExport(_) => {
+            "call export_runner! in the crate's library, or export the interface `run` of wit/".into()
+        }
+        Unusable::OtherDigest { .. } => "check where the file comes from, then update the pin".into(),
+        Unusable::Disabled(name) => format!("set enabled = true under [plugins.{name}]"),
+        Unusable::SameKind { .. } | Unusable::Shadowed { .. } => "remove one of the two files".into(),
+        Unusable::Load(_) => "see the README for what a component may consist of".into(),
+    }
+}

@@ -1,0 +1,137 @@
+//! The artifacts that a run is writing.
+//!
+//! A file has a temporary name until it is finished. The host looks at the file itself before it lists it.
+
+use super::super::wire::{Message, Request};
+use executor_runtime_plugin::session::is_valid_artifact_name;
+use executor_runtime_run::capture::create_file_at;
+use nix::{
+    fcntl::renameat,
+    unistd::{UnlinkatFlags, unlinkat},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
+};
+
+/// Why an artifact can't be created.
+pub(super) enum CreateError {
+    InvalidName,
+    DuplicateName,
+    TooMany(u32),
+    Unwritable(String),
+}
+
+#[derive(Debug)]
+pub(super) struct Artifacts {
+    directory: Option<OwnedFd>,
+    why_not: String,
+    max_count: u32,
+    max_bytes: u64,
+    names: BTreeSet<String>,
+    open: BTreeMap<u64, Artifact>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Artifact {
+    file: File,
+    name: String,
+    kind: String,
+    description: String,
+    length: u64,
+    truncated: bool,
+}
+
+impl Artifacts {
+    pub(super) fn new(directory: Option<OwnedFd>, request: &Request) -> Self {
+        Self {
+            directory,
+            why_not: request.no_artifacts.clone().unwrap_or_default(),
+            max_count: request.max_artifacts,
+            max_bytes: request.max_artifact_bytes,
+            names: BTreeSet::new(),
+            open: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    pub(super) fn create(&mut self, name: &str, kind: &str, description: &str) -> Result<u64, CreateError> {
+        if !is_valid_artifact_name(name) {
+            return Err(CreateError::InvalidName);
+        }
+        if self.names.contains(name) {
+            return Err(CreateError::DuplicateName);
+        }
+        if self.names.len() >= self.max_count as usize {
+            return Err(CreateError::TooMany(self.max_count));
+        }
+        let Some(directory) = &self.directory else {
+            return Err(CreateError::Unwritable(self.why_not.clone()));
+        };
+        let file = create_file_at(directory.as_fd(), &partial(name)).map_err(|errno| {
+            CreateError::Unwritable(format!("artifact '{name}' can't be created: {errno}"))
+        })?;
+        self.names.insert(name.to_owned());
+        let handle = self.next;
+        self.next += 1;
+        self.open.insert(
+            handle,
+            Artifact {
+                file: file.into(),
+                name: name.to_owned(),
+                kind: kind.to_owned(),
+                description: description.to_owned(),
+                length: 0,
+                truncated: false,
+            },
+        );
+        Ok(handle)
+    }
+
+    /// Writes as much as the limit allows.
+    pub(super) fn write(&mut self, handle: u64, bytes: &[u8]) -> io::Result<u64> {
+        let artifact = self.open.get_mut(&handle).ok_or(io::ErrorKind::NotFound)?;
+        let room = self.max_bytes - artifact.length;
+        let length = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        artifact.truncated |= length < bytes.len();
+        artifact.file.write_all(&bytes[..length])?;
+        artifact.length += length as u64;
+        Ok(length as u64)
+    }
+
+    /// Gives the file its name; returns its length and what to tell the host.
+    pub(super) fn finish(&mut self, handle: u64) -> io::Result<(u64, Message)> {
+        let artifact = self.open.remove(&handle).ok_or(io::ErrorKind::NotFound)?;
+        let directory = self.directory.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        renameat(
+            directory,
+            partial(&artifact.name).as_str(),
+            directory,
+            artifact.name.as_str(),
+        )?;
+        let message = Message::Artifact {
+            name: artifact.name,
+            kind: artifact.kind,
+            description: artifact.description,
+            truncated: artifact.truncated,
+        };
+        Ok((artifact.length, message))
+    }
+
+    pub(super) fn discard(&mut self, handle: u64) {
+        if let (Some(artifact), Some(directory)) = (self.open.remove(&handle), &self.directory) {
+            let _ = unlinkat(
+                directory,
+                partial(&artifact.name).as_str(),
+                UnlinkatFlags::NoRemoveDir,
+            );
+        }
+    }
+}
+
+fn partial(name: &str) -> String {
+    format!(".{name}.partial")
+}

@@ -1,0 +1,490 @@
+//! Runs the kinds of one native plugin.
+
+use super::{
+    artifacts,
+    conversation::{Conversation, encode},
+    report::Known,
+    template::Template,
+    wire::Request,
+};
+use executor_runtime_config::PluginConfig;
+use executor_runtime_plugin::{
+    Admission, Carrier, Identity, Library, Limits, Loader, Plugin, admit,
+    session::{LineStream, RunLog, Source, Stop, StopCause},
+};
+use executor_runtime_protocol::RuntimeInvocation;
+use executor_runtime_run::{
+    CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms,
+    capture::{CaptureDirectory, CaptureError, Fingerprint, Patience},
+    input_payload,
+};
+use executor_runtime_supervisor::{self as supervisor, Job, Lost, Report, Supervisors};
+use nix::{
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
+};
+use std::{
+    collections::BTreeSet,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::AsyncReadExt,
+    net::{UnixStream, unix::pipe},
+    sync::Mutex,
+};
+
+/// How long the host goes on listening to a child that has ended: what it said last may not be read yet.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Makes runners of native plugins.
+#[derive(Clone, Debug)]
+pub struct NativePlugins {
+    supervisors: Arc<Supervisors>,
+    program: PathBuf,
+}
+
+impl NativePlugins {
+    /// Native plugins whose processes `supervisors` watch. Their processes are of this executable, whose `main` has to
+    /// call [`worker_main`](super::worker_main).
+    pub fn new(supervisors: Arc<Supervisors>) -> Self {
+        Self {
+            supervisors,
+            program: PathBuf::from("/proc/self/exe"),
+        }
+    }
+
+    /// Loads plugins in processes of this executable instead of the current one. It has to call
+    /// [`worker_main`](super::worker_main).
+    #[must_use]
+    pub fn with_program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
+        self
+    }
+}
+
+impl Loader for NativePlugins {
+    fn carrier(&self) -> Carrier {
+        Carrier::Native
+    }
+
+    fn runner(&self, plugin: &Arc<Plugin>, config: &Arc<PluginConfig>) -> Arc<dyn Runner> {
+        Arc::new(NativeRunner {
+            plugins: self.clone(),
+            plugin: Arc::clone(plugin),
+            config: Arc::clone(config),
+            loaded: Mutex::default(),
+        })
+    }
+}
+
+/// The runner of one plugin.
+struct NativeRunner {
+    plugins: NativePlugins,
+    plugin: Arc<Plugin>,
+    config: Arc<PluginConfig>,
+    loaded: Mutex<Option<Arc<Loaded>>>,
+}
+
+/// A plugin whose template is running.
+struct Loaded {
+    template: Template,
+    identity: Identity,
+}
+
+/// A run that is prepared.
+struct Prepared {
+    job: Job,
+    request: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    channel: UnixStream,
+    output: [pipe::Receiver; 2],
+    /// Its other end closes when this is dropped: the request to stop.
+    running: io::PipeWriter,
+    capture: Option<Arc<CaptureDirectory>>,
+}
+
+impl NativeRunner {
+    fn name(&self) -> &str {
+        &self.plugin.descriptor.name
+    }
+
+    async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
+        let started = Instant::now();
+        let admission = self.admit(&run.invocation)?;
+        let stop = Stop::new(run.deadline, admission.limits.grace, run.cancel.clone());
+        let log = Arc::new(RunLog::new(self.name(), &run.invocation.invocation_id));
+
+        let (mut outcome, loaded) = loop {
+            let (loaded, fresh) = tokio::select! {
+                loaded = self.load() => loaded?,
+                () = asked_to_stop(&stop) => return Err(self.stopped_while_loading(&stop)),
+            };
+            let prepared = self.prepare(run, &admission)?;
+            let capture = prepared.capture.clone();
+            let conversation = Conversation::new(
+                Arc::clone(&log),
+                capture.clone(),
+                Fingerprint::of(&run.invocation),
+                admission.limits.artifacts,
+            );
+            match converse(prepared, &loaded.template, &stop, &log, &conversation).await {
+                Some(report) => {
+                    let report = match report {
+                        Err(lost) if !lost.swept => Err(self.give_up(&loaded, lost).await),
+                        report => report,
+                    };
+                    let (said, claimed) = {
+                        let mut said = conversation.said();
+                        (said.end.take(), std::mem::take(&mut said.artifacts))
+                    };
+                    let known = Known {
+                        plugin: self.name(),
+                        log: &log,
+                        asked: stop.requested(),
+                        timeout_seconds: run.invocation.timeout_seconds,
+                    };
+                    let mut outcome = known.outcome(said, report);
+                    if let Some(capture) = capture {
+                        let told = std::mem::take(&mut outcome.artifacts);
+                        let patience = Patience::new(run.deadline, &run.cancel);
+                        let collected = artifacts::list(capture, claimed, patience).await;
+                        collected.account(&mut outcome.receipt);
+                        outcome.artifacts = collected.artifacts;
+                        let own: BTreeSet<_> = outcome
+                            .artifacts
+                            .iter()
+                            .map(|artifact| artifact.artifact_id.clone())
+                            .collect();
+                        // An id names one artifact.
+                        outcome.artifacts.extend(
+                            told.into_iter()
+                                .filter(|artifact| !own.contains(&artifact.artifact_id)),
+                        );
+                    }
+                    break (outcome, loaded);
+                }
+                // The template has died since; a new one is tried once.
+                None => {
+                    self.forget(&loaded).await;
+                    if fresh {
+                        return Err(self.unusable("the process that its invocations start from died at once"));
+                    }
+                }
+            }
+        };
+        loaded
+            .identity
+            .sign(Carrier::Native, &log, started, &mut outcome.receipt);
+        Ok(outcome)
+    }
+
+    /// The loaded plugin, and whether it was loaded for this run.
+    async fn load(&self) -> Result<(Arc<Loaded>, bool), Failure> {
+        let mut slot = self.loaded.lock().await;
+        if let Some(loaded) = &*slot {
+            return Ok((Arc::clone(loaded), false));
+        }
+        let (plugins, plugin, config) = (self.plugins.clone(), self.plugin.clone(), self.config.clone());
+        let loading = tokio::task::spawn_blocking(move || load(&plugins, &plugin, &config));
+        let loaded = match loading.await {
+            Ok(loaded) => loaded.map_err(|reason| self.unusable(&reason))?,
+            Err(error) => return Err(self.unusable(&error.to_string())),
+        };
+        let loaded = Arc::new(loaded);
+        *slot = Some(Arc::clone(&loaded));
+        Ok((loaded, true))
+    }
+
+    async fn forget(&self, dead: &Arc<Loaded>) {
+        let mut slot = self.loaded.lock().await;
+        if slot.as_ref().is_some_and(|loaded| Arc::ptr_eq(loaded, dead)) {
+            *slot = None;
+        }
+    }
+
+    /// Ends a template that does not say what became of a run: it was stopped, or pretends to be one.
+    async fn give_up(&self, loaded: &Arc<Loaded>, lost: Lost) -> Lost {
+        self.forget(loaded).await;
+        let loaded = Arc::clone(loaded);
+        let ending = tokio::task::spawn_blocking(move || loaded.template.end());
+        Lost {
+            swept: ending.await.unwrap_or(false),
+            ..lost
+        }
+    }
+
+    fn unusable(&self, reason: &str) -> Failure {
+        let path = self.plugin.path.display();
+        Failure::new(
+            ErrorKind::PluginUnusable,
+            format!("plugin '{}': '{path}' can't be used: {reason}", self.name()),
+        )
+    }
+
+    fn stopped_while_loading(&self, stop: &Stop) -> Failure {
+        let kind = match stop.requested() {
+            Some(StopCause::Deadline) => ErrorKind::Timeout,
+            _ => ErrorKind::Cancelled,
+        };
+        Failure::new(kind, format!("stopped while plugin '{}' was loaded", self.name()))
+    }
+
+    fn prepare(&self, run: &Run, admission: &Admission) -> Result<Prepared, Failure> {
+        let exhausted = |error: io::Error| {
+            Failure::new(
+                ErrorKind::HostExhausted,
+                format!("the host has run out of something it needs: {error}"),
+            )
+        };
+        let input = run.invocation.input_payload_path.as_deref().map(input_payload);
+        // A run that does not read it can go without: the plugin is told when it opens it.
+        let (input, no_input) = match input.transpose() {
+            Ok(input) => (input.map(|(file, _)| file), None),
+            Err(failure) => (None, Some(failure.summary)),
+        };
+        let (capture, no_artifacts) = match CaptureDirectory::open(&run.invocation) {
+            Ok(capture) => (Some(Arc::new(capture)), None),
+            Err(error @ CaptureError::AlreadyRunning { .. }) => {
+                return Err(Failure::new(ErrorKind::AlreadyRunning, error.to_string()));
+            }
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let Limits {
+            grace,
+            artifacts,
+            artifact_bytes,
+            ..
+        } = admission.limits;
+        let mut invocation = run.invocation.clone();
+        invocation.metadata = admission.metadata.clone();
+        let request = Request {
+            invocation,
+            config: self.config.config.clone(),
+            deadline_ns: run.deadline.map(monotonic_ns),
+            grace_ns: nanoseconds(grace),
+            max_artifacts: artifacts,
+            max_artifact_bytes: artifact_bytes,
+            no_artifacts,
+            has_input: input.is_some(),
+            no_input,
+            resumed: capture
+                .as_ref()
+                .and_then(|capture| capture.checkpoint(Fingerprint::of(&run.invocation))),
+        };
+        let request = encode(&request).map_err(|reason| Failure::new(ErrorKind::ArgTooLong, reason))?;
+        self.open(run, admission, capture, input, request)
+            .map_err(exhausted)
+    }
+
+    fn open(
+        &self,
+        run: &Run,
+        admission: &Admission,
+        capture: Option<Arc<CaptureDirectory>>,
+        input: Option<OwnedFd>,
+        request: Vec<u8>,
+    ) -> io::Result<Prepared> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let (stop, running) = io::pipe()?;
+        let mut fds: Vec<OwnedFd> = vec![stop.into()];
+        if let Some(capture) = &capture {
+            fds.push(capture.open_artifacts().map_err(io::Error::other)?);
+        }
+        fds.extend(input);
+        let (stdout, stdout_write) = io::pipe()?;
+        let (stderr, stderr_write) = io::pipe()?;
+        let null = || open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        let directory = |path: &Path| {
+            open(
+                path,
+                OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            )
+        };
+        let job = Job {
+            program: c"".to_owned(),
+            argv: Vec::new(),
+            env: Vec::new(),
+            // For information, as it is for a component: a plugin need not have it.
+            cwd: directory(Path::new(&run.invocation.working_directory))
+                .or_else(|_| directory(Path::new("/")))?,
+            stdin: null()?,
+            stdout: stdout_write.into(),
+            stderr: stderr_write.into(),
+            lock: match &capture {
+                Some(capture) => capture.share_lock()?,
+                None => null()?,
+            },
+            channel: Some(theirs.into()),
+            direct_output: true,
+            // The host asks the child to stop at the deadline, and has it killed when its grace is over. The
+            // supervisor does by itself what a host that is late does not.
+            time_left: run.deadline.map(|deadline| {
+                deadline.saturating_duration_since(Instant::now())
+                    + admission.limits.grace
+                    + Duration::from_millis(100)
+            }),
+            grace: Duration::ZERO,
+            max_output_bytes: 0,
+            limits: supervisor::Limits {
+                memory_bytes: self
+                    .has_memory_limit(&run.invocation)
+                    .then_some(admission.limits.memory_bytes),
+                ..supervisor::Limits::default()
+            },
+        };
+        Ok(Prepared {
+            job,
+            request,
+            fds,
+            channel: UnixStream::from_std(ours)?,
+            output: [
+                pipe::Receiver::from_owned_fd(stdout.into())?,
+                pipe::Receiver::from_owned_fd(stderr.into())?,
+            ],
+            running,
+            capture,
+        })
+    }
+
+    fn admit(&self, invocation: &RuntimeInvocation) -> Result<Admission, Failure> {
+        admit(
+            &self.plugin.descriptor,
+            &self.config,
+            Carrier::Native,
+            &invocation.metadata,
+        )
+    }
+
+    /// Whether somebody has asked for a limit on memory. The default is meant for components: a process needs more
+    /// address space than it uses memory.
+    fn has_memory_limit(&self, invocation: &RuntimeInvocation) -> bool {
+        self.config.limits.memory_bytes.is_some() || invocation.metadata.contains_key("limits.memory_bytes")
+    }
+}
+
+impl Runner for NativeRunner {
+    fn run<'a>(&'a self, run: &'a Run) -> RunFuture<'a> {
+        Box::pin(async move { self.execute(run).await.unwrap_or_else(Outcome::from) })
+    }
+
+    fn terms(&self, invocation: &RuntimeInvocation) -> Result<Terms, Failure> {
+        let admission = self.admit(invocation)?;
+        // It is not sandboxed: it reaches what the host's user reaches.
+        Ok(admission.terms(self.has_memory_limit(invocation), ["*".to_owned()]))
+    }
+}
+
+/// Checks the file again and starts its template. Blocks.
+fn load(plugins: &NativePlugins, plugin: &Plugin, config: &PluginConfig) -> Result<Loaded, String> {
+    let library = Library::read(plugin, config).map_err(|reason| reason.to_string())?;
+    let template = Template::start(
+        &plugins.supervisors,
+        &plugins.program,
+        &library.file,
+        &plugin.path,
+    )?;
+    let identity = Identity {
+        name: plugin.descriptor.name.clone(),
+        version: plugin.descriptor.version.to_string(),
+        sha256: library.sha256,
+    };
+    Ok(Loaded { template, identity })
+}
+
+/// Runs the job to its end; None if there is no template to start it from any more.
+async fn converse(
+    prepared: Prepared,
+    template: &Template,
+    stop: &Stop,
+    log: &Arc<RunLog>,
+    conversation: &Conversation,
+) -> Option<Result<Report, Lost>> {
+    let Prepared {
+        job,
+        request,
+        fds,
+        channel,
+        output: [stdout, stderr],
+        running,
+        capture: _,
+    } = prepared;
+    let supervised = template.children.supervise(job).ok()?;
+    let kill = CancelToken::new();
+    let force = async {
+        stop.supervise().await;
+        kill.kill();
+    };
+    let ask = async {
+        let mut requests = stop.subscribe();
+        // An error means that the run is over.
+        let _ = requests.wait_for(Option::is_some).await;
+        drop(running);
+    };
+    let listen = async {
+        tokio::join!(
+            async {
+                conversation.hold(channel, request, fds).await;
+                if conversation.makes_no_sense() {
+                    // What it goes on to do, nobody will hear of.
+                    kill.kill();
+                }
+            },
+            lines(stdout, LineStream::new(Source::Stdout, Arc::clone(log))),
+            lines(stderr, LineStream::new(Source::Stderr, Arc::clone(log))),
+        )
+    };
+    let mut listen = std::pin::pin!(listen);
+    let mut heard = false;
+    let report = {
+        let mut finish = std::pin::pin!(supervised.finish(
+            kill.raised(CancelReason::Requested),
+            kill.raised(CancelReason::Immediate),
+        ));
+        let mut stopping = std::pin::pin!(async { tokio::join!(ask, force) });
+        let mut stopped = false;
+        loop {
+            tokio::select! {
+                report = &mut finish => break report,
+                _ = &mut stopping, if !stopped => stopped = true,
+                _ = &mut listen, if !heard => heard = true,
+            }
+        }
+    };
+    if !heard {
+        // Every process of the run has ended, so this ends; unless a stranger was handed a descriptor.
+        let _ = tokio::time::timeout(LAST_WORDS, listen).await;
+    }
+    Some(report)
+}
+
+async fn asked_to_stop(stop: &Stop) {
+    let mut requests = stop.subscribe();
+    tokio::select! {
+        () = stop.supervise() => {}
+        _ = requests.wait_for(Option::is_some) => {}
+    }
+}
+
+async fn lines(mut output: pipe::Receiver, lines: LineStream) {
+    let mut buffer = vec![0; 4096];
+    while let Ok(length @ 1..) = output.read(&mut buffer).await {
+        lines.push(&buffer[..length]);
+    }
+    lines.finish();
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The moment on `CLOCK_MONOTONIC`, which both processes read.
+fn monotonic_ns(at: Instant) -> u64 {
+    let now = executor_runtime_supervisor::monotonic_ns();
+    now.saturating_add(nanoseconds(at.saturating_duration_since(Instant::now())))
+}

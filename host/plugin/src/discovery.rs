@@ -1,0 +1,276 @@
+//! What is in the plugins directories.
+
+use crate::{
+    Unusable,
+    binary::{elf, wasm::ComponentFile},
+    digest::hex,
+    file::PluginFile,
+};
+use executor_runtime_config::{Config, PluginConfig};
+use executor_runtime_protocol::{INTERFACE_VERSION, InterfaceVersion, PluginDescriptor, RuntimeKind};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What a plugin file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Carrier {
+    /// A WebAssembly component, sandboxed.
+    Component,
+    /// A shared library, run in a worker process.
+    Native,
+}
+
+impl Carrier {
+    /// Its name in receipts and listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Component => "component",
+            Self::Native => "native",
+        }
+    }
+
+    fn of(path: &Path) -> Option<Self> {
+        match path.extension().and_then(OsStr::to_str) {
+            Some("wasm") => Some(Self::Component),
+            Some("so") => Some(Self::Native),
+            _ => None,
+        }
+    }
+}
+
+/// A plugin file and what it says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plugin {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is.
+    pub carrier: Carrier,
+    /// What it says of itself.
+    pub descriptor: PluginDescriptor,
+}
+
+/// One file in a plugins directory.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it says of itself, as far as that could be read.
+    pub plugin: Option<Arc<Plugin>>,
+    /// Whether it can be used.
+    pub state: State,
+}
+
+/// Whether a plugin file can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It runs these kinds. They are all of its kinds, except those that a directory before has.
+    Usable(Vec<RuntimeKind>),
+    /// It runs nothing.
+    Unusable(Unusable),
+}
+
+/// Reads what is in `directories`, of which the first that has a kind wins. One that does not exist is empty.
+///
+/// The files come in the order of directories and names, one that can't be used with its reason.
+pub fn discover(directories: &[PathBuf], config: &Config) -> Vec<Found> {
+    let mut all = Vec::new();
+    let mut taken: BTreeMap<RuntimeKind, PathBuf> = BTreeMap::new();
+    for directory in directories {
+        let mut found = read_directory(directory, config);
+        refuse_same_kinds(&mut found);
+        for file in &mut found {
+            shadow(file, &taken);
+        }
+        for file in &found {
+            let (State::Usable(_) | State::Unusable(Unusable::SameKind { .. }), Some(plugin)) =
+                (&file.state, &file.plugin)
+            else {
+                continue;
+            };
+            for kind in &plugin.descriptor.kinds {
+                taken.entry(kind.clone()).or_insert_with(|| file.path.clone());
+            }
+        }
+        all.extend(found);
+    }
+    all
+}
+
+/// Reads one file as [`discover`] does, wherever it is.
+pub fn inspect(path: &Path, config: &Config) -> Found {
+    let carrier = Carrier::of(path).ok_or(Unusable::WrongFormat {
+        expected: "file named *.wasm or *.so",
+    });
+    let read = carrier.and_then(|carrier| read_plugin(path, carrier));
+    let (plugin, state) = match read {
+        Err(reason) => (None, State::Unusable(reason)),
+        Ok((plugin, file)) => {
+            let state = match check(&plugin, &file, config) {
+                Ok(()) => State::Usable(plugin.descriptor.kinds.clone()),
+                Err(reason) => State::Unusable(reason),
+            };
+            (Some(Arc::new(plugin)), state)
+        }
+    };
+    Found {
+        path: path.to_owned(),
+        plugin,
+        state,
+    }
+}
+
+fn read_directory(directory: &Path, config: &Config) -> Vec<Found> {
+    let paths = fs::read_dir(directory).and_then(|entries| {
+        entries
+            .map(|entry| Ok(entry?.path()))
+            .filter(|path| path.as_ref().map_or(true, |path| Carrier::of(path).is_some()))
+            .collect::<io::Result<Vec<PathBuf>>>()
+    });
+    match paths {
+        Ok(mut paths) => {
+            paths.sort();
+            paths.iter().map(|path| inspect(path, config)).collect()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => vec![Found {
+            path: directory.to_owned(),
+            plugin: None,
+            state: State::Unusable(Unusable::File(error.into())),
+        }],
+    }
+}
+
+/// The bytes of a plugin that is a component, as it was when it was listed. Blocks.
+///
+/// # Errors
+/// When the file can't be read, or has changed since.
+pub fn read_component(plugin: &Plugin) -> Result<Vec<u8>, Unusable> {
+    // Between listing and now it may have been replaced; what was listed is what runs.
+    let (now, file) = read_plugin(&plugin.path, plugin.carrier)?;
+    if now != *plugin {
+        return Err(Unusable::Changed);
+    }
+    file.read_all()
+}
+
+/// The descriptor in a file, and the file.
+pub(super) fn read_plugin(path: &Path, carrier: Carrier) -> Result<(Plugin, PluginFile), Unusable> {
+    let file = PluginFile::open(path)?;
+    let descriptor = read_descriptor(&file, carrier)?;
+    let plugin = Plugin {
+        path: path.to_owned(),
+        carrier,
+        descriptor,
+    };
+    Ok((plugin, file))
+}
+
+/// The descriptor in an open file.
+pub(super) fn read_descriptor(file: &PluginFile, carrier: Carrier) -> Result<PluginDescriptor, Unusable> {
+    match carrier {
+        Carrier::Component => {
+            let component = ComponentFile::read(file)?;
+            let descriptor = parse_descriptor(&component.descriptor)?;
+            component.check_interface()?;
+            Ok(descriptor)
+        }
+        Carrier::Native => parse_descriptor(&elf::read_descriptor(file)?),
+    }
+}
+
+/// Reads a descriptor. One for a newer interface may have fields that this host does not know, so the version
+/// is looked at first.
+fn parse_descriptor(bytes: &[u8]) -> Result<PluginDescriptor, Unusable> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        interface: InterfaceVersion,
+    }
+    if let Ok(Version { interface }) = serde_json::from_slice(bytes)
+        && !interface.loads_in(INTERFACE_VERSION)
+    {
+        return Err(Unusable::Interface { needs: interface });
+    }
+    PluginDescriptor::from_json(bytes).map_err(|invalid| Unusable::InvalidDescriptor(invalid.to_string()))
+}
+
+/// What the operator's configuration says about it.
+fn check(plugin: &Plugin, file: &PluginFile, config: &Config) -> Result<(), Unusable> {
+    let config = config.plugin(&plugin.descriptor.name);
+    check_enabled(&plugin.descriptor.name, config)?;
+    if let Some(pinned) = &config.sha256 {
+        check_digest(&hex(&file.sha256()?), pinned)?;
+    }
+    Ok(())
+}
+
+pub(super) fn check_enabled(name: &str, config: &PluginConfig) -> Result<(), Unusable> {
+    if config.enabled {
+        Ok(())
+    } else {
+        Err(Unusable::Disabled(name.to_owned()))
+    }
+}
+
+/// Compares a SHA-256 with the one that the configuration pins.
+///
+/// # Errors
+/// When they differ.
+pub fn check_digest(found: &str, pinned: &str) -> Result<(), Unusable> {
+    if found == pinned {
+        Ok(())
+    } else {
+        Err(Unusable::OtherDigest {
+            found: found.to_owned(),
+            pinned: pinned.to_owned(),
+        })
+    }
+}
+
+/// Of files in one directory, none is used that has a kind of another.
+fn refuse_same_kinds(found: &mut [Found]) {
+    let mut owners: BTreeMap<RuntimeKind, Vec<usize>> = BTreeMap::new();
+    for (index, file) in found.iter().enumerate() {
+        if let State::Usable(kinds) = &file.state {
+            for kind in kinds {
+                owners.entry(kind.clone()).or_default().push(index);
+            }
+        }
+    }
+    for (kind, indices) in owners {
+        let (Some(&first), Some(&second)) = (indices.first(), indices.get(1)) else {
+            continue;
+        };
+        let (first, second) = (found[first].path.clone(), found[second].path.clone());
+        for index in indices {
+            let other = if found[index].path == first {
+                &second
+            } else {
+                &first
+            };
+            found[index].state = State::Unusable(Unusable::SameKind {
+                kind: kind.clone(),
+                other: other.clone(),
+            });
+        }
+    }
+}
+
+/// Takes the kinds from a file that directories before have.
+fn shadow(file: &mut Found, taken: &BTreeMap<RuntimeKind, PathBuf>) {
+    let State::Usable(kinds) = &mut file.state else {
+        return;
+    };
+    let shadowed = kinds
+        .iter()
+        .find_map(|kind| Some((kind.clone(), taken.get(kind)?.clone())));
+    kinds.retain(|kind| !taken.contains_key(kind));
+    if let (true, Some((kind, by))) = (kinds.is_empty(), shadowed) {
+        file.state = State::Unusable(Unusable::Shadowed { kind, by });
+    }
+}

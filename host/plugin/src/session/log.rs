@@ -1,0 +1,218 @@
+//! What a guest says while it runs: log lines, stdout and stderr, progress.
+//!
+//! All of it is bounded. Lines go to the host's log under the target `plugin`, at most [`BURST`] at once and
+//! [`PER_SECOND`] in the long run, each cut to [`MAX_LINE`] bytes; what is over is counted, not kept. What
+//! is not printable is escaped, so that a guest can't forge lines or steer a terminal.
+
+use std::{
+    collections::VecDeque,
+    fmt::Write as _,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+const BURST: f64 = 200.0;
+const PER_SECOND: f64 = 50.0;
+const MAX_LINE: usize = 4096;
+const MAX_PROGRESS: usize = 200;
+/// The last lines of stderr that are kept: where a language's runtime says why it gave up.
+const TAIL_LINES: usize = 4;
+const MAX_TAIL: usize = 400;
+
+/// How serious a line is.
+#[derive(Clone, Copy, Debug)]
+pub enum Level {
+    /// For whoever follows every step.
+    Trace,
+    /// For whoever looks for a fault.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Something that may be wrong.
+    Warn,
+    /// Something that is wrong.
+    Error,
+}
+
+/// What one run logs and reports as its progress.
+#[derive(Debug)]
+pub struct RunLog {
+    plugin: String,
+    invocation: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    tokens: f64,
+    refilled: Instant,
+    dropped: u64,
+    progress: Option<String>,
+    tail: VecDeque<String>,
+}
+
+impl RunLog {
+    /// The log of one run of `plugin`.
+    pub fn new(plugin: &str, invocation: &str) -> Self {
+        Self {
+            plugin: plugin.to_owned(),
+            invocation: invocation.to_owned(),
+            state: Mutex::new(State {
+                tokens: BURST,
+                refilled: Instant::now(),
+                dropped: 0,
+                progress: None,
+                tail: VecDeque::new(),
+            }),
+        }
+    }
+
+    /// Logs a line, unless there were too many.
+    pub fn log(&self, level: Level, message: &str) {
+        if !self.state().take_token() {
+            return;
+        }
+        let (plugin, invocation) = (self.plugin.as_str(), self.invocation.as_str());
+        let message = printable(message, MAX_LINE);
+        match level {
+            Level::Trace => tracing::trace!(target: "plugin", plugin, invocation, "{message}"),
+            Level::Debug => tracing::debug!(target: "plugin", plugin, invocation, "{message}"),
+            Level::Info => tracing::info!(target: "plugin", plugin, invocation, "{message}"),
+            Level::Warn => tracing::warn!(target: "plugin", plugin, invocation, "{message}"),
+            Level::Error => tracing::error!(target: "plugin", plugin, invocation, "{message}"),
+        }
+    }
+
+    /// A line of the guest's stderr: logged, and kept for the summary of a crash.
+    pub fn stderr_line(&self, line: &str) {
+        let line = line.trim();
+        if line.is_empty() {
+            return;
+        }
+        {
+            let mut state = self.state();
+            if state.tail.len() == TAIL_LINES {
+                state.tail.pop_front();
+            }
+            state.tail.push_back(printable(line, MAX_TAIL));
+        }
+        self.log(Level::Warn, line);
+    }
+
+    /// Keeps what the run reports as its progress; `fraction` is 0 to 1.
+    pub fn progress(&self, fraction: Option<f64>, message: &str) {
+        let mut text = String::new();
+        if let Some(fraction) = fraction.filter(|f| f.is_finite()) {
+            // Writing to a string can't fail.
+            let _ = write!(text, "{}", fraction.clamp(0.0, 1.0));
+        }
+        if !message.is_empty() {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(&printable(message, MAX_PROGRESS));
+        }
+        self.state().progress = Some(text);
+    }
+
+    /// The last progress that was reported.
+    pub fn last_progress(&self) -> Option<String> {
+        self.state().progress.clone()
+    }
+
+    /// How many log lines were not kept.
+    pub fn dropped(&self) -> u64 {
+        self.state().dropped
+    }
+
+    /// What the guest wrote to stderr last, as one line.
+    pub fn stderr_tail(&self) -> Option<String> {
+        let state = self.state();
+        let mut tail = String::new();
+        for line in &state.tail {
+            // Advice of the Rust runtime that does not apply here.
+            if line.starts_with("note: run with `RUST_BACKTRACE") {
+                continue;
+            }
+            if !tail.is_empty() {
+                tail.push(' ');
+            }
+            tail.push_str(line);
+        }
+        (!tail.is_empty()).then(|| cut(&tail, MAX_TAIL).to_owned())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take_token(&mut self) -> bool {
+        let now = Instant::now();
+        let earned = now.duration_since(self.refilled).as_secs_f64() * PER_SECOND;
+        self.tokens = (self.tokens + earned).min(BURST);
+        self.refilled = now;
+        let has = self.tokens >= 1.0;
+        if has {
+            self.tokens -= 1.0;
+        } else {
+            self.dropped += 1;
+        }
+        has
+    }
+}
+
+/// `text` cut to `max` bytes, with what is [not printable](executor_runtime_protocol::is_printable) escaped.
+pub fn printable(text: &str, max: usize) -> String {
+    executor_runtime_protocol::printable(cut(text, max)).into_owned()
+}
+
+/// The longest prefix of `text` that has at most `max` bytes and ends between two characters.
+pub fn cut(text: &str, max: usize) -> &str {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_cut_off_and_counted() {
+        let log = RunLog::new("p", "i");
+        for _ in 0..10_000 {
+            log.log(Level::Info, "x");
+        }
+        assert!(log.dropped() > 9_000, "{}", log.dropped());
+    }
+
+    #[test]
+    fn progress_keeps_the_latest() {
+        let log = RunLog::new("p", "i");
+        log.progress(Some(0.25), "");
+        log.progress(Some(f64::NAN), "half\nway");
+        assert_eq!(log.last_progress().as_deref(), Some("half\\nway"));
+        log.progress(Some(7.0), "done");
+        assert_eq!(log.last_progress().as_deref(), Some("1 done"));
+    }
+
+    #[test]
+    fn the_tail_is_the_end_of_stderr() {
+        let log = RunLog::new("p", "i");
+        for line in ["a", "", "b", "c", "d", "e"] {
+            log.stderr_line(line);
+        }
+        assert_eq!(log.stderr_tail().as_deref(), Some("b c d e"));
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(cut("aé", 2), "a");
+        assert_eq!(printable("a\u{1b}[31m", 100), "a\\u{1b}[31m");
+        assert_eq!(printable("a\u{202e}b", 4), "a\\u{202e}");
+    }
+}

@@ -1,0 +1,207 @@
+//! The plugins of a runtime.
+
+use crate::{
+    Carrier, Found, Loader, Plugin, State, Unusable,
+    configured_names::{self, Names},
+    discover,
+};
+use executor_runtime_config::Config;
+use executor_runtime_protocol::RuntimeKind;
+use executor_runtime_run::{ErrorKind, Failure, Runner};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, Once, OnceLock, PoisonError},
+};
+
+/// What is in the directories.
+struct Listing {
+    found: Vec<Found>,
+    /// What the names in the configuration are for.
+    names: Names,
+    /// Whether the unknown ones were logged.
+    warned: Once,
+}
+
+/// The plugins in a search path. It reads the directories when it is first asked, and once; it loads a plugin
+/// when an invocation needs it.
+pub struct PluginSet {
+    directories: Vec<PathBuf>,
+    config: Arc<Config>,
+    loaders: Vec<Arc<dyn Loader>>,
+    listing: OnceLock<Listing>,
+    runners: Mutex<BTreeMap<PathBuf, Arc<dyn Runner>>>,
+}
+
+impl PluginSet {
+    /// The plugins in `directories`, of which the first that has a kind wins. Relative ones are meant from where
+    /// the process is now.
+    pub fn new(directories: Vec<PathBuf>, config: Arc<Config>) -> Self {
+        // Native plugins are loaded by processes that are elsewhere.
+        let absolute = |directory: PathBuf| std::path::absolute(&directory).unwrap_or(directory);
+        Self {
+            directories: directories.into_iter().map(absolute).collect(),
+            config,
+            loaders: Vec::new(),
+            listing: OnceLock::new(),
+            runners: Mutex::default(),
+        }
+    }
+
+    /// Runs the plugins of its carrier with what `loader` makes for them.
+    #[must_use]
+    pub fn with_loader(mut self, loader: Arc<dyn Loader>) -> Self {
+        self.loaders.push(loader);
+        self
+    }
+
+    /// The directories that are searched.
+    pub fn directories(&self) -> &[PathBuf] {
+        &self.directories
+    }
+
+    /// The operator's configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Every plugin file, also those that can't be used.
+    pub fn list(&self) -> &[Found] {
+        &self.listing().found
+    }
+
+    /// Whether what is configured for plugins is for plugins that are there.
+    ///
+    /// # Errors
+    /// When a name in the configuration looks like a mistake for one of theirs. What is configured under it would not
+    /// count, so none of them runs.
+    pub fn check_configured_names(&self) -> Result<(), Failure> {
+        match self.listing().names.mistakes.as_slice() {
+            [] => Ok(()),
+            mistakes => Err(Failure::new(ErrorKind::PluginUnusable, mistakes.join("; "))),
+        }
+    }
+
+    /// Logs the names in the configuration that look like nothing here. Does it once.
+    pub fn warn_of_unknown_names(&self) {
+        let Listing { names, warned, .. } = self.listing();
+        warned.call_once(|| {
+            for warning in &names.unknown {
+                tracing::warn!("{warning}");
+            }
+        });
+    }
+
+    fn listing(&self) -> &Listing {
+        self.listing.get_or_init(|| {
+            let found = discover(&self.directories, &self.config);
+            let plugins = found.iter().filter_map(|found| found.plugin.as_deref());
+            let names = configured_names::check(&self.config, plugins);
+            Listing {
+                found,
+                names,
+                warned: Once::new(),
+            }
+        })
+    }
+
+    /// The plugin that runs `kind`; none if no file offers it.
+    ///
+    /// # Errors
+    /// Why the files that offer it can't be used, or what is wrong with the names in the configuration.
+    pub fn plugin(&self, kind: &RuntimeKind) -> Result<Option<&Arc<Plugin>>, Failure> {
+        self.check_configured_names()?;
+        let mut unusable = None;
+        for found in self.list() {
+            let Some(plugin) = &found.plugin else {
+                continue;
+            };
+            match &found.state {
+                State::Usable(kinds) if kinds.contains(kind) => return Ok(Some(plugin)),
+                State::Unusable(reason) if plugin.descriptor.kinds.contains(kind) => {
+                    unusable.get_or_insert((found.path.as_path(), reason));
+                }
+                _ => {}
+            }
+        }
+        match unusable {
+            None => Ok(None),
+            Some((path, reason)) => Err(Failure::new(
+                ErrorKind::PluginUnusable,
+                format!(
+                    "the plugin for runtime_kind='{kind}' can't be used: '{}' {reason}",
+                    path.display()
+                ),
+            )),
+        }
+    }
+
+    /// Does what makes later runs of `plugin` start faster. Blocks.
+    ///
+    /// # Errors
+    /// When it does not load.
+    pub fn prepare(&self, plugin: &Plugin) -> Result<(), Unusable> {
+        match self.loader(plugin.carrier) {
+            Some(loader) => loader.prepare(plugin, self.config.plugin(&plugin.descriptor.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a plugin of this carrier can run here.
+    pub fn runs(&self, carrier: Carrier) -> bool {
+        self.loader(carrier).is_some()
+    }
+
+    /// What runs the kinds of `plugin`, wherever its file is. Nothing is loaded yet.
+    ///
+    /// # Errors
+    /// When this host runs no plugins of its carrier.
+    pub fn runner(&self, plugin: &Arc<Plugin>) -> Result<Arc<dyn Runner>, Failure> {
+        let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runner) = runners.get(&plugin.path) {
+            return Ok(Arc::clone(runner));
+        }
+        let loader = self.loader(plugin.carrier).ok_or_else(|| no_loader(plugin))?;
+        let config = Arc::new(self.config.plugin(&plugin.descriptor.name).clone());
+        let runner = loader.runner(plugin, &config);
+        runners.insert(plugin.path.clone(), Arc::clone(&runner));
+        Ok(runner)
+    }
+
+    /// Every kind that runs, and its plugin.
+    pub fn kinds(&self) -> impl Iterator<Item = (&RuntimeKind, &Arc<Plugin>)> {
+        self.list().iter().flat_map(|found| {
+            let kinds = match &found.state {
+                State::Usable(kinds) => kinds.as_slice(),
+                State::Unusable(_) => &[],
+            };
+            kinds
+                .iter()
+                .filter_map(|kind| Some((kind, found.plugin.as_ref()?)))
+        })
+    }
+
+    fn loader(&self, carrier: Carrier) -> Option<&Arc<dyn Loader>> {
+        self.loaders.iter().find(|loader| loader.carrier() == carrier)
+    }
+}
+
+fn no_loader(plugin: &Plugin) -> Failure {
+    Failure::new(
+        ErrorKind::PluginUnusable,
+        format!(
+            "'{}' is a {} plugin, and this host runs none",
+            plugin.path.display(),
+            plugin.carrier.as_str()
+        ),
+    )
+}
+
+impl fmt::Debug for PluginSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginSet")
+            .field("directories", &self.directories)
+            .finish_non_exhaustive()
+    }
+}

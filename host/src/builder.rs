@@ -1,0 +1,119 @@
+//! The only way a host is put together.
+
+use crate::{Host, registry::Registry};
+use executor_runtime_config::{Config, SubprocessLimits};
+use executor_runtime_plugin::{Loader, PluginSet};
+use executor_runtime_protocol::RuntimeKind;
+use executor_runtime_run::Runner;
+use executor_runtime_subprocess::{SubprocessPolicy, SubprocessRunner};
+use executor_runtime_supervisor::Supervisors;
+use std::{cell::OnceCell, collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc};
+
+type MakeLoader = Box<dyn FnOnce(&Arc<Supervisors>) -> Arc<dyn Loader>>;
+
+/// Puts a [`Host`] together. Without more it runs `subprocess`, with nothing limited.
+///
+/// ```
+/// use executor_runtime::{Host, config::Config, plugin::search_path};
+///
+/// let config = Config::parse("[subprocess]\nmax_output_bytes = \"1MiB\"", "executor-runtime.toml")?;
+/// let host = Host::builder().config(config).plugins_in(search_path(&[])).build()?;
+/// assert!(host.kinds().iter().any(|kind| kind.as_str() == "subprocess"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Default)]
+pub struct HostBuilder {
+    config: Arc<Config>,
+    directories: Vec<PathBuf>,
+    plugins: OnceCell<PluginSet>,
+    carriers: Vec<MakeLoader>,
+    runners: BTreeMap<RuntimeKind, Arc<dyn Runner>>,
+}
+
+impl HostBuilder {
+    /// What the operator allows.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Arc::new(config);
+        self.plugins.take();
+        self
+    }
+
+    /// The directories with plugin files, of which the first that has a kind wins. Relative ones are meant from where
+    /// the process is now.
+    #[must_use]
+    pub fn plugins_in(mut self, directories: Vec<PathBuf>) -> Self {
+        self.directories = directories;
+        self.plugins.take();
+        self
+    }
+
+    /// Runs the plugins of one carrier with what `make` returns. It is given what supervises processes.
+    #[must_use]
+    pub fn carrier<L: Loader>(mut self, make: impl FnOnce(&Arc<Supervisors>) -> L + 'static) -> Self {
+        self.carriers
+            .push(Box::new(move |supervisors| Arc::new(make(supervisors))));
+        self
+    }
+
+    /// Executes a kind with a runner of the caller's, also if it is built in or a plugin has it.
+    #[must_use]
+    pub fn runner(mut self, kind: RuntimeKind, runner: Arc<dyn Runner>) -> Self {
+        self.runners.insert(kind, runner);
+        self
+    }
+
+    /// The plugins of the host, to look at before it is started.
+    pub fn plugins(&self) -> &PluginSet {
+        self.plugins
+            .get_or_init(|| PluginSet::new(self.directories.clone(), Arc::clone(&self.config)))
+    }
+
+    /// Starts the host. Do it early in a process, before threads and before large amounts of memory are in use, because
+    /// it forks the process that all others are supervised from.
+    ///
+    /// # Errors
+    /// When the system can't supervise processes (see the README for what it needs).
+    pub fn build(mut self) -> io::Result<Host> {
+        let supervisors = Arc::new(Supervisors::start()?);
+        let policy = policy(self.config.subprocess());
+        let subprocess = Arc::new(SubprocessRunner::new(Arc::clone(&supervisors), policy));
+        let plugins = self
+            .plugins
+            .take()
+            .unwrap_or_else(|| PluginSet::new(self.directories, self.config));
+        let plugins = self
+            .carriers
+            .into_iter()
+            .fold(plugins, |plugins, make| plugins.with_loader(make(&supervisors)));
+        let registry = Registry::new(subprocess, self.runners, Arc::new(plugins));
+        Ok(Host::new(registry, supervisors))
+    }
+}
+
+impl fmt::Debug for HostBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostBuilder")
+            .field("directories", &self.directories)
+            .finish_non_exhaustive()
+    }
+}
+
+fn policy(limits: SubprocessLimits) -> SubprocessPolicy {
+    let SubprocessLimits {
+        grace,
+        max_output_bytes,
+        memory_bytes,
+        cpu_seconds,
+        open_files,
+        processes,
+    } = limits;
+    SubprocessPolicy {
+        max_grace: grace,
+        max_output_bytes,
+        memory_bytes,
+        cpu_seconds,
+        open_files,
+        processes,
+    }
+}
