@@ -14,7 +14,6 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
 };
 
 /// A plugins directory that is being filled.

@@ -1,7 +1,7 @@
 //! The host's end of a child's channel: sends the request, takes what the child says.
 
-use super::wire::{MAX_FRAME, Message, Request};
-use executor_runtime_plugin::session::{Level, RunLog, is_valid_artifact_name, printable};
+use super::wire::{MAX_ANSWER, MAX_FRAME, Message, Request};
+use executor_runtime_plugin::session::{Level, RunLog, cut, is_valid_artifact_name, printable};
 use executor_runtime_protocol::native::Reply;
 use executor_runtime_run::capture::{CaptureDirectory, Fingerprint};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -103,6 +103,12 @@ impl Conversation {
                 return;
             }
             match serde_json::from_slice(&json) {
+                Ok(Message::Checkpoint { state }) => {
+                    let kept = self.keep(&state);
+                    if answer(&mut channel, kept).await.is_err() {
+                        return;
+                    }
+                }
                 Ok(message) => self.hear(message),
                 Err(error) => {
                     self.said().end = Some(gibberish(&error));
@@ -144,7 +150,8 @@ impl Conversation {
                     });
                 }
             }
-            Message::Checkpoint { state } => self.keep(&state),
+            // Answered where it is read.
+            Message::Checkpoint { .. } => {}
             Message::Result { reply } => {
                 self.said().end = Some(match serde_json::from_str(&reply) {
                     Ok(reply) => End::Reply(reply),
@@ -156,12 +163,21 @@ impl Conversation {
     }
 
     /// Keeps a checkpoint. It has at most 64 KiB: not worth another thread.
-    fn keep(&self, state: &[u8]) {
-        let Some(capture) = &self.capture else { return };
-        if let Err(error) = capture.keep_checkpoint(self.fingerprint, state) {
-            self.log.log(Level::Warn, &error);
+    fn keep(&self, state: &[u8]) -> Result<(), String> {
+        match &self.capture {
+            Some(capture) => capture.keep_checkpoint(self.fingerprint, state),
+            None => Err("there is no directory to keep the checkpoint in".to_owned()),
         }
     }
+}
+
+/// Tells the child whether its checkpoint is kept.
+async fn answer(channel: &mut UnixStream, kept: Result<(), String>) -> io::Result<()> {
+    let reason = kept.err().unwrap_or_default();
+    let reason = cut(&reason, MAX_ANSWER).as_bytes();
+    let length = u32::try_from(reason.len()).map_err(io::Error::other)?;
+    channel.write_all(&length.to_le_bytes()).await?;
+    channel.write_all(reason).await
 }
 
 /// What the parser says, which repeats what it read.

@@ -2,9 +2,10 @@
 
 use executor_runtime_protocol::native::{
     PluginRef,
-    abi_stable::library::{LibraryError, lib_header_from_path},
+    abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL},
 };
-use std::{panic::catch_unwind, path::Path};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use std::{mem::ManuallyDrop, panic::catch_unwind, path::Path};
 
 /// Loads the library and checks that its root module has the layout that this host was built with.
 ///
@@ -12,22 +13,28 @@ use std::{panic::catch_unwind, path::Path};
 /// The library's constructors run in here.
 pub(super) fn load(path: &Path) -> Result<PluginRef, String> {
     let loaded = catch_unwind(|| {
-        let header = lib_header_from_path(path)?;
-        header.init_root_module::<PluginRef>()
+        header(path)?
+            .init_root_module::<PluginRef>()
+            .map_err(|error| words(&error))
     });
-    match loaded {
-        Ok(Ok(plugin)) => Ok(plugin),
-        Ok(Err(error)) => Err(words(&error)),
-        Err(_) => Err("it panicked while it was loaded".to_owned()),
-    }
+    loaded.unwrap_or_else(|_| Err("it panicked while it was loaded".to_owned()))
+}
+
+/// The header that `export_runner!` puts into a library.
+fn header(path: &Path) -> Result<&'static LibHeader, String> {
+    // SAFETY: what the library's constructors do is the library's business: this process is for nothing else.
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
+        .map_err(|error| format!("the system can't load it: {error}"))?;
+    // It stays loaded as long as the process lives.
+    let library = ManuallyDrop::new(library);
+    // SAFETY: the symbol is a pointer to the header, which says itself which version of it this is.
+    let found = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) }
+        .map_err(|_| "it exports no plugin; the SDK's export_runner! makes a library one".to_owned())?;
+    (*found).upgrade().map_err(|error| words(&error))
 }
 
 fn words(error: &LibraryError) -> String {
     match error {
-        LibraryError::OpenError { err, .. } => format!("the system can't load it: {err}"),
-        LibraryError::GetSymbolError { .. } => {
-            "it exports no plugin; the SDK's export_runner! makes a library one".to_owned()
-        }
         LibraryError::InvalidAbiHeader(_) | LibraryError::InvalidCAbi { .. } => {
             "it was built with another abi_stable than the host's; build it with the SDK of this host"
                 .to_owned()

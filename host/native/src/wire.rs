@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// The longest frame, which is that of a result.
 pub(super) const MAX_FRAME: usize = 16 << 20;
 
+/// The longest answer to a message that is answered, in bytes.
+pub(super) const MAX_ANSWER: usize = 4096;
+
 /// What a child is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
@@ -56,6 +59,7 @@ pub(super) enum Message {
         description: String,
         truncated: bool,
     },
+    /// The host answers it when it is kept: a length, as of a frame, and why it was not kept; nothing if it was.
     Checkpoint {
         state: Vec<u8>,
     },

@@ -39,7 +39,7 @@ const HOST: i32 = 3;
 ///
 /// ```
 /// fn main() -> std::process::ExitCode {
-///     if let Some(code) = executor_runtime::native::worker_main(std::env::args_os().skip(1)) {
+///     if let Some(code) = executor_runtime_native::worker_main(std::env::args_os().skip(1)) {
 ///         return code;
 ///     }
 ///     // The program itself.

@@ -200,7 +200,11 @@ pub(super) extern "C" fn checkpoint(state: RSlice<'_, u8>) -> RResult<(), RStrin
         let message = Message::Checkpoint {
             state: state.as_slice().to_owned(),
         };
-        link.say(&message).map_err(sentence).into()
+        // Once this returns, a host that is killed has it all the same: it is the host that writes the file.
+        match link.ask(&message) {
+            Ok(kept) => kept.map_err(sentence).into(),
+            Err(error) => RResult::RErr(sentence(error)),
+        }
     })
 }
 

@@ -1,7 +1,7 @@
 //! The child's end of the channel.
 
 use super::{
-    super::wire::{MAX_FRAME, MAX_REQUEST_FDS, Message, Request},
+    super::wire::{MAX_ANSWER, MAX_FRAME, MAX_REQUEST_FDS, Message, Request},
     artifacts::Artifacts,
 };
 use nix::{
@@ -65,12 +65,34 @@ impl Link {
 
     /// Sends a message; blocks while the host has not read what was sent before.
     pub(super) fn say(&self, message: &Message) -> io::Result<()> {
-        let json = serde_json::to_vec(message)?;
-        let length = u32::try_from(json.len()).map_err(io::Error::other)?;
         let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
-        channel.write_all(&length.to_le_bytes())?;
-        channel.write_all(&json)
+        send(&mut channel, message)
     }
+
+    /// Sends a message that the host answers, and waits for the answer.
+    pub(super) fn ask(&self, message: &Message) -> io::Result<Result<(), String>> {
+        let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        send(&mut channel, message)?;
+        let mut length = [0; 4];
+        channel.read_exact(&mut length)?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > MAX_ANSWER {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut reason = vec![0; length];
+        channel.read_exact(&mut reason)?;
+        Ok(match reason.as_slice() {
+            [] => Ok(()),
+            reason => Err(String::from_utf8_lossy(reason).into_owned()),
+        })
+    }
+}
+
+fn send(channel: &mut File, message: &Message) -> io::Result<()> {
+    let json = serde_json::to_vec(message)?;
+    let length = u32::try_from(json.len()).map_err(io::Error::other)?;
+    channel.write_all(&length.to_le_bytes())?;
+    channel.write_all(&json)
 }
 
 /// The first byte of a frame, with the descriptors that are attached to it.
