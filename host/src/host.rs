@@ -1,8 +1,8 @@
 //! The facade: one invocation in, one result out, whatever happens.
 
 use crate::{
-    CancelToken, Ending, ErrorKind, Explanation, Failure, HostBuilder, Origin, Outcome, Run, Runner, receipt,
-    registry::Registry,
+    CancelReason, CancelToken, Ending, ErrorKind, Explanation, Failure, HostBuilder, Origin, Outcome, Run,
+    Runner, receipt, registry::Registry,
 };
 use executor_runtime_plugin::PluginSet;
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Timestamp};
@@ -14,7 +14,7 @@ use std::{
     future::Future,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::PathBuf,
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -41,7 +41,7 @@ use std::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Host {
-    registry: Registry,
+    registry: Arc<Registry>,
     supervisors: Arc<Supervisors>,
 }
 
@@ -53,7 +53,7 @@ impl Host {
 
     pub(crate) fn new(registry: Registry, supervisors: Arc<Supervisors>) -> Self {
         Self {
-            registry,
+            registry: Arc::new(registry),
             supervisors,
         }
     }
@@ -106,20 +106,43 @@ impl Host {
             deadline,
             cancel: cancel.clone(),
         };
-        let outcome = match self.registry.find(&run.invocation.runtime_kind) {
+        let outcome = match self.find(&run).await {
             Ok(runner) => guarded(&*runner, &run).await,
             Err(failure) => failure.into(),
         };
         let mut result = into_result(outcome, &run.invocation, started_at);
-        if let Some(path) = &run.invocation.output_result_path
-            && let Err(error) = result_file::write(Path::new(path), &result)
-        {
-            tracing::error!("{error}");
-            result
-                .metadata
-                .insert(receipt::RESULT_FILE_ERROR.to_owned(), error.to_string());
+        if let Some(path) = run.invocation.output_result_path {
+            result = write_result(path.into(), result).await;
         }
         result
+    }
+
+    /// The runner of a run's kind. Plugins are looked for on a thread that may block, and no longer than the run may take.
+    async fn find(&self, run: &Run) -> Result<Arc<dyn Runner>, Failure> {
+        let kind = &run.invocation.runtime_kind;
+        if let Some(runner) = self.registry.registered(kind) {
+            return Ok(runner);
+        }
+        let (registry, wanted) = (Arc::clone(&self.registry), kind.clone());
+        let finding = tokio::task::spawn_blocking(move || registry.find(&wanted));
+        let deadline = async {
+            match run.deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let what = "while the plugins directories were read";
+        tokio::select! {
+            biased;
+            found = finding => match found {
+                Ok(found) => found,
+                Err(error) => Err(Failure::new(ErrorKind::RunnerPanicked, error.to_string())),
+            },
+            () = run.cancel.raised(CancelReason::Requested) => {
+                Err(Failure::new(ErrorKind::Cancelled, format!("told to stop {what}")))
+            }
+            () = deadline => Err(Failure::new(ErrorKind::Timeout, format!("timed out {what}"))),
+        }
     }
 
     /// [`Host::run`] for callers that are not asynchronous themselves.
@@ -156,6 +179,20 @@ impl Host {
     pub fn shut_down(&self) -> Shutdown {
         self.supervisors.shut_down()
     }
+}
+
+/// Writes a result to its file, on a thread that may block. If that fails, the result says so.
+async fn write_result(path: PathBuf, result: RuntimeResult) -> RuntimeResult {
+    let mut kept = result.clone();
+    let writing = tokio::task::spawn_blocking(move || result_file::write(&path, &result));
+    let error = match writing.await {
+        Ok(Ok(())) => return kept,
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!("{error}");
+    kept.metadata.insert(receipt::RESULT_FILE_ERROR.to_owned(), error);
+    kept
 }
 
 /// What [`Host::run_blocking`] runs on: one a thread. A dispatcher that never answers may still be at work

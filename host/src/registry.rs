@@ -76,13 +76,18 @@ impl Registry {
         replaced.map(|entry| entry.runner)
     }
 
-    /// What executes `kind`.
+    /// What executes `kind` without a plugin, if something does.
+    pub(crate) fn registered(&self, kind: &RuntimeKind) -> Option<Arc<dyn Runner>> {
+        self.entry(kind).map(|entry| entry.runner)
+    }
+
+    /// What executes `kind`. Reads the plugins directories the first time that it needs them, so it may block.
     ///
     /// # Errors
     /// Why nothing does.
     pub(crate) fn find(&self, kind: &RuntimeKind) -> Result<Arc<dyn Runner>, Failure> {
-        if let Some(entry) = self.entry(kind) {
-            return Ok(entry.runner);
+        if let Some(runner) = self.registered(kind) {
+            return Ok(runner);
         }
         self.plugins.warn_of_unknown_names();
         match self.plugins.plugin(kind)? {

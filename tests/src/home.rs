@@ -39,7 +39,12 @@ impl Home {
 
     /// The host's command line in this home, not started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(host_binary());
+        self.command_of(&host_binary(), arguments)
+    }
+
+    /// The same with an executable of the test's choice.
+    pub fn command_of(&self, executable: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(executable);
         command
             .args(arguments)
             .current_dir(self.path())

@@ -2,10 +2,17 @@
 
 use executor_runtime_tests::{
     descriptors::behaviours_with,
-    home::{Home, verdicts},
+    home::{Home, Said, verdicts},
 };
 use serde_json::Value;
-use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    fs::Permissions,
+    io::Write,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Stdio,
+};
 
 #[track_caller]
 fn assert_failed(report: &Value, name: &str, reason: &str) {
@@ -380,4 +387,86 @@ fn remove_takes_only_what_is_installed() {
     .succeeds();
     assert_eq!(fs::read_dir(home.plugins()).unwrap().count(), 0);
     assert!(Path::new(&mine).exists());
+}
+
+/// The host's two executables.
+const EXECUTABLES: [&str; 2] = ["executor-runtime", "executor-runtime-engine"];
+
+/// A home with the plugin `good`, and copies of `executables` in its folder `bin`; returns what runs an invocation of
+/// that plugin, as a document on stdin, with the executable at a path in the home.
+fn with_executables(executables: &[&str]) -> (Home, impl Fn(&Home, &str) -> Said) {
+    let home = Home::new();
+    fs::create_dir(home.join("bin")).unwrap();
+    fs::create_dir_all(home.plugins()).unwrap();
+    fs::write(home.plugins().join("good.wasm"), named("good", &["good"])).unwrap();
+    for name in executables {
+        let built = executor_runtime_tests::host_binary().with_file_name(name);
+        fs::copy(built, home.join("bin").join(name)).unwrap();
+    }
+    let run = |home: &Home, executable: &str| {
+        let document = serde_json::json!({
+            "invocation_id": "i", "runtime_name": "tests", "runtime_kind": "good",
+            "working_directory": home.path(), "command": ["-"], "timeout_seconds": 60,
+            "metadata": {"fixture.behaviour": "ok"},
+        });
+        let mut child = home
+            .command_of(&home.join(executable), &["run", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(document.to_string().as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap().into()
+    };
+    (home, run)
+}
+
+#[test]
+fn the_small_executable_finds_the_engine_beside_itself_however_it_is_called() {
+    let (home, run) = with_executables(&EXECUTABLES);
+    symlink("bin/executor-runtime", home.join("linked")).unwrap();
+    for executable in ["bin/executor-runtime", "linked", "bin/executor-runtime-engine"] {
+        let said = run(&home, executable);
+        assert_eq!(said.code, Some(0), "{executable}: {said:?}");
+        assert_eq!(said.stderr, "", "{executable}");
+        let result: Value = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!(result["metadata"]["plugin.carrier"], "component", "{executable}");
+    }
+}
+
+#[test]
+fn a_missing_engine_is_named_and_stops_only_what_needs_it() {
+    let (home, run) = with_executables(&EXECUTABLES[..1]);
+    let said = run(&home, "bin/executor-runtime");
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
+    let engine = home.join("bin").canonicalize().unwrap().join(EXECUTABLES[1]);
+    let expected = format!("'{}' does not exist", engine.display());
+    assert!(said.stderr.contains(&expected), "{}", said.stderr);
+    let small = home.join("bin/executor-runtime");
+    for arguments in [&["run", "--", "true"][..], &["kinds"], &["plugin", "list"]] {
+        let said = Said::from(home.command_of(&small, arguments).output().unwrap());
+        assert_eq!(said.code, Some(0), "{arguments:?}: {said:?}");
+    }
+    let kinds = Said::from(home.command_of(&small, &["kinds"]).output().unwrap());
+    assert!(kinds.stdout.contains("\"good\""), "{}", kinds.stdout);
+}
+
+#[test]
+fn executables_of_two_builds_refuse_each_other() {
+    let (home, _) = with_executables(&EXECUTABLES);
+    let handed_over = ["__handed-over", "another build", "kinds"];
+    let engine = home.join("bin/executor-runtime-engine");
+    let said = Said::from(home.command_of(&engine, &handed_over).output().unwrap());
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
+    assert!(
+        said.stderr.contains("install both from one build"),
+        "{}",
+        said.stderr
+    );
 }

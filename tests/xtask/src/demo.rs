@@ -1,6 +1,6 @@
 //! The main job, shown: an invocation of each kind and its result.
 
-use crate::{build_host, plugins, server};
+use crate::{ENGINE, SMALL, build_executable, plugins, server};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::{
@@ -9,29 +9,53 @@ use std::{
     process::{Command, Stdio},
 };
 
-pub(crate) fn demo() -> Result<()> {
-    eprintln!("building the host and the official plugins (the first time takes some minutes)");
-    build_host()?;
-    plugins::build_all()?;
-    let host = guest_build::target_directory().join("release/executor-runtime");
-    let address = server::start()?;
-    let url = |path: &str| format!("http://{address}{path}");
-    let directory = tempfile::tempdir()?;
+/// What is run to show a kind.
+struct Example {
+    kind: &'static str,
+    command: Value,
+    metadata: Value,
+}
 
-    let kinds = [
-        (
-            "subprocess",
-            json!(["sh", "-c", "echo hello from $RXP_INVOCATION_ID"]),
-            json!({}),
-        ),
-        (
+pub(crate) fn demo() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    eprintln!("building the small executable, which runs subprocesses");
+    build_executable(SMALL)?;
+    let host = guest_build::target_directory().join("release").join(SMALL);
+    let subprocess = Example {
+        kind: "subprocess",
+        command: json!(["sh", "-c", "echo hello from $RXP_INVOCATION_ID"]),
+        metadata: json!({}),
+    };
+    show(&host, directory.path(), &subprocess)?;
+
+    eprintln!(
+        "\nbuilding the executable with the WebAssembly engine, and the official plugins; the engine and its compiler \
+         take most of the time, and the next builds don't compile them again"
+    );
+    build_executable(ENGINE)?;
+    plugins::build_all()?;
+    let address = server::start()?;
+    for example in of_plugins(&address) {
+        show(&host, directory.path(), &example)?;
+    }
+    println!("\nEvery kind succeeded. The host is {}", host.display());
+    Ok(())
+}
+
+fn of_plugins(address: &impl std::fmt::Display) -> [Example; 3] {
+    let url = |path: &str| format!("http://{address}{path}");
+    let example = |kind, metadata| Example {
+        kind,
+        command: json!(["-"]),
+        metadata,
+    };
+    [
+        example(
             "http",
-            json!(["-"]),
             json!({"http.url": url("/echo"), "http.body": "{\"greeting\": \"hello\"}"}),
         ),
-        (
+        example(
             "http_async",
-            json!(["-"]),
             json!({
                 "http.url": url("/runs"),
                 "http.poll_url_template": url("/runs/{run_id}"),
@@ -41,26 +65,28 @@ pub(crate) fn demo() -> Result<()> {
                 "http.poll_interval_seconds": "0.1",
             }),
         ),
-        ("manual", json!(["-"]), json!({"manual.url": url("/dispatch")})),
-    ];
-    for (kind, command, metadata) in kinds {
-        let invocation = json!({
-            "invocation_id": format!("demo-{kind}"),
-            "runtime_name": "demo",
-            "runtime_kind": kind,
-            "working_directory": directory.path(),
-            "command": command,
-            "timeout_seconds": 30,
-            "artifact_directory": directory.path().join("artifacts"),
-            "metadata": metadata,
-        });
-        let result = run(&host, &invocation)?;
-        println!("\n--- {kind}: invocation\n{invocation:#}\n--- {kind}: result\n{result:#}");
-        if result["status"] != "succeeded" {
-            bail!("the {kind} invocation did not succeed");
-        }
+        example("manual", json!({"manual.url": url("/dispatch")})),
+    ]
+}
+
+/// Runs the example, and prints its invocation and result.
+fn show(host: &Path, directory: &Path, example: &Example) -> Result<()> {
+    let kind = example.kind;
+    let invocation = json!({
+        "invocation_id": format!("demo-{kind}"),
+        "runtime_name": "demo",
+        "runtime_kind": kind,
+        "working_directory": directory,
+        "command": example.command,
+        "timeout_seconds": 30,
+        "artifact_directory": directory.join("artifacts"),
+        "metadata": example.metadata,
+    });
+    let result = run(host, &invocation)?;
+    println!("\n--- {kind}: invocation\n{invocation:#}\n--- {kind}: result\n{result:#}");
+    if result["status"] != "succeeded" {
+        bail!("the {kind} invocation did not succeed");
     }
-    println!("\nEvery kind succeeded. The host is {}", host.display());
     Ok(())
 }
 

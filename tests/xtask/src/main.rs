@@ -44,18 +44,14 @@ fn main() -> Result<()> {
     }
 }
 
-/// Builds the host. The selection is the whole workspace, as it is for the tests, so that cargo settles the features
-/// of all dependencies once, and the tests' build compiles none of them again.
-fn build_host() -> Result<()> {
-    cargo(&[
-        "build",
-        "--release",
-        "--workspace",
-        "--bin",
-        "executor-runtime",
-        "--bin",
-        "executor-runtime-engine",
-    ])
+/// The host's executables.
+const SMALL: &str = "executor-runtime";
+const ENGINE: &str = "executor-runtime-engine";
+
+/// Builds one of the host's executables. The selection is the whole workspace, as it is for the tests, so that cargo
+/// settles the features of all dependencies once, and no build compiles any of them again.
+fn build_executable(name: &str) -> Result<()> {
+    cargo(&["build", "--release", "--workspace", "--bin", name])
 }
 
 /// All tests, with the one profile that everything is built with.
