@@ -431,7 +431,7 @@ mod tests {
     fn durations_and_sizes_may_have_units() {
         let text = "[subprocess]\ngrace_seconds = \"1.5m\"\nmax_output_bytes = \"64MiB\"";
         let policy = Config::parse(text, "c.toml").unwrap().subprocess();
-        assert_eq!(policy.max_grace, Some(Duration::from_secs(90)));
+        assert_eq!(policy.grace, Some(Duration::from_secs(90)));
         assert_eq!(policy.max_output_bytes, Some(64 << 20));
     }
 
