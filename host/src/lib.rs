@@ -27,6 +27,6 @@ pub use executor_runtime_protocol as protocol;
 pub use manual::ManualRunner;
 pub use outcome::{Ending, Failure, Outcome};
 pub use runner::{Run, RunFuture, Runner};
-pub use runtime::{RunnerSource, Runtime};
+pub use runtime::{RunnerSource, Runtime, reject};
 pub use supervisor::Shutdown;
 pub use termination::Termination;

@@ -2,6 +2,7 @@
 
 use crate::{ErrorKind, receipt::Receipt};
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeKind, Status, Timestamp};
+use std::io;
 
 /// Why a run did not succeed, for machines and for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,29 @@ impl Failure {
             kind,
             summary: summary.into(),
         }
+    }
+
+    /// The host has not enough left of something to start a run with: this error says of what.
+    pub fn exhausted(error: &io::Error) -> Self {
+        let summary = match error.raw_os_error() {
+            Some(libc::EMFILE) => "the host is out of file descriptors; raise `ulimit -n`".to_owned(),
+            Some(libc::ENFILE) => {
+                "the machine is out of file descriptors; raise the sysctl `fs.file-max`".to_owned()
+            }
+            Some(libc::EAGAIN) => {
+                "the host is out of processes; raise `ulimit -u`, or the limit on processes of \
+                 the container"
+                    .to_owned()
+            }
+            Some(libc::ENOMEM) => {
+                "the host is out of memory; raise `ulimit -v`, or give the machine more".to_owned()
+            }
+            Some(libc::EFBIG) => {
+                "the host may not write a file as large as this run needs; raise `ulimit -f`".to_owned()
+            }
+            _ => format!("the host can't start the run: {error}"),
+        };
+        Self::new(ErrorKind::HostExhausted, summary)
     }
 
     /// Nothing runs this kind.

@@ -6,7 +6,7 @@ use crate::{
     subprocess::{SubprocessPolicy, SubprocessRunner},
     supervisor::{Shutdown, Supervisors},
 };
-use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Timestamp};
+use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -142,16 +142,7 @@ impl Runtime {
             Ok(None) => Failure::no_runner(&run.invocation.runtime_kind).into(),
             Err(failure) => failure.into(),
         };
-        let mut result = into_result(outcome, &run.invocation, started_at);
-        if let Some(path) = &run.invocation.output_result_path
-            && let Err(error) = result_file::write(Path::new(path), &result)
-        {
-            tracing::error!("{error}");
-            result
-                .metadata
-                .insert(receipt::RESULT_FILE_ERROR.to_owned(), error.to_string());
-        }
-        result
+        finish(outcome, &run.invocation, started_at, started)
     }
 
     /// [`Runtime::run`] for callers that are not asynchronous themselves.
@@ -173,11 +164,7 @@ impl Runtime {
         EXECUTOR.with(|executor| match executor {
             Ok(ThreadExecutor(Some(executor))) => executor.block_on(self.run_until(invocation, cancel)),
             Ok(ThreadExecutor(None)) => unreachable!("it is taken when the thread ends"),
-            Err(error) => {
-                let summary = format!("the host has run out of something it needs: {error}");
-                let outcome = Outcome::failure(ErrorKind::HostExhausted, summary);
-                into_result(outcome, &invocation, Timestamp::now())
-            }
+            Err(error) => reject(&invocation, Failure::exhausted(error)),
         })
     }
 
@@ -262,7 +249,37 @@ pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Outcome {
     )
 }
 
-fn into_result(outcome: Outcome, invocation: &RuntimeInvocation, started_at: Timestamp) -> RuntimeResult {
+/// The result of an invocation that can't be given to a [`Runtime`], because there is none; it is also written to the
+/// invocation's `output_result_path`.
+pub fn reject(invocation: &RuntimeInvocation, failure: Failure) -> RuntimeResult {
+    finish(failure.into(), invocation, Timestamp::now(), Instant::now())
+}
+
+/// Makes the result of an outcome, and writes it where the invocation wants it.
+fn finish(
+    outcome: Outcome,
+    invocation: &RuntimeInvocation,
+    started_at: Timestamp,
+    started: Instant,
+) -> RuntimeResult {
+    let mut result = into_result(outcome, invocation, started_at, started);
+    if let Some(path) = &invocation.output_result_path
+        && let Err(error) = result_file::write(Path::new(path), &result)
+    {
+        tracing::error!("{error}");
+        result
+            .metadata
+            .insert(receipt::RESULT_FILE_ERROR.to_owned(), error.to_string());
+    }
+    result
+}
+
+fn into_result(
+    outcome: Outcome,
+    invocation: &RuntimeInvocation,
+    started_at: Timestamp,
+    started: Instant,
+) -> RuntimeResult {
     let status = outcome.status();
     let mut metadata = outcome.receipt;
     let error_summary = match outcome.ending {
@@ -272,7 +289,14 @@ fn into_result(outcome: Outcome, invocation: &RuntimeInvocation, started_at: Tim
             Some(summary)
         }
     };
-    let (started_at, finished_at) = outcome.times.unwrap_or_else(|| (started_at, Timestamp::now()));
+    let (started_at, finished_at) = outcome.times.unwrap_or_else(|| {
+        // Of a run elsewhere that one tells, with its times. A run that never began took no time.
+        if status != Status::Rejected {
+            let wall = receipt::seconds(started.elapsed());
+            metadata.insert(receipt::USAGE_WALL_SECONDS.to_owned(), wall);
+        }
+        (started_at, Timestamp::now())
+    });
     RuntimeResult {
         invocation_id: invocation.invocation_id.clone(),
         runtime_name: invocation.runtime_name.clone(),

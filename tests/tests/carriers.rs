@@ -4,7 +4,7 @@ use executor_runtime_testing::{
     Answer, CancelToken, CheckName, Loopback, PluginHost, RuntimeResult, Status, Verdict, assert_conforms,
     check,
 };
-use executor_runtime_tests::fixtures;
+use executor_runtime_tests::{fixtures, installed::Installed};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -149,4 +149,32 @@ fn a_plugin_that_rejects_in_good_order_conforms_so_far() {
     let report = check(fixtures::native("fixture-hostile"));
     assert_eq!(report.verdict(CheckName::Loads), Some(&Verdict::Passed));
     assert_eq!(report.verdict(CheckName::MissingKey), Some(&Verdict::Passed));
+}
+
+#[test]
+fn the_time_of_a_run_is_all_of_it_compiling_and_loading_included() {
+    for file in carriers() {
+        let place = Installed::file("greet", &file);
+        let invocation = place.invocation(&[("greet.name", "Ada")]);
+        let mut host = place.host();
+        // A cache of its own: a component is compiled within the run.
+        host.env("XDG_CACHE_HOME", place.scene.path("cache"));
+        let begun = Instant::now();
+        let finished = place.scene.run_command(&mut host, invocation.text().as_bytes());
+        let result = finished.expect(Status::Succeeded);
+        let outside = begun.elapsed().as_secs_f64();
+        let wall: f64 = result.metadata["usage.wall_seconds"].parse().unwrap();
+        let told = seconds(result.finished_at.as_str()) - seconds(result.started_at.as_str());
+        let told = told.rem_euclid(60.0);
+        assert!(
+            (wall - told).abs() < 0.002,
+            "{wall} s, but {told} s in between: {result:#?}"
+        );
+        assert!(wall <= outside, "{wall} s within {outside} s");
+    }
+}
+
+/// The seconds of a timestamp within its minute.
+fn seconds(timestamp: &str) -> f64 {
+    timestamp[17..].trim_end_matches('Z').parse().unwrap()
 }

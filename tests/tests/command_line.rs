@@ -1,9 +1,9 @@
 //! The command line as scripts and people use it.
 
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
-use executor_runtime_tests::{Scene, assert_golden, installed::Installed};
+use executor_runtime_tests::{Finished, Scene, assert_golden, host_binary, installed::Installed, not_tested};
 use serde_json::Value;
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
@@ -458,4 +458,170 @@ fn every_shell_gets_a_completion_script_that_it_accepts() {
             );
         }
     }
+}
+
+/// A pipe that is read by no one.
+fn closed_pipe() -> std::io::PipeWriter {
+    std::io::pipe().unwrap().1
+}
+
+fn full() -> fs::File {
+    fs::File::options().write(true).open("/dev/full").unwrap()
+}
+
+/// Runs the invocation in `file` with a limit that the shell sets, such as `-n 12`.
+fn run_limited(scene: &Scene, limit: &str, way: &[&str], file: &Path, more: &str) -> Finished {
+    let host = host_binary();
+    let script = format!("ulimit {limit} && exec \"$@\" {more}");
+    let (program, first) = way.split_first().unwrap_or((&"sh", &[]));
+    let mut arguments = first.to_vec();
+    if !way.is_empty() {
+        arguments.push("sh");
+    }
+    arguments.extend([
+        "-c",
+        &script,
+        "sh",
+        host.to_str().unwrap(),
+        "run",
+        file.to_str().unwrap(),
+    ]);
+    scene.run_command(&mut scene.host_from(Path::new(program), &arguments), b"")
+}
+
+#[test]
+fn a_result_that_no_one_reads_exits_with_4_and_other_output_is_given_up_quietly() {
+    let scene = Scene::new();
+    let file = scene.file("invocation.json", scene.script("touch ran").text());
+    let file = file.to_str().unwrap();
+    for (arguments, code) in [
+        (&["run", file][..], 4),
+        (&["run", "--format", "human", file], 4),
+        (&["validate", file], 141),
+        (&["validate", "--format", "human", file], 141),
+        (&["explain", file], 141),
+        (&["kinds"], 141),
+        (&["schema", "invocation"], 141),
+        (&["schema", "config"], 141),
+        (&["completions", "bash"], 141),
+    ] {
+        let finished = scene.run_command(scene.host(arguments).stdout(closed_pipe()), b"");
+        assert_eq!(
+            (finished.code, finished.stderr.as_str()),
+            (Some(code), ""),
+            "{arguments:?}"
+        );
+    }
+    assert!(scene.path("ran").exists());
+}
+
+#[test]
+fn without_a_place_for_messages_the_exit_status_tells_all_the_same() {
+    let scene = Scene::new();
+    let file = scene.file("invocation.json", scene.script("touch ran").text());
+    for (arguments, code) in [
+        (&["run", file.to_str().unwrap()][..], 4),
+        (&["run", "no-such-file"], 2),
+        (&["validate", "no-such-file"], 2),
+        (&["no-such-command"], 2),
+    ] {
+        let finished = scene.run_command(scene.host(arguments).stdout(full()).stderr(full()), b"");
+        assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
+    }
+    assert!(scene.path("ran").exists());
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_does_not_kill_the_host() {
+    let scene = Scene::new();
+    let file = scene.file("invocation.json", scene.nasty(&["report"]).text());
+    // Nothing may be written at all: the run can't even be described to its supervisor.
+    let finished = run_limited(&scene, "-f 0", &[], &file, "");
+    let summary = finished.expect_rejected("host_exhausted").error_summary.unwrap();
+    assert!(summary.contains("raise `ulimit -f`"), "{summary}");
+
+    // Only the result is too large.
+    let bare = ["env", "-i", "PATH=/usr/bin:/bin"];
+    let finished = run_limited(&scene, "-f 1", &bare, &file, "> result.json");
+    assert_eq!(finished.code, Some(4), "{finished:?}");
+    assert!(
+        finished
+            .stderr
+            .contains("could not be written to stdout: File too large"),
+        "{finished:?}"
+    );
+
+    // What is run has the signal's default disposition.
+    let finished = run_limited(&scene, "-f 1", &bare, &file, "");
+    finished.expect(Status::Succeeded);
+    let report: Value = serde_json::from_str(&finished.captured()).unwrap();
+    assert_eq!(report["ignored"], "0000000000000000");
+    let long = scene.file("long.json", scene.nasty(&["write", "100000"]).text());
+    let result = run_limited(&scene, "-f 1", &bare, &long, "").result();
+    assert_eq!(result.metadata["stdout_error"], "file too large");
+}
+
+#[test]
+fn a_host_without_descriptors_says_so_in_a_result() {
+    let scene = Scene::new();
+    let file = scene.file("invocation.json", scene.script("true").text());
+    let mut rejected = 0;
+    for limit in 6..=24 {
+        let finished = run_limited(&scene, &format!("-n {limit}"), &[], &file, "");
+        if finished.code == Some(0) {
+            finished.expect(Status::Succeeded);
+            continue;
+        }
+        let result = finished.expect_rejected("host_exhausted");
+        assert_eq!(
+            result.error_summary.as_deref(),
+            Some("the host is out of file descriptors; raise `ulimit -n`"),
+            "with {limit}"
+        );
+        rejected += 1;
+    }
+    assert!((3..19).contains(&rejected), "{rejected}");
+}
+
+#[test]
+fn a_host_without_processes_says_so_in_a_result() {
+    let scene = Scene::new();
+    let file = scene.file("invocation.json", scene.script("true").text());
+    // Where a user without privileges, to whom the limit applies, reaches all of it.
+    let host = scene.path("host");
+    fs::copy(host_binary(), &host).unwrap();
+    fs::set_permissions(scene.root(), fs::Permissions::from_mode(0o777)).unwrap();
+    // A user that has no process but these.
+    let way = ["setpriv", "--reuid=61234", "--regid=61234", "--clear-groups"];
+    if !nix::unistd::geteuid().is_root() {
+        return not_tested("a limit on processes", "only root can become a user without any");
+    }
+    let mut rejected = 0;
+    for limit in 1..=6 {
+        let script = format!("ulimit -u {limit} && exec \"$@\"");
+        let shell = [
+            "sh",
+            "-c",
+            &script,
+            "sh",
+            host.to_str().unwrap(),
+            "run",
+            file.to_str().unwrap(),
+        ];
+        // `sh` may not have the option.
+        let shell = [&["bash"], &shell[1..]].concat();
+        let arguments = [&way[1..], &shell].concat();
+        let finished = scene.run_command(&mut scene.host_from(Path::new(way[0]), &arguments), b"");
+        if finished.code == Some(0) {
+            finished.expect(Status::Succeeded);
+            continue;
+        }
+        let summary = finished.expect_rejected("host_exhausted").error_summary.unwrap();
+        assert!(
+            summary.starts_with("the host is out of processes; raise `ulimit -u`"),
+            "with {limit}: {summary}"
+        );
+        rejected += 1;
+    }
+    assert!((2..6).contains(&rejected), "{rejected}");
 }

@@ -54,7 +54,7 @@ pub(super) fn explain(
     let invocation = match RuntimeInvocation::from_json(&input::read(file)?) {
         Ok(invocation) => invocation,
         Err(invalid) => {
-            eprintln!(
+            tell!(
                 "{} {} is {invalid}",
                 style::stderr().error("error:"),
                 input::name(file)

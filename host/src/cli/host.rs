@@ -9,7 +9,7 @@ use executor_runtime::{
     plugin::{PluginSet, search_path},
 };
 use std::{
-    env,
+    env, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,17 +24,23 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn start(options: &HostOptions) -> Result<Self> {
+    /// The inner error is about what the machine has left at the moment.
+    pub(super) fn start(options: &HostOptions) -> Result<io::Result<Self>> {
         let config = configuration(options)?;
         // First of all, while this process is small and has one thread.
-        let runtime = Runtime::with_policy(config.subprocess())
-            .context("subprocesses can't be supervised on this system")?;
+        let runtime = match Runtime::with_policy(config.subprocess()) {
+            Ok(runtime) => runtime,
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                return Err(error).context("subprocesses can't be supervised on this system");
+            }
+            Err(error) => return Ok(Err(error)),
+        };
         let native = runtime.native_plugins();
         let plugins = plugin_set(options, config)
             .with_native(Box::new(move |plugin, config| native.runner(plugin, config)));
         let plugins = Arc::new(plugins);
         runtime.set_source(plugins.clone());
-        Ok(Self { runtime, plugins })
+        Ok(Ok(Self { runtime, plugins }))
     }
 }
 

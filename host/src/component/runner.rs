@@ -23,7 +23,7 @@ use crate::{
 };
 use executor_runtime_protocol::Status;
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use wasmtime::{Store, UpdateDeadline};
 
 /// What the operator's configuration says about a component.
@@ -100,7 +100,6 @@ impl Component {
 
     /// Runs one invocation to its end: it returns by itself, or it is ended when its grace is over.
     pub async fn run(&self, run: &Run, admitted: &Admitted) -> Outcome {
-        let started = Instant::now();
         let name = self.identity.name.as_str();
         let stop = Stop::new(run.deadline, admitted.limits.grace, run.cancel.clone());
         let journal = Arc::new(Journal::new(name, &run.invocation.invocation_id));
@@ -136,7 +135,7 @@ impl Component {
         let mut outcome = report.outcome(end);
         outcome.artifacts = artifacts.close();
         self.identity
-            .sign(Carrier::Component, &journal, started, &mut outcome.receipt);
+            .sign(Carrier::Component, &journal, &mut outcome.receipt);
         outcome
     }
 

@@ -114,7 +114,6 @@ impl NativeRunner {
     }
 
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
-        let started = Instant::now();
         let settings = self.config.plugin(self.name());
         let admission = admit(
             &self.plugin.descriptor,
@@ -183,7 +182,7 @@ impl NativeRunner {
         };
         loaded
             .identity
-            .sign(Carrier::Native, &journal, started, &mut outcome.receipt);
+            .sign(Carrier::Native, &journal, &mut outcome.receipt);
         Ok(outcome)
     }
 
@@ -239,12 +238,6 @@ impl NativeRunner {
     }
 
     fn prepare(&self, run: &Run, admission: &Admission) -> Result<Prepared, Failure> {
-        let exhausted = |error: io::Error| {
-            Failure::new(
-                ErrorKind::HostExhausted,
-                format!("the host has run out of something it needs: {error}"),
-            )
-        };
         let input = run.invocation.input_payload_path.as_deref().map(input_payload);
         // A run that does not read it can go without: the plugin is told when it opens it.
         let (input, no_input) = match input.transpose() {
@@ -279,7 +272,7 @@ impl NativeRunner {
         };
         let request = encode(&request).map_err(|reason| Failure::new(ErrorKind::ArgTooLong, reason))?;
         self.open(run, admission, capture, input, request)
-            .map_err(exhausted)
+            .map_err(|error| Failure::exhausted(&error))
     }
 
     fn open(

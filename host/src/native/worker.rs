@@ -5,6 +5,7 @@ use crate::supervisor::serve_entry;
 use nix::sys::socket::{MsgFlags, send};
 use std::{
     ffi::OsString,
+    io::{self, Write},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     path::Path,
     process::ExitCode,
@@ -70,6 +71,10 @@ pub fn worker_main(mut arguments: impl Iterator<Item = OsString>) -> Option<Exit
 }
 
 fn usage() -> ExitCode {
-    eprintln!("{WORKER_MODE} is how the host runs native plugins; it can't be used by hand");
+    // Without a stderr there is no one to tell.
+    let _ = writeln!(
+        io::stderr(),
+        "{WORKER_MODE} is how the host runs native plugins; it can't be used by hand"
+    );
     ExitCode::from(2)
 }

@@ -5,7 +5,6 @@ use crate::{
     component::journal::Journal,
     receipt::{self, Receipt},
 };
-use std::time::Instant;
 
 /// Which plugin it is; in every receipt and every message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub struct Identity {
 
 impl Identity {
     /// Puts in a run's receipt what the host knows about the plugin and the run.
-    pub(crate) fn sign(&self, carrier: Carrier, journal: &Journal, started: Instant, receipt: &mut Receipt) {
+    pub(crate) fn sign(&self, carrier: Carrier, journal: &Journal, receipt: &mut Receipt) {
         let mut put = |key: &str, value: String| {
             receipt.insert(key.to_owned(), value);
         };
@@ -34,9 +33,5 @@ impl Identity {
         if journal.dropped() > 0 {
             put(receipt::PLUGIN_LOG_DROPPED, journal.dropped().to_string());
         }
-        // Of a run elsewhere it may be known already.
-        receipt
-            .entry(receipt::USAGE_WALL_SECONDS.to_owned())
-            .or_insert_with(|| receipt::seconds(started.elapsed()));
     }
 }

@@ -12,7 +12,7 @@ pub(crate) use prepare::input_payload;
 pub use settings::{KEYS as SETTINGS_KEYS, SubprocessPolicy};
 
 use crate::{
-    ErrorKind, Failure, Outcome,
+    Failure, Outcome,
     runner::{Run, RunFuture, Runner},
     supervisor::{Lost, Supervisors},
 };
@@ -32,7 +32,6 @@ impl SubprocessRunner {
     }
 
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
-        let started = Instant::now();
         let Prepared {
             job,
             capture,
@@ -42,7 +41,7 @@ impl SubprocessRunner {
         let supervised = self
             .supervisors
             .supervise(job)
-            .map_err(|error| Failure::new(ErrorKind::HostExhausted, error.to_string()));
+            .map_err(|error| Failure::exhausted(&error.0));
         let supervised = match supervised {
             Ok(supervised) => supervised,
             Err(failure) => {
@@ -62,28 +61,14 @@ impl SubprocessRunner {
                     &run.invocation,
                 ))
             }
-            Ok(crate::supervisor::Report::Ended(ended)) => {
-                Ok(report::ended(&ended, started.elapsed(), capture, run).await)
-            }
-            Err(lost) => Ok(self.lost(&lost, run, capture, started)),
+            Ok(crate::supervisor::Report::Ended(ended)) => Ok(report::ended(&ended, capture, run).await),
+            Err(lost) => Ok(self.lost(&lost, run, capture)),
         }
     }
 
-    fn lost(
-        &self,
-        lost: &Lost,
-        run: &Run,
-        capture: crate::capture::CaptureDirectory,
-        started: Instant,
-    ) -> Outcome {
+    fn lost(&self, lost: &Lost, run: &Run, capture: crate::capture::CaptureDirectory) -> Outcome {
         let due = run.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        report::lost(
-            lost,
-            due,
-            run.cancel.reason().is_some(),
-            started.elapsed(),
-            &capture,
-        )
+        report::lost(lost, due, run.cancel.reason().is_some(), &capture)
     }
 }
 

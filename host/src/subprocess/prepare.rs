@@ -104,7 +104,7 @@ fn open_files(
     capture.create_artifacts().map_err(capture_failure)?;
     let stdout = capture.create_file(STDOUT_FILE).map_err(capture_failure)?;
     let stderr = capture.create_file(STDERR_FILE).map_err(capture_failure)?;
-    let lock = capture.share_lock().map_err(|error| exhausted(&error))?;
+    let lock = capture.share_lock().map_err(|error| Failure::exhausted(&error))?;
     variables.insert(
         "RXP_INVOCATION_ID".into(),
         invocation.invocation_id.clone().into(),
@@ -118,7 +118,7 @@ fn open_files(
         None => {
             variables.remove(std::ffi::OsStr::new("RXP_INPUT_PAYLOAD_PATH"));
             open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-                .map_err(|errno| exhausted(&errno.into()))?
+                .map_err(|errno| Failure::exhausted(&errno.into()))?
         }
     };
     Ok((stdin, stdout, stderr, lock))
@@ -211,7 +211,7 @@ fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
         Errno::EINVAL if directory.contains('\0') => {
             (ErrorKind::CwdNotFound, "contains a NUL byte".to_owned())
         }
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => return Err(exhausted(&opened.into())),
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => return Err(Failure::exhausted(&opened.into())),
         errno => (
             ErrorKind::CwdNotFound,
             format!("can't be opened: {}", errno.desc().to_lowercase()),
@@ -240,7 +240,7 @@ pub(crate) fn input_payload(path: &str) -> Result<(OwnedFd, PathBuf), Failure> {
     .map_err(|errno| match errno {
         Errno::ENOENT | Errno::ENOTDIR => unusable("does not exist"),
         Errno::EACCES => unusable("may not be read by this user"),
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => exhausted(&errno.into()),
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => Failure::exhausted(&errno.into()),
         errno => unusable(&format!("can't be opened: {}", errno.desc().to_lowercase())),
     })?;
     let status = fstat(&file).map_err(|errno| unusable(errno.desc()))?;
@@ -255,6 +255,14 @@ pub(crate) fn input_payload(path: &str) -> Result<(OwnedFd, PathBuf), Failure> {
 }
 
 fn capture_failure(error: CaptureError) -> Failure {
+    if let CaptureError::Unwritable { source, .. } = &error
+        && matches!(
+            source.raw_os_error(),
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+        )
+    {
+        return Failure::exhausted(source);
+    }
     let kind = match &error {
         CaptureError::AlreadyRunning { .. } => ErrorKind::AlreadyRunning,
         CaptureError::SymbolicLink { .. } | CaptureError::Unwritable { .. } => ErrorKind::ArtifactsUnwritable,
@@ -264,11 +272,4 @@ fn capture_failure(error: CaptureError) -> Failure {
         _ => format!("output can't be kept: {error}"),
     };
     Failure::new(kind, summary)
-}
-
-fn exhausted(error: &std::io::Error) -> Failure {
-    Failure::new(
-        ErrorKind::HostExhausted,
-        format!("the host has run out of something it needs: {error}"),
-    )
 }

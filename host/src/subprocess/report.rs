@@ -17,7 +17,6 @@ use std::{
     ffi::CString,
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    time::Duration,
 };
 
 /// Why the program never ran.
@@ -52,21 +51,18 @@ pub(super) fn not_started(
             ErrorKind::InvalidArgument,
             format!("the limits of this run can't be set: {reason}"),
         ),
-        (Stage::Fork | Stage::Setup | Stage::Exec, _) => Failure::new(
-            ErrorKind::HostExhausted,
-            format!("no process could be made for the run: {reason}"),
-        ),
+        (Stage::Fork | Stage::Setup | Stage::Exec, _) => Failure::exhausted(&errno.into()),
     }
 }
 
 /// What a run that took place comes to.
-pub(super) async fn ended(ended: &Ended, wall: Duration, capture: CaptureDirectory, run: &Run) -> Outcome {
+pub(super) async fn ended(ended: &Ended, capture: CaptureDirectory, run: &Run) -> Outcome {
     let mut outcome = Outcome::ended(ending(ended, &run.invocation));
     outcome.exit_code = Some(match ended.exit {
         Exit::Code(code) => i64::from(code),
         Exit::Signal { signal, .. } => -i64::from(signal),
     });
-    outcome.receipt = receipt(ended, wall);
+    outcome.receipt = receipt(ended);
     let patience = Patience::new(run.deadline, &run.cancel);
     let (omitted, undigested) = attach_files(&mut outcome, capture, patience).await;
     for (key, files) in [
@@ -81,13 +77,7 @@ pub(super) async fn ended(ended: &Ended, wall: Duration, capture: CaptureDirecto
 }
 
 /// What is known of a run whose supervisor was lost.
-pub(super) fn lost(
-    lost: &Lost,
-    due: bool,
-    cancelled: bool,
-    wall: Duration,
-    capture: &CaptureDirectory,
-) -> Outcome {
+pub(super) fn lost(lost: &Lost, due: bool, cancelled: bool, capture: &CaptureDirectory) -> Outcome {
     let cause = if lost.overdue {
         "did not answer in time"
     } else {
@@ -105,9 +95,6 @@ pub(super) fn lost(
         _ => ErrorKind::SupervisorLost,
     };
     let mut outcome = Outcome::failure(kind, summary);
-    outcome
-        .receipt
-        .insert(receipt::USAGE_WALL_SECONDS.to_owned(), receipt::seconds(wall));
     attach_output(&mut outcome, capture);
     outcome
 }
@@ -159,11 +146,10 @@ fn unkept_output(ended: &Ended) -> Option<String> {
     ))
 }
 
-fn receipt(ended: &Ended, wall: Duration) -> Receipt {
+fn receipt(ended: &Ended) -> Receipt {
     let mut receipt = Receipt::new();
     ended.account(&mut receipt);
     let mut put = |key: &str, value: String| receipt.insert(key.to_owned(), value);
-    put(receipt::USAGE_WALL_SECONDS, receipt::seconds(wall));
     let mut stream = |output: OutputReport, truncated: &str, error: &str| {
         if output.truncated {
             put(truncated, "true".to_owned());

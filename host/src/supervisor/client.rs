@@ -68,7 +68,10 @@ pub(crate) struct Lost {
 impl Supervisors {
     /// Forks the spawner, and has it fork a first supervisor, which is ready by the time that it is needed.
     pub(crate) fn start() -> io::Result<Self> {
-        if !descendants::can_list_children() {
+        if let Err(errno) = descendants::check_listing() {
+            if matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
+                return Err(errno.into());
+            }
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "/proc/thread-self/children can't be read: supervision needs /proc and a kernel with CONFIG_PROC_CHILDREN",
@@ -134,7 +137,7 @@ impl Supervisors {
                 Ok(()) => break supervisor,
                 // It was killed while it had nothing to do.
                 Err(Errno::EPIPE | Errno::ECONNRESET) if !fresh => {}
-                Err(errno) => return Err(errno.into()),
+                Err(errno) => return Err(supervisor.refusal().unwrap_or(errno).into()),
             }
         };
         let ends_after = job.time_left.map(|left| left.saturating_add(job.grace));
@@ -162,7 +165,8 @@ impl Supervisors {
             Ok(()) => {}
             Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) if spawner.is_replaceable() => {
                 *spawner = Arc::new(Spawner::start()?);
-                spawner.order(&order, &[theirs.as_raw_fd()])?;
+                let ordered = spawner.order(&order, &[theirs.as_raw_fd()]);
+                ordered.map_err(|errno| spawner.refusal().unwrap_or(errno))?;
             }
             Err(errno) => return Err(errno.into()),
         }
@@ -327,6 +331,8 @@ async fn receive_report(control: &AsyncFd<BorrowedFd<'_>>) -> Option<RawReport> 
         match sys::receive::<RawReport>(control.as_raw_fd(), libc::MSG_DONTWAIT) {
             Ok(received) => return received.map(|(report, _)| report),
             Err(Errno::EAGAIN) => ready.clear_ready(),
+            // The other end has closed without having read all; what it said before comes next.
+            Err(Errno::ECONNRESET) => {}
             Err(_) => return None,
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 pub(super) fn check(plugin: &str, options: &HostOptions, format: Format) -> Result<ExitCode> {
-    let host = Host::start(options)?;
+    let host = Host::start(options)??;
     let path = find(&host.plugins, plugin)?.path;
     let executor = tokio::runtime::Builder::new_current_thread()
         .enable_all()
