@@ -1,12 +1,12 @@
 //! The facade: one invocation in, one result out, whatever happens.
 
 use crate::{
-    CancelToken, Ending, ErrorKind, Failure, Outcome, receipt, result_file,
-    runner::{Run, Runner},
+    CancelToken, Ending, ErrorKind, Failure, Outcome, Run, Runner, receipt,
     subprocess::{SubprocessPolicy, SubprocessRunner},
-    supervisor::{Shutdown, Supervisors},
 };
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp};
+use executor_runtime_run::result_file;
+use executor_runtime_supervisor::{Shutdown, Supervisors};
 use std::{
     collections::BTreeMap,
     fmt,

@@ -1,7 +1,12 @@
 //! The command line as scripts and people use it.
 
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
-use executor_runtime_tests::{Finished, Scene, assert_golden, host_binary, installed::Installed, not_tested};
+use executor_runtime_tests::{
+    Finished, Scene, assert_golden, host_binary,
+    installed::Installed,
+    not_tested, on_terminal,
+    scripted::{Answer, Scripted},
+};
 use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
@@ -312,19 +317,20 @@ fn what_is_shown_to_people_does_not_steer_their_terminal() {
 fn what_a_run_puts_in_the_place_of_its_output_is_not_shown() {
     let scene = Scene::new();
     let secret = scene.file("secret", "do not show\n");
-    for replace in [
-        "mkfifo \"$f\"".to_owned(),
-        format!("ln -s '{}' \"$f\"", secret.display()),
-        "mkdir \"$f\"".to_owned(),
+    for (replace, code, expected) in [
+        ("mkfifo \"$f\"".to_owned(), 0, "said"),
+        (format!("ln -s '{}' \"$f\"", secret.display()), 0, "said"),
+        ("mkdir \"$f\"".to_owned(), 1, "its stdout could not be kept"),
     ] {
-        let script = format!("for f in .executor_runtime/i/std*.txt; do rm \"$f\"; {replace}; done");
+        let script =
+            format!("echo said; for f in .executor_runtime/i/std*.txt; do rm \"$f\"; {replace}; done");
         let arguments = ["run", "--format", "human", "--id", "i", "--", "sh", "-c", &script];
         let mut command = scene.host_from(Path::new("timeout"), &["10"]);
         command.arg(executor_runtime_tests::host_binary()).args(arguments);
         let finished = scene.run_command(&mut command, b"");
-        assert_eq!(finished.code, Some(0), "{replace}: {finished:?}");
+        assert_eq!(finished.code, Some(code), "{replace}: {finished:?}");
         let shown = text(&finished.stdout);
-        assert!(shown.contains("/i/stdout.txt\n"), "{replace}: {shown}");
+        assert!(shown.contains(expected), "{replace}: {shown}");
         assert!(!shown.contains("do not show"), "{replace}: {shown}");
     }
 }
@@ -624,4 +630,114 @@ fn a_host_without_processes_says_so_in_a_result() {
         rejected += 1;
     }
     assert!((2..6).contains(&rejected), "{rejected}");
+}
+
+#[test]
+fn nothing_appears_on_a_terminal_that_was_not_meant() {
+    let scene = Scene::new();
+    for level in ["warn", "trace"] {
+        for arguments in [
+            &["--version"][..],
+            &["kinds"],
+            &["schema", "result"],
+            &["run", "--", "echo", "hello"],
+        ] {
+            let mut command = scene.host(&["--log-level", level]);
+            let shown = on_terminal(command.args(arguments), 80);
+            assert!(!shown.is_empty(), "{arguments:?}");
+            assert!(!shown.contains("tracing"), "{arguments:?}: {shown}");
+        }
+    }
+    let shown = on_terminal(&mut scene.host(&["kinds"]), 80);
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    assert!(shown.contains("subprocess"), "{shown}");
+}
+
+#[test]
+fn the_most_detailed_log_tells_no_secret_of_a_request() {
+    for place in Installed::on_both("http") {
+        let server = Scripted::sequence(vec![Answer::new(200, "")]);
+        let invocation = place
+            .invocation(&[("http.url", &server.url("/x?token=s3cret"))])
+            .metadata("http.header.X-Api-Key", "s3cret");
+        let mut host = place.host();
+        host.args(["--log-level", "trace"]);
+        let finished = place.scene.run_command(&mut host, invocation.text().as_bytes());
+        finished.expect(Status::Succeeded);
+        assert_eq!(server.lines(), ["POST /x?token=s3cret"]);
+        assert!(!finished.stderr.contains("s3cret"), "{}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_configuration_that_others_could_have_written_is_refused() {
+    let scene = Scene::new();
+    let config = scene.file("c.toml", "");
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let expect = |reason: &str| {
+        let mut by_option = scene.host(&["--config", "c.toml", "run", "--", "true"]);
+        let mut by_variable = scene.host(&["run", "--", "true"]);
+        by_variable.env("EXECUTOR_RUNTIME_CONFIG", &config);
+        for (host, name) in [(&mut by_option, Path::new("c.toml")), (&mut by_variable, &config)] {
+            let finished = scene.run_command(host, b"");
+            let expected = match reason {
+                "" => String::new(),
+                reason => format!("configuration '{}' {reason}", name.display()),
+            };
+            assert_eq!(finished.code, Some(if reason.is_empty() { 0 } else { 2 }));
+            assert!(finished.stderr.contains(&expected), "{finished:?}");
+            assert_eq!(finished.stderr.is_empty(), reason.is_empty(), "{finished:?}");
+        }
+    };
+    mode(&config, 0o644);
+    expect("");
+    mode(&config, 0o666);
+    let others = format!("could be changed by others: '{}' has mode 0", config.display());
+    expect(&format!("{others}666; run chmod go-w on it"));
+    mode(&config, 0o620);
+    expect(&format!("{others}620; run chmod go-w on it"));
+    mode(&config, 0o600);
+    expect("");
+
+    // Others could put another file there; but not where each may only rename what is its own.
+    let directory = scene.root();
+    mode(directory, 0o777);
+    expect(&format!(
+        "could be changed by others: '{}' has mode 0777",
+        directory.display()
+    ));
+    mode(directory, 0o1777);
+    expect("");
+    mode(directory, 0o700);
+
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(&config, Some(12345), None).unwrap();
+        expect(&format!(
+            "could be changed by others: '{}' belongs to user 12345",
+            config.display()
+        ));
+    } else {
+        not_tested("a configuration of another user", "only root can make one");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_no_file_is_refused_at_once() {
+    let scene = Scene::new();
+    nix::unistd::mkfifo(&scene.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::create_dir(scene.path("directory")).unwrap();
+    scene.file("large", vec![b'#'; (1 << 20) + 1]);
+    scene.file("latin-1", b"# gr\xfc\xdfe\n");
+    for (name, reason) in [
+        ("fifo", "is not a regular file"),
+        ("directory", "is not a regular file"),
+        ("large", "is too long; at most 1048576 bytes are read"),
+        ("latin-1", "can't be read: it is not UTF-8 text"),
+        ("missing", "can't be read: no such file or directory"),
+    ] {
+        let finished = scene.run_with(&["--config", name, "run", "--", "true"], b"");
+        assert_eq!(finished.code, Some(2), "{finished:?}");
+        let expected = format!("configuration '{name}' {reason}");
+        assert!(finished.stderr.contains(&expected), "{finished:?}");
+    }
 }

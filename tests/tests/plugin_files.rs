@@ -227,22 +227,26 @@ fn install_and_check_compile_what_a_run_then_finds() {
     );
 }
 
-#[test]
-fn what_is_configured_for_no_plugin_is_told() {
+/// A home with the plugin `some-name`, and an invocation of its kind `greeting`.
+fn with_some_name() -> (Home, String) {
     let home = Home::new();
-    let file = home.write("one.wasm", &named("some-name", &["k"]));
+    let file = home.write("one.wasm", &named("some-name", &["greeting"]));
     home.run(&["plugin", "install", &file]).succeeds();
-    let config = home.write(
-        "c.toml",
-        b"[plugins.some-nam]\nenabled = false\n[plugins.some-name]\nenabled = true\n",
-    );
     let invocation = serde_json::json!({
-        "invocation_id": "i", "runtime_name": "r", "runtime_kind": "k", "working_directory": home.path(),
+        "invocation_id": "i", "runtime_name": "r", "runtime_kind": "greeting", "working_directory": home.path(),
         "command": ["x"], "metadata": {"fixture.behaviour": "ok"},
     });
     let invocation = home.write("i.json", invocation.to_string().as_bytes());
-    let warning = "[plugins.some-nam] in the configuration is for no plugin that was found; \
-                   did you mean 'some-name'?";
+    (home, invocation)
+}
+
+#[test]
+fn what_is_configured_for_no_plugin_is_told() {
+    let (home, invocation) = with_some_name();
+    let config = home.write(
+        "c.toml",
+        b"[plugins.elsewhere]\nenabled = false\n[plugins.some-name]\nenabled = true\n[plugins.some]\n",
+    );
     for arguments in [
         &["plugin", "list"][..],
         &["explain", &invocation],
@@ -250,21 +254,65 @@ fn what_is_configured_for_no_plugin_is_told() {
         &["kinds"],
     ] {
         let said = home.run(&[&["--config", &config], arguments].concat()).succeeds();
-        assert_eq!(
-            said.stderr.matches(warning).count(),
-            1,
-            "{arguments:?}: {}",
-            said.stderr
-        );
-        assert_eq!(
-            said.stderr.matches("[plugins.").count(),
-            1,
-            "{arguments:?}: {}",
-            said.stderr
-        );
+        let count = |text: &str| said.stderr.matches(text).count();
+        let warning = "in the configuration is for no plugin that was found";
+        assert_eq!(count(&format!("[plugins.elsewhere] {warning}\n")), 1, "{said:?}");
+        let beginning = format!("[plugins.some] {warning}; did you mean 'some-name'?");
+        assert_eq!(count(&beginning), 1, "{said:?}");
+        assert_eq!(count("[plugins."), 2, "{arguments:?}: {said:?}");
     }
     let said = home.run(&["--config", &config, "run", "--", "true"]).succeeds();
-    assert_eq!(said.stderr, "", "nobody looks for plugins there");
+    assert_eq!(said.stderr, "", "nothing looks for plugins there");
+}
+
+#[test]
+fn what_is_configured_under_a_wrong_name_is_an_error() {
+    let (home, invocation) = with_some_name();
+    for (name, problem) in [
+        (
+            "some-nam",
+            "no plugin that was found; did you mean [plugins.some-name]?",
+        ),
+        (
+            "Some_Name",
+            "no plugin that was found; did you mean [plugins.some-name]?",
+        ),
+        (
+            "greeting",
+            "a kind, and not for the plugin that runs it; write [plugins.some-name]",
+        ),
+        (
+            "greetng",
+            "no plugin that was found; did you mean [plugins.some-name], which runs kind 'greeting'?",
+        ),
+        (
+            "subprocess",
+            "a kind that is built in; write [subprocess] or [limits] for that",
+        ),
+    ] {
+        let text = format!("[plugins.{name}]\nenabled = false\n");
+        let config = home.write("c.toml", text.as_bytes());
+        let problem = format!("[plugins.{name}] in the configuration is for {problem}");
+        let run = |arguments: &[&str]| home.run(&[&["--config", &config], arguments].concat());
+        for arguments in [
+            &["plugin", "list"][..],
+            &["plugin", "inspect", "some-name"],
+            &["plugin", "check", "some-name"],
+            &["kinds"],
+        ] {
+            run(arguments).fails_with(&problem);
+        }
+        let said = run(&["run", &invocation]);
+        assert_eq!(said.code, Some(3), "{said:?}");
+        let result = said.json();
+        assert_eq!(result["metadata"]["error.kind"], "plugin_unusable");
+        assert_eq!(result["error_summary"], *problem);
+        let said = run(&["explain", &invocation]);
+        assert_eq!(said.code, Some(3), "{said:?}");
+        assert_eq!(said.json()["rejected"]["error_summary"], *problem);
+        // It is about plugins.
+        run(&["run", "--", "true"]).succeeds();
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Puts a host together from the command line: configuration, plugins, runtime.
 
 use super::args::HostOptions;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use executor_runtime::{
     Runtime,
     component::{CodeCache, Mode},
@@ -42,6 +42,13 @@ impl Host {
         runtime.set_source(plugins.clone());
         Ok(Ok(Self { runtime, plugins }))
     }
+}
+
+/// Fails where what is configured for plugins looks like a mistake, as a run of a plugin does.
+pub(super) fn check_configured_names(plugins: &PluginSet) -> Result<()> {
+    plugins
+        .check_configured_names()
+        .map_err(|failure| anyhow!(failure.summary))
 }
 
 /// The plugins, without a runtime to run them.

@@ -21,6 +21,7 @@ struct Row {
 
 pub(super) fn kinds(options: &HostOptions, format: Option<Format>) -> Result<ExitCode> {
     let plugins = host::plugins(options)?;
+    host::check_configured_names(&plugins)?;
     let mut rows = vec![Row {
         runtime_kind: "subprocess".to_owned(),
         plugin: None,

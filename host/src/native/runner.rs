@@ -8,9 +8,7 @@ use super::{
     wire::Request,
 };
 use crate::{
-    ErrorKind, Failure, Outcome, Run, RunFuture, Runner,
-    cancel::CancelToken,
-    capture::{CaptureDirectory, CaptureError, Fingerprint, Patience, digest_file},
+    CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, Runner,
     component::{
         Limits as Defaults,
         journal::Journal,
@@ -19,13 +17,16 @@ use crate::{
     },
     config::Config,
     plugin::{
-        Carrier, Identity, Plugin, State,
+        Carrier, Identity, Plugin,
         admission::{Admission, admit},
-        inspect,
+        library::Library,
     },
-    subprocess::input_payload,
-    supervisor::{Job, Limits, Lost, Report, Supervisors},
 };
+use executor_runtime_run::{
+    capture::{CaptureDirectory, CaptureError, Fingerprint, Patience},
+    input_payload,
+};
+use executor_runtime_supervisor::{Job, Limits, Lost, Report, Supervisors};
 use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
@@ -156,8 +157,10 @@ impl NativeRunner {
                     let mut outcome = known.outcome(said, report);
                     if let Some(capture) = capture {
                         let told = std::mem::take(&mut outcome.artifacts);
-                        outcome.artifacts =
-                            artifacts::list(capture, claimed, Patience::new(run.deadline, &run.cancel)).await;
+                        let patience = Patience::new(run.deadline, &run.cancel);
+                        let collected = artifacts::list(capture, claimed, patience).await;
+                        collected.account(&mut outcome.receipt);
+                        outcome.artifacts = collected.artifacts;
                         let own: BTreeSet<_> = outcome
                             .artifacts
                             .iter()
@@ -362,21 +365,17 @@ impl Runner for NativeRunner {
 
 /// Checks the file again and starts its template. Blocks.
 fn load(plugins: &NativePlugins, plugin: &Plugin, config: &Config) -> Result<Loaded, String> {
-    let found = inspect(&plugin.path, config);
-    if let State::Unusable(reason) = &found.state {
-        return Err(reason.to_string());
-    }
-    // Between listing and now it may have been replaced; what was listed is what runs.
-    if found.plugin.as_deref() != Some(plugin) {
-        return Err(crate::plugin::Unusable::Changed.to_string());
-    }
-    let file = std::fs::File::open(&plugin.path).map_err(|error| error.to_string())?;
-    let sha256 = digest_file(file).map_err(|error| error.to_string())?;
-    let template = Template::start(&plugins.supervisors, &plugins.program, &plugin.path)?;
+    let library = Library::read(plugin, config).map_err(|reason| reason.to_string())?;
+    let template = Template::start(
+        &plugins.supervisors,
+        &plugins.program,
+        &library.file,
+        &plugin.path,
+    )?;
     let identity = Identity {
         name: plugin.descriptor.name.clone(),
         version: plugin.descriptor.version.to_string(),
-        sha256,
+        sha256: library.sha256,
     };
     Ok(Loaded { template, identity })
 }
@@ -426,7 +425,10 @@ async fn converse(
     let mut listen = std::pin::pin!(listen);
     let mut heard = false;
     let report = {
-        let mut finish = std::pin::pin!(supervised.finish(&kill));
+        let mut finish = std::pin::pin!(supervised.finish(
+            kill.raised(CancelReason::Requested),
+            kill.raised(CancelReason::Immediate),
+        ));
         let mut stopping = std::pin::pin!(async { tokio::join!(ask, force) });
         let mut stopped = false;
         loop {
@@ -466,6 +468,6 @@ fn nanoseconds(time: Duration) -> u64 {
 
 /// The moment on `CLOCK_MONOTONIC`, which both processes read.
 fn monotonic_ns(at: Instant) -> u64 {
-    let now = crate::supervisor::monotonic_ns();
+    let now = executor_runtime_supervisor::monotonic_ns();
     now.saturating_add(nanoseconds(at.saturating_duration_since(Instant::now())))
 }

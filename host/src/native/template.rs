@@ -1,21 +1,21 @@
 //! The template process of one plugin, from the host's side.
 
-use super::worker::{MAX_HELLO, READY, WORKER_MODE};
-use crate::supervisor::{Detached, Exit, Job, Limits, Report, Supervisors};
+use super::worker::{LIBRARY, MAX_HELLO, READY, WORKER_MODE};
+use executor_runtime_supervisor::{Detached, Exit, Job, Limits, Report, Supervisors};
 use nix::{
     fcntl::{OFlag, open},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         memfd::{MFdFlags, memfd_create},
         signal::Signal,
-        socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair},
+        socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair},
         stat::Mode,
     },
 };
 use std::{
     ffi::{CString, OsString},
     fs::File,
-    io,
+    io::{self, IoSlice},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::FileExt},
@@ -38,8 +38,13 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Starts a process that loads the library at `path`. Blocks until that is done.
-    pub(super) fn start(supervisors: &Supervisors, program: &Path, path: &Path) -> Result<Self, String> {
+    /// Starts a process that loads `library`, the bytes of the file at `path`. Blocks until that is done.
+    pub(super) fn start(
+        supervisors: &Supervisors,
+        program: &Path,
+        library: &File,
+        path: &Path,
+    ) -> Result<Self, String> {
         let (ours, theirs) = socketpair(
             AddressFamily::Unix,
             SockType::SeqPacket,
@@ -47,6 +52,7 @@ impl Template {
             SockFlag::SOCK_CLOEXEC,
         )
         .map_err(|errno| no_process(&errno.into()))?;
+        pass(library, &ours).map_err(|error| no_process(&error))?;
         let output = memfd_create(c"template-output", MFdFlags::MFD_CLOEXEC)
             .map_err(|errno| no_process(&errno.into()))?;
         let job = job(program, path, theirs, &output).map_err(|error| no_process(&error))?;
@@ -90,7 +96,7 @@ fn job(program: &Path, path: &Path, channel: OwnedFd, output: &OwnedFd) -> io::R
         argv: vec![
             text(b"executor-runtime")?,
             text(WORKER_MODE.as_bytes())?,
-            // The process is elsewhere.
+            // What it loads comes over the channel. This is for messages, and for whoever lists processes.
             text(std::path::absolute(path)?.as_os_str().as_bytes())?,
         ],
         env: std::env::vars_os().map(variable).collect::<Result<_, _>>()?,
@@ -106,6 +112,19 @@ fn job(program: &Path, path: &Path, channel: OwnedFd, output: &OwnedFd) -> io::R
         max_output_bytes: MAX_OUTPUT,
         limits: Limits::default(),
     })
+}
+
+/// Leaves the library in the channel, as the message that the template reads first.
+fn pass(library: &File, channel: &OwnedFd) -> io::Result<()> {
+    let descriptor = [library.as_raw_fd()];
+    sendmsg::<()>(
+        channel.as_raw_fd(),
+        &[IoSlice::new(&[LIBRARY])],
+        &[ControlMessage::ScmRights(&descriptor)],
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )?;
+    Ok(())
 }
 
 /// The template's first message; empty if it ended without one, an error if it says nothing in time.

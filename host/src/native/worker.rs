@@ -1,18 +1,26 @@
 //! The hidden mode of the executable: the template process of one plugin.
 
 use super::{child, library};
-use crate::supervisor::serve_entry;
-use nix::sys::socket::{MsgFlags, send};
+use executor_runtime_protocol::native::PluginRef;
+use executor_runtime_supervisor::serve_entry;
+use nix::{
+    cmsg_space,
+    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send},
+};
 use std::{
     ffi::OsString,
-    io::{self, Write},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    path::Path,
+    fs,
+    io::{self, IoSliceMut, Write},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 /// The first argument that asks for this mode. It is not for people.
 pub const WORKER_MODE: &str = "__native-plugin";
+
+/// The host's first message. The library is attached to it.
+pub(super) const LIBRARY: u8 = b'L';
 
 /// The template's first message: the library is loaded.
 pub(super) const READY: u8 = b'R';
@@ -48,7 +56,10 @@ pub fn worker_main(mut arguments: impl Iterator<Item = OsString>) -> Option<Exit
     // SAFETY: the host passes the socket as this descriptor, and nobody else in this process knows it. If it
     // is not there, sending fails.
     let host = unsafe { OwnedFd::from_raw_fd(HOST) };
-    let loaded = library::load(Path::new(&path));
+    let Ok(library) = receive_library(&host) else {
+        return Some(usage());
+    };
+    let loaded = load(&library, Path::new(&path));
     let mut hello = Vec::with_capacity(MAX_HELLO);
     match &loaded {
         Ok(_) => hello.push(READY),
@@ -64,10 +75,42 @@ pub fn worker_main(mut arguments: impl Iterator<Item = OsString>) -> Option<Exit
     match loaded {
         Ok(plugin) => {
             child::hold(plugin);
-            serve_entry(host, child::main)
+            serve_entry(host, library, child::main)
         }
         Err(_) => Some(ExitCode::FAILURE),
     }
+}
+
+/// Loads the open library, which is a copy of the file at `path`.
+fn load(library: &OwnedFd, path: &Path) -> Result<PluginRef, String> {
+    // The loader keeps this name, and what prints a stack trace opens it, in children too. So it names this process,
+    // which keeps the descriptor: `/proc/self` would be another process there.
+    let this = fs::read_link("/proc/self").unwrap_or_else(|_| PathBuf::from("self"));
+    let loaded_as = Path::new("/proc")
+        .join(this)
+        .join(format!("fd/{}", library.as_raw_fd()));
+    library::load(&loaded_as).map_err(|reason| {
+        let (loaded_as, path) = (loaded_as.to_string_lossy(), path.to_string_lossy());
+        reason.replace(&*loaded_as, &path)
+    })
+}
+
+/// The library that comes with the host's first message.
+fn receive_library(host: &OwnedFd) -> io::Result<OwnedFd> {
+    let mut tag = [0];
+    let mut control = cmsg_space!(RawFd);
+    let mut parts = [IoSliceMut::new(&mut tag)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let received = recvmsg::<()>(host.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(rights) = message
+            && let [library] = rights[..]
+        {
+            // SAFETY: the kernel has just made it for this process.
+            return Ok(unsafe { OwnedFd::from_raw_fd(library) });
+        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
 }
 
 fn usage() -> ExitCode {

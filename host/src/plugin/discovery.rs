@@ -148,23 +148,26 @@ fn read_directory(directory: &Path, config: &Config) -> Vec<Found> {
 /// The descriptor in a file, and the file.
 pub(super) fn read_plugin(path: &Path, carrier: Carrier) -> Result<(Plugin, PluginFile), Unusable> {
     let file = PluginFile::open(path)?;
-    let descriptor = match carrier {
+    let descriptor = read_descriptor(&file, carrier)?;
+    let plugin = Plugin {
+        path: path.to_owned(),
+        carrier,
+        descriptor,
+    };
+    Ok((plugin, file))
+}
+
+/// The descriptor in an open file.
+pub(super) fn read_descriptor(file: &PluginFile, carrier: Carrier) -> Result<PluginDescriptor, Unusable> {
+    match carrier {
         Carrier::Component => {
-            let component = ComponentFile::read(&file)?;
+            let component = ComponentFile::read(file)?;
             let descriptor = parse_descriptor(&component.descriptor)?;
             component.check_interface()?;
-            descriptor
+            Ok(descriptor)
         }
-        Carrier::Native => parse_descriptor(&elf::read_descriptor(&file)?)?,
-    };
-    Ok((
-        Plugin {
-            path: path.to_owned(),
-            carrier,
-            descriptor,
-        },
-        file,
-    ))
+        Carrier::Native => parse_descriptor(&elf::read_descriptor(file)?),
+    }
 }
 
 /// Reads a descriptor. One for a newer interface may have fields that this host does not know, so the version
@@ -184,14 +187,19 @@ fn parse_descriptor(bytes: &[u8]) -> Result<PluginDescriptor, Unusable> {
 
 /// What the operator's configuration says about it.
 fn check(plugin: &Plugin, file: &PluginFile, config: &Config) -> Result<(), Unusable> {
-    let settings = config.plugin(&plugin.descriptor.name);
-    if !settings.enabled {
-        return Err(Unusable::Disabled(plugin.descriptor.name.clone()));
-    }
-    if let Some(pinned) = &settings.sha256 {
+    check_enabled(&plugin.descriptor.name, config)?;
+    if let Some(pinned) = &config.plugin(&plugin.descriptor.name).sha256 {
         check_digest(&hex(&file.sha256()?), pinned)?;
     }
     Ok(())
+}
+
+pub(super) fn check_enabled(name: &str, config: &Config) -> Result<(), Unusable> {
+    if config.plugin(name).enabled {
+        Ok(())
+    } else {
+        Err(Unusable::Disabled(name.to_owned()))
+    }
 }
 
 pub(super) fn check_digest(found: &str, pinned: &str) -> Result<(), Unusable> {

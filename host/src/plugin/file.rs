@@ -1,16 +1,19 @@
 //! A plugin file that is open, and was looked at.
 
 use super::{Unusable, trust};
-use nix::sys::stat::fstat;
+use nix::{
+    fcntl::{FcntlArg, SealFlag, fcntl},
+    sys::memfd::{MFdFlags, memfd_create},
+};
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::{fd::OwnedFd, unix::fs::FileExt},
     path::Path,
 };
 
-/// The longest component that is loaded. An interpreter with its library is about 20 MB.
+/// The longest plugin that is loaded. An interpreter with its library is about 20 MB.
 const MAX_LOADED: u64 = 512 << 20;
 
 /// An open plugin file that nobody else can change.
@@ -24,28 +27,15 @@ impl PluginFile {
     /// Opens the file and checks who could have written it. Never hangs on what is no file.
     pub(super) fn open(path: &Path) -> Result<Self, Unusable> {
         let unreadable = |error: io::Error| Unusable::Unreadable(describe(&error));
-        let real = path.canonicalize().map_err(unreadable)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC)
-            .open(&real)
-            .map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(Unusable::NotAFile);
-        }
-        let stat = fstat(&file).map_err(|errno| unreadable(errno.into()))?;
-        trust::check_file(&real, &stat)?;
+        let (file, real) = trust::open_file(path)?;
         if let Some(directory) = real.parent() {
             trust::check_ancestors(directory)?;
         }
-        if metadata.len() == 0 {
+        let length = file.metadata().map_err(unreadable)?.len();
+        if length == 0 {
             return Err(Unusable::Empty);
         }
-        Ok(Self {
-            file,
-            length: metadata.len(),
-        })
+        Ok(Self { file, length })
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -74,14 +64,33 @@ impl PluginFile {
 
     /// All of it.
     pub(super) fn read_all(&self) -> Result<Vec<u8>, Unusable> {
-        if self.length > MAX_LOADED {
-            return Err(Unusable::Load(format!(
-                "it has {} bytes; at most {MAX_LOADED} are loaded",
-                self.length
-            )));
-        }
+        check_length(self.length)?;
         // At most MAX_LOADED, which fits.
         self.read_exact_at(0, self.length as usize)
+    }
+
+    /// A copy in memory that no one can change, whatever happens to the file from now on.
+    pub(super) fn sealed_copy(&self) -> Result<Self, Unusable> {
+        check_length(self.length)?;
+        let unreadable = |error: io::Error| Unusable::Unreadable(describe(&error));
+        let mut copy = File::from(new_memory_file().map_err(unreadable)?);
+        let mut file = &self.file;
+        io::Seek::rewind(&mut file).map_err(unreadable)?;
+        // One byte more than may be loaded: the file may have grown since it was opened.
+        let length = io::copy(&mut file.take(MAX_LOADED + 1), &mut copy).map_err(unreadable)?;
+        check_length(length)?;
+        // `F_SEAL_WRITE` would wait for pages that the kernel is still busy with, and fail (`EBUSY`) on a loaded machine.
+        // It differs only for writable mappings that exist already, and there are none.
+        let seals = SealFlag::F_SEAL_FUTURE_WRITE
+            | SealFlag::F_SEAL_GROW
+            | SealFlag::F_SEAL_SHRINK
+            | SealFlag::F_SEAL_SEAL;
+        fcntl(&copy, FcntlArg::F_ADD_SEALS(seals)).map_err(|errno| unreadable(errno.into()))?;
+        Ok(Self { file: copy, length })
+    }
+
+    pub(super) fn into_file(self) -> File {
+        self.file
     }
 
     /// Its SHA-256, read in pieces.
@@ -101,8 +110,22 @@ impl PluginFile {
     }
 }
 
+fn check_length(length: u64) -> Result<(), Unusable> {
+    if length > MAX_LOADED {
+        return Err(Unusable::Load(format!(
+            "it has {length} bytes; at most {MAX_LOADED} are loaded"
+        )));
+    }
+    Ok(())
+}
+
+fn new_memory_file() -> io::Result<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    Ok(memfd_create(c"executor-runtime-plugin", flags)?)
+}
+
 /// An I/O error in plain words, without Rust's number in brackets.
-pub(super) fn describe(error: &io::Error) -> String {
+pub(crate) fn describe(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),
         None => error.to_string(),

@@ -11,12 +11,14 @@
 pub(crate) mod admission;
 mod binary;
 mod component;
+mod configured_names;
 mod discovery;
-mod file;
+pub(crate) mod file;
 mod identity;
+pub(crate) mod library;
 mod search_path;
 mod set;
-mod trust;
+pub(crate) mod trust;
 mod unusable;
 
 pub use discovery::{Carrier, Found, Plugin, State, discover, inspect};

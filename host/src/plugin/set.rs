@@ -4,7 +4,7 @@ use super::{
     Carrier, Found, Plugin, State, Unusable,
     admission::{Admission, admit},
     component::{self, ComponentRunner, LazyEngine, named_authorities},
-    discover,
+    configured_names, discover,
 };
 use crate::{
     ErrorKind, Failure, Runner, RunnerSource,
@@ -31,6 +31,13 @@ pub struct Terms {
     pub grants: Vec<String>,
 }
 
+/// What is in the directories.
+struct Listing {
+    found: Vec<Found>,
+    /// What is wrong with the names in the configuration.
+    names: Result<(), String>,
+}
+
 /// The plugins in a search path. It reads the directories when it is first asked, and once; it loads a plugin
 /// when an invocation needs it.
 pub struct PluginSet {
@@ -38,7 +45,7 @@ pub struct PluginSet {
     config: Arc<Config>,
     engine: Arc<LazyEngine>,
     native: Option<Box<NativeLoader>>,
-    found: OnceLock<Vec<Found>>,
+    listing: OnceLock<Listing>,
     runners: Mutex<BTreeMap<PathBuf, Arc<dyn Runner>>>,
 }
 
@@ -53,7 +60,7 @@ impl PluginSet {
             config,
             engine: Arc::new(LazyEngine::new(mode, cache)),
             native: None,
-            found: OnceLock::new(),
+            listing: OnceLock::new(),
             runners: Mutex::default(),
         }
     }
@@ -77,18 +84,36 @@ impl PluginSet {
 
     /// Every plugin file, also those that can't be used.
     pub fn list(&self) -> &[Found] {
-        self.found.get_or_init(|| {
+        &self.listing().found
+    }
+
+    /// Whether what is configured for plugins is for plugins that are there.
+    ///
+    /// # Errors
+    /// When a name in the configuration looks like a mistake for one of theirs. What is configured under it would not
+    /// count, so none of them runs.
+    pub fn check_configured_names(&self) -> Result<(), Failure> {
+        match &self.listing().names {
+            Ok(()) => Ok(()),
+            Err(mistakes) => Err(Failure::new(ErrorKind::PluginUnusable, mistakes.clone())),
+        }
+    }
+
+    fn listing(&self) -> &Listing {
+        self.listing.get_or_init(|| {
             let found = discover(&self.directories, &self.config);
-            warn_of_unknown_names(&self.config, &found);
-            found
+            let plugins = found.iter().filter_map(|found| found.plugin.as_deref());
+            let names = configured_names::check(&self.config, plugins);
+            Listing { found, names }
         })
     }
 
     /// The plugin that runs `kind`; none if no file offers it.
     ///
     /// # Errors
-    /// Why the files that offer it can't be used.
+    /// Why the files that offer it can't be used, or what is wrong with the names in the configuration.
     pub fn plugin(&self, kind: &RuntimeKind) -> Result<Option<&Arc<Plugin>>, Failure> {
+        self.check_configured_names()?;
         let mut unusable = None;
         for found in self.list() {
             let Some(plugin) = &found.plugin else {
@@ -115,9 +140,18 @@ impl PluginSet {
     }
 
     /// Why `kind` does not run where [`plugin`](Self::plugin) finds none. It may be a kind of a file that can't
-    /// even be read, so it tells of those.
+    /// even be read, so those are mentioned.
     pub fn no_runner(&self, kind: &RuntimeKind) -> Failure {
         let mut failure = Failure::no_runner(kind);
+        let mut known = self.kinds();
+        known.extend(RuntimeKind::new("subprocess"));
+        known.sort();
+        known.dedup();
+        let known: Vec<_> = known.iter().map(RuntimeKind::as_str).collect();
+        if let Some(meant) = closest(kind.as_str(), known.iter().copied()) {
+            failure.summary += &format!("; did you mean '{meant}'?");
+        }
+        failure.summary += &format!("; the kinds here are {}", known.join(", "));
         let files = match self.list().iter().filter(|found| found.plugin.is_none()).count() {
             0 => return failure,
             1 => "1 plugin file".to_owned(),
@@ -194,22 +228,6 @@ impl PluginSet {
         };
         runners.insert(plugin.path.clone(), Arc::clone(&runner));
         Ok(runner)
-    }
-}
-
-/// What is configured for a plugin that is not there protects nothing: its name may be mistyped.
-fn warn_of_unknown_names(config: &Config, found: &[Found]) {
-    let names = || {
-        let plugins = found.iter().filter_map(|found| found.plugin.as_ref());
-        plugins.map(|plugin| plugin.descriptor.name.as_str())
-    };
-    for name in config.plugin_names() {
-        if names().any(|there| there == name) {
-            continue;
-        }
-        let meant =
-            closest(name, names()).map_or_else(String::new, |meant| format!("; did you mean '{meant}'?"));
-        tracing::warn!("[plugins.{name}] in the configuration is for no plugin that was found{meant}");
     }
 }
 

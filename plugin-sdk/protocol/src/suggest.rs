@@ -15,6 +15,20 @@ pub fn closest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// The candidate that `name` is most likely a misspelling of: as [`closest`], but the beginning of a name is a name of
+/// its own.
+pub fn misspelt<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    if name.len() > MAX_NAME_BYTES {
+        return None;
+    }
+    let name = letters(name);
+    candidates
+        .into_iter()
+        .filter_map(|candidate| Some((slips(&name, &letters(candidate))?, candidate)))
+        .min_by_key(|(slips, _)| *slips)
+        .map(|(_, candidate)| candidate)
+}
+
 /// How far `name` is from `candidate`, if it is close enough to be a slip of the pen: other case, `-` for
 /// `_`, the beginning alone, or about one wrong, missing, extra or swapped letter in three.
 pub(crate) fn distance(name: &str, candidate: &str) -> Option<usize> {
@@ -22,9 +36,17 @@ pub(crate) fn distance(name: &str, candidate: &str) -> Option<usize> {
         return None;
     }
     let (name, candidate) = (letters(name), letters(candidate));
-    let distance = strsim::damerau_levenshtein(&name, &candidate);
     let is_beginning = name.len() >= MIN_BEGINNING_BYTES && candidate.starts_with(&name);
-    (is_beginning || distance * 3 <= candidate.chars().count()).then_some(distance)
+    match slips(&name, &candidate) {
+        None if is_beginning => Some(candidate.len() - name.len()),
+        slips => slips,
+    }
+}
+
+/// How many letters are wrong, missing, extra or swapped, if about one in three at most.
+fn slips(name: &str, candidate: &str) -> Option<usize> {
+    let slips = strsim::damerau_levenshtein(name, candidate);
+    (slips * 3 <= candidate.chars().count()).then_some(slips)
 }
 
 fn letters(name: &str) -> String {
@@ -34,7 +56,7 @@ fn letters(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::closest;
+    use super::{closest, misspelt};
 
     const NAMES: [&str; 4] = ["command", "environment", "metadata", "invocation_id"];
 
@@ -49,6 +71,16 @@ mod tests {
             ("Invocation-ID", "invocation_id"),
         ] {
             assert_eq!(closest(typed, NAMES), Some(meant), "{typed}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_name_is_no_misspelling_of_it() {
+        let names = ["http-async", "manual"];
+        assert_eq!(misspelt("http", names), None);
+        assert_eq!(closest("http", names), Some("http-async"));
+        for typed in ["http_async", "htpp-async", "httpasync"] {
+            assert_eq!(misspelt(typed, names), Some("http-async"), "{typed}");
         }
     }
 

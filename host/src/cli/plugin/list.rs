@@ -1,7 +1,7 @@
 //! `plugin list`: every plugin file that is found.
 
 use super::inspect::document;
-use crate::cli::{Format, print_json, shown, style};
+use crate::cli::{Format, host, print_json, shown, style};
 use anyhow::Result;
 use executor_runtime::{
     plugin::{Plugin, PluginSet, State},
@@ -10,6 +10,7 @@ use executor_runtime::{
 use std::io::{self, Write};
 
 pub(super) fn list(plugins: &PluginSet, format: Format) -> Result<()> {
+    host::check_configured_names(plugins)?;
     if format == Format::Json {
         return print_json(&plugins.list().iter().map(document).collect::<Vec<_>>());
     }

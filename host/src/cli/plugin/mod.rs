@@ -49,6 +49,7 @@ fn find(plugins: &PluginSet, wanted: &str) -> Result<Found> {
     if is_path(wanted) {
         return Ok(plugin::inspect(Path::new(wanted), plugins.config()));
     }
+    host::check_configured_names(plugins)?;
     find_installed(plugins, wanted).cloned()
 }
 

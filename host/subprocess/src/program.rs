@@ -4,7 +4,7 @@
 //! alike, and `EACCES` for a dozen reasons. So the program is found here, the way `execvp` does it but without
 //! its detour through `sh`, and an error of the kernel's is looked into afterwards.
 
-use crate::{ErrorKind, Failure};
+use executor_runtime_run::{ErrorKind, Failure};
 use nix::{
     errno::Errno,
     fcntl::{AtFlags, OFlag, openat},
@@ -112,10 +112,7 @@ pub(super) fn explain(
             ErrorKind::ExecPermission,
             format!("'{shown}' is still open for writing by another process"),
         ),
-        Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::EAGAIN => Failure::new(
-            ErrorKind::HostExhausted,
-            format!("'{shown}' could not be run: {}", errno.desc().to_lowercase()),
-        ),
+        Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::EAGAIN => Failure::exhausted(&errno.into()),
         errno => Failure::new(
             ErrorKind::ExecPermission,
             format!("'{shown}' could not be run: {}", errno.desc().to_lowercase()),

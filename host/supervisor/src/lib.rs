@@ -28,7 +28,6 @@ mod sys;
 mod target;
 mod wire;
 
-pub use client::Shutdown;
-pub(crate) use client::{Detached, Lost, Supervisors, serve_entry};
-pub(crate) use job::{Cause, Ended, Exit, Job, Limits, OutputReport, Report, Stage};
-pub(crate) use sys::monotonic_ns;
+pub use client::{Detached, Lost, Shutdown, StartFailed, Supervised, Supervisors, serve_entry};
+pub use job::{Cause, Ended, Exit, Job, Limits, OutputReport, Report, Stage, Usage};
+pub use sys::monotonic_ns;

@@ -12,7 +12,7 @@ use std::{
 pub(super) type Result<T> = std::result::Result<T, Errno>;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
-pub(crate) fn monotonic_ns() -> u64 {
+pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -81,6 +81,15 @@ pub(super) fn exit_now(status: i32) -> ! {
 pub(super) fn close_from(first: RawFd) {
     // SAFETY: descriptors are plain numbers here; the caller owns all of this process.
     unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, 0) };
+}
+
+/// Closes every descriptor from `first` to the one before `end`.
+pub(super) fn close_between(first: RawFd, end: RawFd) {
+    if first < end {
+        let last = (end - 1) as libc::c_uint;
+        // SAFETY: as above.
+        unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, last, 0) };
+    }
 }
 
 /// Closes one descriptor.

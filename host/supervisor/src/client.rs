@@ -1,6 +1,6 @@
 //! The host's side: starts the spawner, hands it jobs, waits for reports.
 
-use super::{
+use crate::{
     descendants,
     job::{Job, Report},
     spawner,
@@ -9,15 +9,16 @@ use super::{
     target::Target,
     wire::{ATTACHED_CHANNEL, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE, Order, RawReport},
 };
-use crate::cancel::{CancelReason, CancelToken};
 use nix::{
     errno::Errno,
     sys::memfd::{MFdFlags, memfd_create},
 };
 use std::{
     fs::File,
+    future::Future,
     io::{self, Write},
     os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd},
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -37,7 +38,7 @@ const MAX_IDLE: usize = 32;
 ///
 /// Start it early: before threads, and before the process becomes large.
 #[derive(Debug)]
-pub(crate) struct Supervisors {
+pub struct Supervisors {
     spawner: Mutex<Arc<Spawner>>,
     idle: Mutex<Vec<Supervisor>>,
     next_id: AtomicU64,
@@ -46,28 +47,33 @@ pub(crate) struct Supervisors {
 /// Becomes a spawner for the host at the other end of `socket`, whose jobs run `entry` instead of a program:
 /// each in a process of its own, on a copy of the memory as it is now.
 ///
-/// This process has to have one thread, or threads that hold no lock.
-pub(crate) fn serve_entry(socket: OwnedFd, entry: fn() -> !) -> ! {
-    spawner::serve(socket.into_raw_fd(), Target::Entry(entry))
+/// Of the open descriptors the spawner keeps `kept`; a job's process has none of them. This process has to have one
+/// thread, or threads that hold no lock.
+pub fn serve_entry(socket: OwnedFd, kept: OwnedFd, entry: fn() -> !) -> ! {
+    spawner::serve(
+        socket.into_raw_fd(),
+        Some(kept.into_raw_fd()),
+        Target::Entry(entry),
+    )
 }
 
 /// A job could not even be handed over.
 #[derive(Debug, thiserror::Error)]
 #[error("no supervisor could be started: {0}")]
-pub(crate) struct StartFailed(#[source] pub(crate) io::Error);
+pub struct StartFailed(#[source] pub io::Error);
 
 /// A supervisor ended without a report.
 #[derive(Debug)]
-pub(crate) struct Lost {
+pub struct Lost {
     /// Whether it is certain that nothing of the job is left.
-    pub(crate) swept: bool,
+    pub swept: bool,
     /// Whether the host itself gave it up because it did not answer in time.
-    pub(crate) overdue: bool,
+    pub overdue: bool,
 }
 
 impl Supervisors {
     /// Forks the spawner, and has it fork a first supervisor, which is ready by the time that it is needed.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         if let Err(errno) = descendants::check_listing() {
             if matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
                 return Err(errno.into());
@@ -89,7 +95,7 @@ impl Supervisors {
 
     /// Uses a spawner that somebody else has started: the process at the other end of `socket`, in
     /// [`serve_entry`]. When it has died, no job can be handed over any more.
-    pub(crate) fn attach(socket: OwnedFd) -> Self {
+    pub fn attach(socket: OwnedFd) -> Self {
         Self {
             spawner: Mutex::new(Arc::new(Spawner::attach(socket))),
             idle: Mutex::default(),
@@ -98,7 +104,7 @@ impl Supervisors {
     }
 
     /// Hands over a job. Its descriptors are closed on this side.
-    pub(crate) fn supervise(&self, job: Job) -> Result<Supervised<'_>, StartFailed> {
+    pub fn supervise(&self, job: Job) -> Result<Supervised<'_>, StartFailed> {
         self.try_supervise(job).map_err(StartFailed)
     }
 
@@ -174,7 +180,7 @@ impl Supervisors {
     }
 
     /// Asks spawner and supervisors to end, with every job that is under way; what is returned waits for that.
-    pub(crate) fn shut_down(&self) -> Shutdown {
+    pub fn shut_down(&self) -> Shutdown {
         let spawner = self
             .spawner
             .lock()
@@ -206,7 +212,7 @@ impl Drop for Shutdown {
 
 /// A job under way. Dropping it ends the job at once.
 #[derive(Debug)]
-pub(crate) struct Supervised<'a> {
+pub struct Supervised<'a> {
     supervisors: &'a Supervisors,
     supervisor: Supervisor,
     /// From start to the last moment at which the supervisor ends it by itself.
@@ -216,18 +222,18 @@ pub(crate) struct Supervised<'a> {
 
 /// A job that goes on until this is dropped, which ends it at once.
 #[derive(Debug)]
-pub(crate) struct Detached(Supervisor);
+pub struct Detached(Supervisor);
 
 impl Detached {
     /// The report, if the job ends within `time`.
-    pub(crate) fn ended_within(&self, time: Duration) -> Option<Report> {
+    pub fn ended_within(&self, time: Duration) -> Option<Report> {
         let until = sys::monotonic_ns().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         receive_until::<RawReport>(self.0.control.as_fd(), until).map(Report::from)
     }
 
     /// Ends the job at once, also past a supervisor that was stopped; true once it is certain that nothing of it
     /// is left. Blocks for two seconds at most.
-    pub(crate) fn end(&self) -> bool {
+    pub fn end(&self) -> bool {
         let order = Order {
             tag: ORDER_KILL,
             ..Order::default()
@@ -240,19 +246,27 @@ impl Detached {
 
 impl Supervised<'_> {
     /// Lets the job go on without anybody waiting for its end.
-    pub(crate) fn detach(self) -> Detached {
+    pub fn detach(self) -> Detached {
         Detached(self.supervisor)
     }
 
-    /// Waits until nothing of the job is left; passes on what `cancel` asks for.
-    pub(crate) async fn finish(self, cancel: &CancelToken) -> Result<Report, Lost> {
+    /// Waits until nothing of the job is left. When `terminate` completes, the job is asked to end and has its grace;
+    /// when `kill` completes, it is ended at once.
+    ///
+    /// # Errors
+    /// When the supervisor is lost.
+    pub async fn finish(
+        self,
+        terminate: impl Future<Output = ()>,
+        kill: impl Future<Output = ()>,
+    ) -> Result<Report, Lost> {
         let Self {
             supervisors,
             supervisor,
             ends_after,
             grace,
         } = self;
-        match report(&supervisor, cancel, ends_after, grace).await {
+        match report(&supervisor, terminate, kill, ends_after, grace).await {
             Ok(raw) => {
                 if raw.retired == 0 {
                     supervisors.dismiss(supervisor);
@@ -279,32 +293,41 @@ struct Silent {
 
 async fn report(
     supervisor: &Supervisor,
-    cancel: &CancelToken,
+    terminate: impl Future<Output = ()>,
+    kill: impl Future<Output = ()>,
     ends_after: Option<Duration>,
     grace: Duration,
 ) -> Result<RawReport, Silent> {
     // SAFETY: the descriptor is owned by `supervisor`, which outlives the registration.
     let registered = unsafe { AsyncFd::register(supervisor.control.as_fd()) };
     let control = registered.map_err(|_| Silent { overdue: true })?;
-    let mut asked = None;
+    let order = |tag| {
+        // If the supervisor is gone, the next turn finds out.
+        let _ = sys::send(
+            control.as_raw_fd(),
+            &Order {
+                tag,
+                ..Order::default()
+            },
+            &[],
+        );
+    };
+    let (mut terminate, mut kill) = (pin!(terminate), pin!(kill));
+    let (mut terminated, mut killed) = (false, false);
     let mut overdue = overdue_after(ends_after);
     loop {
-        let next_urgency = match asked {
-            None => CancelReason::Requested,
-            Some(_) => CancelReason::Immediate,
-        };
         tokio::select! {
             biased;
             received = receive_report(&control) => return received.ok_or(Silent { overdue: false }),
-            () = cancel.raised(next_urgency), if asked != Some(CancelReason::Immediate) => {
-                asked = cancel.reason();
-                let (tag, wait) = match asked {
-                    Some(CancelReason::Immediate) => (ORDER_KILL, Duration::ZERO),
-                    _ => (ORDER_TERMINATE, grace),
-                };
-                // If the supervisor is gone, the next turn finds out.
-                let _ = sys::send(control.as_raw_fd(), &Order { tag, ..Order::default() }, &[]);
-                overdue = overdue_after(Some(wait));
+            () = &mut kill, if !killed => {
+                (terminated, killed) = (true, true);
+                order(ORDER_KILL);
+                overdue = overdue_after(Some(Duration::ZERO));
+            }
+            () = &mut terminate, if !terminated => {
+                terminated = true;
+                order(ORDER_TERMINATE);
+                overdue = overdue_after(Some(grace));
             }
             () = wait_for(&mut overdue) => return Err(Silent { overdue: true }),
         }

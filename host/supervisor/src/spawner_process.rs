@@ -1,6 +1,6 @@
 //! The host's handle on its spawner: orders go there, and it is collected in the end.
 
-use super::{
+use crate::{
     memory, spawner,
     sys::{self, Forked, Wait},
     target::Target,
@@ -86,7 +86,7 @@ impl Spawner {
         let forked = unsafe { sys::fork() };
         if let Ok(Forked::Child) = forked {
             memory::drop_inherited();
-            spawner::serve(sys::raw(theirs.as_fd()), Target::Program)
+            spawner::serve(sys::raw(theirs.as_fd()), None, Target::Program)
         }
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
         match forked? {

@@ -32,9 +32,9 @@ struct Supervisor {
     id: u64,
 }
 
-/// Serves the host at the other end of `socket` until it closes.
-pub(super) fn serve(socket: RawFd, target: Target) -> ! {
-    let status = match Spawner::set_up(socket, target) {
+/// Serves the host at the other end of `socket` until it closes. Of the other descriptors it keeps `kept`.
+pub(super) fn serve(socket: RawFd, kept: Option<RawFd>, target: Target) -> ! {
+    let status = match Spawner::set_up(socket, kept, target) {
         Ok(mut spawner) => {
             spawner.run();
             0
@@ -54,7 +54,7 @@ struct Spawner {
 }
 
 impl Spawner {
-    fn set_up(socket: RawFd, target: Target) -> sys::Result<Self> {
+    fn set_up(socket: RawFd, kept: Option<RawFd>, target: Target) -> sys::Result<Self> {
         // SAFETY: the path is NUL-terminated; no other memory is involved.
         unsafe {
             // Out of the host's session: keys pressed at its terminal are the host's business.
@@ -64,7 +64,7 @@ impl Spawner {
             libc::chdir(c"/".as_ptr());
             Errno::result(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1))?;
         }
-        keep_only(socket)?;
+        keep_only(socket, kept)?;
         sys::reset_dispositions();
         let signals = sys::child_signals()?;
         let memory = sys::map_anonymous(MAX_SUPERVISORS * size_of::<Supervisor>())?;
@@ -224,11 +224,17 @@ fn resume_stopped() {
 }
 
 /// Lets go of every inherited descriptor, so that nobody waits for us to close theirs: 0-2 become
-/// `/dev/null`, 3 the socket, the rest is closed.
-fn keep_only(socket: RawFd) -> sys::Result<()> {
+/// `/dev/null`, 3 the socket, the rest is closed but for `kept`, which is above 3.
+fn keep_only(socket: RawFd, kept: Option<RawFd>) -> sys::Result<()> {
     let socket = sys::duplicate_above(socket, HOST_SOCKET + 1)?;
     sys::place_fd(socket, HOST_SOCKET)?;
-    sys::close_from(HOST_SOCKET + 1);
+    match kept {
+        Some(kept) => {
+            sys::close_between(HOST_SOCKET + 1, kept);
+            sys::close_from(kept + 1);
+        }
+        None => sys::close_from(HOST_SOCKET + 1),
+    }
     // SAFETY: the path is NUL-terminated.
     let null = Errno::result(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) })?;
     for standard in 0..HOST_SOCKET {

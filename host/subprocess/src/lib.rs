@@ -1,23 +1,19 @@
 //! The built-in kind `subprocess`: runs a program under supervision.
 //!
 //! `prepare` checks everything that can be checked before a process exists and opens what the run needs;
-//! `crate::supervisor` keeps the promise about processes; `report` turns what happened into an outcome.
+//! the supervisor crate keeps the promise about processes; `report` turns what happened into an outcome.
 
 mod prepare;
 mod program;
 mod report;
 mod settings;
 
-pub(crate) use prepare::input_payload;
 pub use settings::{KEYS as SETTINGS_KEYS, SubprocessPolicy};
 
-use crate::{
-    Failure, Outcome,
-    runner::{Run, RunFuture, Runner},
-    supervisor::{Lost, Supervisors},
-};
+use executor_runtime_run::{CancelReason, Failure, Outcome, Run, RunFuture, Runner};
+use executor_runtime_supervisor::{Report, Supervisors};
 use prepare::Prepared;
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 /// Runs programs.
 #[derive(Debug)]
@@ -27,17 +23,15 @@ pub struct SubprocessRunner {
 }
 
 impl SubprocessRunner {
-    pub(crate) fn new(supervisors: Arc<Supervisors>, policy: SubprocessPolicy) -> Self {
+    /// A runner whose processes `supervisors` watch, within what `policy` allows.
+    pub fn new(supervisors: Arc<Supervisors>, policy: SubprocessPolicy) -> Self {
         Self { supervisors, policy }
     }
 
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
-        let Prepared {
-            job,
-            capture,
-            program,
-        } = prepare::prepare(run, &self.policy)?;
-        let (cwd, argv) = (job.cwd.try_clone(), job.argv.clone());
+        let Prepared { job, files, program } = prepare::prepare(run, &self.policy)?;
+        let argv = job.argv.clone();
+        let max_output_bytes = job.max_output_bytes;
         let supervised = self
             .supervisors
             .supervise(job)
@@ -45,30 +39,30 @@ impl SubprocessRunner {
         let supervised = match supervised {
             Ok(supervised) => supervised,
             Err(failure) => {
-                capture.discard(&prepare::OUTPUT_FILES);
+                files.directory.discard(&prepare::OUTPUT_FILES);
                 return Err(failure);
             }
         };
-        match supervised.finish(&run.cancel).await {
-            Ok(crate::supervisor::Report::NotStarted { stage, errno }) => {
-                capture.discard(&prepare::OUTPUT_FILES);
+        match supervised
+            .finish(
+                run.cancel.raised(CancelReason::Requested),
+                run.cancel.raised(CancelReason::Immediate),
+            )
+            .await
+        {
+            Ok(Report::NotStarted { stage, errno }) => {
+                files.directory.discard(&prepare::OUTPUT_FILES);
                 Err(report::not_started(
                     stage,
                     errno,
                     &program,
                     &argv,
-                    cwd.ok(),
                     &run.invocation,
                 ))
             }
-            Ok(crate::supervisor::Report::Ended(ended)) => Ok(report::ended(&ended, capture, run).await),
-            Err(lost) => Ok(self.lost(&lost, run, capture)),
+            Ok(Report::Ended(ended)) => Ok(report::ended(&ended, files, run).await),
+            Err(lost) => Ok(report::lost(&lost, files, max_output_bytes, run).await),
         }
-    }
-
-    fn lost(&self, lost: &Lost, run: &Run, capture: crate::capture::CaptureDirectory) -> Outcome {
-        let due = run.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        report::lost(lost, due, run.cancel.reason().is_some(), &capture)
     }
 }
 

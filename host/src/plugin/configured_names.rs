@@ -1,0 +1,63 @@
+//! Whether what is configured for plugins is for plugins that are there.
+//!
+//! What is configured under a wrong name does not count for the plugin that was meant: it runs although it is disabled,
+//! or with another file than the pinned one. So a name that looks like a mistake is an error. One that looks like
+//! nothing here may be for a plugin that another machine has, and is a warning.
+
+use super::Plugin;
+use crate::config::Config;
+use executor_runtime_protocol::{RuntimeKind, closest, misspelt};
+
+const BUILT_IN: &str = "subprocess";
+
+/// Compares the names in the configuration with the plugins that were found. Logs the ones that look like nothing, and
+/// returns what is wrong with the others.
+pub(super) fn check<'a>(
+    config: &Config,
+    plugins: impl Iterator<Item = &'a Plugin> + Clone,
+) -> Result<(), String> {
+    let names = || plugins.clone().map(|plugin| plugin.descriptor.name.as_str());
+    let mut mistakes = Vec::new();
+    for name in config.plugin_names() {
+        if names().any(|there| there == name) {
+            continue;
+        }
+        if let Some(mistake) = mistake(name, plugins.clone()) {
+            mistakes.push(format!("[plugins.{name}] in the configuration is for {mistake}"));
+            continue;
+        }
+        let meant =
+            closest(name, names()).map_or_else(String::new, |meant| format!("; did you mean '{meant}'?"));
+        tracing::warn!("[plugins.{name}] in the configuration is for no plugin that was found{meant}");
+    }
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(mistakes.join("; "))
+    }
+}
+
+/// What is wrong with `name`, which no plugin has, if it looks like a mistake.
+fn mistake<'a>(name: &str, plugins: impl Iterator<Item = &'a Plugin> + Clone) -> Option<String> {
+    let kinds = plugins
+        .clone()
+        .flat_map(|plugin| plugin.descriptor.kinds.iter().map(move |kind| (kind, plugin)))
+        .map(|(kind, plugin)| (RuntimeKind::as_str(kind), plugin.descriptor.name.as_str()));
+    let runs = |kind: &str| kinds.clone().find(|(there, _)| *there == kind);
+    if let Some((_, plugin)) = runs(name) {
+        return Some(format!(
+            "a kind, and not for the plugin that runs it; write [plugins.{plugin}]"
+        ));
+    }
+    let no_plugin = "no plugin that was found; did you mean";
+    if let Some(meant) = misspelt(name, plugins.map(|plugin| plugin.descriptor.name.as_str())) {
+        return Some(format!("{no_plugin} [plugins.{meant}]?"));
+    }
+    if let Some((kind, plugin)) = misspelt(name, kinds.clone().map(|(kind, _)| kind)).and_then(runs) {
+        return Some(format!(
+            "{no_plugin} [plugins.{plugin}], which runs kind '{kind}'?"
+        ));
+    }
+    misspelt(name, [BUILT_IN])
+        .map(|built_in| format!("a kind that is built in; write [{built_in}] or [limits] for that"))
+}
