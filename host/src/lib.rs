@@ -6,12 +6,14 @@
 pub mod component;
 pub mod config;
 pub mod conformance;
+mod executor;
 mod manual;
 pub mod native;
 pub mod plugin;
 mod runtime;
 mod termination;
 
+pub use executor::executor;
 pub use executor_runtime_protocol as protocol;
 pub use executor_runtime_run::{
     CancelReason, CancelToken, Ending, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, receipt,

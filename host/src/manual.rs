@@ -1,7 +1,8 @@
 //! `manual` in the library: a closure of the caller's executes the invocation.
 
-use crate::{CancelReason, ErrorKind, Outcome, Run, RunFuture, Runner, receipt, runtime::panicked};
+use crate::{CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, receipt, runtime::panicked};
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
+use executor_runtime_run::exhaustion;
 use std::{fmt, sync::Arc};
 
 type Dispatch = dyn Fn(RuntimeInvocation) -> RuntimeResult + Send + Sync;
@@ -47,7 +48,10 @@ impl ManualRunner {
 
     async fn execute(&self, run: &Run) -> Outcome {
         let (dispatch, invocation) = (self.dispatch.clone(), run.invocation.clone());
-        let answer = tokio::task::spawn_blocking(move || dispatch(invocation));
+        let answer = match exhaustion::try_spawn_blocking(move || dispatch(invocation)) {
+            Ok(answer) => answer,
+            Err(error) => return Failure::exhausted(&error).into(),
+        };
         let due = async {
             match run.deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline.into()).await,

@@ -5,7 +5,7 @@ use crate::{
     subprocess::{SubprocessPolicy, SubprocessRunner},
 };
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp};
-use executor_runtime_run::result_file;
+use executor_runtime_run::{exhaustion, result_file};
 use executor_runtime_supervisor::{Shutdown, Supervisors};
 use std::{
     collections::BTreeMap,
@@ -19,6 +19,10 @@ use std::{
     task::Poll,
     time::{Duration, Instant},
 };
+
+/// How many descriptors a run needs whose runner comes from a source: a native plugin takes the most, for its process
+/// and for its run.
+const DESCRIPTORS_OF_A_RUN: usize = 32;
 
 /// Executes invocations, each with the runner that is registered for its kind.
 ///
@@ -185,7 +189,12 @@ impl Runtime {
             .cloned();
         match (registered, self.source.get()) {
             (Some(runner), _) => Ok(Some(runner)),
-            (None, Some(source)) => source.find(kind),
+            (None, Some(source)) => {
+                // Files are about to be looked for and read. What can't be opened would count as missing or damaged.
+                exhaustion::check_descriptors(DESCRIPTORS_OF_A_RUN)
+                    .map_err(|error| Failure::exhausted(&error))?;
+                source.find(kind)
+            }
             (None, None) => Ok(None),
         }
     }
@@ -197,10 +206,7 @@ struct ThreadExecutor(Option<tokio::runtime::Runtime>);
 
 impl ThreadExecutor {
     fn new() -> io::Result<Self> {
-        let executor = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        Ok(Self(Some(executor)))
+        Ok(Self(Some(crate::executor()?)))
     }
 }
 

@@ -6,7 +6,6 @@
 use crate::CancelToken;
 use std::{
     io,
-    os::unix::net::UnixStream,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -24,8 +23,6 @@ pub struct Termination {
 impl Termination {
     /// Watches from now on, in the current tokio runtime, which needs I/O.
     pub fn watch() -> io::Result<Self> {
-        // Tokio opens such a pair with the first signal, and panics if there is no descriptor left for it.
-        drop(UnixStream::pair()?);
         let token = CancelToken::new();
         let first = Arc::new(AtomicI32::new(0));
         let signals = [

@@ -4,6 +4,7 @@
 mod cancel;
 pub mod capture;
 mod error_kind;
+pub mod exhaustion;
 mod input;
 mod outcome;
 pub mod receipt;

@@ -24,25 +24,27 @@ impl Failure {
 
     /// The host has not enough left of something to start a run with: this error says of what.
     pub fn exhausted(error: &io::Error) -> Self {
-        let summary = match error.raw_os_error() {
-            Some(libc::EMFILE) => "the host is out of file descriptors; raise `ulimit -n`".to_owned(),
-            Some(libc::ENFILE) => {
-                "the machine is out of file descriptors; raise the sysctl `fs.file-max`".to_owned()
+        Self::of_exhaustion(error).unwrap_or_else(|| {
+            Self::new(
+                ErrorKind::HostExhausted,
+                format!("the host can't start the run: {error}"),
+            )
+        })
+    }
+
+    /// [`Failure::exhausted`], if that is what the error is about.
+    pub fn of_exhaustion(error: &io::Error) -> Option<Self> {
+        let summary = match error.raw_os_error()? {
+            libc::EMFILE => "the host is out of file descriptors; raise `ulimit -n`",
+            libc::ENFILE => "the machine is out of file descriptors; raise the sysctl `fs.file-max`",
+            libc::EAGAIN => {
+                "the host is out of processes; raise `ulimit -u`, or the limit on processes of the container"
             }
-            Some(libc::EAGAIN) => {
-                "the host is out of processes; raise `ulimit -u`, or the limit on processes of \
-                 the container"
-                    .to_owned()
-            }
-            Some(libc::ENOMEM) => {
-                "the host is out of memory; raise `ulimit -v`, or give the machine more".to_owned()
-            }
-            Some(libc::EFBIG) => {
-                "the host may not write a file as large as this run needs; raise `ulimit -f`".to_owned()
-            }
-            _ => format!("the host can't start the run: {error}"),
+            libc::ENOMEM => "the host is out of memory; raise `ulimit -v`, or give the machine more",
+            libc::EFBIG => "the host may not write a file as large as this run needs; raise `ulimit -f`",
+            _ => return None,
         };
-        Self::new(ErrorKind::HostExhausted, summary)
+        Some(Self::new(ErrorKind::HostExhausted, summary))
     }
 
     /// Nothing runs this kind.

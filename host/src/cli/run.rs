@@ -41,7 +41,7 @@ pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Forma
         return Ok(ExitCode::SUCCESS);
     };
 
-    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let executor = executor_runtime::executor();
     let (result, signal) = match (&host, &executor) {
         (Ok(host), Ok(executor)) => executor.block_on(execute(host, invocation)),
         (Err(error), _) | (_, Err(error)) => (reject(&invocation, Failure::exhausted(error)), None),

@@ -251,13 +251,7 @@ impl Report<'_> {
                 let cause = self.asked.unwrap_or(StopCause::Cancelled);
                 self.stopped(cause, None)
             }
-            End::NoThread(error) => Outcome::failure(
-                ErrorKind::HostExhausted,
-                format!(
-                    "can't run plugin '{}': no thread for its clock: {error}",
-                    self.name
-                ),
-            ),
+            End::NoThread(error) => Failure::exhausted(&error).into(),
         }
     }
 

@@ -36,6 +36,7 @@ pub(super) fn verdicts(found: &Found) -> BTreeMap<CheckName, Verdict> {
 fn place(reason: &Unusable) -> CheckName {
     match reason {
         Unusable::Unreadable(_)
+        | Unusable::Exhausted(_)
         | Unusable::NotAFile
         | Unusable::WritableByOthers { .. }
         | Unusable::ForeignOwner { .. }
@@ -59,6 +60,7 @@ fn place(reason: &Unusable) -> CheckName {
 fn remedy(reason: &Unusable) -> String {
     match reason {
         Unusable::Unreadable(_) => "give the path of a file that this user may read".into(),
+        Unusable::Exhausted(_) => "give the host more of it, and check again".into(),
         Unusable::NotAFile => "give the path of the plugin file itself".into(),
         Unusable::WritableByOthers { path, .. } => format!("chmod go-w '{}'", path.display()),
         Unusable::ForeignOwner { path, .. } => {

@@ -4,7 +4,7 @@ use super::{
     artifacts,
     conversation::{Conversation, encode},
     report::Known,
-    template::Template,
+    template::{LoadError, Template},
     wire::Request,
 };
 use crate::{
@@ -17,14 +17,14 @@ use crate::{
     },
     config::Config,
     plugin::{
-        Carrier, Identity, Plugin,
+        Carrier, Identity, Plugin, Unusable,
         admission::{Admission, admit},
         library::Library,
     },
 };
 use executor_runtime_run::{
     capture::{CaptureDirectory, CaptureError, Fingerprint, Patience},
-    input_payload,
+    exhaustion, input_payload,
 };
 use executor_runtime_supervisor::{Job, Limits, Lost, Report, Supervisors};
 use nix::{
@@ -196,9 +196,10 @@ impl NativeRunner {
             return Ok((Arc::clone(loaded), false));
         }
         let (plugins, plugin, config) = (self.plugins.clone(), self.plugin.clone(), self.config.clone());
-        let loading = tokio::task::spawn_blocking(move || load(&plugins, &plugin, &config));
+        let loading = exhaustion::try_spawn_blocking(move || load(&plugins, &plugin, &config))
+            .map_err(|error| Failure::exhausted(&error))?;
         let loaded = match loading.await {
-            Ok(loaded) => loaded.map_err(|reason| self.unusable(&reason))?,
+            Ok(loaded) => loaded.map_err(|error| self.not_loaded(&error))?,
             Err(error) => return Err(self.unusable(&error.to_string())),
         };
         let loaded = Arc::new(loaded);
@@ -217,10 +218,21 @@ impl NativeRunner {
     async fn give_up(&self, loaded: &Arc<Loaded>, lost: Lost) -> Lost {
         self.forget(loaded).await;
         let loaded = Arc::clone(loaded);
-        let ending = tokio::task::spawn_blocking(move || loaded.template.end());
+        let ending = exhaustion::run_blocking(move || loaded.template.end());
         Lost {
             swept: ending.await.unwrap_or(false),
             ..lost
+        }
+    }
+
+    fn not_loaded(&self, error: &LoadError) -> Failure {
+        match error {
+            LoadError::Exhausted(error) => Failure::exhausted(error),
+            LoadError::File(Unusable::Exhausted(summary)) => {
+                Failure::new(ErrorKind::HostExhausted, summary.clone())
+            }
+            LoadError::File(reason) => self.unusable(&reason.to_string()),
+            LoadError::Library(reason) => self.unusable(reason),
         }
     }
 
@@ -251,6 +263,9 @@ impl NativeRunner {
             Ok(capture) => (Some(Arc::new(capture)), None),
             Err(error @ CaptureError::AlreadyRunning { .. }) => {
                 return Err(Failure::new(ErrorKind::AlreadyRunning, error.to_string()));
+            }
+            Err(CaptureError::Unwritable { source, .. }) if Failure::of_exhaustion(&source).is_some() => {
+                return Err(Failure::exhausted(&source));
             }
             Err(error) => (None, Some(error.to_string())),
         };
@@ -364,8 +379,8 @@ impl Runner for NativeRunner {
 }
 
 /// Checks the file again and starts its template. Blocks.
-fn load(plugins: &NativePlugins, plugin: &Plugin, config: &Config) -> Result<Loaded, String> {
-    let library = Library::read(plugin, config).map_err(|reason| reason.to_string())?;
+fn load(plugins: &NativePlugins, plugin: &Plugin, config: &Config) -> Result<Loaded, LoadError> {
+    let library = Library::read(plugin, config).map_err(LoadError::File)?;
     let template = Template::start(
         &plugins.supervisors,
         &plugins.program,

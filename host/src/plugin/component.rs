@@ -16,6 +16,7 @@ use crate::{
     config::PluginConfig,
 };
 use executor_runtime_protocol::PluginDescriptor;
+use executor_runtime_run::exhaustion;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -92,8 +93,9 @@ impl ComponentRunner {
     async fn load(&self, run: &Run) -> Result<&Component, Failure> {
         let loading = self.component.get_or_try_init(|| async {
             let (plugin, config, engine) = (self.plugin.clone(), self.config.clone(), self.engine.clone());
-            let loaded = tokio::task::spawn_blocking(move || load(&plugin, &config, &engine)).await;
-            match loaded {
+            let loading = exhaustion::try_spawn_blocking(move || load(&plugin, &config, &engine))
+                .map_err(|error| Unusable::exhausted(&error))?;
+            match loading.await {
                 Ok(loaded) => loaded,
                 Err(error) => Err(Unusable::Load(error.to_string())),
             }
@@ -106,12 +108,7 @@ impl ComponentRunner {
         };
         let name = &self.plugin.descriptor.name;
         tokio::select! {
-            loaded = loading => loaded.map_err(|reason| {
-                Failure::new(
-                    ErrorKind::PluginUnusable,
-                    format!("plugin '{name}': '{}' {reason}", self.plugin.path.display()),
-                )
-            }),
+            loaded = loading => loaded.map_err(|reason| reason.failure(name, &self.plugin.path)),
             () = deadline => Err(Failure::new(
                 ErrorKind::Timeout,
                 format!(

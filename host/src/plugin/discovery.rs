@@ -3,7 +3,7 @@
 use super::{
     Unusable,
     binary::{elf, wasm::ComponentFile},
-    file::{PluginFile, describe},
+    file::PluginFile,
 };
 use crate::{component::digest::hex, config::Config};
 use executor_runtime_protocol::{INTERFACE_VERSION, InterfaceVersion, PluginDescriptor, RuntimeKind};
@@ -140,7 +140,7 @@ fn read_directory(directory: &Path, config: &Config) -> Vec<Found> {
         Err(error) => vec![Found {
             path: directory.to_owned(),
             plugin: None,
-            state: State::Unusable(Unusable::Unreadable(describe(&error))),
+            state: State::Unusable(Unusable::unreadable(&error)),
         }],
     }
 }

@@ -6,7 +6,7 @@
 //! or others. A sticky directory (such as `/tmp`) is fine above what is ours, because others can't rename what is in
 //! it. The directory of a plugin can't be one all the same: others could add plugins.
 
-use super::{Unusable, file::describe};
+use super::Unusable;
 use nix::{
     sys::stat::{FileStat, fstat, stat},
     unistd::Uid,
@@ -24,7 +24,7 @@ const STICKY: u32 = 0o1000;
 /// Opens a regular file that no one else could have changed, and never hangs on what is none. Returns its path
 /// without links, too: who could put another file there is left to check.
 pub(super) fn open_file(path: &Path) -> Result<(File, PathBuf), Unusable> {
-    let unreadable = |error: io::Error| Unusable::Unreadable(describe(&error));
+    let unreadable = |error: io::Error| Unusable::unreadable(&error);
     let real = path.canonicalize().map_err(unreadable)?;
     let file = OpenOptions::new()
         .read(true)
@@ -53,14 +53,14 @@ pub(crate) fn open_named_file(path: &Path) -> Result<File, Unusable> {
 pub fn check_directory(path: &Path) -> Result<(), Unusable> {
     let real = path
         .canonicalize()
-        .map_err(|error| Unusable::Unreadable(describe(&error)))?;
+        .map_err(|error| Unusable::unreadable(&error))?;
     check_ancestors(&real)
 }
 
 /// Checks a file or directory and all above it; `path` is absolute and without links.
 pub(super) fn check_ancestors(path: &Path) -> Result<(), Unusable> {
     for (depth, directory) in path.ancestors().enumerate() {
-        let stat = stat(directory).map_err(|errno| Unusable::Unreadable(errno.desc().to_owned()))?;
+        let stat = stat(directory).map_err(|errno| Unusable::unreadable(&errno.into()))?;
         if depth > 0 && stat.st_mode & STICKY != 0 {
             continue;
         }

@@ -1,7 +1,12 @@
 //! Why a plugin file can't be used, and what to do about it.
 
+use super::file::describe;
+use crate::{ErrorKind, Failure};
 use executor_runtime_protocol::{INTERFACE_VERSION, InterfaceVersion, RuntimeKind};
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Why a file in a plugins directory is not a plugin that can be used. Each is a sentence that goes after the
 /// file's path.
@@ -114,9 +119,37 @@ pub enum Unusable {
     /// It changed after it was listed.
     #[error("changed while the host was running; start the host again")]
     Changed,
+    /// The host has not enough left of something to read or load it.
+    #[error("can't be read or loaded now: {0}")]
+    Exhausted(String),
     /// It does not load.
     #[error("can't be loaded: {0}")]
     Load(String),
+}
+
+impl Unusable {
+    /// For the reason that the host is out of something, if this error says so; else because it can't be read.
+    pub(super) fn unreadable(error: &io::Error) -> Self {
+        match Failure::of_exhaustion(error) {
+            Some(failure) => Self::Exhausted(failure.summary),
+            None => Self::Unreadable(describe(error)),
+        }
+    }
+
+    pub(super) fn exhausted(error: &io::Error) -> Self {
+        Self::Exhausted(Failure::exhausted(error).summary)
+    }
+
+    /// Why nothing runs that needs the plugin `name`, whose file is at `path`.
+    pub(crate) fn failure(&self, name: &str, path: &Path) -> Failure {
+        match self {
+            Self::Exhausted(summary) => Failure::new(ErrorKind::HostExhausted, summary.clone()),
+            _ => Failure::new(
+                ErrorKind::PluginUnusable,
+                format!("plugin '{name}': '{}' {self}", path.display()),
+            ),
+        }
+    }
 }
 
 fn advice(needs: InterfaceVersion) -> &'static str {

@@ -246,10 +246,9 @@ pub(super) fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
 
 fn capture_failure(error: CaptureError) -> Failure {
     if let CaptureError::Unwritable { source, .. } = &error
-        && let Some(errno) = source.raw_os_error().map(Errno::from_raw)
-        && matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)
+        && let Some(failure) = Failure::of_exhaustion(source)
     {
-        return Failure::exhausted(source);
+        return failure;
     }
     let kind = match &error {
         CaptureError::AlreadyRunning { .. } => ErrorKind::AlreadyRunning,

@@ -5,6 +5,7 @@ use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
 use executor_runtime_run::{
     Ending, ErrorKind, Failure, Outcome, ProcessUsage, Run,
     capture::{CapturedFiles, Kept, Patience},
+    exhaustion,
     receipt::{self, Receipt},
 };
 use executor_runtime_supervisor::{Cause, Ended, Exit, Lost, OutputReport, Stage};
@@ -181,7 +182,7 @@ async fn attach_files(outcome: &mut Outcome, files: CapturedFiles, bytes: [u64; 
         Some(kept) => kept,
         None => {
             // Reading and hashing files may take long; the lock is held meanwhile.
-            let keeping = tokio::task::spawn_blocking(move || files.keep(bytes, &patience));
+            let keeping = exhaustion::run_blocking(move || files.keep(bytes, &patience));
             keeping.await.unwrap_or_else(|error| Kept::nothing(&error))
         }
     };
