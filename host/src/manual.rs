@@ -60,12 +60,9 @@ impl ManualRunner {
         };
         tokio::select! {
             biased;
-            answer = answer => match answer {
+            answer = answer.join() => match answer {
                 Ok(result) => accept(result, &run.invocation),
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => panicked(&*panic),
-                    Err(error) => Outcome::failure(ErrorKind::RunnerPanicked, error.to_string()),
-                },
+                Err(panic) => panicked(&*panic),
             },
             () = run.cancel.raised(CancelReason::Requested) => Outcome::failure(
                 ErrorKind::Cancelled,

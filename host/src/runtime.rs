@@ -24,6 +24,9 @@ use std::{
 /// and for its run.
 const DESCRIPTORS_OF_A_RUN: usize = 32;
 
+/// Memory that any run may take of the host. Without it an allocation may fail, which ends the process.
+const MEMORY: usize = 8 << 20;
+
 /// Executes invocations, each with the runner that is registered for its kind.
 ///
 /// A runtime is shared: any number of invocations run at the same time, on any thread. Start it early in a
@@ -71,6 +74,7 @@ impl Runtime {
 
     /// A runtime that runs `subprocess` within what `policy` allows.
     pub fn with_policy(policy: SubprocessPolicy) -> io::Result<Self> {
+        exhaustion::check_memory(MEMORY)?;
         let supervisors = Arc::new(Supervisors::start()?);
         Ok(Self::with_supervisors(supervisors, policy))
     }
@@ -244,15 +248,19 @@ async fn guarded(runner: &dyn Runner, run: &Run) -> Outcome {
 }
 
 pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Outcome {
-    let message = panic
+    Outcome::failure(
+        ErrorKind::RunnerPanicked,
+        format!("the runner panicked: {}", panic_message(panic)),
+    )
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    Outcome::failure(
-        ErrorKind::RunnerPanicked,
-        format!("the runner panicked: {message}"),
-    )
+        .unwrap_or("no message")
 }
 
 /// The result of an invocation that can't be given to a [`Runtime`], because there is none; it is also written to the

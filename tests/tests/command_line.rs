@@ -2,10 +2,11 @@
 
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
 use executor_runtime_tests::{
-    Finished, Scene, assert_golden, host_binary,
+    Finished, Invocation, Scene, assert_golden,
     installed::Installed,
     not_tested, on_terminal,
     scripted::{Answer, Scripted},
+    ulimit,
 };
 use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
@@ -457,24 +458,12 @@ fn full() -> fs::File {
     fs::File::options().write(true).open("/dev/full").unwrap()
 }
 
-/// Runs the invocation in `file` with a limit that the shell sets, such as `-n 12`.
-fn run_limited(scene: &Scene, limit: &str, way: &[&str], file: &Path, more: &str) -> Finished {
-    let host = host_binary();
-    let script = format!("ulimit {limit} && exec \"$@\" {more}");
-    let (program, first) = way.split_first().unwrap_or((&"sh", &[]));
-    let mut arguments = first.to_vec();
-    if !way.is_empty() {
-        arguments.push("sh");
-    }
-    arguments.extend([
-        "-c",
-        &script,
-        "sh",
-        host.to_str().unwrap(),
-        "run",
-        file.to_str().unwrap(),
-    ]);
-    scene.run_command(&mut scene.host_from(Path::new(program), &arguments), b"")
+/// Runs the invocation in `file` under a limit that the shell sets, such as `-n 12`.
+fn run_limited(scene: &Scene, limit: &str, file: &Path) -> Finished {
+    scene.run_command(
+        &mut ulimit::host(scene, limit, &["run", file.to_str().unwrap()]),
+        b"",
+    )
 }
 
 #[test]
@@ -525,31 +514,35 @@ fn without_a_place_for_messages_the_exit_status_tells_all_the_same() {
 #[test]
 fn a_limit_on_the_size_of_files_does_not_kill_the_host() {
     let scene = Scene::new();
-    let file = scene.file("invocation.json", scene.nasty(&["report"]).text());
+    let run = |limit: &str, invocation: Invocation, stdout: Option<fs::File>| {
+        let file = scene.file("invocation.json", invocation.text());
+        let mut host = ulimit::host(&scene, limit, &["run", file.to_str().unwrap()]);
+        // The description of a run has to fit as well.
+        host.env_clear().env("PATH", "/usr/bin:/bin");
+        if let Some(file) = stdout {
+            host.stdout(file);
+        }
+        scene.run_command(&mut host, b"")
+    };
     // Nothing may be written at all: the run can't even be described to its supervisor.
-    let finished = run_limited(&scene, "-f 0", &[], &file, "");
+    let finished = run("-f 0", scene.nasty(&["report"]), None);
     let summary = finished.expect_rejected("host_exhausted").error_summary.unwrap();
     assert!(summary.contains("raise `ulimit -f`"), "{summary}");
 
     // Only the result is too large.
-    let bare = ["env", "-i", "PATH=/usr/bin:/bin"];
-    let finished = run_limited(&scene, "-f 1", &bare, &file, "> result.json");
+    let file = fs::File::create(scene.path("result.json")).unwrap();
+    let finished = run("-f 1", scene.nasty(&["report"]), Some(file));
     assert_eq!(finished.code, Some(4), "{finished:?}");
-    assert!(
-        finished
-            .stderr
-            .contains("could not be written to stdout: File too large"),
-        "{finished:?}"
-    );
+    let reason = "could not be written to stdout: File too large";
+    assert!(finished.stderr.contains(reason), "{finished:?}");
 
     // What is run has the signal's default disposition.
-    let finished = run_limited(&scene, "-f 1", &bare, &file, "");
+    let finished = run("-f 1", scene.nasty(&["report"]), None);
     finished.expect(Status::Succeeded);
     let report: Value = serde_json::from_str(&finished.captured()).unwrap();
     let ignored = u64::from_str_radix(report["ignored"].as_str().unwrap(), 16).unwrap();
     assert_eq!(ignored & 1 << (libc::SIGXFSZ - 1), 0, "{ignored:x}");
-    let long = scene.file("long.json", scene.nasty(&["write", "100000"]).text());
-    let result = run_limited(&scene, "-f 1", &bare, &long, "").result();
+    let result = run("-f 1", scene.nasty(&["write", "100000"]), None).result();
     assert_eq!(result.metadata["stdout_error"], "file too large");
 }
 
@@ -559,7 +552,7 @@ fn a_host_without_descriptors_says_so_in_a_result() {
     let file = scene.file("invocation.json", scene.script("true").text());
     let mut rejected = 0;
     for limit in 6..=24 {
-        let finished = run_limited(&scene, &format!("-n {limit}"), &[], &file, "");
+        let finished = run_limited(&scene, &format!("-n {limit}"), &file);
         if finished.code == Some(0) {
             finished.expect(Status::Succeeded);
             continue;
@@ -576,43 +569,43 @@ fn a_host_without_descriptors_says_so_in_a_result() {
 }
 
 #[test]
+fn a_host_without_memory_says_so_in_a_result() {
+    let scene = Scene::new();
+    let file = scene.file("invocation.json", scene.script("true").text());
+    // The kernel or the loader ends a program that does not even fit.
+    let mut outcomes = (20_000..60_000).step_by(500).map(|limit| {
+        let finished = run_limited(&scene, &format!("-v {limit}"), &file);
+        (limit, finished)
+    });
+    let (limit, first) = outcomes
+        .find(|(_, finished)| !finished.stdout.is_empty())
+        .unwrap();
+    let summary = first.expect_rejected("host_exhausted").error_summary.unwrap();
+    assert_eq!(
+        summary, "the host is out of memory; raise `ulimit -v`, or give the machine more",
+        "with {limit}"
+    );
+    run_limited(&scene, &format!("-v {}", limit + 20_000), &file).expect(Status::Succeeded);
+}
+
+#[test]
 fn a_host_without_processes_says_so_in_a_result() {
     let scene = Scene::new();
     let file = scene.file("invocation.json", scene.script("true").text());
-    // Where a user without privileges, to whom the limit applies, reaches all of it.
-    let host = scene.path("host");
-    fs::copy(host_binary(), &host).unwrap();
-    fs::set_permissions(scene.root(), fs::Permissions::from_mode(0o777)).unwrap();
-    // A user that has no process but these.
-    let way = ["setpriv", "--reuid=61234", "--regid=61234", "--clear-groups"];
-    if !nix::unistd::geteuid().is_root() {
-        return not_tested("a limit on processes", "only root can become a user without any");
-    }
     let mut rejected = 0;
     for limit in 1..=6 {
-        let script = format!("ulimit -u {limit} && exec \"$@\"");
-        let shell = [
-            "sh",
-            "-c",
-            &script,
-            "sh",
-            host.to_str().unwrap(),
-            "run",
-            file.to_str().unwrap(),
-        ];
-        // `sh` may not have the option.
-        let shell = [&["bash"], &shell[1..]].concat();
-        let arguments = [&way[1..], &shell].concat();
-        let finished = scene.run_command(&mut scene.host_from(Path::new(way[0]), &arguments), b"");
+        let arguments = ["run", file.to_str().unwrap()];
+        let Some(mut host) = ulimit::host_of_unused_user(&scene, &format!("-u {limit}"), &arguments) else {
+            return not_tested("a limit on processes", "only root can become a user without any");
+        };
+        let finished = scene.run_command(&mut host, b"");
         if finished.code == Some(0) {
             finished.expect(Status::Succeeded);
             continue;
         }
         let summary = finished.expect_rejected("host_exhausted").error_summary.unwrap();
-        assert!(
-            summary.starts_with("the host is out of processes; raise `ulimit -u`"),
-            "with {limit}: {summary}"
-        );
+        let expected = "the host is out of processes; raise `ulimit -u`";
+        assert!(summary.starts_with(expected), "with {limit}: {summary}");
         rejected += 1;
     }
     assert!((2..6).contains(&rejected), "{rejected}");

@@ -7,9 +7,8 @@ use super::{
     state::RunState,
     stop::StopRequest,
 };
-use executor_runtime_run::exhaustion::run_blocking;
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_blocking};
 use wasmtime::component::Resource;
 use wasmtime_wasi::{
     async_trait,
@@ -62,7 +61,7 @@ impl Host for RunState {
         let Some(path) = self.given.input.clone() else {
             return Ok(Ok(None));
         };
-        let opened = run_blocking(move || open_regular(&path)).await?;
+        let opened = spawn_blocking(move || open_regular(&path)).await?;
         Ok(match opened {
             Ok(file) => {
                 let stream = AsyncReadStream::new(tokio::fs::File::from_std(file));
@@ -82,7 +81,7 @@ impl Host for RunState {
         let store = self.given.artifacts.clone();
         let kind = journal::printable(&kind, MAX_KIND);
         let description = journal::printable(&description, MAX_DESCRIPTION);
-        let created = run_blocking(move || store.create(name, kind, description)).await?;
+        let created = spawn_blocking(move || store.create(name, kind, description)).await?;
         Ok(match created {
             Ok(artifact) => Ok(self.table.push(artifact)?),
             Err(error @ CreateError::Unwritable(_)) => Err(ArtifactError::Unwritable(error.to_string())),
@@ -94,12 +93,12 @@ impl Host for RunState {
 
     async fn checkpoint(&mut self, state: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
         let store = self.given.artifacts.clone();
-        Ok(run_blocking(move || store.checkpoint(&state)).await?)
+        Ok(spawn_blocking(move || store.checkpoint(&state)).await?)
     }
 
     async fn resumed(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
         let store = self.given.artifacts.clone();
-        Ok(run_blocking(move || store.resumed()).await?)
+        Ok(spawn_blocking(move || store.resumed()).await?)
     }
 }
 

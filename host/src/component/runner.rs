@@ -10,7 +10,7 @@ use super::{
     cache::CodeCache,
     convert,
     egress::{EgressHooks, Grant, HostPattern, Ledger},
-    engine::{Engine, EngineError, Prepared},
+    engine::{Engine, EngineError, Prepared, exhausted},
     journal::Journal,
     limits::{Excess, Limiter, Limits, MAX_CALL_BYTES},
     state::{Given, RunState},
@@ -23,7 +23,7 @@ use crate::{
 };
 use executor_runtime_protocol::Status;
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 use wasmtime::{Store, UpdateDeadline};
 
 /// What the operator's configuration says about a component.
@@ -74,7 +74,7 @@ impl Component {
         let sha256: [u8; 32] = Sha256::digest(wasm).into();
         let component = cache
             .component(engine.wasmtime(), wasm, &sha256)
-            .map_err(|error| EngineError::Compile(format!("{error:#}")))?;
+            .map_err(|error| EngineError::not_compiled(&error))?;
         Ok(Self {
             prepared: engine.prepare(&component)?,
             engine: engine.clone(),
@@ -145,7 +145,7 @@ impl Component {
     async fn call(&self, state: RunState, invocation: types::Invocation) -> End {
         let _admission = match self.engine.admit(&self.prepared).await {
             Ok(admission) => admission,
-            Err(error) => return End::NoThread(error),
+            Err(error) => return End::Exhausted(error),
         };
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
@@ -158,14 +158,16 @@ impl Component {
             // Tokio's own yield lets timers and sockets be served before the guest goes on.
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
-        let result = async {
-            let instance = self.prepared.pre.instantiate_async(&mut store).await?;
-            instance
-                .executor_runtime_plugin_run()
-                .call_run(&mut store, &invocation)
-                .await
-        }
-        .await;
+        let result = match self.prepared.pre.instantiate_async(&mut store).await {
+            Ok(instance) => {
+                let plugin = instance.executor_runtime_plugin_run();
+                plugin.call_run(&mut store, &invocation).await
+            }
+            Err(error) => match exhausted(&error) {
+                Some(exhausted) => return End::Exhausted(exhausted),
+                None => Err(error),
+            },
+        };
         let state = store.data();
         state.stdout.finish();
         state.stderr.finish();
@@ -190,7 +192,8 @@ enum End {
     Returned(Result<types::Outcome, types::Failure>),
     Broke(wasmtime::Error, Option<Excess>),
     Forced,
-    NoThread(std::io::Error),
+    /// Nothing of it ran.
+    Exhausted(io::Error),
 }
 
 /// The interrupt that ends a guest whose grace is over.
@@ -251,7 +254,7 @@ impl Report<'_> {
                 let cause = self.asked.unwrap_or(StopCause::Cancelled);
                 self.stopped(cause, None)
             }
-            End::NoThread(error) => Failure::exhausted(&error).into(),
+            End::Exhausted(error) => Failure::exhausted(&error).into(),
         }
     }
 

@@ -45,7 +45,7 @@ impl Ticker {
         }
         let _one_starts = self.starting.lock();
         if !self.running.load(Ordering::Acquire) {
-            exhaustion::check_thread()?;
+            exhaustion::check_threads(1)?;
             let engine = self.engine.weak();
             thread::Builder::new()
                 .name("epoch-ticker".into())

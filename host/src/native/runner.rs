@@ -21,6 +21,7 @@ use crate::{
         admission::{Admission, admit},
         library::Library,
     },
+    runtime::panic_message,
 };
 use executor_runtime_run::{
     capture::{CaptureDirectory, CaptureError, Fingerprint, Patience},
@@ -138,7 +139,7 @@ impl NativeRunner {
                 Fingerprint::of(&run.invocation),
                 settings.limits.artifacts.unwrap_or(Defaults::default().artifacts),
             );
-            match converse(prepared, &loaded.template, &stop, &journal, &conversation).await {
+            match converse(prepared, &loaded.template, &stop, &journal, &conversation).await? {
                 Some(report) => {
                     let report = match report {
                         Err(lost) if !lost.swept => Err(self.give_up(&loaded, lost).await),
@@ -198,9 +199,9 @@ impl NativeRunner {
         let (plugins, plugin, config) = (self.plugins.clone(), self.plugin.clone(), self.config.clone());
         let loading = exhaustion::try_spawn_blocking(move || load(&plugins, &plugin, &config))
             .map_err(|error| Failure::exhausted(&error))?;
-        let loaded = match loading.await {
+        let loaded = match loading.join().await {
             Ok(loaded) => loaded.map_err(|error| self.not_loaded(&error))?,
-            Err(error) => return Err(self.unusable(&error.to_string())),
+            Err(panic) => return Err(self.unusable(&format!("it panicked: {}", panic_message(&*panic)))),
         };
         let loaded = Arc::new(loaded);
         *slot = Some(Arc::clone(&loaded));
@@ -402,7 +403,7 @@ async fn converse(
     stop: &Stop,
     journal: &Arc<Journal>,
     conversation: &Conversation,
-) -> Option<Result<Report, Lost>> {
+) -> Result<Option<Result<Report, Lost>>, Failure> {
     let Prepared {
         job,
         request,
@@ -412,7 +413,10 @@ async fn converse(
         running,
         capture: _,
     } = prepared;
-    let supervised = template.children.supervise(job).ok()?;
+    let supervised = match template.children.supervise(job) {
+        Ok(supervised) => supervised,
+        Err(error) => return Failure::of_exhaustion(&error.0).map_or(Ok(None), Err),
+    };
     let kill = CancelToken::new();
     let force = async {
         stop.supervise().await;
@@ -458,7 +462,7 @@ async fn converse(
         // Every process of the run has ended, so this ends; unless a stranger was handed a descriptor.
         let _ = tokio::time::timeout(LAST_WORDS, listen).await;
     }
-    Some(report)
+    Ok(Some(report))
 }
 
 async fn asked_to_stop(stop: &Stop) {

@@ -14,6 +14,7 @@ use crate::{
         Admitted, Authority, CodeCache, Component, Engine, EngineError, Grant, Limits, Mode, Settings,
     },
     config::PluginConfig,
+    runtime::panic_message,
 };
 use executor_runtime_protocol::PluginDescriptor;
 use executor_runtime_run::exhaustion;
@@ -95,9 +96,12 @@ impl ComponentRunner {
             let (plugin, config, engine) = (self.plugin.clone(), self.config.clone(), self.engine.clone());
             let loading = exhaustion::try_spawn_blocking(move || load(&plugin, &config, &engine))
                 .map_err(|error| Unusable::exhausted(&error))?;
-            match loading.await {
+            let loaded = loading.join().await;
+            // What the run itself uses.
+            exhaustion::start_tokio_thread().map_err(|error| Unusable::exhausted(&error))?;
+            match loaded {
                 Ok(loaded) => loaded,
-                Err(error) => Err(Unusable::Load(error.to_string())),
+                Err(panic) => Err(Unusable::Load(format!("it panicked: {}", panic_message(&*panic)))),
             }
         });
         let deadline = async {
@@ -178,7 +182,10 @@ pub(super) fn load(
     }
     let wasm = file.read_all()?;
     drop(file);
-    let failed = |error: EngineError| Unusable::Load(error.to_string());
+    let failed = |error: EngineError| match error {
+        EngineError::Exhausted(error) => Unusable::exhausted(&error),
+        error => Unusable::Load(error.to_string()),
+    };
     let engine_handle = engine.get().map_err(failed)?;
     let settings = Settings {
         config: config.config.clone(),

@@ -23,6 +23,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 use tokio::io::unix::AsyncFd;
@@ -273,15 +274,25 @@ impl Supervised<'_> {
                 }
                 Ok(raw.into())
             }
-            Err(Silent { overdue }) => {
-                let abandoning =
-                    tokio::task::spawn_blocking(move || supervisor.spawner.abandon(supervisor.id));
-                Err(Lost {
-                    swept: abandoning.await.unwrap_or(false),
-                    overdue,
-                })
-            }
+            Err(Silent { overdue }) => Err(Lost {
+                swept: abandon(supervisor).await,
+                overdue,
+            }),
         }
+    }
+}
+
+/// [`Spawner::abandon`], which blocks, on a thread of its own; on this one if there is no other to be had.
+async fn abandon(supervisor: Supervisor) -> bool {
+    let (done, swept) = tokio::sync::oneshot::channel();
+    let (spawner, id) = (Arc::clone(&supervisor.spawner), supervisor.id);
+    let abandoning = thread::Builder::new().spawn(move || {
+        // Nobody waits for it if the run was dropped.
+        let _ = done.send(supervisor.spawner.abandon(id));
+    });
+    match abandoning {
+        Ok(_) => swept.await.unwrap_or(false),
+        Err(_) => spawner.abandon(id),
     }
 }
 

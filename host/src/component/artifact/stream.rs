@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use executor_runtime_protocol::ArtifactDescriptor;
-use executor_runtime_run::{capture::FileVersion, exhaustion};
+use executor_runtime_run::capture::FileVersion;
 use nix::{
     fcntl::renameat,
     unistd::{UnlinkatFlags, unlinkat},
@@ -228,7 +228,7 @@ impl OutputStream for BodyStream {
 pub(in crate::component) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    match exhaustion::run_blocking(work).await {
+    match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -99,7 +99,7 @@ impl EgressClient {
         self.0
             .tls
             .get_or_try_init(async || {
-                let config = executor_runtime_run::exhaustion::run_blocking(tls_config)
+                let config = tokio::task::spawn_blocking(tls_config)
                     .await
                     .map_err(|error| error.to_string())??;
                 let connector = HttpsConnectorBuilder::new()

@@ -1,7 +1,6 @@
 //! DNS for components: the machine's resolver, without the addresses that only a literal opens.
 
 use super::address::is_guarded;
-use executor_runtime_run::exhaustion;
 use hyper_util::client::legacy::connect::dns::Name;
 use std::{
     future::Future,
@@ -57,7 +56,7 @@ impl Service<Name> for GuardedResolver {
             // The semaphore is never closed. The permit stays with the thread, also when nobody waits for it
             // any more.
             let permit = lookups.acquire_owned().await.ok();
-            let found = exhaustion::run_blocking(move || {
+            let found = tokio::task::spawn_blocking(move || {
                 let _permit = permit;
                 (name.as_str(), 0).to_socket_addrs()
             })
