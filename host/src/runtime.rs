@@ -303,14 +303,21 @@ fn into_result(
             Some(summary)
         }
     };
-    let (started_at, finished_at) = outcome.times.unwrap_or_else(|| {
-        // Of a run elsewhere that one tells, with its times. A run that never began took no time.
-        if status != Status::Rejected {
-            let wall = receipt::seconds(started.elapsed());
-            metadata.insert(receipt::USAGE_WALL_SECONDS.to_owned(), wall);
+    let wall = receipt::seconds(started.elapsed());
+    let wall_key = receipt::USAGE_WALL_SECONDS.to_owned();
+    let (started_at, finished_at) = match outcome.times {
+        // Whoever measured them may have left out how long it took.
+        Some(times) => {
+            metadata.entry(wall_key).or_insert(wall);
+            times
         }
-        (started_at, Timestamp::now())
-    });
+        // A run that never began took no time.
+        None if status == Status::Rejected => (started_at, Timestamp::now()),
+        None => {
+            metadata.insert(wall_key, wall);
+            (started_at, Timestamp::now())
+        }
+    };
     RuntimeResult {
         invocation_id: invocation.invocation_id.clone(),
         runtime_name: invocation.runtime_name.clone(),
