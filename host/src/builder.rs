@@ -4,10 +4,13 @@ use crate::{Host, registry::Registry};
 use executor_runtime_config::{Config, SubprocessLimits};
 use executor_runtime_plugin::{Loader, PluginSet};
 use executor_runtime_protocol::RuntimeKind;
-use executor_runtime_run::Runner;
+use executor_runtime_run::{Runner, exhaustion};
 use executor_runtime_subprocess::{SubprocessPolicy, SubprocessRunner};
 use executor_runtime_supervisor::Supervisors;
 use std::{cell::OnceCell, collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc};
+
+/// Memory that any run may take of the host, in bytes. Without it an allocation may fail, which ends the process.
+const MEMORY: usize = 8 << 20;
 
 type MakeLoader = Box<dyn FnOnce(&Arc<Supervisors>) -> Arc<dyn Loader>>;
 
@@ -73,8 +76,9 @@ impl HostBuilder {
     /// it forks the process that all others are supervised from.
     ///
     /// # Errors
-    /// When the system can't supervise processes (see the README for what it needs).
+    /// When the system can't supervise processes (see the README for what it needs), or the machine has not enough left.
     pub fn build(mut self) -> io::Result<Host> {
+        exhaustion::check_memory(MEMORY)?;
         let supervisors = Arc::new(Supervisors::start()?);
         let policy = policy(self.config.subprocess());
         let subprocess = Arc::new(SubprocessRunner::new(Arc::clone(&supervisors), policy));

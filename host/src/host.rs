@@ -5,8 +5,8 @@ use crate::{
     Runner, receipt, registry::Registry,
 };
 use executor_runtime_plugin::PluginSet;
-use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Timestamp};
-use executor_runtime_run::result_file;
+use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp};
+use executor_runtime_run::{exhaustion, panic_message, result_file};
 use executor_runtime_supervisor::{Shutdown, Supervisors};
 use std::{
     collections::BTreeMap,
@@ -14,12 +14,15 @@ use std::{
     future::Future,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
+
+/// How many descriptors a run of a plugin needs: a native one takes the most, for its process and for its run.
+const DESCRIPTORS_OF_A_RUN: usize = 32;
 
 /// Executes invocations, each with the runner of its kind.
 ///
@@ -110,7 +113,7 @@ impl Host {
             Ok(runner) => guarded(&*runner, &run).await,
             Err(failure) => failure.into(),
         };
-        let mut result = into_result(outcome, &run.invocation, started_at);
+        let mut result = into_result(outcome, &run.invocation, started_at, started);
         if let Some(path) = run.invocation.output_result_path {
             result = write_result(path.into(), result).await;
         }
@@ -123,8 +126,11 @@ impl Host {
         if let Some(runner) = self.registry.registered(kind) {
             return Ok(runner);
         }
+        // Files are about to be looked for and read. What can't be opened would count as missing or damaged.
+        exhaustion::check_descriptors(DESCRIPTORS_OF_A_RUN).map_err(|error| Failure::exhausted(&error))?;
         let (registry, wanted) = (Arc::clone(&self.registry), kind.clone());
-        let finding = tokio::task::spawn_blocking(move || registry.find(&wanted));
+        let finding = exhaustion::try_spawn_blocking(move || registry.find(&wanted))
+            .map_err(|error| Failure::exhausted(&error))?;
         let deadline = async {
             match run.deadline {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -134,9 +140,9 @@ impl Host {
         let what = "while the plugins directories were read";
         tokio::select! {
             biased;
-            found = finding => match found {
+            found = finding.join() => match found {
                 Ok(found) => found,
-                Err(error) => Err(Failure::new(ErrorKind::RunnerPanicked, error.to_string())),
+                Err(panic) => Err(Failure::new(ErrorKind::RunnerPanicked, panic_message(&*panic))),
             },
             () = run.cancel.raised(CancelReason::Requested) => {
                 Err(Failure::new(ErrorKind::Cancelled, format!("told to stop {what}")))
@@ -164,11 +170,7 @@ impl Host {
         EXECUTOR.with(|executor| match executor {
             Ok(ThreadExecutor(Some(executor))) => executor.block_on(self.run_until(invocation, cancel)),
             Ok(ThreadExecutor(None)) => unreachable!("it is taken when the thread ends"),
-            Err(error) => {
-                let summary = format!("the host has run out of something it needs: {error}");
-                let outcome = Outcome::failure(ErrorKind::HostExhausted, summary);
-                into_result(outcome, &invocation, Timestamp::now())
-            }
+            Err(error) => reject(&invocation, Failure::exhausted(error)),
         })
     }
 
@@ -184,15 +186,21 @@ impl Host {
 /// Writes a result to its file, on a thread that may block. If that fails, the result says so.
 async fn write_result(path: PathBuf, result: RuntimeResult) -> RuntimeResult {
     let mut kept = result.clone();
-    let writing = tokio::task::spawn_blocking(move || result_file::write(&path, &result));
+    let writing = exhaustion::run_blocking(move || result_file::write(&path, &result));
     let error = match writing.await {
         Ok(Ok(())) => return kept,
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    tracing::error!("{error}");
-    kept.metadata.insert(receipt::RESULT_FILE_ERROR.to_owned(), error);
+    note_unwritten(&mut kept, error);
     kept
+}
+
+fn note_unwritten(result: &mut RuntimeResult, error: String) {
+    tracing::error!("{error}");
+    result
+        .metadata
+        .insert(receipt::RESULT_FILE_ERROR.to_owned(), error);
 }
 
 /// What [`Host::run_blocking`] runs on: one a thread. A dispatcher that never answers may still be at work
@@ -201,10 +209,7 @@ struct ThreadExecutor(Option<tokio::runtime::Runtime>);
 
 impl ThreadExecutor {
     fn new() -> io::Result<Self> {
-        let executor = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        Ok(Self(Some(executor)))
+        Ok(Self(Some(crate::executor()?)))
     }
 }
 
@@ -242,18 +247,30 @@ async fn guarded(runner: &dyn Runner, run: &Run) -> Outcome {
 }
 
 pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Outcome {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
     Outcome::failure(
         ErrorKind::RunnerPanicked,
-        format!("the runner panicked: {message}"),
+        format!("the runner panicked: {}", panic_message(panic)),
     )
 }
 
-fn into_result(outcome: Outcome, invocation: &RuntimeInvocation, started_at: Timestamp) -> RuntimeResult {
+/// The result of an invocation that can't be given to a [`Host`], because there is none; it is also written to the
+/// invocation's `output_result_path`.
+pub fn reject(invocation: &RuntimeInvocation, failure: Failure) -> RuntimeResult {
+    let mut result = into_result(failure.into(), invocation, Timestamp::now(), Instant::now());
+    if let Some(path) = &invocation.output_result_path
+        && let Err(error) = result_file::write(Path::new(path), &result)
+    {
+        note_unwritten(&mut result, error.to_string());
+    }
+    result
+}
+
+fn into_result(
+    outcome: Outcome,
+    invocation: &RuntimeInvocation,
+    started_at: Timestamp,
+    started: Instant,
+) -> RuntimeResult {
     let status = outcome.status();
     let mut metadata = outcome.receipt;
     let error_summary = match outcome.ending {
@@ -263,7 +280,21 @@ fn into_result(outcome: Outcome, invocation: &RuntimeInvocation, started_at: Tim
             Some(summary)
         }
     };
-    let (started_at, finished_at) = outcome.times.unwrap_or_else(|| (started_at, Timestamp::now()));
+    let wall = receipt::seconds(started.elapsed());
+    let wall_key = receipt::USAGE_WALL_SECONDS.to_owned();
+    let (started_at, finished_at) = match outcome.times {
+        // Whoever measured them may have left out how long it took.
+        Some(times) => {
+            metadata.entry(wall_key).or_insert(wall);
+            times
+        }
+        // A run that never began took no time.
+        None if status == Status::Rejected => (started_at, Timestamp::now()),
+        None => {
+            metadata.insert(wall_key, wall);
+            (started_at, Timestamp::now())
+        }
+    };
     RuntimeResult {
         invocation_id: invocation.invocation_id.clone(),
         runtime_name: invocation.runtime_name.clone(),

@@ -5,12 +5,14 @@
 //! together: which configuration counts, where plugins are, and which carriers run them.
 
 mod builder;
+mod executor;
 mod host;
 mod manual;
 mod registry;
 mod termination;
 
 pub use builder::HostBuilder;
+pub use executor::executor;
 pub use executor_runtime_config as config;
 pub use executor_runtime_plugin as plugin;
 pub use executor_runtime_protocol as protocol;
@@ -18,7 +20,7 @@ pub use executor_runtime_run::{
     CancelReason, CancelToken, Ending, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms, receipt,
 };
 pub use executor_runtime_supervisor::{Shutdown, Supervisors};
-pub use host::Host;
+pub use host::{Host, reject};
 pub use manual::ManualRunner;
 pub use registry::{Explanation, Origin};
 pub use termination::Termination;

@@ -1,7 +1,8 @@
 //! `manual` in the library: a closure of the caller's executes the invocation.
 
-use crate::{CancelReason, ErrorKind, Outcome, Run, RunFuture, Runner, host::panicked, receipt};
+use crate::{CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, host::panicked, receipt};
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
+use executor_runtime_run::exhaustion;
 use std::{fmt, sync::Arc};
 
 type Dispatch = dyn Fn(RuntimeInvocation) -> RuntimeResult + Send + Sync;
@@ -48,7 +49,10 @@ impl ManualRunner {
 
     async fn execute(&self, run: &Run) -> Outcome {
         let (dispatch, invocation) = (self.dispatch.clone(), run.invocation.clone());
-        let answer = tokio::task::spawn_blocking(move || dispatch(invocation));
+        let answer = match exhaustion::try_spawn_blocking(move || dispatch(invocation)) {
+            Ok(answer) => answer,
+            Err(error) => return Failure::exhausted(&error).into(),
+        };
         let due = async {
             match run.deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -57,12 +61,9 @@ impl ManualRunner {
         };
         tokio::select! {
             biased;
-            answer = answer => match answer {
+            answer = answer.join() => match answer {
                 Ok(result) => accept(result, &run.invocation),
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => panicked(&*panic),
-                    Err(error) => Outcome::failure(ErrorKind::RunnerPanicked, error.to_string()),
-                },
+                Err(panic) => panicked(&*panic),
             },
             () = run.cancel.raised(CancelReason::Requested) => Outcome::failure(
                 ErrorKind::Cancelled,

@@ -23,6 +23,7 @@ mod scene;
 pub mod scripted;
 pub mod server;
 mod terminal;
+pub mod ulimit;
 mod waiting;
 mod watchdog;
 

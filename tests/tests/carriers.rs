@@ -4,7 +4,7 @@ use executor_runtime_testing::{
     Answer, CancelToken, CheckName, Loopback, PluginHost, RuntimeResult, Status, Verdict, assert_conforms,
     check,
 };
-use executor_runtime_tests::fixtures;
+use executor_runtime_tests::{fixtures, installed::Installed, not_tested, ulimit};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -149,4 +149,91 @@ fn a_plugin_that_rejects_in_good_order_conforms_so_far() {
     let report = check(fixtures::native("fixture-hostile"));
     assert_eq!(report.verdict(CheckName::Loads), Some(&Verdict::Passed));
     assert_eq!(report.verdict(CheckName::MissingKey), Some(&Verdict::Passed));
+}
+
+#[test]
+fn the_time_of_a_run_is_all_of_it_compiling_and_loading_included() {
+    for file in carriers() {
+        let place = Installed::file("greet", &file);
+        let invocation = place.invocation(&[("greet.name", "Ada")]);
+        let mut host = place.host();
+        // A cache of its own: a component is compiled within the run.
+        host.env("XDG_CACHE_HOME", place.scene.path("cache"));
+        let begun = Instant::now();
+        let finished = place.scene.run_command(&mut host, invocation.text().as_bytes());
+        let result = finished.expect(Status::Succeeded);
+        let outside = begun.elapsed().as_secs_f64();
+        let wall: f64 = result.metadata["usage.wall_seconds"].parse().unwrap();
+        let told = seconds(result.finished_at.as_str()) - seconds(result.started_at.as_str());
+        let told = told.rem_euclid(60.0);
+        assert!(
+            (wall - told).abs() < 0.002,
+            "{wall} s, but {told} s in between: {result:#?}"
+        );
+        assert!(wall <= outside, "{wall} s within {outside} s");
+    }
+}
+
+/// The seconds of a timestamp within its minute.
+fn seconds(timestamp: &str) -> f64 {
+    timestamp[17..].trim_end_matches('Z').parse().unwrap()
+}
+
+/// Runs the plugin under each of the limits, until it succeeds; every other result says what the host is out of.
+fn assert_exhausted(limits: impl Iterator<Item = String>, unused_user: bool, expected: &str) {
+    let limits: Vec<_> = limits.collect();
+    for file in carriers() {
+        let place = Installed::file("greet", &file);
+        let invocation = place.invocation(&[("greet.name", "Ada")]).text();
+        let invocation = place.scene.file("invocation.json", invocation);
+        let arguments = ["run", invocation.to_str().unwrap()];
+        let mut rejected = 0;
+        let succeeded = limits.iter().any(|limit| {
+            let mut host = if unused_user {
+                ulimit::host_of_unused_user(&place.scene, limit, &arguments).expect("it is root")
+            } else {
+                ulimit::host(&place.scene, limit, &arguments)
+            };
+            // Without a cache of its own: it has to compile.
+            place.equip(&mut host).env("XDG_CACHE_HOME", "/dev/null");
+            let finished = place.scene.run_command(&mut host, b"");
+            if finished.code == Some(0) {
+                return true;
+            }
+            let summary = finished.expect_rejected("host_exhausted").error_summary.unwrap();
+            assert!(summary.starts_with(expected), "with {limit}: {summary}");
+            rejected += 1;
+            false
+        });
+        assert!(succeeded && rejected > 0, "{file:?}: {rejected}");
+    }
+}
+
+#[test]
+fn without_enough_descriptors_a_plugin_is_rejected_for_that_reason() {
+    let limits = (6..=64).step_by(2).map(|limit| format!("-n {limit}"));
+    assert_exhausted(
+        limits,
+        false,
+        "the host is out of file descriptors; raise `ulimit -n`",
+    );
+}
+
+#[test]
+fn without_enough_memory_a_plugin_is_rejected_for_that_reason() {
+    let limits = [
+        32_000, 35_000, 200_000, 1_000_000, 4_000_000, 4_300_000, 6_000_000,
+    ];
+    let limits = limits.into_iter().map(|limit| format!("-v {limit}"));
+    assert_exhausted(limits, false, "the host is out of memory; raise `ulimit -v`");
+}
+
+#[test]
+fn without_enough_processes_a_plugin_is_rejected_for_that_reason() {
+    if !nix::unistd::geteuid().is_root() {
+        return not_tested("a limit on processes", "only root can become a user without any");
+    }
+    // Of the threads that compile there is one for each processor.
+    let limits = (1..200).map(|limit| format!("-u {limit}"));
+    assert_exhausted(limits, true, "the host is out of processes; raise `ulimit -u`");
 }

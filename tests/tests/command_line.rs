@@ -2,10 +2,11 @@
 
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
 use executor_runtime_tests::{
-    Scene, assert_golden,
+    Finished, Invocation, Scene, assert_golden,
     installed::Installed,
     not_tested, on_terminal,
     scripted::{Answer, Scripted},
+    ulimit,
 };
 use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
@@ -388,24 +389,6 @@ fn the_limits_of_a_plugin_are_explained() {
 }
 
 #[test]
-fn a_reader_that_went_away_is_no_error_worth_words() {
-    let scene = Scene::new();
-    let mut command = scene.host_from(
-        Path::new("bash"),
-        &[
-            "-c",
-            "\"$0\" run -- true | true; echo \"${PIPESTATUS[0]}\"",
-            executor_runtime_tests::host_binary().to_str().unwrap(),
-        ],
-    );
-    let finished = scene.run_command(&mut command, b"");
-    assert!(finished.stderr.is_empty(), "{}", finished.stderr);
-    let code = text(&finished.stdout).trim();
-    // Whether the reader is gone before the result is printed is up to the two.
-    assert!(code == "141" || code == "0", "{code}");
-}
-
-#[test]
 fn kinds_are_listed() {
     let scene = Scene::new();
     let json: Value = serde_json::from_slice(&scene.run_with(&["kinds"], b"").stdout).unwrap();
@@ -464,6 +447,168 @@ fn every_shell_gets_a_completion_script_that_it_accepts() {
             );
         }
     }
+}
+
+/// A pipe that is read by no one.
+fn closed_pipe() -> std::io::PipeWriter {
+    std::io::pipe().unwrap().1
+}
+
+fn full() -> fs::File {
+    fs::File::options().write(true).open("/dev/full").unwrap()
+}
+
+/// Runs the invocation in `file` under a limit that the shell sets, such as `-n 12`.
+fn run_limited(scene: &Scene, limit: &str, file: &Path) -> Finished {
+    scene.run_command(
+        &mut ulimit::host(scene, limit, &["run", file.to_str().unwrap()]),
+        b"",
+    )
+}
+
+#[test]
+fn a_result_that_no_one_reads_exits_with_4_and_other_output_is_given_up_quietly() {
+    let scene = Scene::new();
+    let file = scene.file("invocation.json", scene.script("touch ran").text());
+    let file = file.to_str().unwrap();
+    for (arguments, code) in [
+        (&["run", file][..], 4),
+        (&["run", "--format", "human", file], 4),
+        (&["validate", file], 141),
+        (&["validate", "--format", "human", file], 141),
+        (&["explain", file], 141),
+        (&["kinds"], 141),
+        (&["kinds", "--format", "human"], 141),
+        (&["plugin", "list"], 141),
+        (&["plugin", "list", "--format", "human"], 141),
+        (&["schema", "invocation"], 141),
+        (&["schema", "config"], 141),
+        (&["completions", "bash"], 141),
+    ] {
+        let finished = scene.run_command(scene.host(arguments).stdout(closed_pipe()), b"");
+        assert_eq!(
+            (finished.code, finished.stderr.as_str()),
+            (Some(code), ""),
+            "{arguments:?}"
+        );
+    }
+    assert!(scene.path("ran").exists());
+}
+
+#[test]
+fn without_a_place_for_messages_the_exit_status_tells_all_the_same() {
+    let scene = Scene::new();
+    let file = scene.file("invocation.json", scene.script("touch ran").text());
+    for (arguments, code) in [
+        (&["run", file.to_str().unwrap()][..], 4),
+        (&["run", "no-such-file"], 2),
+        (&["validate", "no-such-file"], 2),
+        (&["no-such-command"], 2),
+    ] {
+        let finished = scene.run_command(scene.host(arguments).stdout(full()).stderr(full()), b"");
+        assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
+    }
+    assert!(scene.path("ran").exists());
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_does_not_kill_the_host() {
+    let scene = Scene::new();
+    let run = |limit: &str, invocation: Invocation, stdout: Option<fs::File>| {
+        let file = scene.file("invocation.json", invocation.text());
+        let mut host = ulimit::host(&scene, limit, &["run", file.to_str().unwrap()]);
+        // The description of a run has to fit as well.
+        host.env_clear().env("PATH", "/usr/bin:/bin");
+        if let Some(file) = stdout {
+            host.stdout(file);
+        }
+        scene.run_command(&mut host, b"")
+    };
+    // Nothing may be written at all: the run can't even be described to its supervisor.
+    let finished = run("-f 0", scene.nasty(&["report"]), None);
+    let summary = finished.expect_rejected("host_exhausted").error_summary.unwrap();
+    assert!(summary.contains("raise `ulimit -f`"), "{summary}");
+
+    // Only the result is too large.
+    let file = fs::File::create(scene.path("result.json")).unwrap();
+    let finished = run("-f 1", scene.nasty(&["report"]), Some(file));
+    assert_eq!(finished.code, Some(4), "{finished:?}");
+    let reason = "could not be written to stdout: File too large";
+    assert!(finished.stderr.contains(reason), "{finished:?}");
+
+    // What is run has the signal's default disposition.
+    let finished = run("-f 1", scene.nasty(&["report"]), None);
+    finished.expect(Status::Succeeded);
+    let report: Value = serde_json::from_str(&finished.captured()).unwrap();
+    let ignored = u64::from_str_radix(report["ignored"].as_str().unwrap(), 16).unwrap();
+    assert_eq!(ignored & 1 << (libc::SIGXFSZ - 1), 0, "{ignored:x}");
+    let result = run("-f 1", scene.nasty(&["write", "100000"]), None).result();
+    assert_eq!(result.metadata["stdout_error"], "file too large");
+}
+
+#[test]
+fn a_host_without_descriptors_says_so_in_a_result() {
+    let scene = Scene::new();
+    let file = scene.file("invocation.json", scene.script("true").text());
+    let mut rejected = 0;
+    for limit in 6..=24 {
+        let finished = run_limited(&scene, &format!("-n {limit}"), &file);
+        if finished.code == Some(0) {
+            finished.expect(Status::Succeeded);
+            continue;
+        }
+        let result = finished.expect_rejected("host_exhausted");
+        assert_eq!(
+            result.error_summary.as_deref(),
+            Some("the host is out of file descriptors; raise `ulimit -n`"),
+            "with {limit}"
+        );
+        rejected += 1;
+    }
+    assert!((3..19).contains(&rejected), "{rejected}");
+}
+
+#[test]
+fn a_host_without_memory_says_so_in_a_result() {
+    let scene = Scene::new();
+    let file = scene.file("invocation.json", scene.script("true").text());
+    // The kernel or the loader ends a program that does not even fit.
+    let mut outcomes = (20_000..60_000).step_by(500).map(|limit| {
+        let finished = run_limited(&scene, &format!("-v {limit}"), &file);
+        (limit, finished)
+    });
+    let (limit, first) = outcomes
+        .find(|(_, finished)| !finished.stdout.is_empty())
+        .unwrap();
+    let summary = first.expect_rejected("host_exhausted").error_summary.unwrap();
+    assert_eq!(
+        summary, "the host is out of memory; raise `ulimit -v`, or give the machine more",
+        "with {limit}"
+    );
+    run_limited(&scene, &format!("-v {}", limit + 20_000), &file).expect(Status::Succeeded);
+}
+
+#[test]
+fn a_host_without_processes_says_so_in_a_result() {
+    let scene = Scene::new();
+    let file = scene.file("invocation.json", scene.script("true").text());
+    let mut rejected = 0;
+    for limit in 1..=6 {
+        let arguments = ["run", file.to_str().unwrap()];
+        let Some(mut host) = ulimit::host_of_unused_user(&scene, &format!("-u {limit}"), &arguments) else {
+            return not_tested("a limit on processes", "only root can become a user without any");
+        };
+        let finished = scene.run_command(&mut host, b"");
+        if finished.code == Some(0) {
+            finished.expect(Status::Succeeded);
+            continue;
+        }
+        let summary = finished.expect_rejected("host_exhausted").error_summary.unwrap();
+        let expected = "the host is out of processes; raise `ulimit -u`";
+        assert!(summary.starts_with(expected), "with {limit}: {summary}");
+        rejected += 1;
+    }
+    assert!((2..6).contains(&rejected), "{rejected}");
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub(super) fn explain(
     let invocation = match RuntimeInvocation::from_json(&document) {
         Ok(invocation) => invocation,
         Err(invalid) => {
-            eprintln!(
+            tell!(
                 "{} {} is {invalid}",
                 style::stderr().error("error:"),
                 input::name(file)
@@ -67,7 +67,7 @@ pub(super) fn explain(
     let stdin = input::is_stdin(file).then_some(document.as_slice());
     host.executable
         .need_runner_of(&invocation.runtime_kind, &builder, stdin)?;
-    let explanation = describe(&invocation, host::start(builder)?.explain(&invocation));
+    let explanation = describe(&invocation, host::start(builder)??.explain(&invocation));
     match Format::or_detect(format) {
         Format::Json => print_json(&explanation)?,
         Format::Human => print(&explanation)?,

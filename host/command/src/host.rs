@@ -8,7 +8,7 @@ use executor_runtime::{
     plugin::{PluginSet, search_path},
 };
 use std::{
-    env,
+    env, io,
     path::{Path, PathBuf},
 };
 
@@ -23,11 +23,14 @@ pub(super) fn builder(options: &HostOptions) -> Result<HostBuilder> {
     Ok((options.executable.carriers)(builder))
 }
 
-/// Starts it.
-pub(super) fn start(builder: HostBuilder) -> Result<Host> {
-    builder
-        .build()
-        .context("subprocesses can't be supervised on this system")
+/// Starts it. The inner error is about what the machine has left at the moment.
+pub(super) fn start(builder: HostBuilder) -> Result<io::Result<Host>> {
+    match builder.build() {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            Err(error).context("subprocesses can't be supervised on this system")
+        }
+        built => Ok(built),
+    }
 }
 
 /// Fails where what is configured for plugins looks like a mistake, as a run of a plugin does.

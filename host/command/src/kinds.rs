@@ -22,7 +22,7 @@ struct Row {
 pub(super) fn kinds(options: &HostOptions, format: Option<Format>) -> Result<ExitCode> {
     let builder = host::builder(options)?;
     host::check_configured_names(builder.plugins())?;
-    let rows: Vec<_> = host::start(builder)?
+    let rows: Vec<_> = host::start(builder)??
         .origins()
         .into_iter()
         .map(|(kind, origin)| {

@@ -2,6 +2,14 @@
 //!
 //! Results go to stdout, everything else to stderr. One module a command.
 
+/// `eprintln!` for a stderr that may be closed or full, where there is no one to tell.
+macro_rules! tell {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($part)*);
+    }};
+}
+
 mod args;
 mod executable;
 mod exit;
@@ -20,7 +28,7 @@ mod style;
 mod summary;
 mod validate;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, PluginCommand};
 use clap::Parser;
 pub use executable::Executable;
 use std::{
@@ -51,14 +59,19 @@ impl Format {
 /// Prints one JSON document.
 fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(document)?;
-    let mut out = io::stdout().lock();
-    if out.is_terminal() {
+    if io::stdout().is_terminal() {
         text = shown::json(&text);
     }
     text.push('\n');
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
+    print(text.as_bytes())?;
     Ok(())
+}
+
+/// Prints all of it.
+fn print(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    out.flush()
 }
 
 /// Runs the command line of this process and tells how it exits.
@@ -70,6 +83,10 @@ pub fn main(executable: Executable) -> ExitCode {
     let mut arguments = Arguments::parse_from(words);
     arguments.host.executable = executable;
     logging::start(arguments.log_level, arguments.log_format);
+    // A program of somebody else's would inherit it.
+    if !matches!(arguments.command, Command::Plugin(PluginCommand::Build(_))) {
+        ignore_file_size_signal();
+    }
     let format = arguments.format;
     let done = match arguments.command {
         Command::Run(options) if options.words.is_empty() && ends_in_separator() => {
@@ -93,8 +110,15 @@ pub fn main(executable: Executable) -> ExitCode {
 /// Tells why a command could not be carried out.
 fn report(error: &anyhow::Error) -> ExitCode {
     let message = shown::message(&format!("{error:#}"), "");
-    eprintln!("{} {message}", style::stderr().error("error:"));
+    tell!("{} {message}", style::stderr().error("error:"));
     exit::UNUSABLE.into()
+}
+
+/// Has a file that grows past `ulimit -f` fail to be written, which can be told of, instead of ending this process.
+/// What is run starts with the default again.
+fn ignore_file_size_signal() {
+    // SAFETY: SIG_IGN runs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// Whether the command line ends in `--`, after which a command was meant to come: perhaps a variable of a script

@@ -5,10 +5,11 @@ use super::{
     args::{HostOptions, RunOptions},
     exit, host, input, is_broken_pipe, print_json, prompt, style, summary,
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use executor_runtime::{
-    Termination,
+    Failure, Host, Termination,
     protocol::{RuntimeInvocation, RuntimeResult},
+    reject,
 };
 use std::{io::Write, process::ExitCode};
 
@@ -24,7 +25,7 @@ pub(super) fn run(
             Ok(invocation) => invocation,
             Err(invalid) => {
                 let source = input::name(options.file.as_deref());
-                eprintln!("{} {source} is {invalid}", style::stderr().error("error:"));
+                tell!("{} {source} is {invalid}", style::stderr().error("error:"));
                 return Ok(exit::UNUSABLE.into());
             }
         }
@@ -45,23 +46,21 @@ pub(super) fn run(
         .need_runner_of(&invocation.runtime_kind, &builder, stdin)?;
     let host = host::start(builder)?;
 
-    let executor = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let (result, signal) = executor.block_on(async {
-        let termination = Termination::watch().context("signals can't be watched")?;
-        let result = host.run_until(invocation, termination.token()).await;
-        anyhow::Ok((result, termination.signal()))
-    })?;
+    let executor = executor_runtime::executor();
+    let (result, signal) = match (&host, &executor) {
+        (Ok(host), Ok(executor)) => executor.block_on(execute(host, invocation)),
+        (Err(error), _) | (_, Err(error)) => (reject(&invocation, Failure::exhausted(error)), None),
+    };
     // The helper processes end while the result is printed.
-    let shutdown = host.shut_down();
+    let shutdown = host.as_ref().map(Host::shut_down);
     let propagate = options.propagate_exit_code;
     let status = match print(&result, format) {
         Ok(()) => exit::status(&result, signal, propagate),
-        Err(error) if is_broken_pipe(&error) => return Err(error),
+        // Whoever was to read it has gone, and may be told by the exit status.
+        Err(error) if is_broken_pipe(&error) => exit::unprinted(&result, propagate),
         Err(error) => {
             let heading = style::stderr().error("error:");
-            eprintln!(
+            tell!(
                 "{heading} the run ended ({}), but its result could not be written to stdout: {error:#}",
                 result.status
             );
@@ -72,6 +71,17 @@ pub(super) fn run(
     // Nothing of the run is left, and no process of ours. What is (a pool of connections, an engine) ends with this
     // process, and the caller need not wait for it to be taken down in order.
     std::process::exit(status.into())
+}
+
+/// Runs the invocation until it ends, or until a signal asks for that: the signal is returned.
+async fn execute(host: &Host, invocation: RuntimeInvocation) -> (RuntimeResult, Option<i32>) {
+    match Termination::watch() {
+        Ok(termination) => {
+            let result = host.run_until(invocation, termination.token()).await;
+            (result, termination.signal())
+        }
+        Err(error) => (reject(&invocation, Failure::exhausted(&error)), None),
+    }
 }
 
 fn print(result: &RuntimeResult, format: Option<Format>) -> Result<()> {

@@ -1,13 +1,13 @@
 //! `schema` and `completions`: documents about the documents and about the command line.
 
-use super::args::{Arguments, SchemaOptions};
+use super::{
+    args::{Arguments, SchemaOptions},
+    print, print_json,
+};
 use anyhow::Result;
 use clap::CommandFactory;
 use executor_runtime::{config::Config, protocol::schema};
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 /// A document that has a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -29,15 +29,13 @@ pub(super) fn schema(options: SchemaOptions) -> Result<ExitCode> {
         Document::Descriptor => schema::descriptor(),
         Document::Config => serde_json::to_value(Config::schema())?,
     };
-    let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, &schema)?;
-    writeln!(out)?;
+    print_json(&schema)?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "executor-runtime", &mut script);
-    io::stdout().lock().write_all(&script)?;
+    print(&script)?;
     Ok(ExitCode::SUCCESS)
 }

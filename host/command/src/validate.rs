@@ -1,6 +1,6 @@
 //! `validate`: everything that is wrong with an invocation, at once.
 
-use super::{Format, args::InvocationFile, exit, input, style};
+use super::{Format, args::InvocationFile, exit, input, print_json, style};
 use anyhow::Result;
 use executor_runtime::protocol::RuntimeInvocation;
 use std::{
@@ -12,7 +12,7 @@ pub(super) fn validate(options: &InvocationFile, format: Option<Format>) -> Resu
     let file = options.file.as_deref();
     let document = input::read(file)?;
     let checked = RuntimeInvocation::from_json(&document);
-    let mut out = io::stdout().lock();
+    let mut out = io::stdout();
     match (&checked, Format::or_detect(format)) {
         (Ok(invocation), Format::Human) => {
             let good = style::stdout().good("valid");
@@ -35,8 +35,7 @@ pub(super) fn validate(options: &InvocationFile, format: Option<Format>) -> Resu
             let report = serde_json::json!({
                 "valid": checked.is_ok(), "problems": problems, "problems_omitted": omitted,
             });
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
+            print_json(&report)?;
         }
     }
     Ok(if checked.is_ok() {

@@ -18,6 +18,7 @@
 //! costs the time to compile and never a run.
 
 use executor_runtime_plugin::hex;
+use executor_runtime_run::exhaustion;
 use nix::{
     dir::Dir,
     errno::Errno,
@@ -30,12 +31,14 @@ use std::{
     fs::{DirBuilder, File},
     hash::{Hash, Hasher},
     io::{self, Read, Write},
+    num::NonZero,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::fs::{DirBuilderExt, FileExt},
     },
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    thread,
     time::{Duration, SystemTime},
 };
 use wasmtime::{Engine, component::Component};
@@ -116,7 +119,7 @@ impl CodeCache {
         sha256: &[u8; 32],
     ) -> wasmtime::Result<Component> {
         let Some(path) = &self.path else {
-            return Component::from_binary(engine, wasm);
+            return compile(engine, wasm);
         };
         let name = entry_name(engine, sha256);
         match load(path, &name, engine) {
@@ -126,7 +129,7 @@ impl CodeCache {
                 tracing::warn!(cache = %path.display(), entry = name, %error, "compiled code was not used");
             }
         }
-        let component = Component::from_binary(engine, wasm)?;
+        let component = compile(engine, wasm)?;
         let stored = component
             .serialize()
             .map_err(|error| CacheError::Io(io::Error::other(error.to_string())))
@@ -136,6 +139,17 @@ impl CodeCache {
         }
         Ok(component)
     }
+}
+
+/// Processes and threads that may be started meanwhile, such as a supervisor.
+const OTHERS: usize = 2;
+
+/// Compiles with a thread for each processor. That they can be had is certain before: the library that starts them
+/// panics otherwise.
+fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    exhaustion::check_threads(processors + OTHERS)?;
+    Component::from_binary(engine, wasm)
 }
 
 fn entry_name(engine: &Engine, sha256: &[u8; 32]) -> String {

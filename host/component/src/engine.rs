@@ -10,7 +10,8 @@ use super::{
     state::RunState,
     ticker::Ticker,
 };
-use std::{io, num::NonZeroU32, sync::Arc};
+use executor_runtime_run::Failure;
+use std::{io, num::NonZeroU32, ptr, sync::Arc};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::{
     Config, InstanceAllocationStrategy, PoolingAllocationConfig,
@@ -39,12 +40,39 @@ pub enum EngineError {
     /// The file is not a component that this engine compiles.
     #[error("not a component that can be compiled: {0}")]
     Compile(String),
+    /// The process can't have as much of something as that takes.
+    #[error("{0}")]
+    Exhausted(io::Error),
     /// It imports what the host does not offer, or does not export `run`.
     #[error("does not fit the host's interface: {0}")]
     Link(String),
     /// It needs more memories or tables than the pool has in all.
     #[error("needs {0} linear memories at once, more than the pool of this process holds")]
     TooLargeForPool(u32),
+}
+
+impl EngineError {
+    pub(super) fn not_compiled(error: &wasmtime::Error) -> Self {
+        match exhausted(error) {
+            Some(exhausted) => Self::Exhausted(exhausted),
+            None => Self::Compile(format!("{error:#}")),
+        }
+    }
+}
+
+/// What the process is out of, if that is what the error is about.
+pub(super) fn exhausted(error: &wasmtime::Error) -> Option<io::Error> {
+    let code = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::raw_os_error);
+    // wasmtime passes on the system's error as one type or another, and all are written the same.
+    let out_of_memory = || {
+        format!("{error:#}")
+            .contains("(os error 12)")
+            .then_some(libc::ENOMEM)
+    };
+    let error = io::Error::from_raw_os_error(code.or_else(out_of_memory)?);
+    Failure::of_exhaustion(&error).map(|_| error)
 }
 
 /// The engine. Clones are the same engine.
@@ -83,6 +111,7 @@ impl Engine {
     /// # Errors
     /// When the settings don't fit the machine, such as a pool larger than the address space.
     pub fn new(mode: Mode) -> Result<Self, EngineError> {
+        check_address_space().map_err(EngineError::Exhausted)?;
         let start = |e: wasmtime::Error| EngineError::Start(format!("{e:#}"));
         let wasmtime = wasmtime::Engine::new(&config(mode)).map_err(start)?;
         let linker = linker(&wasmtime).map_err(start)?;
@@ -148,6 +177,23 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").finish_non_exhaustive()
     }
+}
+
+/// Address space for one instance, with guard pages around its memory, and for what the engine allocates meanwhile,
+/// which aborts where it can't.
+const ADDRESS_SPACE: usize = (4 << 30) + (128 << 20);
+
+/// Fails if this process can't map what a run takes: because of `ulimit -v`.
+fn check_address_space() -> io::Result<()> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping, at an address that the kernel chooses, touches no other.
+    let mapped = unsafe { libc::mmap(ptr::null_mut(), ADDRESS_SPACE, libc::PROT_NONE, flags, -1, 0) };
+    if mapped == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was mapped above, and nothing uses it.
+    unsafe { libc::munmap(mapped, ADDRESS_SPACE) };
+    Ok(())
 }
 
 /// The right to instantiate once; held until the store is gone.

@@ -10,7 +10,9 @@ use executor_runtime_plugin::{
     Admission, Carrier, Loader, Plugin, Unusable, admit, check_digest, read_component,
 };
 use executor_runtime_protocol::RuntimeInvocation;
-use executor_runtime_run::{CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms};
+use executor_runtime_run::{
+    CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms, exhaustion, panic_message,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
@@ -116,10 +118,14 @@ impl ComponentRunner {
     async fn load(&self, run: &Run) -> Result<&Component, Failure> {
         let loading = self.component.get_or_try_init(|| async {
             let (plugin, config, engine) = (self.plugin.clone(), self.config.clone(), self.engine.clone());
-            let loaded = tokio::task::spawn_blocking(move || load(&plugin, &config, &engine)).await;
+            let loading = exhaustion::try_spawn_blocking(move || load(&plugin, &config, &engine))
+                .map_err(|error| Unusable::exhausted(&error))?;
+            let loaded = loading.join().await;
+            // What the run itself uses.
+            exhaustion::start_tokio_thread().map_err(|error| Unusable::exhausted(&error))?;
             match loaded {
                 Ok(loaded) => loaded,
-                Err(error) => Err(Unusable::Load(error.to_string())),
+                Err(panic) => Err(Unusable::Load(format!("it panicked: {}", panic_message(&*panic)))),
             }
         });
         let deadline = async {
@@ -130,12 +136,7 @@ impl ComponentRunner {
         };
         let name = &self.plugin.descriptor.name;
         tokio::select! {
-            loaded = loading => loaded.map_err(|reason| {
-                Failure::new(
-                    ErrorKind::PluginUnusable,
-                    format!("plugin '{name}': '{}' {reason}", self.plugin.path.display()),
-                )
-            }),
+            loaded = loading => loaded.map_err(|reason| reason.failure(name, &self.plugin.path)),
             () = deadline => Err(Failure::new(
                 ErrorKind::Timeout,
                 format!(
@@ -186,7 +187,10 @@ impl Runner for ComponentRunner {
 /// Reads, checks again, compiles and links the file. Blocks.
 fn load(plugin: &Plugin, config: &PluginConfig, engine: &LazyEngine) -> Result<Component, Unusable> {
     let wasm = read_component(plugin)?;
-    let failed = |error: EngineError| Unusable::Load(error.to_string());
+    let failed = |error: EngineError| match error {
+        EngineError::Exhausted(error) => Unusable::exhausted(&error),
+        error => Unusable::Load(error.to_string()),
+    };
     let engine_handle = engine.get().map_err(failed)?;
     let descriptor = &plugin.descriptor;
     let component = Component::load(

@@ -11,7 +11,7 @@ use super::{
     cache::CodeCache,
     convert,
     egress::{EgressHooks, Ledger},
-    engine::{Engine, EngineError, Prepared},
+    engine::{Engine, EngineError, Prepared, exhausted},
     limits::{Excess, Limiter, MAX_CALL_BYTES},
     state::{Given, RunState},
 };
@@ -23,7 +23,7 @@ use executor_runtime_plugin::{
 use executor_runtime_protocol::Status;
 use executor_runtime_run::{ErrorKind, Failure, Outcome, Run};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 use wasmtime::{Store, UpdateDeadline};
 
 /// A component that is ready to run. Clones are the same component.
@@ -63,7 +63,7 @@ impl Component {
         let sha256: [u8; 32] = Sha256::digest(wasm).into();
         let component = cache
             .component(engine.wasmtime(), wasm, &sha256)
-            .map_err(|error| EngineError::Compile(format!("{error:#}")))?;
+            .map_err(|error| EngineError::not_compiled(&error))?;
         Ok(Self {
             prepared: engine.prepare(&component)?,
             engine: engine.clone(),
@@ -83,7 +83,6 @@ impl Component {
 
     /// Runs one invocation to its end: it returns by itself, or it is ended when its grace is over.
     pub async fn run(&self, run: &Run, admitted: &Admitted) -> Outcome {
-        let started = Instant::now();
         let name = self.identity.name.as_str();
         let stop = Stop::new(run.deadline, admitted.limits.grace, run.cancel.clone());
         let log = Arc::new(RunLog::new(name, &run.invocation.invocation_id));
@@ -120,8 +119,7 @@ impl Component {
         let collected = artifacts.close();
         collected.account(&mut outcome.receipt);
         outcome.artifacts = collected.artifacts;
-        self.identity
-            .sign(Carrier::Component, &log, started, &mut outcome.receipt);
+        self.identity.sign(Carrier::Component, &log, &mut outcome.receipt);
         outcome
     }
 
@@ -129,7 +127,7 @@ impl Component {
     async fn call(&self, state: RunState, invocation: types::Invocation) -> End {
         let _admission = match self.engine.admit(&self.prepared).await {
             Ok(admission) => admission,
-            Err(error) => return End::NoThread(error),
+            Err(error) => return End::Exhausted(error),
         };
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
@@ -142,14 +140,16 @@ impl Component {
             // Tokio's own yield lets timers and sockets be served before the guest goes on.
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
-        let result = async {
-            let instance = self.prepared.pre.instantiate_async(&mut store).await?;
-            instance
-                .executor_runtime_plugin_run()
-                .call_run(&mut store, &invocation)
-                .await
-        }
-        .await;
+        let result = match self.prepared.pre.instantiate_async(&mut store).await {
+            Ok(instance) => {
+                let plugin = instance.executor_runtime_plugin_run();
+                plugin.call_run(&mut store, &invocation).await
+            }
+            Err(error) => match exhausted(&error) {
+                Some(exhausted) => return End::Exhausted(exhausted),
+                None => Err(error),
+            },
+        };
         let state = store.data();
         state.stdout.0.finish();
         state.stderr.0.finish();
@@ -174,7 +174,8 @@ enum End {
     Returned(Result<types::Outcome, types::Failure>),
     Broke(wasmtime::Error, Option<Excess>),
     Forced,
-    NoThread(std::io::Error),
+    /// Nothing of it ran.
+    Exhausted(io::Error),
 }
 
 /// The interrupt that ends a guest whose grace is over.
@@ -235,13 +236,7 @@ impl Report<'_> {
                 let cause = self.asked.unwrap_or(StopCause::Cancelled);
                 self.stopped(cause, None)
             }
-            End::NoThread(error) => Outcome::failure(
-                ErrorKind::HostExhausted,
-                format!(
-                    "can't run plugin '{}': no thread for its clock: {error}",
-                    self.name
-                ),
-            ),
+            End::Exhausted(error) => Failure::exhausted(&error).into(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! executor and goes on in the next epoch, so that a spinning guest shares its thread with all others and
 //! can be stopped. The thread starts with the first run and ends with the engine.
 
+use executor_runtime_run::exhaustion;
 use std::{
     io,
     sync::{
@@ -44,6 +45,7 @@ impl Ticker {
         }
         let _one_starts = self.starting.lock();
         if !self.running.load(Ordering::Acquire) {
+            exhaustion::check_threads(1)?;
             let engine = self.engine.weak();
             thread::Builder::new()
                 .name("epoch-ticker".into())

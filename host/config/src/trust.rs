@@ -23,6 +23,9 @@ pub enum FileError {
     /// It can't be opened or read.
     #[error("can't be read: {0}")]
     Unreadable(String),
+    /// The same, for the system's reason: an error number.
+    #[error("can't be read: {}", describe(&io::Error::from_raw_os_error(*.0)))]
+    System(i32),
     /// A directory, a pipe, a device.
     #[error("is not a regular file")]
     NotAFile,
@@ -50,7 +53,16 @@ pub enum FileError {
 
 impl From<io::Error> for FileError {
     fn from(error: io::Error) -> Self {
-        Self::Unreadable(describe(&error))
+        Self::from(&error)
+    }
+}
+
+impl From<&io::Error> for FileError {
+    fn from(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(code) => Self::System(code),
+            None => Self::Unreadable(error.to_string()),
+        }
     }
 }
 
@@ -68,7 +80,7 @@ const STICKY: u32 = 0o1000;
 /// Opens a regular file that no one else could have changed, and never hangs on what is none. Returns its path
 /// without links, too: who could put another file there is left to check.
 pub fn open_file(path: &Path) -> Result<(File, PathBuf), FileError> {
-    let unreadable = |error: io::Error| FileError::Unreadable(describe(&error));
+    let unreadable = FileError::from;
     let real = path.canonicalize().map_err(unreadable)?;
     let file = OpenOptions::new()
         .read(true)
@@ -95,16 +107,14 @@ pub fn open_named_file(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// Who else could change what is in it.
 pub fn check_directory(path: &Path) -> Result<(), FileError> {
-    let real = path
-        .canonicalize()
-        .map_err(|error| FileError::Unreadable(describe(&error)))?;
+    let real = path.canonicalize().map_err(FileError::from)?;
     check_ancestors(&real)
 }
 
 /// Checks a file or directory and all above it; `path` is absolute and without links.
 pub fn check_ancestors(path: &Path) -> Result<(), FileError> {
     for (depth, directory) in path.ancestors().enumerate() {
-        let stat = stat(directory).map_err(|errno| FileError::Unreadable(errno.desc().to_owned()))?;
+        let stat = stat(directory).map_err(|errno| FileError::System(errno as i32))?;
         if depth > 0 && stat.st_mode & STICKY != 0 {
             continue;
         }

@@ -38,7 +38,7 @@ pub(super) fn verdicts(found: &Found) -> BTreeMap<CheckName, Verdict> {
 
 fn place(reason: &Unusable) -> CheckName {
     match reason {
-        Unusable::File(_) | Unusable::Empty | Unusable::Changed => CheckName::File,
+        Unusable::File(_) | Unusable::Exhausted(_) | Unusable::Empty | Unusable::Changed => CheckName::File,
         Unusable::WrongFormat { .. }
         | Unusable::Damaged(_)
         | Unusable::CoreModule
@@ -56,7 +56,10 @@ fn place(reason: &Unusable) -> CheckName {
 
 fn remedy(reason: &Unusable) -> String {
     match reason {
-        Unusable::File(FileError::Unreadable(_)) => "give the path of a file that this user may read".into(),
+        Unusable::File(FileError::Unreadable(_) | FileError::System(_)) => {
+            "give the path of a file that this user may read".into()
+        }
+        Unusable::Exhausted(_) => "give the host more of it, and check again".into(),
         Unusable::File(FileError::NotAFile) => "give the path of the plugin file itself".into(),
         Unusable::File(FileError::WritableByOthers { path, .. }) => format!("chmod go-w '{}'", path.display()),
         Unusable::File(FileError::ForeignOwner { path, .. }) => {

@@ -2,7 +2,10 @@
 
 use super::conversation::Claimed;
 use executor_runtime_protocol::ArtifactDescriptor;
-use executor_runtime_run::capture::{CaptureDirectory, Collected, Patience, Size, open_regular_at};
+use executor_runtime_run::{
+    capture::{CaptureDirectory, Collected, Patience, Size, open_regular_at},
+    exhaustion,
+};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::{
     fs,
@@ -22,7 +25,7 @@ pub(super) async fn list(
     patience: Patience,
 ) -> Collected {
     let claims = claimed.len() as u64;
-    let listing = tokio::task::spawn_blocking(move || {
+    let listing = exhaustion::run_blocking(move || {
         capture.forget_checkpoint();
         if let Ok(Some(directory)) = capture.take_artifacts() {
             remove_unfinished(&directory);

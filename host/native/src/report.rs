@@ -37,10 +37,7 @@ impl Known<'_> {
                 format!("returned a result that makes no sense: {error}"),
             ),
             (None, Ok(Report::Ended(ended))) => self.silent(ended),
-            (None, Ok(Report::NotStarted { errno, .. })) => Outcome::failure(
-                ErrorKind::HostExhausted,
-                format!("no process could be made for plugin '{}': {errno}", self.plugin),
-            ),
+            (None, Ok(Report::NotStarted { errno, .. })) => Failure::exhausted(&(*errno).into()).into(),
             (None, Err(lost)) => {
                 let left = if lost.swept { "was ended" } else { "may be left" };
                 self.broke(

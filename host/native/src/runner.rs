@@ -4,19 +4,19 @@ use super::{
     artifacts,
     conversation::{Conversation, encode},
     report::Known,
-    template::Template,
+    template::{LoadError, Template},
     wire::Request,
 };
 use executor_runtime_config::PluginConfig;
 use executor_runtime_plugin::{
-    Admission, Carrier, Identity, Library, Limits, Loader, Plugin, admit,
+    Admission, Carrier, Identity, Library, Limits, Loader, Plugin, Unusable, admit,
     session::{LineStream, RunLog, Source, Stop, StopCause},
 };
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms,
     capture::{CaptureDirectory, CaptureError, Fingerprint, Patience},
-    input_payload,
+    exhaustion, input_payload, panic_message,
 };
 use executor_runtime_supervisor::{self as supervisor, Job, Lost, Report, Supervisors};
 use nix::{
@@ -113,7 +113,6 @@ impl NativeRunner {
     }
 
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
-        let started = Instant::now();
         let admission = self.admit(&run.invocation)?;
         let stop = Stop::new(run.deadline, admission.limits.grace, run.cancel.clone());
         let log = Arc::new(RunLog::new(self.name(), &run.invocation.invocation_id));
@@ -131,7 +130,7 @@ impl NativeRunner {
                 Fingerprint::of(&run.invocation),
                 admission.limits.artifacts,
             );
-            match converse(prepared, &loaded.template, &stop, &log, &conversation).await {
+            match converse(prepared, &loaded.template, &stop, &log, &conversation).await? {
                 Some(report) => {
                     let report = match report {
                         Err(lost) if !lost.swept => Err(self.give_up(&loaded, lost).await),
@@ -176,9 +175,7 @@ impl NativeRunner {
                 }
             }
         };
-        loaded
-            .identity
-            .sign(Carrier::Native, &log, started, &mut outcome.receipt);
+        loaded.identity.sign(Carrier::Native, &log, &mut outcome.receipt);
         Ok(outcome)
     }
 
@@ -189,10 +186,11 @@ impl NativeRunner {
             return Ok((Arc::clone(loaded), false));
         }
         let (plugins, plugin, config) = (self.plugins.clone(), self.plugin.clone(), self.config.clone());
-        let loading = tokio::task::spawn_blocking(move || load(&plugins, &plugin, &config));
-        let loaded = match loading.await {
-            Ok(loaded) => loaded.map_err(|reason| self.unusable(&reason))?,
-            Err(error) => return Err(self.unusable(&error.to_string())),
+        let loading = exhaustion::try_spawn_blocking(move || load(&plugins, &plugin, &config))
+            .map_err(|error| Failure::exhausted(&error))?;
+        let loaded = match loading.join().await {
+            Ok(loaded) => loaded.map_err(|error| self.not_loaded(&error))?,
+            Err(panic) => return Err(self.unusable(&format!("it panicked: {}", panic_message(&*panic)))),
         };
         let loaded = Arc::new(loaded);
         *slot = Some(Arc::clone(&loaded));
@@ -210,10 +208,21 @@ impl NativeRunner {
     async fn give_up(&self, loaded: &Arc<Loaded>, lost: Lost) -> Lost {
         self.forget(loaded).await;
         let loaded = Arc::clone(loaded);
-        let ending = tokio::task::spawn_blocking(move || loaded.template.end());
+        let ending = exhaustion::run_blocking(move || loaded.template.end());
         Lost {
             swept: ending.await.unwrap_or(false),
             ..lost
+        }
+    }
+
+    fn not_loaded(&self, error: &LoadError) -> Failure {
+        match error {
+            LoadError::Exhausted(error) => Failure::exhausted(error),
+            LoadError::File(Unusable::Exhausted(summary)) => {
+                Failure::new(ErrorKind::HostExhausted, summary.clone())
+            }
+            LoadError::File(reason) => self.unusable(&reason.to_string()),
+            LoadError::Library(reason) => self.unusable(reason),
         }
     }
 
@@ -234,12 +243,6 @@ impl NativeRunner {
     }
 
     fn prepare(&self, run: &Run, admission: &Admission) -> Result<Prepared, Failure> {
-        let exhausted = |error: io::Error| {
-            Failure::new(
-                ErrorKind::HostExhausted,
-                format!("the host has run out of something it needs: {error}"),
-            )
-        };
         let input = run.invocation.input_payload_path.as_deref().map(input_payload);
         // A run that does not read it can go without: the plugin is told when it opens it.
         let (input, no_input) = match input.transpose() {
@@ -250,6 +253,9 @@ impl NativeRunner {
             Ok(capture) => (Some(Arc::new(capture)), None),
             Err(error @ CaptureError::AlreadyRunning { .. }) => {
                 return Err(Failure::new(ErrorKind::AlreadyRunning, error.to_string()));
+            }
+            Err(CaptureError::Unwritable { source, .. }) if Failure::of_exhaustion(&source).is_some() => {
+                return Err(Failure::exhausted(&source));
             }
             Err(error) => (None, Some(error.to_string())),
         };
@@ -277,7 +283,7 @@ impl NativeRunner {
         };
         let request = encode(&request).map_err(|reason| Failure::new(ErrorKind::ArgTooLong, reason))?;
         self.open(run, admission, capture, input, request)
-            .map_err(exhausted)
+            .map_err(|error| Failure::exhausted(&error))
     }
 
     fn open(
@@ -381,8 +387,8 @@ impl Runner for NativeRunner {
 }
 
 /// Checks the file again and starts its template. Blocks.
-fn load(plugins: &NativePlugins, plugin: &Plugin, config: &PluginConfig) -> Result<Loaded, String> {
-    let library = Library::read(plugin, config).map_err(|reason| reason.to_string())?;
+fn load(plugins: &NativePlugins, plugin: &Plugin, config: &PluginConfig) -> Result<Loaded, LoadError> {
+    let library = Library::read(plugin, config).map_err(LoadError::File)?;
     let template = Template::start(
         &plugins.supervisors,
         &plugins.program,
@@ -404,7 +410,7 @@ async fn converse(
     stop: &Stop,
     log: &Arc<RunLog>,
     conversation: &Conversation,
-) -> Option<Result<Report, Lost>> {
+) -> Result<Option<Result<Report, Lost>>, Failure> {
     let Prepared {
         job,
         request,
@@ -414,7 +420,10 @@ async fn converse(
         running,
         capture: _,
     } = prepared;
-    let supervised = template.children.supervise(job).ok()?;
+    let supervised = match template.children.supervise(job) {
+        Ok(supervised) => supervised,
+        Err(error) => return Failure::of_exhaustion(&error.0).map_or(Ok(None), Err),
+    };
     let kill = CancelToken::new();
     let force = async {
         stop.supervise().await;
@@ -460,7 +469,7 @@ async fn converse(
         // Every process of the run has ended, so this ends; unless a stranger was handed a descriptor.
         let _ = tokio::time::timeout(LAST_WORDS, listen).await;
     }
-    Some(report)
+    Ok(Some(report))
 }
 
 async fn asked_to_stop(stop: &Stop) {

@@ -1,6 +1,7 @@
 //! The template process of one plugin, from the host's side.
 
 use super::worker::{LIBRARY, MAX_HELLO, READY, WORKER_MODE};
+use executor_runtime_plugin::Unusable;
 use executor_runtime_supervisor::{Detached, Exit, Job, Limits, Report, Supervisors};
 use nix::{
     fcntl::{OFlag, open},
@@ -29,6 +30,23 @@ const LOAD_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a template's output that are kept, to explain why it did not load.
 const MAX_OUTPUT: u64 = 64 * 1024;
 
+/// Why there is no template.
+#[derive(Debug)]
+pub(super) enum LoadError {
+    /// The host can't have another process.
+    Exhausted(io::Error),
+    /// The file can't be used.
+    File(Unusable),
+    /// The library does not load, for this reason.
+    Library(String),
+}
+
+impl From<io::Error> for LoadError {
+    fn from(error: io::Error) -> Self {
+        Self::Exhausted(error)
+    }
+}
+
 /// A living template. Dropping it ends it, with every invocation under way.
 #[derive(Debug)]
 pub(super) struct Template {
@@ -44,31 +62,30 @@ impl Template {
         program: &Path,
         library: &File,
         path: &Path,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, LoadError> {
         let (ours, theirs) = socketpair(
             AddressFamily::Unix,
             SockType::SeqPacket,
             None,
             SockFlag::SOCK_CLOEXEC,
         )
-        .map_err(|errno| no_process(&errno.into()))?;
-        pass(library, &ours).map_err(|error| no_process(&error))?;
-        let output = memfd_create(c"template-output", MFdFlags::MFD_CLOEXEC)
-            .map_err(|errno| no_process(&errno.into()))?;
-        let job = job(program, path, theirs, &output).map_err(|error| no_process(&error))?;
-        let process = supervisors
-            .supervise(job)
-            .map_err(|error| error.to_string())?
-            .detach();
+        .map_err(io::Error::from)?;
+        pass(library, &ours)?;
+        let output = memfd_create(c"template-output", MFdFlags::MFD_CLOEXEC).map_err(io::Error::from)?;
+        let job = job(program, path, theirs, &output)?;
+        let process = supervisors.supervise(job).map_err(|error| error.0)?.detach();
         let hello = hello(&ours, Instant::now() + LOAD_TIME);
         match hello.as_deref() {
             Ok([READY, ..]) => Ok(Self {
                 children: Supervisors::attach(ours),
                 process,
             }),
-            Ok([_, reason @ ..]) => Err(String::from_utf8_lossy(reason).into_owned()),
+            Ok([_, reason @ ..]) => Err(LoadError::Library(String::from_utf8_lossy(reason).into_owned())),
             Ok([]) => Err(died(&process, &output)),
-            Err(_) => Err(format!("it was not loaded within {} s", LOAD_TIME.as_secs())),
+            Err(_) => Err(LoadError::Library(format!(
+                "it was not loaded within {} s",
+                LOAD_TIME.as_secs()
+            ))),
         }
     }
 }
@@ -142,11 +159,11 @@ fn hello(socket: &OwnedFd, until: Instant) -> io::Result<Vec<u8>> {
 }
 
 /// Why a template ended while it loaded the library.
-fn died(process: &Detached, output: &OwnedFd) -> String {
+fn died(process: &Detached, output: &OwnedFd) -> LoadError {
     let how = match process.ended_within(Duration::from_secs(1)) {
         Some(Report::Ended(ended)) => exit(&ended.exit),
         Some(Report::NotStarted { errno, .. }) => {
-            return format!("the process to load it in can't be started: {errno}");
+            return LoadError::Exhausted(errno.into());
         }
         None => "the process that loaded it is gone".to_owned(),
     };
@@ -157,10 +174,10 @@ fn died(process: &Detached, output: &OwnedFd) -> String {
         .and_then(|file| file.read_at(&mut said, 0));
     said.truncate(length.unwrap_or(0));
     let said = String::from_utf8_lossy(&said);
-    match said.lines().find(|line| !line.trim().is_empty()) {
+    LoadError::Library(match said.lines().find(|line| !line.trim().is_empty()) {
         Some(line) => format!("{how} while it was loaded: {}", line.trim()),
         None => format!("{how} while it was loaded"),
-    }
+    })
 }
 
 /// How a process that should not have ended did.
@@ -173,8 +190,4 @@ pub(super) fn exit(exit: &Exit) -> String {
             format!("it was ended by {name} (signal {signal}){core}")
         }
     }
-}
-
-fn no_process(error: &io::Error) -> String {
-    format!("no process can be made to load it in: {error}")
 }

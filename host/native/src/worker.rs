@@ -10,7 +10,7 @@ use nix::{
 use std::{
     ffi::OsString,
     fs,
-    io::{self, IoSliceMut},
+    io::{self, IoSliceMut, Write},
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -114,6 +114,10 @@ fn receive_library(host: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("{WORKER_MODE} is how the host runs native plugins; it can't be used by hand");
+    // Without a stderr there is no one to tell.
+    let _ = writeln!(
+        io::stderr(),
+        "{WORKER_MODE} is how the host runs native plugins; it can't be used by hand"
+    );
     ExitCode::from(2)
 }

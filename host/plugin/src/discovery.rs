@@ -141,7 +141,7 @@ fn read_directory(directory: &Path, config: &Config) -> Vec<Found> {
         Err(error) => vec![Found {
             path: directory.to_owned(),
             plugin: None,
-            state: State::Unusable(Unusable::File(error.into())),
+            state: State::Unusable(Unusable::unreadable(&error)),
         }],
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct PluginFile {
 impl PluginFile {
     /// Opens the file and checks who could have written it. Never hangs on what is no file.
     pub(super) fn open(path: &Path) -> Result<Self, Unusable> {
-        let unreadable = |error: io::Error| Unusable::File(error.into());
+        let unreadable = |error: io::Error| Unusable::unreadable(&error);
         let (file, real) = trust::open_file(path)?;
         if let Some(directory) = real.parent() {
             trust::check_ancestors(directory)?;
@@ -49,7 +49,7 @@ impl PluginFile {
         let mut bytes = vec![0; length.min(usize::try_from(left).unwrap_or(usize::MAX))];
         self.file
             .read_exact_at(&mut bytes, offset)
-            .map_err(|error| Unusable::File(error.into()))?;
+            .map_err(|error| Unusable::unreadable(&error))?;
         Ok(bytes)
     }
 
@@ -73,7 +73,7 @@ impl PluginFile {
     /// A copy in memory that no one can change, whatever happens to the file from now on.
     pub(super) fn sealed_copy(&self) -> Result<Self, Unusable> {
         check_length(self.length)?;
-        let unreadable = |error: io::Error| Unusable::File(error.into());
+        let unreadable = |error: io::Error| Unusable::unreadable(&error);
         let mut copy = File::from(new_memory_file().map_err(unreadable)?);
         let mut file = &self.file;
         io::Seek::rewind(&mut file).map_err(unreadable)?;
@@ -99,7 +99,7 @@ impl PluginFile {
         let mut digest = Sha256::new();
         let mut buffer = vec![0; 64 * 1024];
         let mut file = &self.file;
-        let unreadable = |error: io::Error| Unusable::File(error.into());
+        let unreadable = |error: io::Error| Unusable::unreadable(&error);
         io::Seek::rewind(&mut file).map_err(unreadable)?;
         loop {
             let read = file.read(&mut buffer).map_err(unreadable)?;

@@ -2,7 +2,6 @@
 
 use crate::{Carrier, session::RunLog};
 use executor_runtime_run::receipt::{self, Receipt};
-use std::time::Instant;
 
 /// Which plugin it is; in every receipt and every message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct Identity {
 
 impl Identity {
     /// Puts in a run's receipt what the host knows about the plugin and the run.
-    pub fn sign(&self, carrier: Carrier, log: &RunLog, started: Instant, receipt: &mut Receipt) {
+    pub fn sign(&self, carrier: Carrier, log: &RunLog, receipt: &mut Receipt) {
         let mut put = |key: &str, value: String| {
             receipt.insert(key.to_owned(), value);
         };
@@ -31,9 +30,5 @@ impl Identity {
         if log.dropped() > 0 {
             put(receipt::PLUGIN_LOG_DROPPED, log.dropped().to_string());
         }
-        // Of a run elsewhere it may be known already.
-        receipt
-            .entry(receipt::USAGE_WALL_SECONDS.to_owned())
-            .or_insert_with(|| receipt::seconds(started.elapsed()));
     }
 }

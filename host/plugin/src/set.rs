@@ -127,6 +127,9 @@ impl PluginSet {
         }
         match unusable {
             None => Ok(None),
+            Some((_, Unusable::Exhausted(summary))) => {
+                Err(Failure::new(ErrorKind::HostExhausted, summary.clone()))
+            }
             Some((path, reason)) => Err(Failure::new(
                 ErrorKind::PluginUnusable,
                 format!(

@@ -2,7 +2,11 @@
 
 use executor_runtime_config::trust::FileError;
 use executor_runtime_protocol::{INTERFACE_VERSION, InterfaceVersion, RuntimeKind};
-use std::path::PathBuf;
+use executor_runtime_run::{ErrorKind, Failure};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Why a file in a plugins directory is not a plugin that can be used. Each is a sentence that goes after the
 /// file's path.
@@ -10,7 +14,7 @@ use std::path::PathBuf;
 pub enum Unusable {
     /// It can't be read, or others could have written it.
     #[error(transparent)]
-    File(#[from] FileError),
+    File(FileError),
     /// Nothing is in it.
     #[error("is empty")]
     Empty,
@@ -92,9 +96,48 @@ pub enum Unusable {
     /// It changed after it was listed.
     #[error("changed while the host was running; start the host again")]
     Changed,
+    /// The host has not enough left of something to read or load it.
+    #[error("can't be read or loaded now: {0}")]
+    Exhausted(String),
     /// It does not load.
     #[error("can't be loaded: {0}")]
     Load(String),
+}
+
+impl From<FileError> for Unusable {
+    fn from(error: FileError) -> Self {
+        let exhausted = match error {
+            FileError::System(code) => Failure::of_exhaustion(&io::Error::from_raw_os_error(code)),
+            _ => None,
+        };
+        match exhausted {
+            Some(failure) => Self::Exhausted(failure.summary),
+            None => Self::File(error),
+        }
+    }
+}
+
+impl Unusable {
+    /// For the reason that the host is out of something, if this error says so; else because it can't be read.
+    pub(crate) fn unreadable(error: &io::Error) -> Self {
+        FileError::from(error).into()
+    }
+
+    /// The host has not enough left of something.
+    pub fn exhausted(error: &io::Error) -> Self {
+        Self::Exhausted(Failure::exhausted(error).summary)
+    }
+
+    /// Why nothing runs that needs the plugin `name`, whose file is at `path`.
+    pub fn failure(&self, name: &str, path: &Path) -> Failure {
+        match self {
+            Self::Exhausted(summary) => Failure::new(ErrorKind::HostExhausted, summary.clone()),
+            _ => Failure::new(
+                ErrorKind::PluginUnusable,
+                format!("plugin '{name}': '{}' {self}", path.display()),
+            ),
+        }
+    }
 }
 
 fn advice(needs: InterfaceVersion) -> &'static str {

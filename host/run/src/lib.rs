@@ -4,8 +4,10 @@
 mod cancel;
 pub mod capture;
 mod error_kind;
+pub mod exhaustion;
 mod input;
 mod outcome;
+mod panic;
 pub mod receipt;
 pub mod result_file;
 mod runner;
@@ -15,5 +17,6 @@ pub use cancel::{CancelReason, CancelToken};
 pub use error_kind::ErrorKind;
 pub use input::input_payload;
 pub use outcome::{Ending, Failure, Outcome};
+pub use panic::panic_message;
 pub use runner::{Run, RunFuture, Runner, Terms};
 pub use usage::ProcessUsage;

@@ -2,6 +2,7 @@
 
 use crate::{ErrorKind, receipt::Receipt};
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeKind, Status, Timestamp};
+use std::io;
 
 /// Why a run did not succeed, for machines and for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +22,29 @@ impl Failure {
         }
     }
 
-    /// The system gave the host no more of something that a run needs.
-    pub fn exhausted(error: &std::io::Error) -> Self {
-        Self::new(
-            ErrorKind::HostExhausted,
-            format!("the host has run out of something it needs: {error}"),
-        )
+    /// The host has not enough left of something to start a run with: this error says of what.
+    pub fn exhausted(error: &io::Error) -> Self {
+        Self::of_exhaustion(error).unwrap_or_else(|| {
+            Self::new(
+                ErrorKind::HostExhausted,
+                format!("the host can't start the run: {error}"),
+            )
+        })
+    }
+
+    /// [`Failure::exhausted`], if that is what the error is about.
+    pub fn of_exhaustion(error: &io::Error) -> Option<Self> {
+        let summary = match error.raw_os_error()? {
+            libc::EMFILE => "the host is out of file descriptors; raise `ulimit -n`",
+            libc::ENFILE => "the machine is out of file descriptors; raise the sysctl `fs.file-max`",
+            libc::EAGAIN => {
+                "the host is out of processes; raise `ulimit -u`, or the limit on processes of the container"
+            }
+            libc::ENOMEM => "the host is out of memory; raise `ulimit -v`, or give the machine more",
+            libc::EFBIG => "the host may not write a file as large as this run needs; raise `ulimit -f`",
+            _ => return None,
+        };
+        Some(Self::new(ErrorKind::HostExhausted, summary))
     }
 
     /// Nothing runs this kind.

@@ -31,7 +31,7 @@ receipt_keys! {
     USAGE_USER_SECONDS = "usage.user_seconds";
     /// CPU time in the kernel of all processes of the run, in seconds.
     USAGE_SYSTEM_SECONDS = "usage.system_seconds";
-    /// Time from start to end, in seconds.
+    /// Time from `started_at` to `finished_at`, in seconds; compiling or loading a plugin included.
     USAGE_WALL_SECONDS = "usage.wall_seconds";
     /// How many processes outlived the main process and had to be ended.
     LEAKED_DESCENDANTS = "leaked_descendants";

@@ -11,10 +11,10 @@ mod settings;
 pub use settings::SubprocessPolicy;
 
 use executor_runtime_protocol::RuntimeInvocation;
-use executor_runtime_run::{CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms};
+use executor_runtime_run::{CancelReason, Failure, Outcome, Run, RunFuture, Runner, Terms};
 use executor_runtime_supervisor::{Report, Supervisors};
 use prepare::Prepared;
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 /// Runs programs.
 #[derive(Debug)]
@@ -30,14 +30,13 @@ impl SubprocessRunner {
     }
 
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
-        let started = Instant::now();
         let Prepared { job, files, program } = prepare::prepare(run, &self.policy)?;
         let argv = job.argv.clone();
         let max_output_bytes = job.max_output_bytes;
         let supervised = self
             .supervisors
             .supervise(job)
-            .map_err(|error| Failure::new(ErrorKind::HostExhausted, error.to_string()));
+            .map_err(|error| Failure::exhausted(&error.0));
         let supervised = match supervised {
             Ok(supervised) => supervised,
             Err(failure) => {
@@ -62,8 +61,8 @@ impl SubprocessRunner {
                     &run.invocation,
                 ))
             }
-            Ok(Report::Ended(ended)) => Ok(report::ended(&ended, started.elapsed(), files, run).await),
-            Err(lost) => Ok(report::lost(&lost, started.elapsed(), files, max_output_bytes, run).await),
+            Ok(Report::Ended(ended)) => Ok(report::ended(&ended, files, run).await),
+            Err(lost) => Ok(report::lost(&lost, files, max_output_bytes, run).await),
         }
     }
 }

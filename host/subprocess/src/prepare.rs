@@ -245,6 +245,11 @@ pub(super) fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
 }
 
 fn capture_failure(error: CaptureError) -> Failure {
+    if let CaptureError::Unwritable { source, .. } = &error
+        && let Some(failure) = Failure::of_exhaustion(source)
+    {
+        return failure;
+    }
     let kind = match &error {
         CaptureError::AlreadyRunning { .. } => ErrorKind::AlreadyRunning,
         CaptureError::SymbolicLink { .. } | CaptureError::Unwritable { .. } => ErrorKind::ArtifactsUnwritable,

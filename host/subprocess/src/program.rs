@@ -112,10 +112,7 @@ pub(super) fn explain(
             ErrorKind::ExecPermission,
             format!("'{shown}' is still open for writing by another process"),
         ),
-        Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::EAGAIN => Failure::new(
-            ErrorKind::HostExhausted,
-            format!("'{shown}' could not be run: {}", errno.desc().to_lowercase()),
-        ),
+        Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::EAGAIN => Failure::exhausted(&errno.into()),
         errno => Failure::new(
             ErrorKind::ExecPermission,
             format!("'{shown}' could not be run: {}", errno.desc().to_lowercase()),

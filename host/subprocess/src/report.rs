@@ -5,6 +5,7 @@ use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
 use executor_runtime_run::{
     Ending, ErrorKind, Failure, Outcome, ProcessUsage, Run,
     capture::{CapturedFiles, Kept, Patience},
+    exhaustion,
     receipt::{self, Receipt},
 };
 use executor_runtime_supervisor::{Cause, Ended, Exit, Lost, OutputReport, Stage};
@@ -14,7 +15,7 @@ use std::{
     ffi::CString,
     os::fd::AsFd,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// Why the program never ran.
@@ -50,21 +51,18 @@ pub(super) fn not_started(
             ErrorKind::InvalidArgument,
             format!("the limits of this run can't be set: {reason}"),
         ),
-        Stage::Fork | Stage::Setup => Failure::new(
-            ErrorKind::HostExhausted,
-            format!("no process could be made for the run: {reason}"),
-        ),
+        Stage::Fork | Stage::Setup => Failure::exhausted(&errno.into()),
     }
 }
 
 /// What a run that took place comes to.
-pub(super) async fn ended(ended: &Ended, wall: Duration, files: CapturedFiles, run: &Run) -> Outcome {
+pub(super) async fn ended(ended: &Ended, files: CapturedFiles, run: &Run) -> Outcome {
     let mut outcome = Outcome::ended(ending(ended, &run.invocation));
     outcome.exit_code = Some(match ended.exit {
         Exit::Code(code) => i64::from(code),
         Exit::Signal { signal, .. } => -i64::from(signal),
     });
-    outcome.receipt = receipt(ended, wall);
+    outcome.receipt = receipt(ended);
     let patience = Patience::new(run.deadline, &run.cancel);
     let bytes = [ended.stdout.bytes, ended.stderr.bytes];
     attach_files(&mut outcome, files, bytes, patience).await;
@@ -72,13 +70,7 @@ pub(super) async fn ended(ended: &Ended, wall: Duration, files: CapturedFiles, r
 }
 
 /// What is known of a run whose supervisor was lost.
-pub(super) async fn lost(
-    lost: &Lost,
-    wall: Duration,
-    files: CapturedFiles,
-    max_output_bytes: u64,
-    run: &Run,
-) -> Outcome {
+pub(super) async fn lost(lost: &Lost, files: CapturedFiles, max_output_bytes: u64, run: &Run) -> Outcome {
     let cause = if lost.overdue {
         "did not answer in time"
     } else {
@@ -97,9 +89,6 @@ pub(super) async fn lost(
         _ => ErrorKind::SupervisorLost,
     };
     let mut outcome = Outcome::failure(kind, summary);
-    outcome
-        .receipt
-        .insert(receipt::USAGE_WALL_SECONDS.to_owned(), receipt::seconds(wall));
     // Processes that are left may write for ever.
     let deadline = if lost.swept {
         run.deadline
@@ -169,11 +158,10 @@ fn usage(ended: &Ended) -> ProcessUsage {
     }
 }
 
-fn receipt(ended: &Ended, wall: Duration) -> Receipt {
+fn receipt(ended: &Ended) -> Receipt {
     let mut receipt = Receipt::new();
     usage(ended).record(&mut receipt);
     let mut put = |key: &str, value: String| receipt.insert(key.to_owned(), value);
-    put(receipt::USAGE_WALL_SECONDS, receipt::seconds(wall));
     let mut stream = |output: OutputReport, truncated: &str, error: &str| {
         if output.truncated {
             put(truncated, "true".to_owned());
@@ -194,7 +182,7 @@ async fn attach_files(outcome: &mut Outcome, files: CapturedFiles, bytes: [u64; 
         Some(kept) => kept,
         None => {
             // Reading and hashing files may take long; the lock is held meanwhile.
-            let keeping = tokio::task::spawn_blocking(move || files.keep(bytes, &patience));
+            let keeping = exhaustion::run_blocking(move || files.keep(bytes, &patience));
             keeping.await.unwrap_or_else(|error| Kept::nothing(&error))
         }
     };

@@ -23,6 +23,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 use tokio::io::unix::AsyncFd;
@@ -74,7 +75,10 @@ pub struct Lost {
 impl Supervisors {
     /// Forks the spawner, and has it fork a first supervisor, which is ready by the time that it is needed.
     pub fn start() -> io::Result<Self> {
-        if !descendants::can_list_children() {
+        if let Err(errno) = descendants::check_listing() {
+            if matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
+                return Err(errno.into());
+            }
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "/proc/thread-self/children can't be read: supervision needs /proc and a kernel with CONFIG_PROC_CHILDREN",
@@ -140,7 +144,7 @@ impl Supervisors {
                 Ok(()) => break supervisor,
                 // It was killed while it had nothing to do.
                 Err(Errno::EPIPE | Errno::ECONNRESET) if !fresh => {}
-                Err(errno) => return Err(errno.into()),
+                Err(errno) => return Err(supervisor.refusal().unwrap_or(errno).into()),
             }
         };
         let ends_after = job.time_left.map(|left| left.saturating_add(job.grace));
@@ -168,7 +172,8 @@ impl Supervisors {
             Ok(()) => {}
             Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) if spawner.is_replaceable() => {
                 *spawner = Arc::new(Spawner::start()?);
-                spawner.order(&order, &[theirs.as_raw_fd()])?;
+                let ordered = spawner.order(&order, &[theirs.as_raw_fd()]);
+                ordered.map_err(|errno| spawner.refusal().unwrap_or(errno))?;
             }
             Err(errno) => return Err(errno.into()),
         }
@@ -269,15 +274,25 @@ impl Supervised<'_> {
                 }
                 Ok(raw.into())
             }
-            Err(Silent { overdue }) => {
-                let abandoning =
-                    tokio::task::spawn_blocking(move || supervisor.spawner.abandon(supervisor.id));
-                Err(Lost {
-                    swept: abandoning.await.unwrap_or(false),
-                    overdue,
-                })
-            }
+            Err(Silent { overdue }) => Err(Lost {
+                swept: abandon(supervisor).await,
+                overdue,
+            }),
         }
+    }
+}
+
+/// [`Spawner::abandon`], which blocks, on a thread of its own; on this one if there is no other to be had.
+async fn abandon(supervisor: Supervisor) -> bool {
+    let (done, swept) = tokio::sync::oneshot::channel();
+    let (spawner, id) = (Arc::clone(&supervisor.spawner), supervisor.id);
+    let abandoning = thread::Builder::new().spawn(move || {
+        // Nobody waits for it if the run was dropped.
+        let _ = done.send(supervisor.spawner.abandon(id));
+    });
+    match abandoning {
+        Ok(_) => swept.await.unwrap_or(false),
+        Err(_) => spawner.abandon(id),
     }
 }
 
@@ -350,6 +365,8 @@ async fn receive_report(control: &AsyncFd<BorrowedFd<'_>>) -> Option<RawReport> 
         match sys::receive::<RawReport>(control.as_raw_fd(), libc::MSG_DONTWAIT) {
             Ok(received) => return received.map(|(report, _)| report),
             Err(Errno::EAGAIN) => ready.clear_ready(),
+            // The other end has closed without having read all; what it said before comes next.
+            Err(Errno::ECONNRESET) => {}
             Err(_) => return None,
         }
     }

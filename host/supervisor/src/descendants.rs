@@ -151,11 +151,9 @@ fn own_children() -> PathBuffer {
     path
 }
 
-/// Whether this system lists children at all.
-pub(super) fn can_list_children() -> bool {
-    sys::open_read(own_children().as_bytes(), 0)
-        .map(sys::close)
-        .is_ok()
+/// Fails if this system does not list children, or has no descriptor left for that.
+pub(super) fn check_listing() -> sys::Result<()> {
+    sys::open_read(own_children().as_bytes(), 0).map(sys::close)
 }
 
 /// Calls `found` for each pid of a `children` file; false if it could not be read to its end.

@@ -14,7 +14,7 @@ use super::{
     descendants, supervise,
     sys::{self, Forked, Wait},
     target::Target,
-    wire::{ORDER_ABANDON, ORDER_RECRUIT, Order, Swept},
+    wire::{ORDER_ABANDON, ORDER_RECRUIT, Order, STAGE_FORK, Swept},
 };
 use nix::errno::Errno;
 use std::os::fd::RawFd;
@@ -39,7 +39,8 @@ pub(super) fn serve(socket: RawFd, kept: Option<RawFd>, target: Target) -> ! {
             spawner.run();
             0
         }
-        Err(_) => 1,
+        // Whoever collects it learns why.
+        Err(errno) => errno as i32,
     };
     sys::exit_now(status)
 }
@@ -114,7 +115,7 @@ impl Spawner {
         true
     }
 
-    /// Forks a supervisor. If that fails, closing its end of the control socket tells the host.
+    /// Forks a supervisor. If that fails, its end of the control socket tells the host why.
     fn recruit(&mut self, id: u64, control: RawFd) {
         if self.len == self.supervisors.len() {
             return;
@@ -126,7 +127,7 @@ impl Spawner {
                 self.supervisors[self.len] = Supervisor { pid, id };
                 self.len += 1;
             }
-            Err(_) => {}
+            Err(errno) => supervise::refuse(control, STAGE_FORK, errno),
         }
     }
 

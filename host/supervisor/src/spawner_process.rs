@@ -4,7 +4,7 @@ use crate::{
     memory, spawner,
     sys::{self, Forked, Wait},
     target::Target,
-    wire::{Message, ORDER_ABANDON, Order, Swept},
+    wire::{Message, ORDER_ABANDON, Order, RawReport, Swept},
 };
 use nix::{
     errno::Errno,
@@ -58,6 +58,15 @@ pub(super) struct Supervisor {
     pub(super) control: OwnedFd,
     pub(super) id: u64,
     pub(super) spawner: std::sync::Arc<Spawner>,
+}
+
+impl Supervisor {
+    /// Why a supervisor that is gone did not even begin.
+    pub(super) fn refusal(&self) -> Option<Errno> {
+        let now = sys::monotonic_ns() + 1;
+        let report = receive_until::<RawReport>(self.control.as_fd(), now)?;
+        (report.stage != 0).then(|| Errno::from_raw(report.errno))
+    }
 }
 
 impl Drop for Supervisor {
@@ -161,12 +170,22 @@ impl Spawner {
         self.resume();
     }
 
+    /// Why a spawner that takes no order did not even begin.
+    pub(super) fn refusal(&self) -> Option<Errno> {
+        let mut process = lock(&self.process);
+        let Process::Own(pid) = *process else { return None };
+        let status = collected_within(pid, REMOVAL)?;
+        *process = Process::Collected;
+        let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+        code.filter(|code| *code != 0).map(Errno::from_raw)
+    }
+
     /// Waits until a spawner that was asked to end is gone, and collects it. One that takes too long is killed;
     /// blocks for three seconds at most.
     pub(super) fn collect(&self) {
         let mut process = lock(&self.process);
         let Process::Own(pid) = *process else { return };
-        if !collected_within(pid, END) {
+        if collected_within(pid, END).is_none() {
             sys::kill(pid, libc::SIGKILL);
             collected_within(pid, REMOVAL);
         }
@@ -181,18 +200,20 @@ impl Drop for Spawner {
     }
 }
 
-/// Whether a child has ended within `time`; it is collected then.
-fn collected_within(pid: libc::pid_t, time: Duration) -> bool {
+/// Collects a child that ends within `time`, and returns its status; 0 if somebody else has collected it.
+fn collected_within(pid: libc::pid_t, time: Duration) -> Option<i32> {
     let until = sys::monotonic_ns() + time.as_nanos() as u64;
     // There may be no descriptor left to wait on.
     let process = sys::open_process(pid);
     loop {
-        if !matches!(sys::reap(pid), Wait::Alive) {
-            return true;
+        match sys::reap(pid) {
+            Wait::Ended(reaped) => return Some(reaped.status),
+            Wait::NoChildren => return Some(0),
+            Wait::Alive => {}
         }
         let now = sys::monotonic_ns();
         if now >= until {
-            return false;
+            return None;
         }
         let (fd, wake_at) = match &process {
             Ok(process) => (process.as_raw_fd(), until),
@@ -218,6 +239,8 @@ pub(super) fn receive_until<T: Message>(socket: BorrowedFd<'_>, until_ns: u64) -
         sys::poll(&mut ready, Some(until_ns));
         match sys::receive::<T>(socket.as_raw_fd(), libc::MSG_DONTWAIT) {
             Ok(received) => return received.map(|(message, _)| message),
+            // The other end has closed without having read all; what it said before comes next.
+            Err(Errno::ECONNRESET) => {}
             Err(Errno::EAGAIN | Errno::EINTR) if sys::monotonic_ns() < until_ns => {}
             Err(_) => return None,
         }

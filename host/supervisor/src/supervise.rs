@@ -33,20 +33,24 @@ const COUNT_INTERVAL_NS: u64 = 20_000_000;
 pub(super) fn serve(control: RawFd, target: Target) -> ! {
     // SAFETY: no memory is involved.
     let spawner = unsafe { libc::getppid() };
-    if set_up(control).is_err() {
+    if let Err(errno) = set_up(control) {
+        refuse(control, STAGE_SUPERVISOR, errno);
         sys::exit_now(1);
     }
     // Waiting for an order blocks; a job's end and the host's are told by `poll`.
     while let Ok(Some((order, received))) = sys::receive::<Order>(CONTROL, 0) {
-        let (ORDER_JOB, Some(fds)) = (order.tag, JobFds::name(&order, received.as_slice())) else {
+        if order.tag != ORDER_JOB {
             // A word about a job that was over before it came.
             continue;
-        };
-        let report = run(&fds, target).unwrap_or_else(|StartError { stage, errno }| RawReport {
-            stage,
-            errno: errno as i32,
-            ..RawReport::default()
+        }
+        let job = JobFds::name(&order, received.as_slice()).ok_or(StartError {
+            stage: STAGE_SUPERVISOR,
+            // The kernel passes on only as many descriptors as there may be.
+            errno: Errno::EMFILE,
         });
+        let report = job
+            .and_then(|fds| run(&fds, target))
+            .unwrap_or_else(|StartError { stage, errno }| not_started(stage, errno));
         // Before the report, so that whoever reads it finds the capture directory unlocked.
         sys::close_from(SIGNALS + 1);
         if sys::send(CONTROL, &report, &[]).is_err() || report.retired != 0 {
@@ -59,6 +63,19 @@ pub(super) fn serve(control: RawFd, target: Target) -> ! {
         sys::kill(spawner, libc::SIGCONT);
     }
     sys::exit_now(0)
+}
+
+fn not_started(stage: u32, errno: Errno) -> RawReport {
+    RawReport {
+        stage,
+        errno: errno as i32,
+        ..RawReport::default()
+    }
+}
+
+/// Tells the host at the other end of `control` why it gets no supervisor.
+pub(super) fn refuse(control: RawFd, stage: u32, errno: Errno) {
+    let _ = sys::send(control, &not_started(stage, errno), &[]);
 }
 
 fn set_up(control: RawFd) -> sys::Result<()> {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::{
     ffi::OsStr,
     fs,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -51,21 +51,23 @@ pub(super) fn print(built: &[Built], format: Format) -> Result<()> {
     match format {
         Format::Json => print_json(&built)?,
         Format::Human => {
+            let mut out = io::stdout().lock();
             for file in built {
                 let kinds: Vec<_> = file.kinds.iter().map(RuntimeKind::as_str).collect();
-                println!(
+                writeln!(
+                    out,
                     "{}  {}  {}  {}",
                     file.carrier.as_str(),
                     size(file.bytes),
                     kinds.join(", "),
                     file.path.display()
-                );
+                )?;
             }
         }
     }
     if let Some(file) = built.first() {
         let path = file.path.display();
-        eprintln!(
+        tell!(
             "next: `executor-runtime plugin check '{path}'`, then `executor-runtime plugin install '{path}'`"
         );
     }
@@ -142,7 +144,7 @@ impl Package {
         if self.has_component_target() {
             return Ok(());
         }
-        eprintln!("the target {COMPONENT_TARGET} is missing: running rustup target add {COMPONENT_TARGET}");
+        tell!("the target {COMPONENT_TARGET} is missing: running rustup target add {COMPONENT_TARGET}");
         let tried = Command::new("rustup")
             .args(["target", "add", COMPONENT_TARGET])
             .current_dir(&self.directory)
@@ -196,8 +198,8 @@ impl Package {
             State::Unusable(
                 reason @ Unusable::File(FileError::WritableByOthers { .. } | FileError::ForeignOwner { .. }),
             ) => {
-                eprintln!("note: '{}' {reason}", path.display());
-                eprintln!("      a host uses it only after that, or once it is installed elsewhere");
+                tell!("note: '{}' {reason}", path.display());
+                tell!("      a host uses it only after that, or once it is installed elsewhere");
             }
             State::Unusable(reason) => bail!("it was built, but '{}' {reason}", path.display()),
         }

@@ -11,11 +11,9 @@ use std::{
 
 pub(super) fn check(plugin: &str, options: &HostOptions, format: Format) -> Result<ExitCode> {
     options.executable.need_engine(None)?;
-    let host = host::start(host::builder(options)?)?;
+    let host = host::start(host::builder(options)?)??;
     let path = find(host.plugins(), plugin)?.path;
-    let executor = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let executor = executor_runtime::executor()?;
     let report = executor
         .block_on(conformance::check(&path, host.plugins()))
         .context("the plugin can't be run on this machine")?;

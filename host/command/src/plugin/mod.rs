@@ -38,7 +38,7 @@ pub(super) fn plugin(
                 None => install::default_directory(options)?,
             };
             options.executable.need_engine(None)?;
-            let host = host::start(host::builder(options)?)?;
+            let host = host::start(host::builder(options)?)??;
             install::install(host.plugins(), file, &directory, *replace)?;
         }
         PluginCommand::Remove { plugin } => install::remove(host::builder(options)?.plugins(), plugin)?,
