@@ -13,8 +13,10 @@ mod runtime;
 mod termination;
 
 pub use executor_runtime_protocol as protocol;
+pub use executor_runtime_run::capture::DEFAULT_BASE;
 pub use executor_runtime_run::{
-    CancelReason, CancelToken, Ending, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, receipt,
+    CancelReason, CancelToken, Ending, ErrorKind, Event, Events, Failure, Notifier, Outcome, OutputFeed, Run,
+    RunFuture, Runner, receipt,
 };
 pub use executor_runtime_subprocess as subprocess;
 pub use executor_runtime_supervisor::Shutdown;

@@ -17,7 +17,6 @@ use std::{
     pin::pin,
     sync::{Arc, OnceLock, PoisonError, RwLock},
     task::Poll,
-    time::{Duration, Instant},
 };
 
 /// Executes invocations, each with the runner that is registered for its kind.
@@ -127,18 +126,17 @@ impl Runtime {
     /// The result is also written to the invocation's `output_result_path`. If that fails, it says so under
     /// [`receipt::RESULT_FILE_ERROR`].
     pub async fn run_until(&self, invocation: RuntimeInvocation, cancel: &CancelToken) -> RuntimeResult {
+        let mut run = Run::new(invocation);
+        run.cancel = cancel.clone();
+        self.execute(&run).await
+    }
+
+    /// Executes a run that was put together by the caller, with whoever is to hear of its events; otherwise as
+    /// [`Runtime::run_until`] does.
+    pub async fn execute(&self, run: &Run) -> RuntimeResult {
         let started_at = Timestamp::now();
-        let started = Instant::now();
-        let deadline = invocation
-            .timeout_seconds
-            .and_then(|limit| started.checked_add(Duration::from_secs(limit.get())));
-        let run = Run {
-            invocation,
-            deadline,
-            cancel: cancel.clone(),
-        };
         let outcome = match self.find(&run.invocation.runtime_kind) {
-            Ok(Some(runner)) => guarded(&*runner, &run).await,
+            Ok(Some(runner)) => guarded(&*runner, run).await,
             Ok(None) => Failure::no_runner(&run.invocation.runtime_kind).into(),
             Err(failure) => failure.into(),
         };

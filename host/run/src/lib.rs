@@ -4,6 +4,7 @@
 mod cancel;
 pub mod capture;
 mod error_kind;
+mod events;
 mod input;
 mod outcome;
 pub mod receipt;
@@ -13,6 +14,7 @@ mod usage;
 
 pub use cancel::{CancelReason, CancelToken};
 pub use error_kind::ErrorKind;
+pub use events::{Event, Events, Notifier, OutputFeed};
 pub use input::input_payload;
 pub use outcome::{Ending, Failure, Outcome};
 pub use runner::{Run, RunFuture, Runner};

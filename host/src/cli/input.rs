@@ -16,6 +16,11 @@ pub(super) fn name(file: Option<&Path>) -> String {
     }
 }
 
+/// Whether the source is stdin.
+pub(super) fn is_stdin(file: Option<&Path>) -> bool {
+    file.is_none_or(|path| path == Path::new("-"))
+}
+
 /// Reads the whole document; one byte over the limit is enough to know that it is too large.
 pub(super) fn read(file: Option<&Path>) -> Result<Vec<u8>> {
     match file {

@@ -8,6 +8,7 @@ mod explain;
 mod host;
 mod input;
 mod kinds;
+mod live;
 mod logging;
 mod plugin;
 mod prompt;
@@ -15,6 +16,7 @@ mod run;
 mod schema;
 mod shown;
 mod stderr;
+mod stdin;
 mod style;
 mod summary;
 mod validate;
@@ -80,11 +82,21 @@ pub(crate) fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => exit::BROKEN_PIPE.into(),
         Err(error) => {
+            let style = style::stderr();
             let message = shown::message(&format!("{error:#}"), "");
-            eprintln!("{} {message}", style::stderr().error("error:"));
+            eprintln!(
+                "{} {}",
+                style.error("error:"),
+                style.wrap(&message, "error: ".len(), "  ")
+            );
             exit::UNUSABLE.into()
         }
     }
+}
+
+/// Tells a person something on stderr, in lines that fit.
+fn note(text: &str) {
+    eprintln!("{}", style::stderr().wrap(text, 0, "  "));
 }
 
 /// Whether the command line ends in `--`, after which a command was meant to come: perhaps a variable of a script

@@ -5,34 +5,74 @@ use super::{
     args::{HostOptions, RunOptions},
     exit,
     host::Host,
-    input, is_broken_pipe, print_json, prompt, style, summary,
+    input, is_broken_pipe,
+    live::{Live, Seen, Shows},
+    note, print_json, prompt, shown,
+    stdin::{self, TerminalSettings},
+    style, summary,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use executor_runtime::{
-    Termination,
+    Run, Termination,
     protocol::{RuntimeInvocation, RuntimeResult},
 };
-use std::{io::Write, process::ExitCode};
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Write},
+    os::fd::AsRawFd,
+    process::ExitCode,
+};
+
+const INPUT_WAITING: &str =
+    "note: there is input on stdin, which the run does not read; give --stdin to pass it on";
+
+/// How a run is shown.
+struct View {
+    format: Format,
+    /// Its output while it runs, instead of its end afterwards.
+    follow: bool,
+    /// Of ours only errors.
+    quiet: bool,
+}
+
+impl View {
+    fn new(options: &RunOptions, format: Option<Format>) -> Self {
+        let format = Format::or_detect(format);
+        Self {
+            format,
+            follow: format == Format::Human && io::stdout().is_terminal() && !options.no_follow,
+            quiet: options.quiet,
+        }
+    }
+
+    /// Whether a person reads what is said beside the result.
+    fn has_notes(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+}
 
 pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Format>) -> Result<ExitCode> {
+    let view = View::new(options, format);
     // The supervisor gets ready while the invocation is read.
     let prepared = if options.print_invocation {
         None
     } else {
         Some(Host::start(host)?)
     };
-    let mut invocation = if options.words.is_empty() {
+    let is_prompted = !options.words.is_empty() || options.prompt.kind.is_some();
+    let mut invocation = if is_prompted {
+        prompt::invocation(&options.words, &options.prompt, view.follow)?
+    } else {
         let document = input::read(options.file.as_deref())?;
         match RuntimeInvocation::from_json(&document) {
             Ok(invocation) => invocation,
             Err(invalid) => {
                 let source = input::name(options.file.as_deref());
-                eprintln!("{} {source} is {invalid}", style::stderr().error("error:"));
+                let message = shown::message(&format!("{source} is {invalid}"), "");
+                eprintln!("{} {message}", style::stderr().error("error:"));
                 return Ok(exit::UNUSABLE.into());
             }
         }
-    } else {
-        prompt::invocation(&options.words, &options.prompt)?
     };
     prompt::override_with(options, &mut invocation);
     let Some(host) = prepared else {
@@ -40,18 +80,32 @@ pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Forma
         return Ok(ExitCode::SUCCESS);
     };
 
-    let executor = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let (result, signal) = executor.block_on(async {
-        let termination = Termination::watch().context("signals can't be watched")?;
-        let result = host.runtime.run_until(invocation, termination.token()).await;
-        anyhow::Ok((result, termination.signal()))
-    })?;
+    let mut run = Run::new(invocation);
+    let settings = if options.stdin {
+        TerminalSettings::of_stdin()
+    } else {
+        None
+    };
+    let _payload = if options.stdin {
+        give_stdin(options, &mut run, is_prompted)?
+    } else {
+        None
+    };
+    let forgotten = || view.has_notes() && is_prompted && !options.stdin && stdin::is_waiting();
+    let noted = forgotten();
+    if noted {
+        note(INPUT_WAITING);
+    }
+    let (result, seen, signal) = execute(&host, &mut run, &view)?;
+    drop(settings);
+    // It may only have come meanwhile.
+    if !noted && forgotten() {
+        note(INPUT_WAITING);
+    }
     // The helper processes end while the result is printed.
     let shutdown = host.runtime.shut_down();
     let propagate = options.propagate_exit_code;
-    let status = match print(&result, format) {
+    let status = match print(&result, &run, &view, seen) {
         Ok(()) => exit::status(&result, signal, propagate),
         Err(error) if is_broken_pipe(&error) => return Err(error),
         Err(error) => {
@@ -69,10 +123,58 @@ pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Forma
     std::process::exit(status.into())
 }
 
-fn print(result: &RuntimeResult, format: Option<Format>) -> Result<()> {
-    match Format::or_detect(format) {
-        Format::Human => summary::print(result)?,
-        Format::Json => print_json(result)?,
+/// Executes the run and shows what is to be seen of it meanwhile; tells, too, which signal ended it.
+fn execute(host: &Host, run: &mut Run, view: &View) -> Result<(RuntimeResult, Seen, Option<i32>)> {
+    let shows = Shows {
+        output: view.follow,
+        notes: view.has_notes(),
+    };
+    let live = Live::start(shows, run.invocation.runtime_kind.as_str());
+    if let Some(live) = &live {
+        run.events = live.events();
     }
-    Ok(std::io::stdout().flush()?)
+    let executor = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    executor.block_on(async {
+        let termination = Termination::watch().context("signals can't be watched")?;
+        run.cancel = termination.token().clone();
+        let result = host.runtime.execute(run).await;
+        let signal = termination.signal();
+        let seen = match live {
+            Some(live) => live.finish(termination.token()).await,
+            None => Seen::default(),
+        };
+        Ok((result, seen, signal))
+    })
+}
+
+/// Makes our stdin the input of the run. What is returned has to stay open until its end.
+fn give_stdin(options: &RunOptions, run: &mut Run, is_prompted: bool) -> Result<Option<File>> {
+    let invocation = &mut run.invocation;
+    if !is_prompted && input::is_stdin(options.file.as_deref()) {
+        bail!("--stdin: the invocation itself is read from stdin; give it as a FILE");
+    }
+    if invocation.input_payload_path.is_some() {
+        bail!("--stdin: the invocation has an input already, its input_payload_path");
+    }
+    if invocation.runtime_kind.as_str() == "subprocess" {
+        run.stdin = Some(stdin::for_program()?);
+        return Ok(None);
+    }
+    let payload = stdin::as_payload()?;
+    invocation.input_payload_path = Some(format!("/proc/self/fd/{}", payload.as_raw_fd()));
+    Ok(Some(payload))
+}
+
+fn print(result: &RuntimeResult, run: &Run, view: &View, seen: Seen) -> Result<()> {
+    match view.format {
+        Format::Json => print_json(result)?,
+        Format::Human if view.quiet => summary::print_failure(result, seen)?,
+        Format::Human => summary::print(result, seen)?,
+    }
+    if view.follow {
+        summary::print_body(result, run.invocation.artifact_directory.as_deref())?;
+    }
+    Ok(io::stdout().flush()?)
 }

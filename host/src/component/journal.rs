@@ -4,6 +4,7 @@
 //! [`PER_SECOND`] in the long run, each cut to [`MAX_LINE`] bytes; what is over is counted, not kept. What
 //! is not printable is escaped, so that a guest can't forge lines or steer a terminal.
 
+use crate::{Event, Events};
 use std::{
     collections::VecDeque,
     fmt::Write as _,
@@ -34,6 +35,7 @@ pub(crate) enum Level {
 pub(crate) struct Journal {
     plugin: String,
     invocation: String,
+    events: Events,
     state: Mutex<State>,
 }
 
@@ -47,10 +49,11 @@ struct State {
 }
 
 impl Journal {
-    pub(crate) fn new(plugin: &str, invocation: &str) -> Self {
+    pub(crate) fn new(plugin: &str, invocation: &str, events: &Events) -> Self {
         Self {
             plugin: plugin.to_owned(),
             invocation: invocation.to_owned(),
+            events: events.clone(),
             state: Mutex::new(State {
                 tokens: BURST,
                 refilled: Instant::now(),
@@ -93,17 +96,22 @@ impl Journal {
     }
 
     pub(crate) fn progress(&self, fraction: Option<f64>, message: &str) {
+        let fraction = fraction
+            .filter(|fraction| fraction.is_finite())
+            .map(|fraction| fraction.clamp(0.0, 1.0));
+        let message = printable(message, MAX_PROGRESS);
         let mut text = String::new();
-        if let Some(fraction) = fraction.filter(|f| f.is_finite()) {
+        if let Some(fraction) = fraction {
             // Writing to a string can't fail.
-            let _ = write!(text, "{}", fraction.clamp(0.0, 1.0));
+            let _ = write!(text, "{fraction}");
         }
         if !message.is_empty() {
             if !text.is_empty() {
                 text.push(' ');
             }
-            text.push_str(&printable(message, MAX_PROGRESS));
+            text.push_str(&message);
         }
+        self.events.report(Event::Progress { fraction, message });
         self.state().progress = Some(text);
     }
 
@@ -175,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_off_and_counted() {
-        let journal = Journal::new("p", "i");
+        let journal = Journal::new("p", "i", &Events::default());
         for _ in 0..10_000 {
             journal.log(Level::Info, "x");
         }
@@ -184,7 +192,7 @@ mod tests {
 
     #[test]
     fn progress_keeps_the_latest() {
-        let journal = Journal::new("p", "i");
+        let journal = Journal::new("p", "i", &Events::default());
         journal.progress(Some(0.25), "");
         journal.progress(Some(f64::NAN), "half\nway");
         assert_eq!(journal.last_progress().as_deref(), Some("half\\nway"));
@@ -194,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_tail_is_the_end_of_stderr() {
-        let journal = Journal::new("p", "i");
+        let journal = Journal::new("p", "i", &Events::default());
         for line in ["a", "", "b", "c", "d", "e"] {
             journal.stderr_line(line);
         }

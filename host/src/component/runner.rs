@@ -103,7 +103,7 @@ impl Component {
         let started = Instant::now();
         let name = self.identity.name.as_str();
         let stop = Stop::new(run.deadline, admitted.limits.grace, run.cancel.clone());
-        let journal = Arc::new(Journal::new(name, &run.invocation.invocation_id));
+        let journal = Arc::new(Journal::new(name, &run.invocation.invocation_id, &run.events));
         let artifacts = ArtifactStore::new(&run.invocation, &admitted.limits);
         let ledger = Arc::new(Ledger::default());
         let given = Given {
@@ -124,6 +124,7 @@ impl Component {
             biased;
             end = self.call(state, convert::invocation(&run.invocation, &admitted.metadata)) => end,
             () = stop.supervise() => End::Forced,
+            never = run.report_stopping(admitted.limits.grace) => match never {},
         };
 
         let report = Report {

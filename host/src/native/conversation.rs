@@ -213,7 +213,7 @@ mod tests {
     use executor_runtime_protocol::RuntimeInvocation;
 
     fn conversation(max_artifacts: u32) -> Conversation {
-        let journal = Arc::new(Journal::new("p", "i"));
+        let journal = Arc::new(Journal::new("p", "i", &crate::Events::default()));
         let invocation = br#"{"invocation_id": "i", "runtime_name": "r", "runtime_kind": "k",
             "working_directory": "/", "command": ["c"]}"#;
         let fingerprint = Fingerprint::of(&RuntimeInvocation::from_json(invocation).unwrap());

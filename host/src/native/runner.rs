@@ -124,7 +124,11 @@ impl NativeRunner {
             &run.invocation.metadata,
         )?;
         let stop = Stop::new(run.deadline, admission.grace, run.cancel.clone());
-        let journal = Arc::new(Journal::new(self.name(), &run.invocation.invocation_id));
+        let journal = Arc::new(Journal::new(
+            self.name(),
+            &run.invocation.invocation_id,
+            &run.events,
+        ));
 
         let (mut outcome, loaded) = loop {
             let (loaded, fresh) = tokio::select! {
@@ -139,7 +143,12 @@ impl NativeRunner {
                 Fingerprint::of(&run.invocation),
                 settings.limits.artifacts.unwrap_or(Defaults::default().artifacts),
             );
-            match converse(prepared, &loaded.template, &stop, &journal, &conversation).await {
+            let conversing = converse(prepared, &loaded.template, &stop, &journal, &conversation);
+            let conversed = tokio::select! {
+                conversed = conversing => conversed,
+                never = run.report_stopping(admission.grace) => match never {},
+            };
+            match conversed {
                 Some(report) => {
                     let report = match report {
                         Err(lost) if !lost.swept => Err(self.give_up(&loaded, lost).await),
@@ -326,6 +335,7 @@ impl NativeRunner {
                 None => null()?,
             },
             channel: Some(theirs.into()),
+            output_event: None,
             direct_output: true,
             // The host asks the child to stop at the deadline, and has it killed when its grace is over. The
             // supervisor does by itself what a host that is late does not.

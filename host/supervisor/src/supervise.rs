@@ -126,6 +126,7 @@ fn run(fds: &JobFds, target: Target) -> Result<RawReport, StartError> {
         processes: spec.header.processes,
         room,
         outputs,
+        output_event: fds.output_event,
         state: State::Running,
         report: RawReport::default(),
     };
@@ -255,6 +256,8 @@ struct Watch {
     processes: u64,
     room: &'static mut [libc::pid_t],
     outputs: [Option<Output>; 2],
+    /// Is raised when output was kept.
+    output_event: Option<RawFd>,
     state: State,
     report: RawReport,
 }
@@ -296,6 +299,9 @@ impl Watch {
                 if let (Some(output), true) = (output, ready) {
                     output.drain();
                 }
+            }
+            if let (Some(event), true) = (self.output_event, stdout || stderr) {
+                sys::raise(event);
             }
             let now = sys::monotonic_ns();
             if self.processes != UNLIMITED && now >= next_count {
