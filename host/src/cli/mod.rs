@@ -85,9 +85,8 @@ pub(crate) fn main() -> ExitCode {
             let style = style::stderr();
             let message = shown::message(&format!("{error:#}"), "");
             eprintln!(
-                "{} {}",
-                style.error("error:"),
-                style.wrap(&message, "error: ".len(), "  ")
+                "{}",
+                style.after(&style.error("error:"), "error:", &message, "  ")
             );
             exit::UNUSABLE.into()
         }

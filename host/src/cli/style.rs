@@ -43,6 +43,10 @@ impl Style {
         }
     }
 
+    pub(super) fn is_terminal(self) -> bool {
+        self.columns.is_some()
+    }
+
     pub(super) fn good(self, text: &str) -> String {
         self.paint("1;32", text)
     }
@@ -72,6 +76,14 @@ impl Style {
         }
     }
 
+    /// `text` after a heading, of which only the plain form's width counts.
+    pub(super) fn after(self, heading: &str, plain: &str, text: &str, indent: &str) -> String {
+        format!(
+            "{heading}{}",
+            self.wrap(&format!(" {text}"), width(plain), indent)
+        )
+    }
+
     /// `text`, whose first line begins at column `start` and whose other lines begin with `indent`. Lines that are
     /// too long for the terminal are broken between words; without a terminal they are as they are.
     pub(super) fn wrap(self, text: &str, start: usize, indent: &str) -> String {
@@ -93,12 +105,6 @@ impl Style {
                 } else if index > 0 {
                     wrapped.push(' ');
                     used += 1;
-                } else if used > indent.len() && used.saturating_add(wide) > most {
-                    // After a heading.
-                    wrapped.truncate(wrapped.trim_end().len());
-                    wrapped.push('\n');
-                    wrapped.push_str(indent);
-                    used = indent.len();
                 }
                 wrapped.push_str(word);
                 used = used.saturating_add(wide);
@@ -182,11 +188,12 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_after_a_heading_goes_below_it() {
+        let after = |text| wide(20).after("\x1b[1mHEADING___\x1b[0m", "HEADING___", text, "  ");
         assert_eq!(
-            wide(20).wrap("a-long-name, then", 12, "  "),
-            "\n  a-long-name, then"
+            after("a-long-name, then"),
+            "\x1b[1mHEADING___\x1b[0m\n  a-long-name, then"
         );
-        assert_eq!(wide(20).wrap("short, then", 12, "  "), "short,\n  then");
+        assert_eq!(after("short, then"), "\x1b[1mHEADING___\x1b[0m short,\n  then");
     }
 
     #[test]

@@ -31,9 +31,7 @@ const INDENT: &str = "  ";
 pub(super) fn print(result: &RuntimeResult, seen: Seen) -> io::Result<()> {
     let style = style::stdout();
     let mut out = io::stdout().lock();
-    if seen.within_line {
-        writeln!(out)?;
-    }
+    start_line(&mut out, style, result, seen)?;
     ending(&mut out, style, result)?;
     let streams = [
         (
@@ -79,8 +77,12 @@ pub(super) fn print(result: &RuntimeResult, seen: Seen) -> io::Result<()> {
         labelled(&mut out, style, "artifact", &shown::value(&artifact.path))?;
     }
     if let Some(error) = result.metadata.get(receipt::RESULT_FILE_ERROR) {
-        let text = style.wrap(&shown::value(error), "error: ".len(), INDENT);
-        writeln!(out, "{} {text}", style.error("error:"))?;
+        let heading = style.error("error:");
+        writeln!(
+            out,
+            "{}",
+            style.after(&heading, "error:", &shown::value(error), INDENT)
+        )?;
     }
     Ok(())
 }
@@ -91,10 +93,19 @@ pub(super) fn print_failure(result: &RuntimeResult, seen: Seen) -> io::Result<()
     if result.status == Status::Succeeded && !result.metadata.contains_key(receipt::RESULT_FILE_ERROR) {
         return Ok(());
     }
-    if seen.within_line {
-        writeln!(out)?;
+    let style = style::stderr();
+    start_line(&mut out, style, result, seen)?;
+    ending(&mut out, style, result)
+}
+
+/// Goes to the beginning of a line.
+fn start_line(out: &mut impl Write, style: Style, result: &RuntimeResult, seen: Seen) -> io::Result<()> {
+    match (seen.within_line, style.is_terminal()) {
+        (true, _) => writeln!(out),
+        // A terminal shows `^C` where the cursor was.
+        (false, true) if result.status == Status::Cancelled => write!(out, "\r"),
+        _ => Ok(()),
     }
-    ending(&mut out, style::stderr(), result)
 }
 
 /// How it ended, and why.
@@ -120,7 +131,7 @@ fn ending(out: &mut impl Write, style: Style, result: &RuntimeResult) -> io::Res
     {
         told.push_str(&format!(", {seconds:.3} s"));
     }
-    writeln!(out, "{status} {}", style.wrap(&told, plain.len() + 1, INDENT))?;
+    writeln!(out, "{}", style.after(&status, &plain, &told, INDENT))?;
     match &result.error_summary {
         Some(summary) => line(out, style, INDENT, &shown::summary(summary, "")),
         None => Ok(()),
@@ -134,8 +145,7 @@ fn line(out: &mut impl Write, style: Style, indent: &str, text: &str) -> io::Res
 
 /// A line that begins with what it is about.
 fn labelled(out: &mut impl Write, style: Style, label: &str, text: &str) -> io::Result<()> {
-    let text = style.wrap(text, label.len() + 1, INDENT);
-    writeln!(out, "{} {text}", style.faint(label))
+    writeln!(out, "{}", style.after(&style.faint(label), label, text, INDENT))
 }
 
 /// Prints where a stream is kept and, if that is known and was not seen, how it ends; nothing if it is empty.
@@ -157,15 +167,13 @@ fn print_stream(
     }
     let bytes = shown::size(size);
     match seen {
-        Some(seen) if seen < size => labelled(
-            out,
-            style,
-            name,
-            &format!("{path} ({bytes}, of which {} were shown)", shown::size(seen)),
-        ),
-        Some(_) => labelled(out, style, name, &format!("{path} ({bytes})")),
+        Some(seen) if seen < size => {
+            let part = shown::size(seen);
+            labelled(out, style, name, &format!("({bytes}, {part} of it shown) {path}"))
+        }
+        Some(_) => labelled(out, style, name, &format!("({bytes}) {path}")),
         None => {
-            labelled(out, style, name, &format!("{path} ({bytes})"))?;
+            labelled(out, style, name, &format!("({bytes}) {path}"))?;
             print_tail(out, style, file, size)
         }
     }
