@@ -1,5 +1,6 @@
 //! Reads a document from a file or from stdin, within bounds.
 
+use super::shown;
 use anyhow::{Context, Result, bail};
 use executor_runtime::protocol::MAX_DOCUMENT_BYTES;
 use std::{
@@ -11,7 +12,7 @@ use std::{
 /// What an error message calls the source.
 pub(super) fn name(file: Option<&Path>) -> String {
     match file {
-        Some(path) if path != Path::new("-") => format!("'{}'", path.display()),
+        Some(path) if path != Path::new("-") => format!("'{}'", shown::value(&path.display().to_string())),
         _ => "stdin".to_owned(),
     }
 }

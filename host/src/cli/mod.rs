@@ -2,6 +2,13 @@
 //!
 //! Results go to stdout, everything else to stderr. One module a command.
 
+/// Tells a person something on stderr, with what may be quoted in it made harmless.
+macro_rules! say {
+    ($($words:tt)*) => {
+        eprintln!("{}", $crate::cli::shown::message(&format!($($words)*), ""))
+    };
+}
+
 mod args;
 mod exit;
 mod explain;
@@ -22,7 +29,7 @@ mod summary;
 mod validate;
 
 use args::{Arguments, Command};
-use clap::Parser;
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use std::{
     io::{self, IsTerminal, Write},
     process::ExitCode,
@@ -63,7 +70,7 @@ fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// Runs the command line and tells how the process exits.
 pub(crate) fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = parse();
     logging::start(arguments.log_level, arguments.log_format);
     let format = arguments.format;
     let done = match arguments.command {
@@ -93,9 +100,33 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// The arguments; ends the process where they ask for help or can't be used.
+fn parse() -> Arguments {
+    let colour = if style::is_plain() {
+        ColorChoice::Never
+    } else {
+        ColorChoice::Auto
+    };
+    let parsed = Arguments::command()
+        .color(colour)
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        // What is wrong is quoted.
+        let message = shown::message(&error.render().to_string(), "");
+        let rest = message.strip_prefix("error: ").unwrap_or(&message);
+        let style = style::stderr();
+        eprintln!("{}", style.after(&style.error("error:"), "error:", rest, ""));
+        std::process::exit(exit::UNUSABLE.into())
+    })
+}
+
 /// Tells a person something on stderr, in lines that fit.
 fn note(text: &str) {
-    eprintln!("{}", style::stderr().wrap(text, 0, "  "));
+    eprintln!("{}", style::stderr().wrap(&shown::message(text, ""), 0, "  "));
 }
 
 /// Whether the command line ends in `--`, after which a command was meant to come: perhaps a variable of a script

@@ -7,7 +7,7 @@ use super::{
     host::Host,
     input, is_broken_pipe,
     live::{Live, Seen, Shows},
-    note, print_json, prompt, shown,
+    note, print_json, prompt,
     stdin::{self, TerminalSettings},
     style, summary,
 };
@@ -68,8 +68,7 @@ pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Forma
             Ok(invocation) => invocation,
             Err(invalid) => {
                 let source = input::name(options.file.as_deref());
-                let message = shown::message(&format!("{source} is {invalid}"), "");
-                eprintln!("{} {message}", style::stderr().error("error:"));
+                eprintln!("{} {source} is {invalid}", style::stderr().error("error:"));
                 return Ok(exit::UNUSABLE.into());
             }
         }

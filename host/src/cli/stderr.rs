@@ -25,7 +25,7 @@ pub(super) struct PatientStderr;
 static STATE: Mutex<State> = Mutex::new(State {
     left_out: 0,
     within_line: false,
-    status: 0,
+    status: String::new(),
 });
 
 struct State {
@@ -33,8 +33,8 @@ struct State {
     left_out: u64,
     /// Whether what was written last ends within a line.
     within_line: bool,
-    /// How many columns of the last line on the terminal tell progress.
-    status: usize,
+    /// The last line on the terminal, if it tells progress.
+    status: String,
 }
 
 /// Shows `line`, which fits on one, in place of what it showed before; not at all if the terminal is held.
@@ -62,22 +62,30 @@ impl Write for PatientStderr {
 
 impl State {
     fn status(&mut self, line: &str) {
-        let mut text = match self.status {
+        if self.status.is_empty() && line.is_empty() {
+            return;
+        }
+        let mut text = match style::width(&self.status) {
             0 => String::new(),
             columns => style::stderr().cleared(columns),
         };
         text.push_str(line);
         if self.put(text.as_bytes(), Instant::now()) {
-            self.status = style::width(line);
+            line.clone_into(&mut self.status);
             // The next line of the log clears it.
             self.within_line = false;
         }
     }
 
+    /// Writes a line of the log, above the one that tells progress.
     fn line(&mut self, line: &[u8]) {
-        if self.status > 0 {
-            self.status("");
-        }
+        let status = self.status.clone();
+        self.status("");
+        self.log(line);
+        self.status(&status);
+    }
+
+    fn log(&mut self, line: &[u8]) {
         // Once a reader kept it waiting, it does not wait again until there is room.
         let patience = if self.left_out == 0 {
             PATIENCE

@@ -34,11 +34,15 @@ pub(super) fn is_dumb() -> bool {
     env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb")
 }
 
+/// Whether no escape sequence is wanted.
+pub(super) fn is_plain() -> bool {
+    is_dumb() || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 impl Style {
     fn detect(terminal: bool, descriptor: RawFd) -> Self {
-        let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
-            coloured: terminal && !refused && !is_dumb(),
+            coloured: terminal && !is_plain(),
             columns: terminal.then(|| columns(descriptor)),
         }
     }

@@ -472,6 +472,59 @@ fn progress_is_told_on_one_line_that_changes() {
 }
 
 #[test]
+fn log_lines_and_notes_come_above_the_line_that_tells_progress() {
+    for place in Installed::on_both("http_async") {
+        let server = Scripted::start(|request, number| match &*request.method {
+            "POST" => Answer::new(202, r#"{"id": "7"}"#),
+            _ if number > 5 && number % 2 == 0 => Answer::new(503, "down"),
+            _ => Answer::new(200, r#"{"status": "running"}"#),
+        });
+        let mut command = asynchronous(&place, &server);
+        command.args(["--metadata", "http.poll_max_failures=1"]);
+        let mut terminal = Setup::columns(200).start(&mut command);
+        terminal.await_shown("in a row");
+        terminal.await_shown("HTTP 503: down");
+        terminal.enter("\x03");
+        let Shown { shown, status, .. } = terminal.finish();
+        assert_eq!(status.code(), Some(130), "{shown:?}");
+        let (before, after) = shown.split_once("in a row").expect("it was awaited");
+        let line = "http_async: running";
+        let clear = "\r\x1b[K";
+        assert!(before.contains(&format!("{line}{clear}")), "{shown:?}");
+        assert!(after.contains(&format!("\"\n{line}")), "{shown:?}");
+        let note = "stopping: waiting up to 2s for the run to end; press Ctrl-C again to kill it now\n";
+        assert!(after.contains(&format!("{clear}\r{note}")), "{shown:?}");
+        assert!(after.contains("cancelled\x1b[0m"), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_run_in_the_background_does_not_read_the_terminal() {
+    let scene = Scene::new();
+    let mut command = Command::new("sh");
+    let host = executor_runtime_tests::host_binary();
+    let line = format!(
+        "set -m; {} run --stdin -- cat & wait $!; echo \"status $?\"",
+        host.display()
+    );
+    scene
+        .marked(&mut command)
+        .current_dir(scene.root())
+        .args(["-c", &line]);
+    let shown = on_terminal(&mut command, 200);
+    let expected = "error: --stdin: this command is in the background of its terminal, and can't read from it; \
+                    run it in the foreground, or redirect its stdin\nstatus 2\n";
+    assert!(
+        shown
+            .replace("\x1b[1;31m", "")
+            .replace("\x1b[0m", "")
+            .contains(expected),
+        "{shown:?}"
+    );
+    assert!(!scene.path(".executor_runtime").exists());
+}
+
+#[test]
 fn a_terminal_gets_no_escape_sequence_that_it_did_not_ask_for_and_no_line_that_is_too_long() {
     let scene = Scene::new();
     for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "")] {
@@ -493,6 +546,7 @@ fn a_terminal_gets_no_escape_sequence_that_it_did_not_ask_for_and_no_line_that_i
             shown(scene.host(&["run", "miss\u{1b}[2Jing.json"])),
             shown(scene.host(&["run"])),
             shown(scene.host(&["kinds"])),
+            shown(scene.host(&["run", "--timeout", "\u{1b}[2J\u{9b}"])),
         ];
         for shown in all {
             assert!(!shown.contains('\x1b'), "{name}={value}: {shown:?}");
@@ -510,6 +564,11 @@ fn a_terminal_gets_no_escape_sequence_that_it_did_not_ask_for_and_no_line_that_i
         assert!(shown.contains(expected), "{shown:?}");
         assert!(!shown.contains('\x1b'), "{shown:?}");
     }
+    let shown = on_terminal(
+        &mut scene.host(&["run", "--timeout", "a\u{7}\u{9b}b", "file"]),
+        80,
+    );
+    assert!(shown.contains("invalid value 'a\\u{9b}b' for"), "{shown:?}");
     // Names of files, also those of documents that are wrong.
     scene.file("bad\u{1b}[2J.json", "{}");
     let shown = on_terminal(&mut scene.host(&["run", "bad\u{1b}[2J.json"]), 80);

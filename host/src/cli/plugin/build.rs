@@ -65,7 +65,7 @@ pub(super) fn print(built: &[Built], format: Format) -> Result<()> {
     }
     if let Some(file) = built.first() {
         let path = file.path.display();
-        eprintln!(
+        say!(
             "next: `executor-runtime plugin check '{path}'`, then `executor-runtime plugin install '{path}'`"
         );
     }
@@ -142,7 +142,7 @@ impl Package {
         if self.has_component_target() {
             return Ok(());
         }
-        eprintln!("the target {COMPONENT_TARGET} is missing: running rustup target add {COMPONENT_TARGET}");
+        say!("the target {COMPONENT_TARGET} is missing: running rustup target add {COMPONENT_TARGET}");
         let tried = Command::new("rustup")
             .args(["target", "add", COMPONENT_TARGET])
             .current_dir(&self.directory)
@@ -194,8 +194,8 @@ impl Package {
         match &found.state {
             State::Usable(_) => self.compare(&found)?,
             State::Unusable(reason @ (Unusable::WritableByOthers { .. } | Unusable::ForeignOwner { .. })) => {
-                eprintln!("note: '{}' {reason}", path.display());
-                eprintln!("      a host uses it only after that, or once it is installed elsewhere");
+                say!("note: '{}' {reason}", path.display());
+                say!("      a host uses it only after that, or once it is installed elsewhere");
             }
             State::Unusable(reason) => bail!("it was built, but '{}' {reason}", path.display()),
         }

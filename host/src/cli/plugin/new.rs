@@ -83,11 +83,11 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
 
 fn tell(folder: &Path, name: &str, kind: &RuntimeKind, sdk: &Path) {
     let folder = folder.display();
-    eprintln!("wrote '{folder}': plugin {name}, which runs the kind {kind}");
-    eprintln!("it uses the SDK in '{}'", sdk.display());
-    eprintln!("next, test it and build it:");
-    eprintln!("  cargo test --manifest-path '{folder}/Cargo.toml'");
-    eprintln!("  executor-runtime plugin build '{folder}'");
+    say!("wrote '{folder}': plugin {name}, which runs the kind {kind}");
+    say!("it uses the SDK in '{}'", sdk.display());
+    say!("next, test it and build it:");
+    say!("  cargo test --manifest-path '{folder}/Cargo.toml'");
+    say!("  executor-runtime plugin build '{folder}'");
 }
 
 fn check_name(name: &str) -> Result<()> {
