@@ -73,6 +73,7 @@ struct News {
     feed: Option<OutputFeed>,
     progress: Option<String>,
     stopping: Option<Duration>,
+    note: Option<&'static str>,
     over: bool,
 }
 
@@ -107,6 +108,12 @@ impl Live {
     pub(super) fn events(&self) -> Events {
         let shared = Arc::clone(&self.shared);
         Events::to(move |event| shared.take_note(event))
+    }
+
+    /// Tells a person something, if notes are shown.
+    pub(super) fn note(&self, text: &'static str) {
+        self.shared.news().note = Some(text);
+        self.shared.wake.notify();
     }
 
     /// The run is over: waits until all is shown, or a person wants no more of it.
@@ -199,6 +206,9 @@ impl<'a> Screen<'a> {
             }
             if self.shows.notes {
                 self.pending = news.progress.or(self.pending.take());
+                if let Some(text) = news.note {
+                    self.note(text);
+                }
                 if let Some(grace) = news.stopping {
                     self.note(&stopping(grace));
                 }

@@ -124,11 +124,6 @@ fn parse() -> Arguments {
     })
 }
 
-/// Tells a person something on stderr, in lines that fit.
-fn note(text: &str) {
-    eprintln!("{}", style::stderr().wrap(&shown::message(text, ""), 0, "  "));
-}
-
 /// Whether the command line ends in `--`, after which a command was meant to come: perhaps a variable of a script
 /// that was empty. clap does not tell that from a command line without it.
 fn ends_in_separator() -> bool {

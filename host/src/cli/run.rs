@@ -7,7 +7,7 @@ use super::{
     host::Host,
     input, is_broken_pipe,
     live::{Live, Seen, Shows},
-    note, print_json, prompt,
+    print_json, prompt,
     stdin::{self, TerminalSettings},
     style, summary,
 };
@@ -90,17 +90,9 @@ pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Forma
     } else {
         None
     };
-    let forgotten = || view.has_notes() && is_prompted && !options.stdin && stdin::is_waiting();
-    let noted = forgotten();
-    if noted {
-        note(INPUT_WAITING);
-    }
-    let (result, seen, signal) = execute(&host, &mut run, &view)?;
+    let may_forget_stdin = is_prompted && !options.stdin;
+    let (result, seen, signal) = execute(&host, &mut run, &view, may_forget_stdin)?;
     drop(settings);
-    // It may only have come meanwhile.
-    if !noted && forgotten() {
-        note(INPUT_WAITING);
-    }
     // The helper processes end while the result is printed.
     let shutdown = host.runtime.shut_down();
     let propagate = options.propagate_exit_code;
@@ -123,7 +115,12 @@ pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Forma
 }
 
 /// Executes the run and shows what is to be seen of it meanwhile; tells, too, which signal ended it.
-fn execute(host: &Host, run: &mut Run, view: &View) -> Result<(RuntimeResult, Seen, Option<i32>)> {
+fn execute(
+    host: &Host,
+    run: &mut Run,
+    view: &View,
+    may_forget_stdin: bool,
+) -> Result<(RuntimeResult, Seen, Option<i32>)> {
     let shows = Shows {
         output: view.follow,
         notes: view.has_notes(),
@@ -132,6 +129,7 @@ fn execute(host: &Host, run: &mut Run, view: &View) -> Result<(RuntimeResult, Se
     if let Some(live) = &live {
         run.events = live.events();
     }
+    let reminded = may_forget_stdin && remind(live.as_ref());
     let executor = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -140,12 +138,28 @@ fn execute(host: &Host, run: &mut Run, view: &View) -> Result<(RuntimeResult, Se
         run.cancel = termination.token().clone();
         let result = host.runtime.execute(run).await;
         let signal = termination.signal();
+        // Input may only have come meanwhile.
+        if may_forget_stdin && !reminded {
+            remind(live.as_ref());
+        }
         let seen = match live {
             Some(live) => live.finish(termination.token()).await,
             None => Seen::default(),
         };
         Ok((result, seen, signal))
     })
+}
+
+/// Tells a person of input that is left unread, if there is any.
+fn remind(live: Option<&Live>) -> bool {
+    let Some(live) = live else {
+        return false;
+    };
+    let is_waiting = stdin::is_waiting();
+    if is_waiting {
+        live.note(INPUT_WAITING);
+    }
+    is_waiting
 }
 
 /// Makes our stdin the input of the run. What is returned has to stay open until its end.

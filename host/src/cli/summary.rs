@@ -23,7 +23,7 @@ const TAIL_BYTES: u64 = 8 * 1024;
 const BODY_BYTES: u64 = 16 * 1024;
 /// The id of the artifact that an answer is kept as.
 const BODY: &str = "response_body";
-/// Under which the kinds that speak HTTP tell the answer's code, which they return as exit code, too.
+/// Under which kinds that speak HTTP tell the answer's code. `http` has it as its exit code, too.
 const HTTP_STATUS: &str = "http.status";
 const INDENT: &str = "  ";
 
@@ -117,7 +117,7 @@ fn ending(out: &mut impl Write, style: Style, result: &RuntimeResult) -> io::Res
     };
     let mut told = shown::value(&result.invocation_id);
     if let Some(code) = result.exit_code {
-        let meaning = if result.metadata.contains_key(HTTP_STATUS) {
+        let meaning = if result.metadata.get(HTTP_STATUS) == Some(&code.to_string()) {
             "HTTP status"
         } else {
             "exit code"
