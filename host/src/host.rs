@@ -18,7 +18,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// How many descriptors a run of a plugin needs: a native one takes the most, for its process and for its run.
@@ -99,22 +99,22 @@ impl Host {
     /// The result is also written to the invocation's `output_result_path`. If that fails, it says so under
     /// [`receipt::RESULT_FILE_ERROR`].
     pub async fn run_until(&self, invocation: RuntimeInvocation, cancel: &CancelToken) -> RuntimeResult {
+        let mut run = Run::new(invocation);
+        run.cancel = cancel.clone();
+        self.execute(&run).await
+    }
+
+    /// Executes a run that was put together by the caller, with whoever is to hear of its events; otherwise as
+    /// [`Host::run_until`] does.
+    pub async fn execute(&self, run: &Run) -> RuntimeResult {
         let started_at = Timestamp::now();
         let started = Instant::now();
-        let deadline = invocation
-            .timeout_seconds
-            .and_then(|limit| started.checked_add(Duration::from_secs(limit.get())));
-        let run = Run {
-            invocation,
-            deadline,
-            cancel: cancel.clone(),
-        };
-        let outcome = match self.find(&run).await {
-            Ok(runner) => guarded(&*runner, &run).await,
+        let outcome = match self.find(run).await {
+            Ok(runner) => guarded(&*runner, run).await,
             Err(failure) => failure.into(),
         };
         let mut result = into_result(outcome, &run.invocation, started_at, started);
-        if let Some(path) = run.invocation.output_result_path {
+        if let Some(path) = &run.invocation.output_result_path {
             result = write_result(path.into(), result).await;
         }
         result

@@ -16,8 +16,10 @@ pub use executor::executor;
 pub use executor_runtime_config as config;
 pub use executor_runtime_plugin as plugin;
 pub use executor_runtime_protocol as protocol;
+pub use executor_runtime_run::capture::DEFAULT_BASE;
 pub use executor_runtime_run::{
-    CancelReason, CancelToken, Ending, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms, receipt,
+    CancelReason, CancelToken, Ending, ErrorKind, Event, Events, Failure, Notifier, Outcome, OutputFeed, Run,
+    RunFuture, Runner, Terms, receipt,
 };
 pub use executor_runtime_supervisor::{Shutdown, Supervisors};
 pub use host::{Host, reject};

@@ -67,23 +67,19 @@ impl Harness {
         metadata.insert("fixture.behaviour".to_owned(), behaviour.to_owned());
         Scenario {
             harness: self,
-            run: Run {
-                invocation: RuntimeInvocation {
-                    invocation_id: format!("run-{n}"),
-                    runtime_name: "tests".into(),
-                    runtime_kind: RuntimeKind::new("behaviours").expect("it is a kind"),
-                    working_directory: self.directory().to_string_lossy().into_owned(),
-                    command: vec!["run".into()],
-                    environment: BTreeMap::new(),
-                    timeout_seconds: None,
-                    input_payload_path: None,
-                    output_result_path: None,
-                    artifact_directory: None,
-                    metadata,
-                },
-                deadline: None,
-                cancel: CancelToken::new(),
-            },
+            run: Run::new(RuntimeInvocation {
+                invocation_id: format!("run-{n}"),
+                runtime_name: "tests".into(),
+                runtime_kind: RuntimeKind::new("behaviours").expect("it is a kind"),
+                working_directory: self.directory().to_string_lossy().into_owned(),
+                command: vec!["run".into()],
+                environment: BTreeMap::new(),
+                timeout_seconds: None,
+                input_payload_path: None,
+                output_result_path: None,
+                artifact_directory: None,
+                metadata,
+            }),
         }
     }
 

@@ -34,6 +34,6 @@ pub use invocation::{Invocation, invocation_id};
 pub use not_tested::not_tested;
 pub use processes::{Process, descriptor_count, marked, status_field};
 pub use scene::{MARKER, Scene};
-pub use terminal::on_terminal;
+pub use terminal::{Setup, Shown, Terminal, on_terminal};
 pub use waiting::{eventually, holds};
 pub use watchdog::Watchdog;

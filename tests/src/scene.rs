@@ -111,6 +111,7 @@ impl Scene {
             .args(arguments)
             .current_dir(self.root())
             .env_remove("NO_COLOR")
+            .env("TERM", "xterm")
             // What the user who runs the tests has installed and configured is not part of a test.
             .env("XDG_DATA_HOME", self.path("data-of-user"))
             .env("XDG_CONFIG_HOME", self.path("config-of-user"))

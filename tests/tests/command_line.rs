@@ -1,5 +1,8 @@
 //! The command line as scripts and people use it.
 
+#[path = "command_line/terminal.rs"]
+mod terminal;
+
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
 use executor_runtime_tests::{
     Finished, Invocation, Scene, assert_golden,

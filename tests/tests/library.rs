@@ -1,13 +1,15 @@
 //! The library: one invocation in, exactly one result out, whatever happens.
 
 use executor_runtime::{
-    CancelToken, Host, ManualRunner,
+    CancelToken, Event, Events, Host, ManualRunner, Run,
     protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp},
 };
 use executor_runtime_tests::{Invocation, Scene, eventually};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     collections::BTreeMap,
     fs,
+    os::{fd::AsFd, unix::fs::FileExt},
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -289,6 +291,50 @@ fn a_token_that_was_raised_before_the_run_ends_it() {
         assert_eq!(result.status, Status::Cancelled);
         assert!(scene.processes().is_empty());
     }
+}
+
+#[test]
+fn a_caller_follows_a_run_by_its_events() {
+    let scene = Scene::new();
+    let runtime = Runtime::new().unwrap();
+    let script = "trap 'echo ended; exit 0' TERM; echo begun; while :; do sleep 0.01; done";
+    let (tell, told) = mpsc::channel();
+    let mut run = Run::new(scene_script(&scene, script));
+    run.events = Events::to(move |event| tell.send(event).expect("the test listens"));
+    let token = run.cancel.clone();
+    thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            let executor = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            executor.block_on(runtime.execute(&run))
+        });
+        let Ok(Event::Output(feed)) = told.recv() else {
+            panic!("the output comes first");
+        };
+        // Each time that there is more, it has been said.
+        let read = |expected: &str| {
+            eventually(expected, || {
+                let mut ready = [PollFd::new(feed.grown.as_fd(), PollFlags::POLLIN)];
+                poll(&mut ready, PollTimeout::from(10_u16)).ok()?;
+                feed.grown.clear();
+                let mut buffer = [0; 100];
+                let length = feed.files[0].read_at(&mut buffer, 0).ok()?;
+                (&buffer[..length] == expected.as_bytes()).then_some(())
+            });
+        };
+        read("begun\n");
+        token.cancel();
+        match told.recv() {
+            Ok(Event::Stopping { grace }) => assert_eq!(grace, Duration::from_secs(2)),
+            other => panic!("{other:?}"),
+        }
+        read("begun\nended\n");
+        assert_eq!(running.join().unwrap().status, Status::Cancelled);
+        drop(feed);
+        assert!(told.try_recv().is_err(), "nothing else is told");
+    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The arguments of the command line, and their help.
 
 use super::{Executable, Format, logging::LogFormat, schema::Document};
-use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
+use clap::{ArgGroup, Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use executor_runtime::protocol::parse_duration;
 use std::{path::PathBuf, time::Duration};
 
@@ -88,6 +88,7 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("prompted").args(["words", "kind"]).multiple(true))]
 pub(super) struct RunOptions {
     /// File with the invocation; reads stdin if `-` or omitted
     #[arg(value_name = "FILE", conflicts_with = "words")]
@@ -107,6 +108,15 @@ pub(super) struct RunOptions {
     /// Exit with the exit code of what was run, if it ran to an end of its own
     #[arg(long)]
     pub(super) propagate_exit_code: bool,
+    /// Give the run this command's stdin: a pipe, a file or the terminal
+    #[arg(long, conflicts_with = "print_invocation")]
+    pub(super) stdin: bool,
+    /// On a terminal, show the end of the output after the run, instead of all of it as it is printed
+    #[arg(long)]
+    pub(super) no_follow: bool,
+    /// On a terminal, show what the run prints and errors, and no summary, notes or progress
+    #[arg(long, short)]
+    pub(super) quiet: bool,
     /// Print the invocation that would be run, and run nothing
     #[arg(long)]
     pub(super) print_invocation: bool,
@@ -116,31 +126,31 @@ pub(super) struct RunOptions {
 
 /// What a command at a prompt is run as.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "With COMMAND")]
+#[command(next_help_heading = "With COMMAND or --kind")]
 pub(super) struct PromptOptions {
     /// Directory to run in [default: the current one]
-    #[arg(long, value_name = "DIR", requires = "words", conflicts_with = "file")]
+    #[arg(long, value_name = "DIR", requires = "prompted", conflicts_with = "file")]
     pub(super) cwd: Option<String>,
     /// Set a variable for the command (repeatable)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "words", conflicts_with = "file")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "prompted", conflicts_with = "file")]
     pub(super) env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "words", conflicts_with = "file")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "prompted", conflicts_with = "file")]
     pub(super) metadata: Vec<(String, String)>,
-    /// Kind of runtime [default: subprocess]
-    #[arg(long, value_name = "KIND", requires = "words", conflicts_with = "file")]
+    /// Kind of runtime; others than subprocess need no COMMAND [default: subprocess]
+    #[arg(long, value_name = "KIND", conflicts_with = "file")]
     pub(super) kind: Option<String>,
     /// Name of the runtime [default: prompt]
-    #[arg(long, value_name = "NAME", requires = "words", conflicts_with = "file", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", requires = "prompted", conflicts_with = "file", value_parser = NonEmptyStringValueParser::new())]
     pub(super) name: Option<String>,
     /// Id of the invocation [default: a new one]
-    #[arg(long, value_name = "ID", requires = "words", conflicts_with = "file", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "ID", requires = "prompted", conflicts_with = "file", value_parser = NonEmptyStringValueParser::new())]
     pub(super) id: Option<String>,
     /// File that the command reads as its stdin
-    #[arg(long, value_name = "FILE", requires = "words", conflicts_with = "file")]
+    #[arg(long, value_name = "FILE", requires = "prompted", conflicts_with_all = ["file", "stdin"])]
     pub(super) input: Option<String>,
     /// Where output and artifacts are kept [default: .executor_runtime in the directory to run in]
-    #[arg(long, value_name = "DIR", requires = "words", conflicts_with = "file")]
+    #[arg(long, value_name = "DIR", requires = "prompted", conflicts_with = "file")]
     pub(super) artifacts: Option<String>,
 }
 

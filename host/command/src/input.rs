@@ -1,5 +1,6 @@
 //! Reads a document from a file or from stdin, within bounds.
 
+use super::shown;
 use anyhow::{Context, Result, bail};
 use executor_runtime::protocol::MAX_DOCUMENT_BYTES;
 use std::{
@@ -11,14 +12,14 @@ use std::{
 /// What an error message calls the source.
 pub(super) fn name(file: Option<&Path>) -> String {
     match file {
-        Some(path) if path != Path::new("-") => format!("'{}'", path.display()),
+        Some(path) if path != Path::new("-") => format!("'{}'", shown::value(&path.display().to_string())),
         _ => "stdin".to_owned(),
     }
 }
 
-/// Whether the document comes from stdin.
+/// Whether the source is stdin.
 pub(super) fn is_stdin(file: Option<&Path>) -> bool {
-    file.is_none_or(|file| file == Path::new("-"))
+    file.is_none_or(|path| path == Path::new("-"))
 }
 
 /// Reads the whole document; one byte over the limit is enough to know that it is too large.

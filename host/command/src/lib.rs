@@ -10,6 +10,13 @@ macro_rules! tell {
     }};
 }
 
+/// Tells a person something on stderr, with what may be quoted in it made harmless.
+macro_rules! say {
+    ($($words:tt)*) => {
+        tell!("{}", $crate::shown::message(&format!($($words)*), ""))
+    };
+}
+
 mod args;
 mod executable;
 mod exit;
@@ -17,6 +24,7 @@ mod explain;
 mod host;
 mod input;
 mod kinds;
+mod live;
 mod logging;
 mod plugin;
 mod prompt;
@@ -24,14 +32,16 @@ mod run;
 mod schema;
 mod shown;
 mod stderr;
+mod stdin;
 mod style;
 mod summary;
 mod validate;
 
 use args::{Arguments, Command, PluginCommand};
-use clap::Parser;
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
 pub use executable::Executable;
 use std::{
+    ffi::OsString,
     io::{self, IsTerminal, Write},
     process::ExitCode,
 };
@@ -80,7 +90,7 @@ pub fn main(executable: Executable) -> ExitCode {
         Ok(words) => words,
         Err(error) => return report(&error),
     };
-    let mut arguments = Arguments::parse_from(words);
+    let mut arguments = parse(words);
     arguments.host.executable = executable;
     logging::start(arguments.log_level, arguments.log_format);
     // A program of somebody else's would inherit it.
@@ -109,9 +119,37 @@ pub fn main(executable: Executable) -> ExitCode {
 
 /// Tells why a command could not be carried out.
 fn report(error: &anyhow::Error) -> ExitCode {
+    let style = style::stderr();
     let message = shown::message(&format!("{error:#}"), "");
-    tell!("{} {message}", style::stderr().error("error:"));
+    tell!(
+        "{}",
+        style.after(&style.error("error:"), "error:", &message, "  ")
+    );
     exit::UNUSABLE.into()
+}
+
+/// The arguments; ends the process where they ask for help or can't be used.
+fn parse(words: Vec<OsString>) -> Arguments {
+    let colour = if style::is_plain() {
+        ColorChoice::Never
+    } else {
+        ColorChoice::Auto
+    };
+    let parsed = Arguments::command()
+        .color(colour)
+        .try_get_matches_from(words)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        // What is wrong is quoted.
+        let message = shown::message(&error.render().to_string(), "");
+        let rest = message.strip_prefix("error: ").unwrap_or(&message);
+        let style = style::stderr();
+        tell!("{}", style.after(&style.error("error:"), "error:", rest, ""));
+        std::process::exit(exit::UNUSABLE.into())
+    })
 }
 
 /// Has a file that grows past `ulimit -f` fail to be written, which can be told of, instead of ending this process.

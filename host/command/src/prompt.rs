@@ -2,14 +2,18 @@
 
 use super::args::{PromptOptions, RunOptions};
 use anyhow::{Context, Result, bail};
-use executor_runtime::protocol::{RuntimeInvocation, RuntimeKind};
+use executor_runtime::{
+    DEFAULT_BASE,
+    protocol::{RuntimeInvocation, RuntimeKind},
+};
 use std::{
     num::NonZeroU64,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The invocation that `run -- COMMAND` means.
-pub(super) fn invocation(words: &[String], options: &PromptOptions) -> Result<RuntimeInvocation> {
+/// The invocation that `run -- COMMAND` or `run --kind KIND` means; with `keep`, what the kind may leave out without a
+/// directory for it (the body of an answer) is kept where the output of a command would be.
+pub(super) fn invocation(words: &[String], options: &PromptOptions, keep: bool) -> Result<RuntimeInvocation> {
     let cwd = match &options.cwd {
         Some(directory) => std::path::absolute(directory).context("--cwd can't be used")?,
         None => std::env::current_dir().context("the current directory can't be found; give --cwd")?,
@@ -24,17 +28,33 @@ pub(super) fn invocation(words: &[String], options: &PromptOptions) -> Result<Ru
     let Some(runtime_kind) = RuntimeKind::new(kind) else {
         bail!("--kind '{kind}' is not a kind: expected a-z, then up to 63 of a-z, 0-9 and _");
     };
+    if options.input.as_deref() == Some("-") {
+        bail!("--input - names no file; give --stdin to pass on stdin");
+    }
+    let is_subprocess = kind == "subprocess";
+    let command = match words {
+        [] if is_subprocess => {
+            bail!("no command: give it after `--`, as in `executor-runtime run -- echo hello`")
+        }
+        // The contract wants a command of every kind.
+        [] => vec![kind.to_owned()],
+        words => words.to_vec(),
+    };
+    let artifact_directory = match &options.artifacts {
+        None if keep && !is_subprocess => Some(format!("{working_directory}/{DEFAULT_BASE}")),
+        given => given.clone(),
+    };
     Ok(RuntimeInvocation {
         invocation_id: options.id.clone().unwrap_or_else(new_id),
         runtime_name: options.name.clone().unwrap_or_else(|| "prompt".to_owned()),
         runtime_kind,
         working_directory: working_directory.to_owned(),
-        command: words.to_vec(),
+        command,
         environment: options.env.iter().cloned().collect(),
         timeout_seconds: None,
         input_payload_path: options.input.clone(),
         output_result_path: None,
-        artifact_directory: options.artifacts.clone(),
+        artifact_directory,
         metadata: options.metadata.iter().cloned().collect(),
     })
 }

@@ -3,23 +3,64 @@
 use super::{
     Format,
     args::{HostOptions, RunOptions},
-    exit, host, input, is_broken_pipe, print_json, prompt, style, summary,
+    exit, host, input, is_broken_pipe,
+    live::{Live, Seen, Shows},
+    print_json, prompt,
+    stdin::{self, TerminalSettings},
+    style, summary,
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 use executor_runtime::{
-    Failure, Host, Termination,
+    Failure, Host, Run, Termination,
     protocol::{RuntimeInvocation, RuntimeResult},
     reject,
 };
-use std::{io::Write, process::ExitCode};
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Write},
+    os::fd::AsRawFd,
+    process::ExitCode,
+};
+
+const INPUT_WAITING: &str =
+    "note: there is input on stdin, which the run does not read; give --stdin to pass it on";
+
+/// How a run is shown.
+struct View {
+    format: Format,
+    /// Its output while it runs, instead of its end afterwards.
+    follow: bool,
+    /// Of ours only errors.
+    quiet: bool,
+}
+
+impl View {
+    fn new(options: &RunOptions, format: Option<Format>) -> Self {
+        let format = Format::or_detect(format);
+        Self {
+            format,
+            follow: format == Format::Human && io::stdout().is_terminal() && !options.no_follow,
+            quiet: options.quiet,
+        }
+    }
+
+    /// Whether a person reads what is said beside the result.
+    fn has_notes(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+}
 
 pub(super) fn run(
     options: &RunOptions,
     host_options: &HostOptions,
     format: Option<Format>,
 ) -> Result<ExitCode> {
+    let view = View::new(options, format);
+    let is_prompted = !options.words.is_empty() || options.prompt.kind.is_some();
     let mut document = None;
-    let mut invocation = if options.words.is_empty() {
+    let mut invocation = if is_prompted {
+        prompt::invocation(&options.words, &options.prompt, view.follow)?
+    } else {
         let document = document.insert(input::read(options.file.as_deref())?);
         match RuntimeInvocation::from_json(document) {
             Ok(invocation) => invocation,
@@ -29,8 +70,6 @@ pub(super) fn run(
                 return Ok(exit::UNUSABLE.into());
             }
         }
-    } else {
-        prompt::invocation(&options.words, &options.prompt)?
     };
     prompt::override_with(options, &mut invocation);
     if options.print_invocation {
@@ -46,15 +85,27 @@ pub(super) fn run(
         .need_runner_of(&invocation.runtime_kind, &builder, stdin)?;
     let host = host::start(builder)?;
 
-    let executor = executor_runtime::executor();
-    let (result, signal) = match (&host, &executor) {
-        (Ok(host), Ok(executor)) => executor.block_on(execute(host, invocation)),
-        (Err(error), _) | (_, Err(error)) => (reject(&invocation, Failure::exhausted(error)), None),
+    let mut run = Run::new(invocation);
+    let settings = if options.stdin {
+        TerminalSettings::of_stdin()
+    } else {
+        None
     };
+    let _payload = if options.stdin {
+        give_stdin(options, &mut run, is_prompted)?
+    } else {
+        None
+    };
+    let may_forget_stdin = is_prompted && !options.stdin;
+    let (result, seen, signal) = match &host {
+        Ok(host) => execute(host, &mut run, &view, may_forget_stdin),
+        Err(error) => rejected(&run, error),
+    };
+    drop(settings);
     // The helper processes end while the result is printed.
     let shutdown = host.as_ref().map(Host::shut_down);
     let propagate = options.propagate_exit_code;
-    let status = match print(&result, format) {
+    let status = match print(&result, &run, &view, seen) {
         Ok(()) => exit::status(&result, signal, propagate),
         // Whoever was to read it has gone, and may be told by the exit status.
         Err(error) if is_broken_pipe(&error) => exit::unprinted(&result, propagate),
@@ -73,21 +124,93 @@ pub(super) fn run(
     std::process::exit(status.into())
 }
 
-/// Runs the invocation until it ends, or until a signal asks for that: the signal is returned.
-async fn execute(host: &Host, invocation: RuntimeInvocation) -> (RuntimeResult, Option<i32>) {
-    match Termination::watch() {
-        Ok(termination) => {
-            let result = host.run_until(invocation, termination.token()).await;
-            (result, termination.signal())
+/// Executes the run and shows what is to be seen of it meanwhile; tells, too, which signal ended it.
+fn execute(
+    host: &Host,
+    run: &mut Run,
+    view: &View,
+    may_forget_stdin: bool,
+) -> (RuntimeResult, Seen, Option<i32>) {
+    let shows = Shows {
+        output: view.follow,
+        notes: view.has_notes(),
+    };
+    let executor = match executor_runtime::executor() {
+        Ok(executor) => executor,
+        Err(error) => return rejected(run, &error),
+    };
+    executor.block_on(async {
+        let termination = match Termination::watch() {
+            Ok(termination) => termination,
+            Err(error) => return rejected(run, &error),
+        };
+        run.cancel = termination.token().clone();
+        let live = Live::start(shows, run.invocation.runtime_kind.as_str());
+        if let Some(live) = &live {
+            run.events = live.events();
         }
-        Err(error) => (reject(&invocation, Failure::exhausted(&error)), None),
-    }
+        let reminded = may_forget_stdin && remind(live.as_ref());
+        let result = host.execute(run).await;
+        let signal = termination.signal();
+        // Input may only have come meanwhile.
+        if may_forget_stdin && !reminded {
+            remind(live.as_ref());
+        }
+        let seen = match live {
+            Some(live) => live.finish(termination.token()).await,
+            None => Seen::default(),
+        };
+        (result, seen, signal)
+    })
 }
 
-fn print(result: &RuntimeResult, format: Option<Format>) -> Result<()> {
-    match Format::or_detect(format) {
-        Format::Human => summary::print(result)?,
-        Format::Json => print_json(result)?,
+/// The result of a run for which the machine has not enough left.
+fn rejected(run: &Run, error: &io::Error) -> (RuntimeResult, Seen, Option<i32>) {
+    (
+        reject(&run.invocation, Failure::exhausted(error)),
+        Seen::default(),
+        None,
+    )
+}
+
+/// Tells a person of input that is left unread, if there is any.
+fn remind(live: Option<&Live>) -> bool {
+    let Some(live) = live else {
+        return false;
+    };
+    let is_waiting = stdin::is_waiting();
+    if is_waiting {
+        live.note(INPUT_WAITING);
     }
-    Ok(std::io::stdout().flush()?)
+    is_waiting
+}
+
+/// Makes our stdin the input of the run. What is returned has to stay open until its end.
+fn give_stdin(options: &RunOptions, run: &mut Run, is_prompted: bool) -> Result<Option<File>> {
+    let invocation = &mut run.invocation;
+    if !is_prompted && input::is_stdin(options.file.as_deref()) {
+        bail!("--stdin: the invocation itself is read from stdin; give it as a FILE");
+    }
+    if invocation.input_payload_path.is_some() {
+        bail!("--stdin: the invocation has an input already, its input_payload_path");
+    }
+    if invocation.runtime_kind.as_str() == "subprocess" {
+        run.stdin = Some(stdin::for_program()?);
+        return Ok(None);
+    }
+    let payload = stdin::as_payload()?;
+    invocation.input_payload_path = Some(format!("/proc/self/fd/{}", payload.as_raw_fd()));
+    Ok(Some(payload))
+}
+
+fn print(result: &RuntimeResult, run: &Run, view: &View, seen: Seen) -> Result<()> {
+    match view.format {
+        Format::Json => print_json(result)?,
+        Format::Human if view.quiet => summary::print_failure(result, seen)?,
+        Format::Human => summary::print(result, seen)?,
+    }
+    if view.follow {
+        summary::print_body(result, run.invocation.artifact_directory.as_deref())?;
+    }
+    Ok(io::stdout().flush()?)
 }

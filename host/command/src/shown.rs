@@ -1,6 +1,7 @@
 //! What others wrote, as it is let onto a terminal: ids, summaries, paths, names, output of programs.
 
 use executor_runtime::protocol::{is_printable, printable};
+use std::time::Duration;
 
 /// The longest text that is shown of one value, in characters. All of it is in the JSON.
 const MAX_CHARS: usize = 4000;
@@ -24,6 +25,32 @@ pub(super) fn output(line: &str) -> String {
 pub(super) fn message(text: &str, indent: &str) -> String {
     let lines: Vec<_> = text.lines().map(output).collect();
     lines.join(&format!("\n{indent}"))
+}
+
+/// A duration with its unit, as it may be written where one is read.
+pub(super) fn duration(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 1.0 => format!("{}ms", time.as_millis()),
+        seconds => format!("{}s", (seconds * 1000.0).round() / 1000.0),
+    }
+}
+
+/// A number of bytes: exact as long as it is short.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes == 1 {
+        return "1 byte".to_owned();
+    }
+    if bytes < 100_000 {
+        return format!("{bytes} bytes");
+    }
+    let mut number = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while number >= 1024.0 && unit + 1 < UNITS.len() {
+        number /= 1024.0;
+        unit += 1;
+    }
+    format!("{number:.1} {}", UNITS[unit])
 }
 
 fn bounded(text: &str, show: impl Fn(&str) -> String) -> String {
@@ -66,6 +93,21 @@ mod tests {
         assert_eq!(output("a\tb\u{9b}c"), "a\tb\\u{9b}c");
         assert_eq!(message("one\n\ttwo\u{7}", "> "), "one\n> \ttwo\\u{7}");
         assert!(summary(&"x\n".repeat(1 << 20), "").ends_with("x… (2097152 bytes)"));
+    }
+
+    #[test]
+    fn durations_and_sizes_have_units() {
+        assert_eq!(duration(Duration::from_millis(250)), "250ms");
+        assert_eq!(duration(Duration::from_secs(2)), "2s");
+        assert_eq!(duration(Duration::from_millis(90_500)), "90.5s");
+        assert_eq!(
+            (size(1), size(8192)),
+            ("1 byte".to_owned(), "8192 bytes".to_owned())
+        );
+        assert_eq!(
+            (size(1 << 20), size(5 << 39)),
+            ("1.0 MiB".to_owned(), "2.5 TiB".to_owned())
+        );
     }
 
     #[test]

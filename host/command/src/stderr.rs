@@ -1,9 +1,10 @@
-//! Log lines on a stderr that may have no reader.
+//! Log lines on a stderr that may have no reader, and the line below them that tells progress.
 //!
 //! A caller that gives the host a pipe and does not read it is common, and a pipe holds 64 KiB: a plugin that logs
 //! more must not hold up its host. So a line is written only as far as there is room; one that finds none in time
 //! is left out, and the next that is written says how many were.
 
+use super::style;
 use std::{
     io::{self, Write},
     os::fd::AsRawFd,
@@ -24,6 +25,7 @@ pub(super) struct PatientStderr;
 static STATE: Mutex<State> = Mutex::new(State {
     left_out: 0,
     within_line: false,
+    status: String::new(),
 });
 
 struct State {
@@ -31,6 +33,18 @@ struct State {
     left_out: u64,
     /// Whether what was written last ends within a line.
     within_line: bool,
+    /// The last line on the terminal, if it tells progress.
+    status: String,
+}
+
+/// Shows `line`, which fits on one, in place of what it showed before; not at all if the terminal is held.
+pub(super) fn show_status(line: &str) {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner).status(line);
+}
+
+/// Takes that line away.
+pub(super) fn clear_status() {
+    show_status("");
 }
 
 impl Write for PatientStderr {
@@ -47,7 +61,31 @@ impl Write for PatientStderr {
 }
 
 impl State {
+    fn status(&mut self, line: &str) {
+        if self.status.is_empty() && line.is_empty() {
+            return;
+        }
+        let mut text = match style::width(&self.status) {
+            0 => String::new(),
+            columns => style::stderr().cleared(columns),
+        };
+        text.push_str(line);
+        if self.put(text.as_bytes(), Instant::now()) {
+            line.clone_into(&mut self.status);
+            // The next line of the log clears it.
+            self.within_line = false;
+        }
+    }
+
+    /// Writes a line of the log, above the one that tells progress.
     fn line(&mut self, line: &[u8]) {
+        let status = self.status.clone();
+        self.status("");
+        self.log(line);
+        self.status(&status);
+    }
+
+    fn log(&mut self, line: &[u8]) {
         // Once a reader kept it waiting, it does not wait again until there is room.
         let patience = if self.left_out == 0 {
             PATIENCE

@@ -1,27 +1,54 @@
-//! Colour, where it is welcome: on a terminal, unless `NO_COLOR` is set.
+//! How to write to a terminal: in colour, where it is welcome, and within its width.
+//!
+//! `NO_COLOR`, and a terminal that is `dumb` or unnamed, get no escape sequence at all.
 
-use std::io::{self, IsTerminal};
+use std::{
+    env,
+    io::{self, IsTerminal},
+    os::fd::{AsRawFd, RawFd},
+};
+
+/// What a terminal that does not tell its width is taken for.
+const USUAL_COLUMNS: usize = 80;
 
 /// How to write to one stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     coloured: bool,
+    /// How wide the terminal is; none if there is no terminal.
+    columns: Option<usize>,
 }
 
 pub(super) fn stdout() -> Style {
-    Style::detect(io::stdout().is_terminal())
+    let stream = io::stdout();
+    Style::detect(stream.is_terminal(), stream.as_raw_fd())
 }
 
 pub(super) fn stderr() -> Style {
-    Style::detect(io::stderr().is_terminal())
+    let stream = io::stderr();
+    Style::detect(stream.is_terminal(), stream.as_raw_fd())
+}
+
+/// Whether the terminal moves its cursor when it is told to.
+pub(super) fn is_dumb() -> bool {
+    env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb")
+}
+
+/// Whether no escape sequence is wanted.
+pub(super) fn is_plain() -> bool {
+    is_dumb() || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 impl Style {
-    fn detect(terminal: bool) -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    fn detect(terminal: bool, descriptor: RawFd) -> Self {
         Self {
-            coloured: terminal && !refused,
+            coloured: terminal && !is_plain(),
+            columns: terminal.then(|| columns(descriptor)),
         }
+    }
+
+    pub(super) fn is_terminal(self) -> bool {
+        self.columns.is_some()
     }
 
     pub(super) fn good(self, text: &str) -> String {
@@ -42,5 +69,141 @@ impl Style {
         } else {
             text.to_owned()
         }
+    }
+
+    /// What clears a line of which this many columns are written, and goes to its beginning.
+    pub(super) fn cleared(self, columns: usize) -> String {
+        if self.coloured {
+            "\r\x1b[K".to_owned()
+        } else {
+            format!("\r{}\r", " ".repeat(columns))
+        }
+    }
+
+    /// `text` after a heading, of which only the plain form's width counts.
+    pub(super) fn after(self, heading: &str, plain: &str, text: &str, indent: &str) -> String {
+        format!(
+            "{heading}{}",
+            self.wrap(&format!(" {text}"), width(plain), indent)
+        )
+    }
+
+    /// `text`, whose first line begins at column `start` and whose other lines begin with `indent`. Lines that are
+    /// too long for the terminal are broken between words; without a terminal they are as they are.
+    pub(super) fn wrap(self, text: &str, start: usize, indent: &str) -> String {
+        let most = self.columns.unwrap_or(usize::MAX);
+        let mut wrapped = String::with_capacity(text.len());
+        let mut used = start;
+        for (index, line) in text.split('\n').enumerate() {
+            if index > 0 {
+                wrapped.push('\n');
+                wrapped.push_str(indent);
+                used = indent.len();
+            }
+            for (index, word) in line.split(' ').enumerate() {
+                let wide = width(word);
+                if index > 0 && used.saturating_add(1 + wide) > most {
+                    wrapped.push('\n');
+                    wrapped.push_str(indent);
+                    used = indent.len();
+                } else if index > 0 {
+                    wrapped.push(' ');
+                    used += 1;
+                }
+                wrapped.push_str(word);
+                used = used.saturating_add(wide);
+            }
+        }
+        wrapped
+    }
+
+    /// The beginning of `text` that fits on one line.
+    pub(super) fn fit(self, text: &str) -> String {
+        // The last column is left free: some terminals go to the next line when it is written.
+        let most = self.columns.unwrap_or(usize::MAX).saturating_sub(1);
+        if width(text) <= most {
+            return text.to_owned();
+        }
+        let mut fitting = String::new();
+        // Two for the ellipsis, as some fonts have it.
+        let mut left = most.saturating_sub(2);
+        for c in text.chars() {
+            let Some(rest) = left.checked_sub(char_width(c)) else {
+                break;
+            };
+            left = rest;
+            fitting.push(c);
+        }
+        fitting.push('…');
+        fitting
+    }
+}
+
+/// How many columns a text takes at most.
+pub(super) fn width(text: &str) -> usize {
+    text.chars().map(char_width).sum()
+}
+
+/// At most: what is not ASCII may be wide.
+fn char_width(c: char) -> usize {
+    if c.is_ascii() { 1 } else { 2 }
+}
+
+fn columns(terminal: RawFd) -> usize {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: `size` is valid for writing, and large enough for what this request writes.
+    let told = unsafe { libc::ioctl(terminal, libc::TIOCGWINSZ, &raw mut size) };
+    match usize::from(size.ws_col) {
+        columns if told == 0 && columns > 0 => columns,
+        _ => USUAL_COLUMNS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wide(columns: usize) -> Style {
+        Style {
+            coloured: false,
+            columns: Some(columns),
+        }
+    }
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        let text = "one two three\nfour a-word-that-is-too-long five";
+        let expected = "one two\n  three\n  four\n  a-word-that-is-too-long\n  five";
+        assert_eq!(wide(10).wrap(text, 2, "  "), expected);
+        let nowhere = Style {
+            coloured: false,
+            columns: None,
+        };
+        assert_eq!(
+            nowhere.wrap(text, 2, "> "),
+            "one two three\n> four a-word-that-is-too-long five"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_after_a_heading_goes_below_it() {
+        let after = |text| wide(20).after("\x1b[1mHEADING___\x1b[0m", "HEADING___", text, "  ");
+        assert_eq!(
+            after("a-long-name, then"),
+            "\x1b[1mHEADING___\x1b[0m\n  a-long-name, then"
+        );
+        assert_eq!(after("short, then"), "\x1b[1mHEADING___\x1b[0m short,\n  then");
+    }
+
+    #[test]
+    fn what_does_not_fit_on_one_line_is_cut() {
+        assert_eq!(wide(10).fit("123456789"), "123456789");
+        assert_eq!(wide(10).fit("1234567890"), "1234567…");
+        assert_eq!(wide(10).fit("äöüäöü"), "äöü…");
     }
 }

@@ -85,7 +85,7 @@ impl Component {
     pub async fn run(&self, run: &Run, admitted: &Admitted) -> Outcome {
         let name = self.identity.name.as_str();
         let stop = Stop::new(run.deadline, admitted.limits.grace, run.cancel.clone());
-        let log = Arc::new(RunLog::new(name, &run.invocation.invocation_id));
+        let log = Arc::new(RunLog::new(name, &run.invocation.invocation_id, &run.events));
         let artifacts = ArtifactStore::new(&run.invocation, &admitted.limits);
         let ledger = Arc::new(Ledger::default());
         let given = Given {
@@ -106,6 +106,7 @@ impl Component {
             biased;
             end = self.call(state, convert::invocation(&run.invocation, &admitted.metadata)) => end,
             () = stop.supervise() => End::Forced,
+            never = run.report_stopping(admitted.limits.grace) => match never {},
         };
 
         let report = Report {

@@ -1,8 +1,11 @@
 //! One run of the plugin under check.
 
 use super::{samples::Metadata, scratch::Scratch};
-use executor_runtime::protocol::{PluginDescriptor, RuntimeInvocation, RuntimeKind};
-use executor_runtime::{CancelToken, Ending, ErrorKind, Failure, Outcome, Run, Runner, receipt};
+use executor_runtime::{
+    Ending, ErrorKind, Failure, Outcome, Run, Runner,
+    protocol::{PluginDescriptor, RuntimeInvocation, RuntimeKind},
+    receipt,
+};
 use std::{
     collections::BTreeMap,
     num::NonZeroU64,
@@ -101,23 +104,19 @@ impl<'a> Subject<'a> {
             "plugin.grace_seconds".to_owned(),
             self.grace.as_secs_f64().to_string(),
         );
-        Run {
-            invocation: RuntimeInvocation {
-                invocation_id: format!("check-{number}"),
-                runtime_name: "check".to_owned(),
-                runtime_kind: kind.clone(),
-                working_directory: directory.clone(),
-                command: vec!["check".to_owned()],
-                environment: BTreeMap::new(),
-                timeout_seconds: Some(seconds),
-                input_payload_path: None,
-                output_result_path: None,
-                artifact_directory: Some(directory),
-                metadata,
-            },
-            deadline: Instant::now().checked_add(Duration::from_secs(seconds.get())),
-            cancel: CancelToken::new(),
-        }
+        Run::new(RuntimeInvocation {
+            invocation_id: format!("check-{number}"),
+            runtime_name: "check".to_owned(),
+            runtime_kind: kind.clone(),
+            working_directory: directory.clone(),
+            command: vec!["check".to_owned()],
+            environment: BTreeMap::new(),
+            timeout_seconds: Some(seconds),
+            input_payload_path: None,
+            output_result_path: None,
+            artifact_directory: Some(directory),
+            metadata,
+        })
     }
 }
 

@@ -226,7 +226,7 @@ mod tests {
     use executor_runtime_protocol::RuntimeInvocation;
 
     fn conversation(max_artifacts: u32) -> Conversation {
-        let log = Arc::new(RunLog::new("p", "i"));
+        let log = Arc::new(RunLog::new("p", "i", &executor_runtime_run::Events::default()));
         let invocation = br#"{"invocation_id": "i", "runtime_name": "r", "runtime_kind": "k",
             "working_directory": "/", "command": ["c"]}"#;
         let fingerprint = Fingerprint::of(&RuntimeInvocation::from_json(invocation).unwrap());

@@ -5,7 +5,7 @@ use executor_runtime_protocol::native::{
     abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL},
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use std::{mem::ManuallyDrop, panic::catch_unwind, path::Path};
+use std::{error::Error, mem::ManuallyDrop, panic::catch_unwind, path::Path};
 
 /// Loads the library and checks that its root module has the layout that this host was built with.
 ///
@@ -24,13 +24,21 @@ pub(super) fn load(path: &Path) -> Result<PluginRef, String> {
 fn header(path: &Path) -> Result<&'static LibHeader, String> {
     // SAFETY: what the library's constructors do is the library's business: this process is for nothing else.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|error| format!("the system can't load it: {error}"))?;
+        .map_err(|error| format!("the system can't load it: {}", reason(&error)))?;
     // It stays loaded as long as the process lives.
     let library = ManuallyDrop::new(library);
     // SAFETY: the symbol is a pointer to the header, which says itself which version of it this is.
     let found = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) }
         .map_err(|_| "it exports no plugin; the SDK's export_runner! makes a library one".to_owned())?;
     (*found).upgrade().map_err(|error| words(&error))
+}
+
+/// What the system said, which is below what libloading says.
+fn reason(error: &libloading::Error) -> String {
+    match error.source() {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
+    }
 }
 
 fn words(error: &LibraryError) -> String {

@@ -115,7 +115,11 @@ impl NativeRunner {
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
         let admission = self.admit(&run.invocation)?;
         let stop = Stop::new(run.deadline, admission.limits.grace, run.cancel.clone());
-        let log = Arc::new(RunLog::new(self.name(), &run.invocation.invocation_id));
+        let log = Arc::new(RunLog::new(
+            self.name(),
+            &run.invocation.invocation_id,
+            &run.events,
+        ));
 
         let (mut outcome, loaded) = loop {
             let (loaded, fresh) = tokio::select! {
@@ -130,7 +134,12 @@ impl NativeRunner {
                 Fingerprint::of(&run.invocation),
                 admission.limits.artifacts,
             );
-            match converse(prepared, &loaded.template, &stop, &log, &conversation).await? {
+            let conversing = converse(prepared, &loaded.template, &stop, &log, &conversation);
+            let conversed = tokio::select! {
+                conversed = conversing => conversed?,
+                never = run.report_stopping(admission.limits.grace) => match never {},
+            };
+            match conversed {
                 Some(report) => {
                     let report = match report {
                         Err(lost) if !lost.swept => Err(self.give_up(&loaded, lost).await),
@@ -327,6 +336,7 @@ impl NativeRunner {
                 None => null()?,
             },
             channel: Some(theirs.into()),
+            output_event: None,
             direct_output: true,
             // The host asks the child to stop at the deadline, and has it killed when its grace is over. The
             // supervisor does by itself what a host that is late does not.

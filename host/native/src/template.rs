@@ -123,6 +123,7 @@ fn job(program: &Path, path: &Path, channel: OwnedFd, output: &OwnedFd) -> io::R
         stdout: output.try_clone()?,
         stderr: output.try_clone()?,
         channel: Some(channel),
+        output_event: None,
         direct_output: false,
         time_left: None,
         grace: Duration::ZERO,

@@ -4,6 +4,7 @@
 mod cancel;
 pub mod capture;
 mod error_kind;
+mod events;
 pub mod exhaustion;
 mod input;
 mod outcome;
@@ -15,6 +16,7 @@ mod usage;
 
 pub use cancel::{CancelReason, CancelToken};
 pub use error_kind::ErrorKind;
+pub use events::{Event, Events, Notifier, OutputFeed};
 pub use input::input_payload;
 pub use outcome::{Ending, Failure, Outcome};
 pub use panic::panic_message;

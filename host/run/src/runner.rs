@@ -1,8 +1,15 @@
 //! The seam between the runtime and whatever executes a kind.
 
-use crate::{CancelToken, Failure, Outcome};
+use crate::{CancelReason, CancelToken, Event, Events, Failure, Outcome};
 use executor_runtime_protocol::RuntimeInvocation;
-use std::{collections::BTreeMap, future::Future, pin::Pin, time::Instant};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    future::Future,
+    os::fd::OwnedFd,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 /// One invocation on its way through a runner.
 #[derive(Debug)]
@@ -13,6 +20,34 @@ pub struct Run {
     pub deadline: Option<Instant>,
     /// Raised when the run is to stop; the runner obeys it.
     pub cancel: CancelToken,
+    /// Where the runner reports what happens meanwhile.
+    pub events: Events,
+    /// What a subprocess reads as its stdin, if the caller gives it open instead of naming a payload.
+    pub stdin: Option<OwnedFd>,
+}
+
+impl Run {
+    /// A run of `invocation`, whose time runs from now.
+    pub fn new(invocation: RuntimeInvocation) -> Self {
+        let limit = invocation.timeout_seconds;
+        Self {
+            invocation,
+            deadline: limit.and_then(|limit| Instant::now().checked_add(Duration::from_secs(limit.get()))),
+            cancel: CancelToken::new(),
+            events: Events::default(),
+            stdin: None,
+        }
+    }
+
+    /// Reports that the run is stopping, with this grace, once it is cancelled in good order. To be polled beside the
+    /// run; it never completes.
+    pub async fn report_stopping(&self, grace: Duration) -> Infallible {
+        self.cancel.raised(CancelReason::Requested).await;
+        if self.cancel.reason() == Some(CancelReason::Requested) {
+            self.events.report(Event::Stopping { grace });
+        }
+        std::future::pending().await
+    }
 }
 
 /// What a run may use.

@@ -11,10 +11,13 @@ mod settings;
 pub use settings::SubprocessPolicy;
 
 use executor_runtime_protocol::RuntimeInvocation;
-use executor_runtime_run::{CancelReason, Failure, Outcome, Run, RunFuture, Runner, Terms};
+use executor_runtime_run::{
+    CancelReason, Event, Failure, Notifier, Outcome, OutputFeed, Run, RunFuture, Runner, Terms,
+    capture::{CapturedFiles, OutputFile},
+};
 use executor_runtime_supervisor::{Report, Supervisors};
 use prepare::Prepared;
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 /// Runs programs.
 #[derive(Debug)]
@@ -30,9 +33,20 @@ impl SubprocessRunner {
     }
 
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
-        let Prepared { job, files, program } = prepare::prepare(run, &self.policy)?;
+        let Prepared {
+            mut job,
+            files,
+            program,
+        } = prepare::prepare(run, &self.policy)?;
         let argv = job.argv.clone();
         let max_output_bytes = job.max_output_bytes;
+        let grace = job.grace;
+        if run.events.are_wanted()
+            && let Ok((feed, grown)) = feed(&files)
+        {
+            job.output_event = Some(grown.into());
+            run.events.report(Event::Output(feed));
+        }
         let supervised = self
             .supervisors
             .supervise(job)
@@ -44,13 +58,15 @@ impl SubprocessRunner {
                 return Err(failure);
             }
         };
-        match supervised
-            .finish(
-                run.cancel.raised(CancelReason::Requested),
-                run.cancel.raised(CancelReason::Immediate),
-            )
-            .await
-        {
+        let finished = supervised.finish(
+            run.cancel.raised(CancelReason::Requested),
+            run.cancel.raised(CancelReason::Immediate),
+        );
+        let report = tokio::select! {
+            report = finished => report,
+            never = run.report_stopping(grace) => match never {},
+        };
+        match report {
             Ok(Report::NotStarted { stage, errno }) => {
                 files.directory.discard(&prepare::OUTPUT_FILES);
                 Err(report::not_started(
@@ -65,6 +81,19 @@ impl SubprocessRunner {
             Err(lost) => Ok(report::lost(&lost, files, max_output_bytes, run).await),
         }
     }
+}
+
+/// What a follower of the output needs, and what the supervisor tells it with. A run goes on without a follower if there
+/// is no descriptor left for one.
+fn feed(files: &CapturedFiles) -> io::Result<(OutputFeed, Notifier)> {
+    let [stdout, stderr] = files.outputs.each_ref().map(OutputFile::share);
+    let grown = Notifier::new()?;
+    let theirs = grown.share()?;
+    let feed = OutputFeed {
+        files: [stdout?.into(), stderr?.into()],
+        grown,
+    };
+    Ok((feed, theirs))
 }
 
 impl Runner for SubprocessRunner {

@@ -52,9 +52,13 @@ pub(super) fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, 
     }
     let mut variables = environment(&invocation.environment)?;
     let cwd = working_directory(&invocation.working_directory)?;
-    let input = match &invocation.input_payload_path {
-        Some(path) => Some(input_payload(path)?),
-        None => None,
+    let input = match (&run.stdin, &invocation.input_payload_path) {
+        (Some(open), _) => Input::Open(open.try_clone().map_err(|error| Failure::exhausted(&error))?),
+        (None, Some(path)) => {
+            let (file, path) = input_payload(path)?;
+            Input::Payload(file, path)
+        }
+        (None, None) => Input::None,
     };
     let search_path = variables.get(std::ffi::OsStr::new("PATH")).cloned();
     let program = program::find(&invocation.command[0], search_path.as_deref(), cwd.as_fd())?;
@@ -80,6 +84,7 @@ pub(super) fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, 
                 stderr,
                 lock,
                 channel: None,
+                output_event: None,
                 direct_output: false,
                 time_left: run
                     .deadline
@@ -101,6 +106,16 @@ pub(super) fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, 
     }
 }
 
+/// What the program reads as its stdin.
+enum Input {
+    /// Nothing.
+    None,
+    /// The invocation's payload, at this path.
+    Payload(OwnedFd, PathBuf),
+    /// What the caller has open.
+    Open(OwnedFd),
+}
+
 /// What is open for a run.
 struct Opened {
     stdin: OwnedFd,
@@ -112,33 +127,33 @@ struct Opened {
 fn open_files(
     invocation: &RuntimeInvocation,
     capture: &CaptureDirectory,
-    input: Option<(OwnedFd, PathBuf)>,
+    input: Input,
     variables: &mut BTreeMap<OsString, OsString>,
 ) -> Result<Opened, Failure> {
     capture.create_artifacts().map_err(capture_failure)?;
     let stdout = OutputFile::create(capture, STDOUT_FILE).map_err(capture_failure)?;
     let stderr = OutputFile::create(capture, STDERR_FILE).map_err(capture_failure)?;
-    let writer = |file: &OutputFile| file.writer().map_err(|error| Failure::exhausted(&error));
+    let share = |file: &OutputFile| file.share().map_err(|error| Failure::exhausted(&error));
     let lock = capture.share_lock().map_err(|error| Failure::exhausted(&error))?;
     variables.insert(
         "RXP_INVOCATION_ID".into(),
         invocation.invocation_id.clone().into(),
     );
     variables.insert("RXP_ARTIFACTS_DIR".into(), capture.artifacts_path().into());
+    // The host may itself be what another run has started.
+    variables.remove(std::ffi::OsStr::new("RXP_INPUT_PAYLOAD_PATH"));
     let stdin = match input {
-        Some((file, path)) => {
+        Input::Payload(file, path) => {
             variables.insert("RXP_INPUT_PAYLOAD_PATH".into(), path.into());
             file
         }
-        None => {
-            variables.remove(std::ffi::OsStr::new("RXP_INPUT_PAYLOAD_PATH"));
-            open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-                .map_err(|errno| Failure::exhausted(&errno.into()))?
-        }
+        Input::Open(file) => file,
+        Input::None => open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| Failure::exhausted(&errno.into()))?,
     };
     Ok(Opened {
         stdin,
-        writers: [writer(&stdout)?, writer(&stderr)?],
+        writers: [share(&stdout)?, share(&stderr)?],
         outputs: [stdout, stderr],
         lock,
     })

@@ -7,7 +7,10 @@ use crate::{
     spawner_process::{SWEEP, Spawner, Supervisor, receive_until},
     sys,
     target::Target,
-    wire::{ATTACHED_CHANNEL, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE, Order, RawReport},
+    wire::{
+        ATTACHED_CHANNEL, ATTACHED_OUTPUT_EVENT, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE,
+        Order, RawReport,
+    },
 };
 use nix::{
     errno::Errno,
@@ -124,12 +127,16 @@ impl Supervisors {
             .chain([job.lock.as_fd()])
             .map(sys::raw)
             .collect();
-        fds.extend(job.channel.as_ref().map(AsRawFd::as_raw_fd));
-        let attached = if job.channel.is_some() {
-            ATTACHED_CHANNEL
-        } else {
-            0
-        };
+        let mut attached = 0;
+        for (optional, bit) in [
+            (&job.channel, ATTACHED_CHANNEL),
+            (&job.output_event, ATTACHED_OUTPUT_EVENT),
+        ] {
+            if let Some(fd) = optional {
+                fds.push(fd.as_raw_fd());
+                attached |= bit;
+            }
+        }
         let order = Order {
             tag: ORDER_JOB,
             attached,

@@ -28,6 +28,8 @@ pub struct Job {
     pub lock: OwnedFd,
     /// Becomes descriptor 3 of the target.
     pub channel: Option<OwnedFd>,
+    /// A nonblocking `eventfd` that is raised whenever more output was kept.
+    pub output_event: Option<OwnedFd>,
     /// Give stdout and stderr to the target as they are, instead of capping them.
     pub direct_output: bool,
     /// Time left for the run.

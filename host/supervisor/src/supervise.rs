@@ -143,6 +143,7 @@ fn run(fds: &JobFds, target: Target) -> Result<RawReport, StartError> {
         processes: spec.header.processes,
         room,
         outputs,
+        output_event: fds.output_event,
         state: State::Running,
         report: RawReport::default(),
     };
@@ -272,6 +273,8 @@ struct Watch {
     processes: u64,
     room: &'static mut [libc::pid_t],
     outputs: [Option<Output>; 2],
+    /// Is raised when output was kept.
+    output_event: Option<RawFd>,
     state: State,
     report: RawReport,
 }
@@ -313,6 +316,9 @@ impl Watch {
                 if let (Some(output), true) = (output, ready) {
                     output.drain();
                 }
+            }
+            if let (Some(event), true) = (self.output_event, stdout || stderr) {
+                sys::raise(event);
             }
             let now = sys::monotonic_ns();
             if self.processes != UNLIMITED && now >= next_count {

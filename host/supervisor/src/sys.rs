@@ -538,6 +538,11 @@ pub(super) fn write(fd: RawFd, bytes: &[u8]) {
     unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
 }
 
+/// Raises an `eventfd`. One that is as high as it goes stays there.
+pub(super) fn raise(event: RawFd) {
+    write(event, &1_u64.to_ne_bytes());
+}
+
 /// The descriptor's number.
 pub(super) fn raw(fd: BorrowedFd<'_>) -> RawFd {
     fd.as_raw_fd()

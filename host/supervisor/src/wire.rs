@@ -31,7 +31,7 @@ pub(super) unsafe trait Message: Copy + Default {
 pub(super) struct Order {
     /// One of the `ORDER_` constants.
     pub(super) tag: u32,
-    /// Which of the optional descriptors are attached: bit 0 the channel.
+    /// Which of the optional descriptors are attached: bit 0 the channel, bit 1 what is told of output.
     pub(super) attached: u32,
     /// Which supervisor it is about.
     pub(super) supervisor: u64,
@@ -52,6 +52,8 @@ pub(super) const ORDER_KILL: u32 = 5;
 
 /// `Order::attached`: a channel descriptor follows the fixed ones.
 pub(super) const ATTACHED_CHANNEL: u32 = 1;
+/// `Order::attached`: a descriptor to be told of output follows.
+pub(super) const ATTACHED_OUTPUT_EVENT: u32 = 2;
 
 /// Spawner to host: nothing that this supervisor supervised is left.
 #[repr(C)]
@@ -63,7 +65,7 @@ pub(super) struct Swept {
 unsafe impl Message for Swept {}
 
 /// How many descriptors a job has at most.
-pub(super) const MAX_FDS: usize = 7;
+pub(super) const MAX_FDS: usize = 8;
 
 /// A job's descriptors as its supervisor received them.
 ///
@@ -79,6 +81,8 @@ pub(super) struct JobFds {
     pub(super) stderr: RawFd,
     /// Becomes descriptor 3 of the target.
     pub(super) channel: Option<RawFd>,
+    /// Is raised when output was kept.
+    pub(super) output_event: Option<RawFd>,
 }
 
 impl JobFds {
@@ -87,10 +91,13 @@ impl JobFds {
         let &[spec, cwd, stdin, stdout, stderr, _lock, ref rest @ ..] = received else {
             return None;
         };
-        let channel = match order.attached & ATTACHED_CHANNEL {
-            0 => None,
-            _ => Some(*rest.first()?),
+        let mut rest = rest.iter().copied();
+        let mut attached = |bit| match order.attached & bit {
+            0 => Some(None),
+            _ => rest.next().map(Some),
         };
+        let channel = attached(ATTACHED_CHANNEL)?;
+        let output_event = attached(ATTACHED_OUTPUT_EVENT)?;
         Some(Self {
             spec,
             cwd,
@@ -98,6 +105,7 @@ impl JobFds {
             stdout,
             stderr,
             channel,
+            output_event,
         })
     }
 }

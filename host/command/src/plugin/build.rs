@@ -67,7 +67,7 @@ pub(super) fn print(built: &[Built], format: Format) -> Result<()> {
     }
     if let Some(file) = built.first() {
         let path = file.path.display();
-        tell!(
+        say!(
             "next: `executor-runtime plugin check '{path}'`, then `executor-runtime plugin install '{path}'`"
         );
     }
@@ -144,7 +144,7 @@ impl Package {
         if self.has_component_target() {
             return Ok(());
         }
-        tell!("the target {COMPONENT_TARGET} is missing: running rustup target add {COMPONENT_TARGET}");
+        say!("the target {COMPONENT_TARGET} is missing: running rustup target add {COMPONENT_TARGET}");
         let tried = Command::new("rustup")
             .args(["target", "add", COMPONENT_TARGET])
             .current_dir(&self.directory)
@@ -198,8 +198,8 @@ impl Package {
             State::Unusable(
                 reason @ Unusable::File(FileError::WritableByOthers { .. } | FileError::ForeignOwner { .. }),
             ) => {
-                tell!("note: '{}' {reason}", path.display());
-                tell!("      a host uses it only after that, or once it is installed elsewhere");
+                say!("note: '{}' {reason}", path.display());
+                say!("      a host uses it only after that, or once it is installed elsewhere");
             }
             State::Unusable(reason) => bail!("it was built, but '{}' {reason}", path.display()),
         }

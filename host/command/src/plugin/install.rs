@@ -59,10 +59,10 @@ pub(super) fn install(plugins: &PluginSet, file: &Path, directory: &Path, replac
     copy(file, &target).with_context(|| format!("'{}' can't be written", target.display()))?;
     for (_, rival) in rivals.iter().filter(|(_, rival)| *rival != target) {
         fs::remove_file(rival).with_context(|| format!("'{}' can't be removed", rival.display()))?;
-        tell!("removed '{}'", rival.display());
+        say!("removed '{}'", rival.display());
     }
     let kinds: Vec<_> = plugin.descriptor.kinds.iter().map(RuntimeKind::as_str).collect();
-    tell!("installed '{}' for {}", target.display(), kinds.join(", "));
+    say!("installed '{}' for {}", target.display(), kinds.join(", "));
     note_what_hides_it(plugins, directory, &target);
     compile(plugins, &target);
     Ok(())
@@ -76,7 +76,7 @@ fn compile(plugins: &PluginSet, target: &Path) {
         && let Some(plugin) = found.plugin
         && let Err(reason) = plugins.prepare(&plugin)
     {
-        tell!("note: '{}' {reason}", target.display());
+        say!("note: '{}' {reason}", target.display());
     }
 }
 
@@ -102,7 +102,7 @@ fn note_what_hides_it(plugins: &PluginSet, directory: &Path, target: &Path) {
         .iter()
         .any(|searched| searched.canonicalize().ok() == here);
     if !searched {
-        tell!(
+        say!(
             "note: '{0}' is not searched by itself; run with --plugins-dir '{0}'",
             directory.display()
         );
@@ -113,7 +113,7 @@ fn note_what_hides_it(plugins: &PluginSet, directory: &Path, target: &Path) {
             found.path.canonicalize().ok() == target.canonicalize().ok(),
             &found.state,
         ) {
-            tell!("note: '{}' {reason}", target.display());
+            say!("note: '{}' {reason}", target.display());
         }
     }
 }
@@ -166,7 +166,7 @@ pub(super) fn remove(plugins: &PluginSet, wanted: &str) -> Result<()> {
         find_installed(plugins, wanted)?.path.clone()
     };
     fs::remove_file(&path).with_context(|| format!("'{}' can't be removed", path.display()))?;
-    tell!("removed '{}'", path.display());
+    say!("removed '{}'", path.display());
     Ok(())
 }
 

@@ -83,11 +83,11 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
 
 fn tell(folder: &Path, name: &str, kind: &RuntimeKind, sdk: &Path) {
     let folder = folder.display();
-    tell!("wrote '{folder}': plugin {name}, which runs the kind {kind}");
-    tell!("it uses the SDK in '{}'", sdk.display());
-    tell!("next, test it and build it:");
-    tell!("  cargo test --manifest-path '{folder}/Cargo.toml'");
-    tell!("  executor-runtime plugin build '{folder}'");
+    say!("wrote '{folder}': plugin {name}, which runs the kind {kind}");
+    say!("it uses the SDK in '{}'", sdk.display());
+    say!("next, test it and build it:");
+    say!("  cargo test --manifest-path '{folder}/Cargo.toml'");
+    say!("  executor-runtime plugin build '{folder}'");
 }
 
 fn check_name(name: &str) -> Result<()> {

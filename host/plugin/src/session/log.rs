@@ -4,6 +4,7 @@
 //! [`PER_SECOND`] in the long run, each cut to [`MAX_LINE`] bytes; what is over is counted, not kept. What
 //! is not printable is escaped, so that a guest can't forge lines or steer a terminal.
 
+use executor_runtime_run::{Event, Events};
 use std::{
     collections::VecDeque,
     fmt::Write as _,
@@ -39,6 +40,7 @@ pub enum Level {
 pub struct RunLog {
     plugin: String,
     invocation: String,
+    events: Events,
     state: Mutex<State>,
 }
 
@@ -52,11 +54,12 @@ struct State {
 }
 
 impl RunLog {
-    /// The log of one run of `plugin`.
-    pub fn new(plugin: &str, invocation: &str) -> Self {
+    /// The log of one run of `plugin`, whose progress goes to `events`.
+    pub fn new(plugin: &str, invocation: &str, events: &Events) -> Self {
         Self {
             plugin: plugin.to_owned(),
             invocation: invocation.to_owned(),
+            events: events.clone(),
             state: Mutex::new(State {
                 tokens: BURST,
                 refilled: Instant::now(),
@@ -101,17 +104,22 @@ impl RunLog {
 
     /// Keeps what the run reports as its progress; `fraction` is 0 to 1.
     pub fn progress(&self, fraction: Option<f64>, message: &str) {
+        let fraction = fraction
+            .filter(|fraction| fraction.is_finite())
+            .map(|fraction| fraction.clamp(0.0, 1.0));
+        let message = printable(message, MAX_PROGRESS);
         let mut text = String::new();
-        if let Some(fraction) = fraction.filter(|f| f.is_finite()) {
+        if let Some(fraction) = fraction {
             // Writing to a string can't fail.
-            let _ = write!(text, "{}", fraction.clamp(0.0, 1.0));
+            let _ = write!(text, "{fraction}");
         }
         if !message.is_empty() {
             if !text.is_empty() {
                 text.push(' ');
             }
-            text.push_str(&printable(message, MAX_PROGRESS));
+            text.push_str(&message);
         }
+        self.events.report(Event::Progress { fraction, message });
         self.state().progress = Some(text);
     }
 
@@ -183,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_off_and_counted() {
-        let log = RunLog::new("p", "i");
+        let log = RunLog::new("p", "i", &Events::default());
         for _ in 0..10_000 {
             log.log(Level::Info, "x");
         }
@@ -192,7 +200,7 @@ mod tests {
 
     #[test]
     fn progress_keeps_the_latest() {
-        let log = RunLog::new("p", "i");
+        let log = RunLog::new("p", "i", &Events::default());
         log.progress(Some(0.25), "");
         log.progress(Some(f64::NAN), "half\nway");
         assert_eq!(log.last_progress().as_deref(), Some("half\\nway"));
@@ -202,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_tail_is_the_end_of_stderr() {
-        let log = RunLog::new("p", "i");
+        let log = RunLog::new("p", "i", &Events::default());
         for line in ["a", "", "b", "c", "d", "e"] {
             log.stderr_line(line);
         }

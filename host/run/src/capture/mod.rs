@@ -34,7 +34,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const DEFAULT_BASE: &str = ".executor_runtime";
+/// Where captures go in a working directory, unless the invocation says where.
+pub const DEFAULT_BASE: &str = ".executor_runtime";
 /// No invocation has a directory of this name: none begins with a dot.
 const GITIGNORE: &str = ".gitignore";
 const ARTIFACTS: &str = "artifacts";
@@ -91,8 +92,10 @@ impl CaptureDirectory {
 
     fn open_once(invocation: &RuntimeInvocation) -> Result<Self, CaptureError> {
         let Base { path, handle, home } = match &invocation.artifact_directory {
-            Some(directory) => open_given_base(Path::new(directory))?,
-            None => open_default_base(Path::new(&invocation.working_directory))?,
+            Some(directory) if !is_default_base(directory, invocation) => {
+                open_given_base(Path::new(directory))?
+            }
+            _ => open_default_base(Path::new(&invocation.working_directory))?,
         };
         let name = directory_name(&invocation.invocation_id);
         let path = path.join(&name);
@@ -202,6 +205,11 @@ struct Base {
     path: PathBuf,
     handle: OwnedFd,
     home: Option<Home>,
+}
+
+/// Whether the directory that is given is the one that would be taken without.
+fn is_default_base(directory: &str, invocation: &RuntimeInvocation) -> bool {
+    Path::new(directory) == Path::new(&invocation.working_directory).join(DEFAULT_BASE)
 }
 
 /// A caller's own base: links in it are the caller's business.

@@ -203,8 +203,8 @@ impl OutputFile {
         Ok(Self { name, file })
     }
 
-    /// A second descriptor, for what writes to it.
-    pub fn writer(&self) -> io::Result<OwnedFd> {
+    /// A second descriptor, for what writes to it, or reads it at offsets.
+    pub fn share(&self) -> io::Result<OwnedFd> {
         self.file.try_clone().map(OwnedFd::from)
     }
 
