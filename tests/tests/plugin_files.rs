@@ -2,7 +2,7 @@
 
 use executor_runtime_tests::{
     descriptors::behaviours_with,
-    home::{Home, verdicts},
+    home::{Home, Said, verdicts},
 };
 use serde_json::Value;
 use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
@@ -145,6 +145,7 @@ fn check_finds_plugins_that_behave_badly() {
 #[test]
 fn install_puts_a_usable_plugin_where_the_host_finds_it() {
     let home = Home::new();
+    fs::create_dir(home.join("newer")).unwrap();
     let (one, other) = (
         home.write("one.wasm", &named("one", &["k"])),
         home.write("other.wasm", &named("other", &["k"])),
@@ -160,11 +161,24 @@ fn install_puts_a_usable_plugin_where_the_host_finds_it() {
     let list = home.run(&["plugin", "list"]).succeeds().json();
     assert_eq!(list[0]["runs_kinds"], serde_json::json!(["k"]));
 
-    // The kind is taken, also by the same file.
+    // The same file again changes nothing, and the kind is taken for others.
+    let modified = || installed.metadata().unwrap().modified().unwrap();
+    let before = modified();
+    let said = home.run(&["plugin", "install", &one]).succeeds();
+    assert_eq!(
+        said.stderr,
+        format!("'{}' is installed already\n", installed.display())
+    );
+    home.run(&["plugin", "install", installed.to_str().unwrap()])
+        .succeeds();
+    assert_eq!(modified(), before);
     home.run(&["plugin", "install", &other])
         .fails_with("not installed: kind 'k' is taken by '");
-    home.run(&["plugin", "install", &one])
+    let newer = [&named("one", &["k"])[..], &[0, 2, 1, b'x']].concat();
+    let newer = home.write("newer/one.wasm", &newer);
+    home.run(&["plugin", "install", &newer])
         .fails_with("use --replace to install over it");
+    assert_eq!(modified(), before);
     let files = || {
         let mut names: Vec<_> = fs::read_dir(home.plugins())
             .unwrap()
@@ -380,4 +394,99 @@ fn remove_takes_only_what_is_installed() {
     .succeeds();
     assert_eq!(fs::read_dir(home.plugins()).unwrap().count(), 0);
     assert!(Path::new(&mine).exists());
+}
+
+#[test]
+fn remove_leaves_what_is_not_the_users_own_unless_it_is_told() {
+    let home = Home::new();
+    let bytes = named("one", &["k"]);
+    fs::create_dir_all(home.join("shared")).unwrap();
+    let shared = home.join("shared").display().to_string();
+    let theirs = home.write("shared/one.wasm", &bytes);
+    let remove = |wanted: &str, arguments: &[&str]| {
+        let mut command = home.command(&[arguments, &["plugin", "remove", wanted]].concat());
+        command.env("EXECUTOR_RUNTIME_PLUGINS_DIR", &shared);
+        Said::from(command.output().unwrap())
+    };
+    let advice = format!(
+        "not removed: '{theirs}' is not in your own plugins directory; to remove it all the same, give --plugins-dir \
+         '{shared}'"
+    );
+    for wanted in ["one", "k", "one.wasm", &theirs] {
+        remove(wanted, &[]).fails_with(&advice);
+    }
+    // Of several it is the user's own, whichever runs.
+    let mine = home.write("mine.wasm", &bytes);
+    home.run(&["plugin", "install", &mine]).succeeds();
+    remove("k", &[]).succeeds();
+    assert!(!home.plugins().join("mine.wasm").exists() && Path::new(&theirs).exists());
+    remove("k", &[]).fails_with(&advice);
+
+    home.run(&["plugin", "install", &mine]).succeeds();
+    remove("k", &["--plugins-dir", &shared]).succeeds();
+    assert!(home.plugins().join("mine.wasm").exists() && !Path::new(&theirs).exists());
+    remove("k", &["--plugins-dir", &shared]).fails_with("is not in the directory that --plugins-dir names");
+}
+
+#[test]
+fn inspect_shows_the_plugin_that_runs() {
+    let home = Home::new();
+    for directory in ["first", "second"] {
+        fs::create_dir(home.join(directory)).unwrap();
+    }
+    let (first, second) = (home.join("first"), home.join("second"));
+    let directories = [
+        "--plugins-dir",
+        first.to_str().unwrap(),
+        "--plugins-dir",
+        second.to_str().unwrap(),
+    ];
+    let inspect = |wanted: &str| {
+        let said = home.run(&[&directories[..], &["plugin", "inspect", wanted]].concat());
+        said.succeeds().json()["path"].as_str().unwrap().to_owned()
+    };
+    let one = home.write("first/one.wasm", &named("one", &["k"]));
+    let other = home.write("second/one.wasm", &named("one", &["k", "another"]));
+    assert_eq!(inspect("one"), one);
+    assert_eq!(inspect("k"), one);
+    assert_eq!(inspect("another"), other);
+    // One that can't be used is passed over for one that can.
+    fs::set_permissions(&one, Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(inspect("k"), other);
+}
+
+#[test]
+fn a_plugins_directory_that_is_named_has_to_be_there() {
+    let home = Home::new();
+    home.write("file", b"");
+    for (name, reason) in [
+        ("typo", "there is no such directory"),
+        ("file", "it is not a directory"),
+    ] {
+        let problem = format!("'{name}': {reason}");
+        for arguments in [
+            &["plugin", "list"][..],
+            &["kinds"],
+            &["run", "--", "true"],
+            &["plugin", "remove", "x"],
+        ] {
+            home.run(&[&["--plugins-dir", name], arguments].concat())
+                .fails_with(&format!("--plugins-dir {problem}"));
+            let mut command = home.command(arguments);
+            let said = Said::from(
+                command
+                    .env("EXECUTOR_RUNTIME_PLUGINS_DIR", name)
+                    .output()
+                    .unwrap(),
+            );
+            let warning = format!("WARN EXECUTOR_RUNTIME_PLUGINS_DIR={problem}");
+            assert_eq!(said.code == Some(0), !arguments.contains(&"remove"), "{said:?}");
+            assert_eq!(said.stderr.matches(&warning).count(), 1, "{said:?}");
+        }
+    }
+    // It is made for what is installed there.
+    let file = home.write("one.wasm", &named("one", &["k"]));
+    home.run(&["--plugins-dir", "new", "plugin", "install", &file])
+        .succeeds();
+    assert!(home.join("new/one.wasm").exists());
 }

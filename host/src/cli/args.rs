@@ -175,7 +175,7 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         replace: bool,
     },
-    /// Remove an installed plugin
+    /// Remove an installed plugin from your own plugins directory, or from the one that --plugins-dir names
     Remove {
         /// Plugin file, or name or kind of an installed plugin
         #[arg(value_name = "PLUGIN")]

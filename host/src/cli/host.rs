@@ -1,15 +1,15 @@
 //! Puts a host together from the command line: configuration, plugins, runtime.
 
 use super::args::HostOptions;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
     Runtime,
     component::{CodeCache, Mode},
     config::{self, Config},
-    plugin::{PluginSet, search_path},
+    plugin::{DIRECTORY_VARIABLE, PluginSet, directory_of_variable, search_path},
 };
 use std::{
-    env,
+    env, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,6 +25,7 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn start(options: &HostOptions) -> Result<Self> {
+        check_directories(options, None)?;
         let config = configuration(options)?;
         // First of all, while this process is small and has one thread.
         let runtime = Runtime::with_policy(config.subprocess())
@@ -47,7 +48,42 @@ pub(super) fn check_configured_names(plugins: &PluginSet) -> Result<()> {
 
 /// The plugins, without a runtime to run them.
 pub(super) fn plugins(options: &HostOptions) -> Result<PluginSet> {
+    check_directories(options, None)?;
     Ok(plugin_set(options, configuration(options)?))
+}
+
+/// The same, where `directory` need not be there yet.
+pub(super) fn plugins_before(directory: &Path, options: &HostOptions) -> Result<PluginSet> {
+    check_directories(options, Some(directory))?;
+    Ok(plugin_set(options, configuration(options)?))
+}
+
+/// A plugins directory that is named has to be there. One that a variable names may come later, and is only told of.
+fn check_directories(options: &HostOptions, not_yet: Option<&Path>) -> Result<()> {
+    for directory in &options.plugins_dir {
+        if Some(directory.as_path()) != not_yet
+            && let Some(reason) = why_no_directory(directory)
+        {
+            bail!("--plugins-dir '{}': {reason}", directory.display());
+        }
+    }
+    if let Some(directory) = directory_of_variable()
+        && let Some(reason) = why_no_directory(&directory)
+    {
+        tracing::warn!("{DIRECTORY_VARIABLE}='{}': {reason}", directory.display());
+    }
+    Ok(())
+}
+
+fn why_no_directory(path: &Path) -> Option<String> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => None,
+        Ok(_) => Some("it is not a directory".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Some("there is no such directory".to_owned())
+        }
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 fn plugin_set(options: &HostOptions, config: Config) -> PluginSet {
