@@ -27,7 +27,7 @@ use crate::{
     plugin::{Unusable, file::describe, trust::open_named_file},
     subprocess::SubprocessPolicy,
 };
-use executor_runtime_protocol::closest;
+use executor_runtime_protocol::{closest, parse_bytes, parse_duration};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, de};
 use std::{
@@ -64,7 +64,7 @@ struct SubprocessConfig {
     /// The longest time between TERM and KILL, in seconds.
     grace_seconds: Option<Seconds>,
     /// The most bytes that are kept of each output stream.
-    max_output_bytes: Option<Positive>,
+    max_output_bytes: Option<Bytes>,
 }
 
 /// The limits that the operator sets for subprocesses.
@@ -72,7 +72,7 @@ struct SubprocessConfig {
 #[serde(default, deny_unknown_fields)]
 struct LimitsConfig {
     /// Bytes of address space of each process.
-    memory_bytes: Option<Positive>,
+    memory_bytes: Option<Bytes>,
     /// Seconds of CPU time of each process.
     cpu_seconds: Option<Positive>,
     /// Open descriptors of each process.
@@ -106,12 +106,12 @@ pub struct PluginConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct PluginLimits {
     /// Bytes of memory. Default 256 MiB.
-    #[serde(deserialize_with = "positive")]
-    #[schemars(range(min = 1))]
-    pub memory_bytes: Option<u64>,
+    pub memory_bytes: Option<Bytes>,
     /// Seconds between the request to stop and the forced end. Default 2.
     pub grace_seconds: Option<Seconds>,
     /// Bytes of one artifact. Default 256 MiB.
+    #[serde(deserialize_with = "any_bytes")]
+    #[schemars(extend("type" = ["integer", "string", "null"]))]
     pub artifact_bytes: Option<u64>,
     /// Number of artifacts. Default 1000.
     pub artifacts: Option<u32>,
@@ -207,10 +207,11 @@ impl Config {
     /// What subprocesses may use.
     pub fn subprocess(&self) -> SubprocessPolicy {
         let value = |positive: Option<Positive>| positive.map(|Positive(value)| value);
+        let bytes = |bytes: Option<Bytes>| bytes.map(u64::from);
         SubprocessPolicy {
             max_grace: self.subprocess.grace_seconds.map(Into::into),
-            max_output_bytes: value(self.subprocess.max_output_bytes),
-            memory_bytes: value(self.limits.memory_bytes),
+            max_output_bytes: bytes(self.subprocess.max_output_bytes),
+            memory_bytes: bytes(self.limits.memory_bytes),
             cpu_seconds: value(self.limits.cpu_seconds),
             open_files: value(self.limits.open_files),
             processes: value(self.limits.processes),
@@ -255,8 +256,9 @@ fn explain(message: &str) -> String {
     }
 }
 
-/// A number of seconds, 0 or more.
+/// A number of seconds, 0 or more, or text with a unit, such as `"1.5m"`.
 #[derive(Clone, Copy, Debug, PartialEq, JsonSchema)]
+#[schemars(extend("type" = ["number", "string"]))]
 pub struct Seconds(#[schemars(with = "f64", range(min = 0))] Duration);
 
 impl From<Seconds> for Duration {
@@ -267,10 +269,71 @@ impl From<Seconds> for Duration {
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(seconds)
+        let text = deserializer.deserialize_any(Quantity("a number of seconds, or text such as \"1.5m\""))?;
+        parse_duration(&text)
             .map(Self)
-            .map_err(|_| de::Error::custom(format!("{seconds} is not a number of seconds, 0 or more")))
+            .ok_or_else(|| de::Error::custom(format!("{text} is not a duration: write 90, or \"1.5m\"")))
+    }
+}
+
+/// A number of bytes above 0, or text with a unit, such as `"64MiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema)]
+#[schemars(extend("type" = ["integer", "string"]))]
+pub struct Bytes(#[schemars(range(min = 1))] u64);
+
+impl From<Bytes> for u64 {
+    fn from(Bytes(bytes): Bytes) -> Self {
+        bytes
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = deserializer.deserialize_any(Quantity("a number of bytes, or text such as \"64MiB\""))?;
+        match parse_bytes(&text) {
+            Some(bytes) if bytes > 0 => Ok(Self(bytes)),
+            _ => Err(de::Error::custom(format!(
+                "{text} is not a number of bytes above 0: write 67108864, or \"64MiB\""
+            ))),
+        }
+    }
+}
+
+/// A number of bytes that may be 0.
+fn any_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = deserializer.deserialize_any(Quantity("a number of bytes, or text such as \"64MiB\""))?;
+    match parse_bytes(&text) {
+        Some(bytes) => Ok(Some(bytes)),
+        None => Err(de::Error::custom(format!(
+            "{text} is not a number of bytes: write 67108864, or \"64MiB\""
+        ))),
+    }
+}
+
+/// Reads a number or a text, as text; holds what is expected.
+struct Quantity(&'static str);
+
+impl de::Visitor<'_> for Quantity {
+    type Value = String;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<String, E> {
+        Ok(value.to_owned())
     }
 }
 
@@ -285,10 +348,6 @@ impl<'de> Deserialize<'de> for Positive {
             value => Err(de::Error::custom(format!("{value} is not an integer above 0"))),
         }
     }
-}
-
-fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Positive::deserialize(deserializer).map(|Positive(value)| Some(value))
 }
 
 fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -307,7 +366,7 @@ impl<'de> Deserialize<'de> for HostPattern {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(|error| {
             de::Error::custom(format!(
-                "{text:?} is no pattern of hosts: {error}; write host, host:port or *.domain"
+                "{text:?} is not a valid host pattern: {error}; write host, host:port or *.domain"
             ))
         })
     }
@@ -351,6 +410,14 @@ mod tests {
     }
 
     #[test]
+    fn durations_and_sizes_may_have_units() {
+        let text = "[subprocess]\ngrace_seconds = \"1.5m\"\nmax_output_bytes = \"64MiB\"";
+        let policy = Config::parse(text, "c.toml").unwrap().subprocess();
+        assert_eq!(policy.max_grace, Some(Duration::from_secs(90)));
+        assert_eq!(policy.max_output_bytes, Some(64 << 20));
+    }
+
+    #[test]
     fn nothing_has_to_be_set() {
         let config = Config::parse("", "c.toml").unwrap();
         assert_eq!(config.subprocess(), SubprocessPolicy::default());
@@ -373,15 +440,19 @@ mod tests {
             ("[limits]\nprocesses = 0", "c.toml:2: 0 is not an integer above 0"),
             (
                 "[subprocess]\ngrace_seconds = -1.0",
-                "c.toml:2: -1 is not a number of seconds, 0 or more",
+                "c.toml:2: -1 is not a duration: write 90, or \"1.5m\"",
             ),
             (
                 "[plugins.x]\nallow_hosts = [\"a.com\", \"http://b\"]",
-                "c.toml:2: \"http://b\" is no pattern of hosts: '//b' is not a port; write host, host:port or *.domain",
+                "c.toml:2: \"http://b\" is not a valid host pattern: '//b' is not a port; write host, host:port or *.domain",
             ),
             (
-                "[subprocess]\ngrace_seconds = \"2\"",
-                "c.toml:2: invalid type: string \"2\", expected a number",
+                "[subprocess]\ngrace_seconds = true",
+                "c.toml:2: invalid type: boolean `true`, expected a number of seconds, or text such as \"1.5m\"",
+            ),
+            (
+                "[limits]\nmemory_bytes = \"64M\"",
+                "c.toml:2: 64M is not a number of bytes above 0: write 67108864, or \"64MiB\"",
             ),
             (
                 "[limits]\nprocesses = true",

@@ -1,10 +1,6 @@
 //! `manual` in the library: a closure of the caller's executes the invocation.
 
-use crate::{
-    CancelReason, ErrorKind, Outcome, receipt,
-    runner::{Run, RunFuture, Runner},
-    runtime::panicked,
-};
+use crate::{CancelReason, ErrorKind, Outcome, Run, RunFuture, Runner, receipt, runtime::panicked};
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
 use std::{fmt, sync::Arc};
 

@@ -1,12 +1,12 @@
 //! The facade: one invocation in, one result out, whatever happens.
 
 use crate::{
-    CancelToken, Ending, ErrorKind, Failure, Outcome, receipt, result_file,
-    runner::{Run, Runner},
+    CancelToken, Ending, ErrorKind, Failure, Outcome, Run, Runner, receipt,
     subprocess::{SubprocessPolicy, SubprocessRunner},
-    supervisor::Supervisors,
 };
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Timestamp};
+use executor_runtime_run::result_file;
+use executor_runtime_supervisor::{Shutdown, Supervisors};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -179,6 +179,14 @@ impl Runtime {
                 into_result(outcome, &invocation, Timestamp::now())
             }
         })
+    }
+
+    /// Ends the processes that supervise runs, with every run that is under way. They are gone, and collected, once
+    /// what is returned is dropped, which takes three seconds at most. A later run starts new ones.
+    ///
+    /// Dropping the runtime, with what was made of it, does the same; this is for a program that exits without.
+    pub fn shut_down(&self) -> Shutdown {
+        self.supervisors.shut_down()
     }
 
     fn find(&self, kind: &RuntimeKind) -> Result<Option<Arc<dyn Runner>>, Failure> {

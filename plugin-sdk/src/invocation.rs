@@ -1,7 +1,7 @@
 //! What the caller asked for.
 
 use crate::RunError;
-use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind};
+use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, parse_duration};
 use std::{collections::BTreeMap, ops::Deref, time::Duration};
 
 /// One RxP 0.1 RuntimeInvocation, with typed access to its metadata.
@@ -89,14 +89,12 @@ impl Invocation {
         })
     }
 
-    /// A number of seconds.
+    /// A duration: a number of seconds, or one with a unit, such as `250ms`, `30s` or `1.5m`.
     ///
     /// # Errors
     /// `rejected`, `invalid_metadata`.
     pub fn duration(&self, key: &str) -> Result<Option<Duration>, RunError> {
-        self.parse(key, "a number of seconds, at least 0", |text| {
-            Duration::try_from_secs_f64(text.parse().ok()?).ok()
-        })
+        self.parse(key, "a number of seconds, at least 0", parse_duration)
     }
 
     /// The items of a comma-separated list, without the space around them; empty without the key.

@@ -22,6 +22,7 @@ pub mod readme;
 mod scene;
 pub mod scripted;
 pub mod server;
+mod terminal;
 mod waiting;
 mod watchdog;
 
@@ -32,5 +33,6 @@ pub use invocation::{Invocation, invocation_id};
 pub use not_tested::not_tested;
 pub use processes::{Process, descriptor_count, marked, status_field};
 pub use scene::{MARKER, Scene};
+pub use terminal::on_terminal;
 pub use waiting::{eventually, holds};
 pub use watchdog::Watchdog;

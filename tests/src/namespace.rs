@@ -1,4 +1,4 @@
-//! Tests in a network and a `/etc/hosts` of their own.
+//! Tests in namespaces of their own: a network with a `/etc/hosts`, or file systems to mount.
 //!
 //! A test program starts itself again in new namespaces, so that what a test changes there is gone with it. As
 //! root that needs no more than `unshare` and `mount` of util-linux; other users need the kernel's permission to
@@ -31,17 +31,31 @@ pub fn with_hosts(name: &str, hosts: &str, link_local: Ipv4Addr, test: impl FnOn
     file.write_all(hosts.as_bytes()).expect("it can be written");
     let path = file.path().to_str().expect("temporary directories are UTF-8");
     let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+    run_inside(name, &["--mount", "--net", "sh", "-c", script, path]);
+}
+
+/// Runs `test`, the body of the test called `name`, where what it mounts is seen by no one else.
+///
+/// Where the machine makes no namespaces it says so, and nothing is tested.
+///
+/// # Panics
+/// When the test fails there.
+pub fn with_mounts(name: &str, test: impl FnOnce()) {
+    if env::var_os(INSIDE).is_some() {
+        return test();
+    }
+    run_inside(name, &["--mount"]);
+}
+
+/// Runs the test called `name` of this program by way of `unshare` with these arguments.
+fn run_inside(name: &str, way: &[&str]) {
     let inside = |arguments: &[&str]| -> std::io::Result<Output> {
         let mut command = Command::new("unshare");
         // SAFETY: no memory is involved.
         if unsafe { libc::geteuid() } != 0 {
             command.arg("--map-root-user");
         }
-        command
-            .args(["--mount", "--net", "sh", "-c", script, path])
-            .args(arguments)
-            .env(INSIDE, "1")
-            .output()
+        command.args(way).args(arguments).env(INSIDE, "1").output()
     };
     let reason = match inside(&["true"]) {
         Ok(output) if output.status.success() => None,

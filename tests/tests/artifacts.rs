@@ -44,7 +44,7 @@ fn files_are_listed_with_size_and_digest_at_any_depth() {
 }
 
 #[test]
-fn links_pipes_and_sockets_are_passed_over() {
+fn links_pipes_and_sockets_are_counted_and_not_listed() {
     let scene = Scene::new();
     scene.file("secret", "secret");
     let script = "secret=$PWD; cd \"$RXP_ARTIFACTS_DIR\" && ln -s \"$secret/secret\" link && ln -s \"$secret\" folder-link \
@@ -53,6 +53,18 @@ fn links_pipes_and_sockets_are_passed_over() {
     let finished = scene.run(&scene.script(script));
     let result = finished.expect(Status::Succeeded);
     assert_eq!(left(&result), ["artifacts/file"]);
+    assert_eq!(result.metadata["artifacts_omitted"], "6");
+}
+
+#[test]
+fn what_stands_in_place_of_the_artifacts_directory_is_counted() {
+    for replacement in ["ln -s \"$PWD\"", "mkfifo", "touch"] {
+        let scene = Scene::new();
+        let script = format!("rmdir \"$RXP_ARTIFACTS_DIR\"; {replacement} \"$RXP_ARTIFACTS_DIR\"");
+        let result = scene.run(&scene.script(&script)).expect(Status::Succeeded);
+        assert!(left(&result).is_empty(), "{replacement}");
+        assert_eq!(result.metadata["artifacts_omitted"], "1", "{replacement}");
+    }
 }
 
 #[test]

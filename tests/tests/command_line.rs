@@ -1,7 +1,12 @@
 //! The command line as scripts and people use it.
 
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
-use executor_runtime_tests::{Scene, assert_golden, installed::Installed, not_tested};
+use executor_runtime_tests::{
+    Scene, assert_golden,
+    installed::Installed,
+    not_tested, on_terminal,
+    scripted::{Answer, Scripted},
+};
 use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
@@ -312,19 +317,20 @@ fn what_is_shown_to_people_does_not_steer_their_terminal() {
 fn what_a_run_puts_in_the_place_of_its_output_is_not_shown() {
     let scene = Scene::new();
     let secret = scene.file("secret", "do not show\n");
-    for replace in [
-        "mkfifo \"$f\"".to_owned(),
-        format!("ln -s '{}' \"$f\"", secret.display()),
-        "mkdir \"$f\"".to_owned(),
+    for (replace, code, expected) in [
+        ("mkfifo \"$f\"".to_owned(), 0, "said"),
+        (format!("ln -s '{}' \"$f\"", secret.display()), 0, "said"),
+        ("mkdir \"$f\"".to_owned(), 1, "its stdout could not be kept"),
     ] {
-        let script = format!("for f in .executor_runtime/i/std*.txt; do rm \"$f\"; {replace}; done");
+        let script =
+            format!("echo said; for f in .executor_runtime/i/std*.txt; do rm \"$f\"; {replace}; done");
         let arguments = ["run", "--format", "human", "--id", "i", "--", "sh", "-c", &script];
         let mut command = scene.host_from(Path::new("timeout"), &["10"]);
         command.arg(executor_runtime_tests::host_binary()).args(arguments);
         let finished = scene.run_command(&mut command, b"");
-        assert_eq!(finished.code, Some(0), "{replace}: {finished:?}");
+        assert_eq!(finished.code, Some(code), "{replace}: {finished:?}");
         let shown = text(&finished.stdout);
-        assert!(shown.contains("/i/stdout.txt\n"), "{replace}: {shown}");
+        assert!(shown.contains(expected), "{replace}: {shown}");
         assert!(!shown.contains("do not show"), "{replace}: {shown}");
     }
 }
@@ -457,6 +463,43 @@ fn every_shell_gets_a_completion_script_that_it_accepts() {
                     .success()
             );
         }
+    }
+}
+
+#[test]
+fn nothing_appears_on_a_terminal_that_was_not_meant() {
+    let scene = Scene::new();
+    for level in ["warn", "trace"] {
+        for arguments in [
+            &["--version"][..],
+            &["kinds"],
+            &["schema", "result"],
+            &["run", "--", "echo", "hello"],
+        ] {
+            let mut command = scene.host(&["--log-level", level]);
+            let shown = on_terminal(command.args(arguments), 80);
+            assert!(!shown.is_empty(), "{arguments:?}");
+            assert!(!shown.contains("tracing"), "{arguments:?}: {shown}");
+        }
+    }
+    let shown = on_terminal(&mut scene.host(&["kinds"]), 80);
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    assert!(shown.contains("subprocess"), "{shown}");
+}
+
+#[test]
+fn the_most_detailed_log_tells_no_secret_of_a_request() {
+    for place in Installed::on_both("http") {
+        let server = Scripted::sequence(vec![Answer::new(200, "")]);
+        let invocation = place
+            .invocation(&[("http.url", &server.url("/x?token=s3cret"))])
+            .metadata("http.header.X-Api-Key", "s3cret");
+        let mut host = place.host();
+        host.args(["--log-level", "trace"]);
+        let finished = place.scene.run_command(&mut host, invocation.text().as_bytes());
+        finished.expect(Status::Succeeded);
+        assert_eq!(server.lines(), ["POST /x?token=s3cret"]);
+        assert!(!finished.stderr.contains("s3cret"), "{}", finished.stderr);
     }
 }
 

@@ -1,8 +1,10 @@
-//! No descendant survives a run, however it detaches itself and however the run ends.
+//! No descendant survives a run, however it detaches itself and however the run ends; nor does a process of the host.
 
 use executor_runtime_protocol::Status;
-use executor_runtime_tests::Scene;
-use std::time::Duration;
+use executor_runtime_tests::{
+    Invocation, Scene, fixtures, helper_binary, installed::Installed, namespace::with_mounts,
+};
+use std::{ffi::CString, fs, io, os::unix::ffi::OsStrExt, path::Path, time::Duration};
 
 #[test]
 fn what_a_run_that_succeeded_leaves_behind_is_ended_and_counted() {
@@ -108,4 +110,101 @@ fn a_fork_bomb_that_respawns_what_is_killed_ends_with_the_run() {
     let finished = scene.run(&scene.invocation(&[program.to_str().unwrap()]).timeout(2, 0.0));
     finished.result();
     scene.assert_nothing_left();
+}
+
+/// Runs `invocation` under a process that adopts what the host leaves, and expects it to have left nothing.
+#[track_caller]
+fn assert_no_orphans(runs: u32, place: &Installed, invocation: &Invocation) {
+    let file = place.scene.file("invocation.json", invocation.text());
+    let host = executor_runtime_tests::host_binary();
+    let (host, file) = (host.to_str().unwrap(), file.to_str().unwrap());
+    let runs = runs.to_string();
+    let arguments = ["adopt-orphans", &runs, host, "run", file];
+    let mut command = place.scene.host_from(&helper_binary("nasty"), &arguments);
+    let finished = place.scene.run_command(place.equip(&mut command), b"");
+    assert_eq!(finished.stdout, b"0\n", "{finished:?}");
+}
+
+#[test]
+fn a_host_collects_its_own_processes_before_it_ends() {
+    let greet = Installed::file("greet", &fixtures::native("fixture-greet"));
+    let scene = &greet.scene;
+    assert_no_orphans(20, &greet, &scene.script("true"));
+    assert_no_orphans(5, &greet, &scene.nasty(&["leave", "in-a-family", "ready"]));
+    assert_no_orphans(1, &greet, &scene.script("sleep 1000").timeout(1, 0.1));
+    assert_no_orphans(5, &greet, &scene.nasty(&["stop-spawner", "ready"]));
+    assert_no_orphans(5, &greet, &scene.invocation(&["no-such-program"]));
+    assert_no_orphans(
+        5,
+        &greet,
+        &scene.script("true").with("runtime_kind", "no_such_kind"),
+    );
+    assert_no_orphans(
+        5,
+        &greet,
+        &scene.script("true").with("timeout_seconds", "not a number"),
+    );
+    assert_no_orphans(5, &greet, &greet.invocation(&[("greet.name", "Ada")]));
+}
+
+#[test]
+fn a_working_directory_can_be_unmounted_when_its_run_has_ended() {
+    with_mounts(
+        "a_working_directory_can_be_unmounted_when_its_run_has_ended",
+        || {
+            let scene = Scene::new();
+            let directory = scene.path("mounted");
+            fs::create_dir(&directory).unwrap();
+            for run in 0..30 {
+                mount_memory(&directory).unwrap();
+                let invocation = Invocation::new(&directory, &["true"]);
+                let file = scene.file("invocation.json", invocation.text());
+                let mut host = scene.host(&["run", file.to_str().unwrap()]);
+                // The host's own directory, too.
+                let finished = scene.run_command(host.current_dir(&directory), b"");
+                let unmounted = unmount(&directory);
+                finished.expect(Status::Succeeded);
+                assert!(unmounted.is_ok(), "after run {run}: {unmounted:?}");
+            }
+        },
+    );
+}
+
+fn path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap()
+}
+
+fn mount_memory(directory: &Path) -> io::Result<()> {
+    let (kind, directory) = (c"tmpfs".as_ptr(), path(directory));
+    // SAFETY: every string ends with NUL; no data is passed.
+    match unsafe { libc::mount(kind, directory.as_ptr(), kind, 0, std::ptr::null()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn unmount(directory: &Path) -> io::Result<()> {
+    // SAFETY: the path ends with NUL.
+    match unsafe { libc::umount(path(directory).as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[test]
+fn the_hosts_helpers_keep_no_directory_in_use() {
+    let scene = Scene::new();
+    let host = scene.start(&scene.script("echo > ready; exec sleep 1000"));
+    scene.await_file("ready");
+    let own = executor_runtime_tests::host_binary().display().to_string();
+    let mut helpers = scene.processes_with(&own);
+    helpers.retain(|process| process.pid as u32 != host.id());
+    assert!(helpers.len() >= 2, "a spawner and a supervisor: {helpers:?}");
+    for helper in &helpers {
+        let directory = fs::read_link(format!("/proc/{}/cwd", helper.pid)).unwrap();
+        assert_eq!(directory, Path::new("/"), "{helper:?}");
+    }
+    // SAFETY: no memory is involved.
+    unsafe { libc::kill(host.id() as i32, libc::SIGTERM) };
+    scene.finish(host).expect(Status::Cancelled);
 }

@@ -87,6 +87,9 @@ fn whatever_it_does_is_a_result_of_that_run_only() {
         ("claim_an_artifact_again", "succeeded"),
         ("escape_by_artifact", "succeeded"),
         ("leave_an_unfinished_artifact", "succeeded"),
+        ("remove_its_artifacts", "succeeded"),
+        ("move_its_artifacts", "succeeded"),
+        ("link_its_artifact", "succeeded"),
     ] {
         let result = run(what);
         let found = summary(&result);
@@ -155,6 +158,12 @@ fn what_it_reports_is_bounded_and_its_own() {
         .map(|artifact| (&*artifact.artifact_id, &*artifact.kind))
         .collect();
     assert_eq!(listed, [("report", "k")]);
+    assert!(!again.metadata.contains_key("artifacts_omitted"));
+    for what in ["remove_its_artifacts", "move_its_artifacts", "link_its_artifact"] {
+        let result = run(what);
+        assert!(result.artifacts.is_empty(), "{what}");
+        assert_eq!(result.metadata["artifacts_omitted"], "1", "{what}");
+    }
     let forged = run("forge_the_hosts_counts");
     assert_ne!(forged.metadata["leaked_descendants"], "0");
     assert!(forged.started_at.as_str() > "2026");

@@ -196,6 +196,10 @@ fn what_cant_be_sent_is_rejected_by_name(kind: &Kind) {
             "'proxy-authorization'",
         ),
         (good.clone().with("http.metod", "GET"), "http.metod"),
+        (
+            good.clone().with("http.header.X-Long", "x".repeat(100_000)),
+            "at most 65536 are sent",
+        ),
     ] {
         let result = kind.run(&invocation);
         assert_eq!(result.status, Status::Rejected, "{words}: {result:?}");

@@ -288,6 +288,8 @@ fn what_is_wrong_is_rejected_by_name(kind: &Kind) {
         ("http.poll_status_path", ""),
         ("http.poll_terminal_states", " , "),
         ("http.poll_interval_seconds", "-1"),
+        ("http.poll_interval_seconds", "0"),
+        ("http.poll_interval_seconds", "0.04"),
         ("http.poll_pending_codes", "404,soon"),
         ("http.poll_max_failures", "-1"),
         ("http.body", "{"),

@@ -1,7 +1,7 @@
 //! Output is kept byte for byte, up to a cap, without passing through the host's memory.
 
 use executor_runtime_protocol::Status;
-use executor_runtime_tests::{Scene, eventually, holds, status_field};
+use executor_runtime_tests::{Finished, Scene, eventually, holds, status_field};
 use std::{fs, io::Read, path::Path, process::Command, time::Duration};
 
 fn random(len: usize) -> Vec<u8> {
@@ -137,13 +137,15 @@ fn the_host_stays_small_while_a_program_writes_gigabytes() {
     assert!(largest > 0 && largest < 48 << 10, "{largest} KiB");
 }
 
-#[test]
-fn a_full_disk_is_reported_and_what_fitted_is_kept() {
-    let scene = Scene::new();
+/// Runs the script with its capture directory on a file system of one megabyte; the last line of what the host
+/// says on stderr is how many bytes of stdout are there afterwards.
+#[track_caller]
+fn run_on_a_small_disk(scene: &Scene, script: &str) -> Finished {
     let document = scene.file(
         "invocation.json",
         scene
-            .script("head -c 4194304 /dev/zero; echo went on >&2")
+            .script(script)
+            .id("own")
             .path("artifact_directory", &scene.path("small"))
             .text(),
     );
@@ -171,6 +173,13 @@ fn a_full_disk_is_reported_and_what_fitted_is_kept() {
         "no file system can be mounted: {}",
         finished.stderr
     );
+    finished
+}
+
+#[test]
+fn a_full_disk_is_reported_and_what_fitted_is_kept() {
+    let scene = Scene::new();
+    let finished = run_on_a_small_disk(&scene, "head -c 4194304 /dev/zero; echo went on >&2");
     let result = finished.expect(Status::Failed);
     assert_eq!(result.metadata["error.kind"], "output_unwritable");
     assert_eq!(result.metadata["stdout_error"], "no space left on device");
@@ -189,6 +198,44 @@ fn a_full_disk_is_reported_and_what_fitted_is_kept() {
             "the process succeeded, but only {kept} bytes of its stdout could be kept: no space left on device"
         )
     );
+}
+
+#[test]
+fn a_disk_that_is_full_from_the_beginning_is_reported_for_both_streams() {
+    let scene = Scene::new();
+    let finished = run_on_a_small_disk(
+        &scene,
+        "head -c 4194304 /dev/zero > small/filler 2> /dev/null; echo out; echo err >&2",
+    );
+    let result = finished.expect(Status::Failed);
+    assert_eq!(result.metadata["error.kind"], "output_unwritable");
+    for key in ["stdout_error", "stderr_error"] {
+        assert_eq!(result.metadata[key], "no space left on device");
+    }
+    assert!(result.stdout_path.is_some() && result.stderr_path.is_some());
+}
+
+#[test]
+fn output_that_a_run_removes_on_a_disk_without_room_for_a_copy_is_said_to_be_lost() {
+    let scene = Scene::new();
+    let finished = run_on_a_small_disk(
+        &scene,
+        "head -c 900000 /dev/zero; rm -rf small/own; head -c 4194304 /dev/zero > small/filler 2> /dev/null; true",
+    );
+    let result = finished.expect(Status::Failed);
+    assert_eq!(result.metadata["error.kind"], "output_unwritable");
+    assert_eq!(result.stdout_path, None);
+    let said = &result.metadata["stdout_error"];
+    assert!(
+        said.starts_with("the run moved, removed or replaced it: '") && said.contains("No space left"),
+        "{said}"
+    );
+    let listed: Vec<_> = result
+        .artifacts
+        .iter()
+        .map(|artifact| &*artifact.artifact_id)
+        .collect();
+    assert_eq!(listed, ["stderr"], "an empty file needs no room");
 }
 
 #[test]

@@ -401,8 +401,8 @@ fn a_file_that_is_dropped_in_runs_its_kind() {
     assert_eq!(
         result.error_summary.as_deref(),
         Some(
-            "no runner registered for runtime_kind='unheard_of'; 1 plugin file can't be used, \
-             `plugin list` says why"
+            "no runner registered for runtime_kind='unheard_of'; the kinds here are fixture, subprocess; \
+             1 plugin file can't be used, `plugin list` says why"
         )
     );
     let result = run("fixture", Some("panic"));
@@ -439,9 +439,12 @@ fn an_unknown_kind_is_told_alone_where_every_file_was_read() {
         ),
         (
             "no_runner",
-            Some("no runner registered for runtime_kind='unheard_of'")
+            Some("no runner registered for runtime_kind='unheard_of'; the kinds here are subprocess")
         )
     );
+    let result = runtime.run_blocking(invocation("subproces", &directory.path(), None));
+    let summary = result.error_summary.unwrap();
+    assert!(summary.contains("did you mean 'subprocess'?"), "{summary}");
 }
 
 #[test]

@@ -173,7 +173,13 @@ fn the_receipts_of_official_kinds_are_as_listed() {
         "POST /kickoff" => Answer::new(202, r#"{"id": "7"}"#),
         "GET /done/7" => Answer::new(200, r#"{"status": "completed"}"#),
         "GET /running/7" => Answer::new(200, r#"{"status": "running"}"#),
-        _ => Answer::new(200, "an answer"),
+        _ => {
+            let headers: String = (0..40)
+                .map(|n| format!("x-{n}: {}\r\n", "v".repeat(600)))
+                .collect();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n{headers}\r\nan answer");
+            Answer::Bytes(answer.into_bytes())
+        }
     });
     let plugins = Plugins::new(
         &[

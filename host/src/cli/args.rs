@@ -2,7 +2,8 @@
 
 use super::{Format, logging::LogFormat, schema::Document};
 use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
-use std::path::PathBuf;
+use executor_runtime::protocol::parse_duration;
+use std::{path::PathBuf, time::Duration};
 
 const EXIT_STATUS_HELP: &str = "\
 Exit status of `run`:
@@ -20,7 +21,7 @@ point to two ports of the loopback interface, one closed and one that never answ
 
 Exit status: 0 if no check failed, 1 if one did";
 
-/// Execute what an orchestrator asks for, and tell the truth about what happened.
+/// Runs what an orchestrator asks for, and reports what happened.
 ///
 /// Reads one RxP 0.1 RuntimeInvocation, runs it, and prints one RuntimeResult.
 #[derive(Debug, Parser)]
@@ -65,13 +66,13 @@ pub(super) enum Command {
     /// Run one invocation and print its result
     #[command(after_help = EXIT_STATUS_HELP)]
     Run(Box<RunOptions>),
-    /// Tell everything that is wrong with an invocation, without running it
+    /// Report every problem in an invocation; runs nothing
     Validate(InvocationFile),
-    /// Tell what would run an invocation, within which limits and grants, without running it
+    /// Show the runner, limits and grants an invocation would get; runs nothing
     Explain(InvocationFile),
     /// List the kinds that can run, and what runs them
     Kinds,
-    /// Make, check, look at, add and remove plugins
+    /// Create, check, inspect, install and remove plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print the JSON Schema of a document
@@ -85,18 +86,18 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct RunOptions {
-    /// File with the invocation; `-` or nothing for stdin
+    /// File with the invocation; reads stdin if `-` or omitted
     #[arg(value_name = "FILE", conflicts_with = "words")]
     pub(super) file: Option<PathBuf>,
     /// Build the invocation from this command instead
     #[arg(value_name = "COMMAND", last = true)]
     pub(super) words: Vec<String>,
-    /// Limit for the whole run, in seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    /// Limit for the whole run, in whole seconds or with a unit: 90, 90s, 1.5m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
     pub(super) timeout: Option<u64>,
-    /// Time between asking a run to end and killing it, in seconds
-    #[arg(long, value_name = "SECONDS")]
-    pub(super) grace: Option<f64>,
+    /// Time between asking a run to end and killing it: 0.5, 500ms, 2s
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) grace: Option<Duration>,
     /// Also write the result to this file
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<String>,
@@ -142,22 +143,22 @@ pub(super) struct PromptOptions {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// Make a new plugin: a crate that builds, and passes its own tests
+    /// Create a new plugin: a crate that builds and passes its own tests
     New(NewOptions),
     /// Build a plugin's crate: as a component, as a native plugin, or both
     Build(BuildOptions),
-    /// Make a plugin of a component that was built from `wit/` in another language: embed its descriptor
+    /// Turn a component built from `wit/` in another language into a plugin, by embedding its descriptor
     Embed(EmbedOptions),
-    /// Run a plugin a few times, and tell what would fail in use and how to mend it
+    /// Run a plugin a few times, and report what would fail in use and how to fix it
     #[command(after_help = CHECK_HELP)]
     Check {
         /// Plugin file, or name or kind of an installed plugin
         #[arg(value_name = "FILE")]
         plugin: String,
     },
-    /// List every plugin file that is found, also those that can't be used, with the reason
+    /// List every plugin file found, including unusable ones and why
     List,
-    /// Show what a plugin says of itself: its kinds and the metadata keys that it reads
+    /// Show a plugin's kinds and the metadata keys it reads
     Inspect {
         /// Plugin file, or name or kind of an installed plugin
         #[arg(value_name = "PLUGIN")]
@@ -224,7 +225,7 @@ pub(super) struct EmbedOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct InvocationFile {
-    /// File with the invocation; `-` or nothing for stdin
+    /// File with the invocation; reads stdin if `-` or omitted
     #[arg(value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
 }
@@ -236,10 +237,14 @@ pub(super) struct SchemaOptions {
     pub(super) document: Document,
 }
 
-fn seconds(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Ok(seconds) if seconds > 0 => Ok(seconds),
-        _ => Err("expected a whole number of seconds, 1 or more".to_owned()),
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "expected a duration, such as 2, 500ms or 1.5m".to_owned())
+}
+
+fn whole_seconds(text: &str) -> Result<u64, String> {
+    match parse_duration(text) {
+        Some(time) if time.as_secs() > 0 && time.subsec_nanos() == 0 => Ok(time.as_secs()),
+        _ => Err("expected a whole number of seconds, 1 or more, such as 90, 90s or 1.5m".to_owned()),
     }
 }
 

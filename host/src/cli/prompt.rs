@@ -53,7 +53,9 @@ pub(super) fn override_with(options: &RunOptions, invocation: &mut RuntimeInvoca
         } else {
             "plugin.grace_seconds"
         };
-        invocation.metadata.insert(key.to_owned(), grace.to_string());
+        invocation
+            .metadata
+            .insert(key.to_owned(), grace.as_secs_f64().to_string());
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Forma
         let result = host.runtime.run_until(invocation, termination.token()).await;
         anyhow::Ok((result, termination.signal()))
     })?;
+    // The helper processes end while the result is printed.
+    let shutdown = host.runtime.shut_down();
     let propagate = options.propagate_exit_code;
     let status = match print(&result, format) {
         Ok(()) => exit::status(&result, signal, propagate),
@@ -61,8 +63,9 @@ pub(super) fn run(options: &RunOptions, host: &HostOptions, format: Option<Forma
             exit::unprinted(&result, propagate)
         }
     };
-    // Nothing of the run is left. What is (an idle supervisor, a pool of connections) ends with this process,
-    // and the caller need not wait for it to be taken down in order.
+    drop(shutdown);
+    // Nothing of the run is left, and no process of ours. What is (a pool of connections, an engine) ends with this
+    // process, and the caller need not wait for it to be taken down in order.
     std::process::exit(status.into())
 }
 

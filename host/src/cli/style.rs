@@ -24,10 +24,6 @@ impl Style {
         }
     }
 
-    pub(super) fn coloured(self) -> bool {
-        self.coloured
-    }
-
     pub(super) fn good(self, text: &str) -> String {
         self.paint("1;32", text)
     }

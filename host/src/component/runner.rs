@@ -134,7 +134,9 @@ impl Component {
             run,
         };
         let mut outcome = report.outcome(end);
-        outcome.artifacts = artifacts.close();
+        let collected = artifacts.close();
+        collected.account(&mut outcome.receipt);
+        outcome.artifacts = collected.artifacts;
         self.identity
             .sign(Carrier::Component, &journal, started, &mut outcome.receipt);
         outcome

@@ -1,8 +1,8 @@
 //! The artifacts of a run, as they are on disk when every process of it has ended.
 
 use super::conversation::Claimed;
-use crate::capture::{CaptureDirectory, Patience, Size, open_regular_at};
 use executor_runtime_protocol::ArtifactDescriptor;
+use executor_runtime_run::capture::{CaptureDirectory, Collected, Patience, Size, open_regular_at};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::{
     fs,
@@ -10,55 +10,71 @@ use std::{
         fd::{AsRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
+    path::Path,
     sync::Arc,
 };
 
 /// Lists the finished artifacts, as they are on disk; removes what is empty, and what only an interrupted
-/// run would leave.
+/// run would leave. One that is not where it was finished, or is no file any more, counts as omitted.
 pub(super) async fn list(
     capture: Arc<CaptureDirectory>,
     claimed: Vec<Claimed>,
     patience: Patience,
-) -> Vec<ArtifactDescriptor> {
+) -> Collected {
+    let claims = claimed.len() as u64;
     let listing = tokio::task::spawn_blocking(move || {
         capture.forget_checkpoint();
         if let Ok(Some(directory)) = capture.take_artifacts() {
             remove_unfinished(&directory);
         }
         let directory = capture.take_artifacts().ok().flatten();
-        let path = capture.artifacts_path();
-        let listed = match &directory {
-            None => Vec::new(),
-            Some(directory) => claimed
-                .into_iter()
-                .filter_map(|artifact| {
-                    let file = open_regular_at(directory, &artifact.name).ok()??;
-                    let mut metadata = Size::of(file, &patience).ok()?.metadata();
-                    if artifact.truncated {
-                        metadata.insert("truncated".to_owned(), "true".to_owned());
-                    }
-                    let kind = if artifact.kind.is_empty() {
-                        "artifact".to_owned()
-                    } else {
-                        artifact.kind
-                    };
-                    Some(ArtifactDescriptor {
-                        path: path.join(&artifact.name).to_string_lossy().into_owned(),
-                        artifact_id: artifact.name,
-                        kind,
-                        description: artifact.description,
-                        metadata,
-                    })
-                })
-                .collect(),
-        };
         if directory.is_none() {
             // An earlier run may have left something.
             capture.remove_if_empty();
         }
-        listed
+        let directory = directory.filter(|directory| capture.has_in_place(directory));
+        let mut collected = Collected::default();
+        for artifact in claimed {
+            let described = directory
+                .as_ref()
+                .and_then(|directory| describe(artifact, directory, &capture.artifacts_path(), &patience));
+            match described {
+                Some(artifact) => collected.list(artifact),
+                None => collected.omitted += 1,
+            }
+        }
+        collected
     });
-    listing.await.unwrap_or_default()
+    listing.await.unwrap_or_else(|_| Collected {
+        omitted: claims,
+        ..Collected::default()
+    })
+}
+
+/// Describes the file of a finished artifact; None without one.
+fn describe(
+    artifact: Claimed,
+    directory: &OwnedFd,
+    path: &Path,
+    patience: &Patience,
+) -> Option<ArtifactDescriptor> {
+    let file = open_regular_at(directory, &artifact.name).ok()??;
+    let mut metadata = Size::of(file, patience).ok()?.metadata();
+    if artifact.truncated {
+        metadata.insert("truncated".to_owned(), "true".to_owned());
+    }
+    let kind = if artifact.kind.is_empty() {
+        "artifact".to_owned()
+    } else {
+        artifact.kind
+    };
+    Some(ArtifactDescriptor {
+        path: path.join(&artifact.name).to_string_lossy().into_owned(),
+        artifact_id: artifact.name,
+        kind,
+        description: artifact.description,
+        metadata,
+    })
 }
 
 /// What a child was writing when it ended is nobody's artifact.

@@ -4,11 +4,9 @@ use super::{
     child::is_valid_name,
     wire::{MAX_FRAME, Message, Request},
 };
-use crate::{
-    capture::{CaptureDirectory, Fingerprint},
-    component::journal::{Journal, Level, printable},
-};
+use crate::component::journal::{Journal, Level, printable};
 use executor_runtime_protocol::native::Reply;
+use executor_runtime_run::capture::{CaptureDirectory, Fingerprint};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::{
     collections::HashSet,

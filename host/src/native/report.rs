@@ -10,12 +10,13 @@ use crate::{
         stop::StopCause,
     },
     receipt::{self, Receipt},
-    supervisor::{Ended, Exit, Lost, Report},
 };
 use executor_runtime_protocol::{
     Status,
     native::{Elsewhere, Reply},
 };
+use executor_runtime_run::ProcessUsage;
+use executor_runtime_supervisor::{Ended, Exit, Lost, Report};
 use std::{collections::BTreeMap, num::NonZeroU64};
 
 /// What is known about one run when it is over.
@@ -54,7 +55,15 @@ impl Known<'_> {
         };
         if let Ok(Report::Ended(ended)) = &report {
             let mut receipt = Receipt::default();
-            ended.account(&mut receipt);
+            let usage = ProcessUsage {
+                max_rss_bytes: ended.usage.max_rss_bytes,
+                user: ended.usage.user,
+                system: ended.usage.system,
+                leaked: ended.leaked,
+                unkillable: ended.unkillable,
+                core_dumped: ended.exit.dumped_core(),
+            };
+            usage.record(&mut receipt);
             // What a plugin may tell of a run elsewhere is about that run, and not about the plugin's process:
             // all but the processes that the plugin has left here.
             for key in [receipt::LEAKED_DESCENDANTS, receipt::UNKILLABLE_DESCENDANTS] {

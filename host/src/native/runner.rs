@@ -8,9 +8,7 @@ use super::{
     wire::Request,
 };
 use crate::{
-    ErrorKind, Failure, Outcome, Run, RunFuture, Runner,
-    cancel::CancelToken,
-    capture::{CaptureDirectory, CaptureError, Fingerprint, Patience},
+    CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, Runner,
     component::{
         Limits as Defaults,
         journal::Journal,
@@ -23,9 +21,12 @@ use crate::{
         admission::{Admission, admit},
         library::Library,
     },
-    subprocess::input_payload,
-    supervisor::{Job, Limits, Lost, Report, Supervisors},
 };
+use executor_runtime_run::{
+    capture::{CaptureDirectory, CaptureError, Fingerprint, Patience},
+    input_payload,
+};
+use executor_runtime_supervisor::{Job, Limits, Lost, Report, Supervisors};
 use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
@@ -157,8 +158,10 @@ impl NativeRunner {
                     let mut outcome = known.outcome(said, report);
                     if let Some(capture) = capture {
                         let told = std::mem::take(&mut outcome.artifacts);
-                        outcome.artifacts =
-                            artifacts::list(capture, claimed, Patience::new(run.deadline, &run.cancel)).await;
+                        let patience = Patience::new(run.deadline, &run.cancel);
+                        let collected = artifacts::list(capture, claimed, patience).await;
+                        collected.account(&mut outcome.receipt);
+                        outcome.artifacts = collected.artifacts;
                         let own: BTreeSet<_> = outcome
                             .artifacts
                             .iter()
@@ -429,7 +432,10 @@ async fn converse(
     let mut listen = std::pin::pin!(listen);
     let mut heard = false;
     let report = {
-        let mut finish = std::pin::pin!(supervised.finish(&kill));
+        let mut finish = std::pin::pin!(supervised.finish(
+            kill.raised(CancelReason::Requested),
+            kill.raised(CancelReason::Immediate),
+        ));
         let mut stopping = std::pin::pin!(async { tokio::join!(ask, force) });
         let mut stopped = false;
         loop {
@@ -469,6 +475,6 @@ fn nanoseconds(time: Duration) -> u64 {
 
 /// The moment on `CLOCK_MONOTONIC`, which both processes read.
 fn monotonic_ns(at: Instant) -> u64 {
-    let now = crate::supervisor::monotonic_ns();
+    let now = executor_runtime_supervisor::monotonic_ns();
     now.saturating_add(nanoseconds(at.saturating_duration_since(Instant::now())))
 }

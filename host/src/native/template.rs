@@ -1,7 +1,7 @@
 //! The template process of one plugin, from the host's side.
 
 use super::worker::{LIBRARY, MAX_HELLO, READY, WORKER_MODE};
-use crate::supervisor::{Detached, Exit, Job, Limits, Report, Supervisors};
+use executor_runtime_supervisor::{Detached, Exit, Job, Limits, Report, Supervisors};
 use nix::{
     fcntl::{OFlag, open},
     poll::{PollFd, PollFlags, PollTimeout, poll},

@@ -1,8 +1,8 @@
 //! The hidden mode of the executable: the template process of one plugin.
 
 use super::{child, library};
-use crate::supervisor::serve_entry;
 use executor_runtime_protocol::native::PluginRef;
+use executor_runtime_supervisor::serve_entry;
 use nix::{
     cmsg_space,
     sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send},

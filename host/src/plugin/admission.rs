@@ -10,7 +10,7 @@
 
 use super::Carrier;
 use crate::{ErrorKind, Failure, config::PluginConfig};
-use executor_runtime_protocol::PluginDescriptor;
+use executor_runtime_protocol::{PluginDescriptor, parse_bytes, parse_duration};
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 const GRACE_SECONDS: &str = "plugin.grace_seconds";
@@ -65,12 +65,15 @@ pub(crate) fn admit(
     let asked_grace = read(
         metadata,
         GRACE_SECONDS,
-        "a number of seconds, 0 or more",
-        |text| Duration::try_from_secs_f64(text.parse().ok()?).ok(),
+        "a duration in seconds, or with a unit such as 1.5m",
+        parse_duration,
     )?;
-    let asked_memory = read(metadata, MEMORY_BYTES, "an integer above 0", |text| {
-        text.parse::<u64>().ok().filter(|&bytes| bytes > 0)
-    })?;
+    let asked_memory = read(
+        metadata,
+        MEMORY_BYTES,
+        "a number of bytes above 0, such as 64MiB",
+        |text| parse_bytes(text).filter(|&bytes| bytes > 0),
+    )?;
     Ok(Admission {
         metadata: filled,
         grace: at_most(
@@ -78,7 +81,11 @@ pub(crate) fn admit(
             config.limits.grace_seconds.map(Into::into),
             DEFAULT_GRACE,
         ),
-        memory_bytes: at_most(asked_memory, config.limits.memory_bytes, DEFAULT_MEMORY),
+        memory_bytes: at_most(
+            asked_memory,
+            config.limits.memory_bytes.map(Into::into),
+            DEFAULT_MEMORY,
+        ),
     })
 }
 

@@ -79,8 +79,12 @@ impl PluginFile {
         // One byte more than may be loaded: the file may have grown since it was opened.
         let length = io::copy(&mut file.take(MAX_LOADED + 1), &mut copy).map_err(unreadable)?;
         check_length(length)?;
-        let seals =
-            SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+        // `F_SEAL_WRITE` would wait for pages that the kernel is still busy with, and fail (`EBUSY`) on a loaded machine.
+        // It differs only for writable mappings that exist already, and there are none.
+        let seals = SealFlag::F_SEAL_FUTURE_WRITE
+            | SealFlag::F_SEAL_GROW
+            | SealFlag::F_SEAL_SHRINK
+            | SealFlag::F_SEAL_SEAL;
         fcntl(&copy, FcntlArg::F_ADD_SEALS(seals)).map_err(|errno| unreadable(errno.into()))?;
         Ok(Self { file: copy, length })
     }

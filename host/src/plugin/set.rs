@@ -11,7 +11,7 @@ use crate::{
     component::{Authority, CodeCache, Mode},
     config::Config,
 };
-use executor_runtime_protocol::RuntimeKind;
+use executor_runtime_protocol::{RuntimeKind, closest};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -140,9 +140,18 @@ impl PluginSet {
     }
 
     /// Why `kind` does not run where [`plugin`](Self::plugin) finds none. It may be a kind of a file that can't
-    /// even be read, so it tells of those.
+    /// even be read, so those are mentioned.
     pub fn no_runner(&self, kind: &RuntimeKind) -> Failure {
         let mut failure = Failure::no_runner(kind);
+        let mut known = self.kinds();
+        known.extend(RuntimeKind::new("subprocess"));
+        known.sort();
+        known.dedup();
+        let known: Vec<_> = known.iter().map(RuntimeKind::as_str).collect();
+        if let Some(meant) = closest(kind.as_str(), known.iter().copied()) {
+            failure.summary += &format!("; did you mean '{meant}'?");
+        }
+        failure.summary += &format!("; the kinds here are {}", known.join(", "));
         let files = match self.list().iter().filter(|found| found.plugin.is_none()).count() {
             0 => return failure,
             1 => "1 plugin file".to_owned(),

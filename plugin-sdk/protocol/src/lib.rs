@@ -45,6 +45,7 @@ mod status;
 mod suggest;
 mod timestamp;
 mod tree;
+mod units;
 
 pub use artifact::ArtifactDescriptor;
 pub use descriptor::{
@@ -60,6 +61,7 @@ pub use result::RuntimeResult;
 pub use status::Status;
 pub use suggest::{closest, misspelt};
 pub use timestamp::{InvalidTimestamp, Timestamp};
+pub use units::{parse_bytes, parse_duration};
 
 /// The version of RxP that these types speak.
 pub const SCHEMA_VERSION: &str = "0.1";

@@ -21,6 +21,9 @@ const USER_AGENT: &str = concat!("executor-runtime-sdk/", env!("CARGO_PKG_VERSIO
 /// An input payload up to this long is sent with its length instead of in chunks.
 const SMALL_INPUT: usize = 64 * 1024;
 
+/// Bytes of a request's headers at most: names and values. More is refused by most servers, and by WASI HTTP.
+const MAX_HEADERS: usize = 64 * 1024;
+
 /// Headers that belong to the connection, not to the request: those that WASI HTTP does not take.
 const FORBIDDEN: [&str; 9] = [
     "connection",
@@ -168,6 +171,16 @@ impl<'a> Client<'a> {
         if let Some(name) = names.find(|name| FORBIDDEN.contains(&name.as_str())) {
             return invalid(format!(
                 "header '{name}' belongs to the connection and can't be set"
+            ));
+        }
+        let bytes: usize = request
+            .headers()
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        if bytes > MAX_HEADERS {
+            return invalid(format!(
+                "its headers have {bytes} bytes; at most {MAX_HEADERS} are sent"
             ));
         }
         url::check(request.uri())

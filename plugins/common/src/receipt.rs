@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `http.status` | the status, such as `200` |
 //! | `http.header.<name>` | a header, the name in lower case, several values joined by `, `; the first 32 names, 512 characters each |
+//! | `http.headers_omitted` | how many names were left out: over 32, or longer than 100 bytes |
+//! | `http.headers_truncated` | the names whose values were cut, joined by `, ` |
 //!
 //! `set-cookie` and the like are left out: results are kept and passed on, and those are credentials.
 
@@ -21,21 +23,32 @@ const CREDENTIALS: [&str; 4] = [
 
 /// The keys of an answer, each with its value.
 pub fn answer_receipt(status: StatusCode, headers: &HeaderMap) -> Vec<(String, String)> {
-    let kept = headers
+    let mut receipt = vec![("http.status".to_owned(), status.as_str().to_owned())];
+    let mut truncated = Vec::new();
+    let mut omitted = 0_usize;
+    let shown = headers
         .keys()
-        .filter(|name| !CREDENTIALS.contains(&name.as_str()) && name.as_str().len() <= MAX_NAME)
-        .take(MAX_HEADERS)
-        .map(|name| {
-            let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-            let value = String::from_utf8_lossy(&values.join(&b", "[..]))
-                .chars()
-                .take(MAX_VALUE)
-                .collect();
-            (format!("http.header.{name}"), value)
-        });
-    std::iter::once(("http.status".to_owned(), status.as_str().to_owned()))
-        .chain(kept)
-        .collect()
+        .filter(|name| !CREDENTIALS.contains(&name.as_str()));
+    for name in shown {
+        if receipt.len() > MAX_HEADERS || name.as_str().len() > MAX_NAME {
+            omitted += 1;
+            continue;
+        }
+        let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        let mut value = String::from_utf8_lossy(&values.join(&b", "[..])).into_owned();
+        if let Some((end, _)) = value.char_indices().nth(MAX_VALUE) {
+            value.truncate(end);
+            truncated.push(name.as_str());
+        }
+        receipt.push((format!("http.header.{name}"), value));
+    }
+    if omitted > 0 {
+        receipt.push(("http.headers_omitted".to_owned(), omitted.to_string()));
+    }
+    if !truncated.is_empty() {
+        receipt.push(("http.headers_truncated".to_owned(), truncated.join(", ")));
+    }
+    receipt
 }
 
 #[cfg(test)]
@@ -69,11 +82,26 @@ mod tests {
             "v".parse().unwrap(),
         );
         let receipt = answer_receipt(StatusCode::OK, &headers);
-        assert_eq!(receipt.len(), 1 + MAX_HEADERS);
-        assert!(
-            receipt
-                .iter()
-                .all(|(_, value)| value.chars().count() <= MAX_VALUE)
+        let (kept, marks) = receipt.split_at(1 + MAX_HEADERS);
+        assert!(kept.iter().all(|(_, value)| value.chars().count() <= MAX_VALUE));
+        let [(omitted, number), (truncated, names)] = marks else {
+            panic!("{marks:?}");
+        };
+        assert_eq!(
+            (omitted.as_str(), number.as_str()),
+            ("http.headers_omitted", "69")
         );
+        assert_eq!(truncated, "http.headers_truncated");
+        assert_eq!(names.split(", ").count(), MAX_HEADERS);
+    }
+
+    #[test]
+    fn what_fits_has_no_mark() {
+        let mut headers = HeaderMap::new();
+        for n in 0..MAX_HEADERS {
+            let name = HeaderName::from_bytes(format!("x-{n}").as_bytes()).unwrap();
+            headers.insert(name, "v".repeat(MAX_VALUE).parse().unwrap());
+        }
+        assert_eq!(answer_receipt(StatusCode::OK, &headers).len(), 1 + MAX_HEADERS);
     }
 }

@@ -38,7 +38,7 @@ fn invocation(url: &str) -> Invocation {
         .with("http.poll_run_id_path", "id")
         .with("http.poll_status_path", "status")
         .with("http.poll_terminal_states", "completed,failed")
-        .with("http.poll_interval_seconds", "0.01")
+        .with("http.poll_interval_seconds", "0.05")
 }
 
 #[test]

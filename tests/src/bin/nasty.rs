@@ -6,7 +6,7 @@
 use std::{
     env, fs,
     io::{self, Write},
-    process::exit,
+    process::{Command, exit},
     ptr,
 };
 
@@ -27,6 +27,7 @@ fn main() {
         ["open-files"] => open_files(),
         ["burn", milliseconds] => burn(number(milliseconds)),
         ["dump-core"] => dump_core(),
+        ["adopt-orphans", runs, ref command @ ..] => adopt_orphans(number(runs), command),
         ["bomb", how, total] => bomb(how, number(total)),
         _ => {
             eprintln!("nasty: no such scenario: {arguments:?}");
@@ -331,6 +332,27 @@ fn dump_core() {
         }
         libc::abort()
     }
+}
+
+/// Runs a command that often, and adopts what it leaves. Prints after how many runs there was something, be it only a
+/// process that had ended and was not collected.
+fn adopt_orphans(runs: u32, command: &[&str]) {
+    // SAFETY: no memory is involved.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+    let mut left = 0;
+    for _ in 0..runs {
+        // Collects this one child, by its pid.
+        let ended = Command::new(command[0]).args(&command[1..]).output();
+        ended.expect("it can be run");
+        // SAFETY: no status is asked for.
+        let other = unsafe { libc::waitpid(-1, ptr::null_mut(), libc::WNOHANG) };
+        if other >= 0 {
+            left += 1;
+            // SAFETY: no status is asked for.
+            while unsafe { libc::waitpid(-1, ptr::null_mut(), 0) } > 0 {}
+        }
+    }
+    println!("{left}");
 }
 
 /// Makes processes that make processes, `total` at most in all; each tells a shared counter.

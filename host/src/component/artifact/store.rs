@@ -4,11 +4,9 @@
 //! that leaves nothing touches no disk.
 
 use super::stream::{Artifact, Finished};
-use crate::{
-    capture::{CaptureDirectory, CaptureError, Fingerprint, create_file_at},
-    component::limits::Limits,
-};
+use crate::component::limits::Limits;
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
+use executor_runtime_run::capture::{CaptureDirectory, CaptureError, Collected, Fingerprint, create_file_at};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
@@ -51,7 +49,7 @@ struct State {
     resumed: Option<Vec<u8>>,
     artifacts: Option<Arc<OwnedFd>>,
     names: BTreeSet<String>,
-    kept: Vec<ArtifactDescriptor>,
+    kept: Vec<Finished>,
 }
 
 impl ArtifactStore {
@@ -111,7 +109,7 @@ impl ArtifactStore {
 
     /// Lists a finished artifact in the result.
     pub(in crate::component) fn keep(&self, finished: Finished) {
-        self.state().kept.push(finished.descriptor);
+        self.state().kept.push(finished);
     }
 
     /// Keeps `bytes` for a later run of the same invocation. Blocks on the file system.
@@ -131,14 +129,29 @@ impl ArtifactStore {
     }
 
     /// The run has come to an end: its artifacts, in the order in which they were finished, are in the result,
-    /// and there is nothing to go on from. Blocks on the file system, if the run left anything there.
-    pub(in crate::component) fn close(&self) -> Vec<ArtifactDescriptor> {
+    /// and there is nothing to go on from. One that was moved, removed or changed since counts as omitted. Blocks
+    /// on the file system, if the run left anything there.
+    pub(in crate::component) fn close(&self) -> Collected {
         let mut state = self.state();
-        if let Some(capture) = state.capture.take() {
-            capture.forget_checkpoint();
-            capture.remove_if_empty();
+        let mut collected = Collected::default();
+        let Some(capture) = state.capture.take() else {
+            return collected;
+        };
+        let directory = state.artifacts.take();
+        let directory = directory.filter(|directory| capture.has_in_place(directory));
+        for Finished {
+            descriptor, version, ..
+        } in std::mem::take(&mut state.kept)
+        {
+            let name = descriptor.artifact_id.as_str();
+            match &directory {
+                Some(directory) if version.is_called(directory, name) => collected.list(descriptor),
+                _ => collected.omitted += 1,
+            }
         }
-        std::mem::take(&mut state.kept)
+        capture.forget_checkpoint();
+        capture.remove_if_empty();
+        collected
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -187,6 +200,71 @@ fn is_valid_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs, path::Path};
+
+    /// Finishes the artifacts `one` and `two`, then lets `meanwhile` happen to the capture directory.
+    async fn closed_after(meanwhile: impl FnOnce(&Path)) -> Collected {
+        let base = tempfile::tempdir().unwrap();
+        let document = serde_json::json!({
+            "invocation_id": "inv", "runtime_name": "test", "runtime_kind": "test", "working_directory": "/",
+            "command": ["none"], "artifact_directory": base.path(),
+        });
+        let invocation = RuntimeInvocation::from_json(document.to_string().as_bytes()).unwrap();
+        let store = ArtifactStore::new(&invocation, &Limits::default());
+        for name in ["one", "two"] {
+            let artifact = store.create(name.to_owned(), String::new(), String::new());
+            store.keep(artifact.unwrap().finish().await.unwrap());
+        }
+        meanwhile(&base.path().join("inv"));
+        store.close()
+    }
+
+    #[tokio::test]
+    async fn what_was_moved_removed_or_changed_since_is_not_listed() {
+        type Meanwhile = fn(&Path);
+        let cases: [(Meanwhile, &[&str]); 7] = [
+            (|_| {}, &["one", "two"]),
+            (|directory| fs::remove_dir_all(directory).unwrap(), &[]),
+            (
+                |directory| fs::rename(directory, directory.with_file_name("elsewhere")).unwrap(),
+                &[],
+            ),
+            (
+                |directory| {
+                    let artifacts = directory.join("artifacts");
+                    fs::rename(&artifacts, directory.join("elsewhere")).unwrap();
+                    std::os::unix::fs::symlink("elsewhere", artifacts).unwrap();
+                },
+                &[],
+            ),
+            (
+                |directory| fs::remove_file(directory.join("artifacts/one")).unwrap(),
+                &["two"],
+            ),
+            (
+                |directory| {
+                    let file = directory.join("artifacts/one");
+                    fs::remove_file(&file).unwrap();
+                    std::os::unix::fs::symlink("two", file).unwrap();
+                },
+                &["two"],
+            ),
+            (
+                |directory| fs::write(directory.join("artifacts/two"), "changed").unwrap(),
+                &["one"],
+            ),
+        ];
+        for (number, (meanwhile, expected)) in cases.into_iter().enumerate() {
+            let collected = closed_after(meanwhile).await;
+            let listed: Vec<_> = collected
+                .artifacts
+                .iter()
+                .map(|artifact| artifact.artifact_id.as_str())
+                .collect();
+            assert_eq!(listed, expected, "case {number}");
+            assert_eq!(collected.omitted, 2 - expected.len() as u64, "case {number}");
+        }
+    }
 
     #[test]
     fn names_are_plain_file_names() {

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use executor_runtime_protocol::ArtifactDescriptor;
+use executor_runtime_run::capture::FileVersion;
 use nix::{
     fcntl::renameat,
     unistd::{UnlinkatFlags, unlinkat},
@@ -34,8 +35,11 @@ pub struct Artifact {
 }
 
 /// A finished artifact.
+#[derive(Debug)]
 pub(in crate::component) struct Finished {
     pub(super) descriptor: ArtifactDescriptor,
+    /// What the descriptor is about.
+    pub(super) version: FileVersion,
     pub(in crate::component) size: u64,
 }
 
@@ -112,10 +116,12 @@ impl Writer {
             None => {
                 let name = self.descriptor.artifact_id.as_str();
                 renameat(&*self.directory, self.partial.as_str(), &*self.directory, name)
+                    .and_then(|()| FileVersion::of(&self.file))
                     .map_err(io::Error::from)
             }
         };
-        named.map_err(|error| format!("can't write artifact '{}': {error}", self.descriptor.path))?;
+        let version =
+            named.map_err(|error| format!("can't write artifact '{}': {error}", self.descriptor.path))?;
         self.finished = true;
         let digest = std::mem::take(&mut self.digest).finalize();
         let mut descriptor = self.descriptor.clone();
@@ -127,6 +133,7 @@ impl Writer {
         }
         Ok(Finished {
             descriptor,
+            version,
             size: self.size,
         })
     }

@@ -3,7 +3,7 @@
 //! A file has a temporary name until it is finished. The host looks at the file itself before it lists it.
 
 use super::super::wire::{Message, Request};
-use crate::capture::create_file_at;
+use executor_runtime_run::capture::create_file_at;
 use nix::{
     fcntl::renameat,
     unistd::{UnlinkatFlags, unlinkat},

@@ -1,12 +1,12 @@
 //! The host's functions, as the plugin calls them. No panic leaves them.
 
 use super::{super::wire::Message, LINK, artifacts::CreateError, link::Link};
-use crate::capture::check_checkpoint;
 use executor_runtime_protocol::native::{
     CREATE_DUPLICATE_NAME, CREATE_INVALID_NAME, CREATE_TOO_MANY, CREATE_UNWRITABLE, CreateFailure,
     NO_DEADLINE,
     abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString, RVec},
 };
+use executor_runtime_run::capture::check_checkpoint;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},

@@ -1,8 +1,11 @@
 //! Whether the text of a metadata value is what its key asks for.
 
 use super::{MetadataKey, ValueType, url};
-use crate::problem::quoted;
-use std::{fmt::Write as _, time::Duration};
+use crate::{
+    problem::quoted,
+    units::{decimal, parse_duration},
+};
+use std::fmt::Write as _;
 
 impl MetadataKey {
     /// Checks a value. The error is what was found; what is expected is [`MetadataKey::expected`].
@@ -13,10 +16,10 @@ impl MetadataKey {
                 return url::parse(text, &self.placeholders).map(drop);
             }
             ValueType::Integer => text.parse::<i64>().is_ok_and(|n| self.in_range(n as f64)),
-            ValueType::Number => number(text).is_some_and(|n| self.in_range(n)),
-            ValueType::Duration => number(text).is_some_and(|seconds| {
-                Duration::try_from_secs_f64(seconds).is_ok() && self.in_range(seconds)
-            }),
+            ValueType::Number => decimal(text).is_some_and(|n| self.in_range(n)),
+            ValueType::Duration => {
+                parse_duration(text).is_some_and(|duration| self.in_range(duration.as_secs_f64()))
+            }
             ValueType::Json => {
                 return serde_json::from_str::<serde::de::IgnoredAny>(text)
                     .map(drop)
@@ -70,15 +73,6 @@ impl MetadataKey {
     }
 }
 
-/// A finite decimal number; none of the words that Rust also reads as one.
-fn number(text: &str) -> Option<f64> {
-    let decimal = text
-        .bytes()
-        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'));
-    let number = decimal.then(|| text.parse::<f64>().ok()).flatten()?;
-    number.is_finite().then_some(number)
-}
-
 /// The items of a comma-separated list.
 fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
@@ -118,8 +112,8 @@ mod tests {
             ),
             (
                 ValueType::Duration,
-                &["0", "2.0", "0.001", "3600"],
-                &["", "-1", "-0.1", "2s", "1e300", "nan"],
+                &["0", "2.0", "0.001", "3600", "2s", "1.5m"],
+                &["", "-1", "-0.1", "2x", "1e300", "nan"],
             ),
             (
                 ValueType::Json,

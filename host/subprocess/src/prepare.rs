@@ -4,17 +4,17 @@ use super::{
     program,
     settings::{Settings, SubprocessPolicy},
 };
-use crate::{
-    ErrorKind, Failure,
-    capture::{CaptureDirectory, CaptureError},
-    runner::Run,
-    supervisor::Job,
-};
 use executor_runtime_protocol::RuntimeInvocation;
+use executor_runtime_run::{
+    ErrorKind, Failure, Run,
+    capture::{CaptureDirectory, CaptureError, CapturedFiles, OutputFile},
+    input_payload,
+};
+use executor_runtime_supervisor::Job;
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open, openat},
-    sys::stat::{Mode, SFlag, fstat},
+    sys::stat::Mode,
 };
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ pub(super) const OUTPUT_FILES: [&str; 2] = [STDOUT_FILE, STDERR_FILE];
 /// A job, and what the run needs besides.
 pub(super) struct Prepared {
     pub(super) job: Job,
-    pub(super) capture: CaptureDirectory,
+    pub(super) files: CapturedFiles,
     /// The file that is executed.
     pub(super) program: PathBuf,
 }
@@ -61,7 +61,12 @@ pub(super) fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, 
 
     let capture = CaptureDirectory::open(invocation).map_err(capture_failure)?;
     match open_files(invocation, &capture, input, &mut variables) {
-        Ok((stdin, stdout, stderr, lock)) => Ok(Prepared {
+        Ok(Opened {
+            stdin,
+            writers: [stdout, stderr],
+            outputs,
+            lock,
+        }) => Ok(Prepared {
             job: Job {
                 program: c_string(program.as_os_str().as_bytes())?,
                 argv,
@@ -83,7 +88,10 @@ pub(super) fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, 
                 max_output_bytes: settings.max_output_bytes,
                 limits: settings.limits,
             },
-            capture,
+            files: CapturedFiles {
+                directory: capture,
+                outputs,
+            },
             program,
         }),
         Err(failure) => {
@@ -93,18 +101,25 @@ pub(super) fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, 
     }
 }
 
-type Files = (OwnedFd, OwnedFd, OwnedFd, OwnedFd);
+/// What is open for a run.
+struct Opened {
+    stdin: OwnedFd,
+    writers: [OwnedFd; 2],
+    outputs: [OutputFile; 2],
+    lock: OwnedFd,
+}
 
 fn open_files(
     invocation: &RuntimeInvocation,
     capture: &CaptureDirectory,
     input: Option<(OwnedFd, PathBuf)>,
     variables: &mut BTreeMap<OsString, OsString>,
-) -> Result<Files, Failure> {
+) -> Result<Opened, Failure> {
     capture.create_artifacts().map_err(capture_failure)?;
-    let stdout = capture.create_file(STDOUT_FILE).map_err(capture_failure)?;
-    let stderr = capture.create_file(STDERR_FILE).map_err(capture_failure)?;
-    let lock = capture.share_lock().map_err(|error| exhausted(&error))?;
+    let stdout = OutputFile::create(capture, STDOUT_FILE).map_err(capture_failure)?;
+    let stderr = OutputFile::create(capture, STDERR_FILE).map_err(capture_failure)?;
+    let writer = |file: &OutputFile| file.writer().map_err(|error| Failure::exhausted(&error));
+    let lock = capture.share_lock().map_err(|error| Failure::exhausted(&error))?;
     variables.insert(
         "RXP_INVOCATION_ID".into(),
         invocation.invocation_id.clone().into(),
@@ -118,10 +133,15 @@ fn open_files(
         None => {
             variables.remove(std::ffi::OsStr::new("RXP_INPUT_PAYLOAD_PATH"));
             open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-                .map_err(|errno| exhausted(&errno.into()))?
+                .map_err(|errno| Failure::exhausted(&errno.into()))?
         }
     };
-    Ok((stdin, stdout, stderr, lock))
+    Ok(Opened {
+        stdin,
+        writers: [writer(&stdout)?, writer(&stderr)?],
+        outputs: [stdout, stderr],
+        lock,
+    })
 }
 
 fn arguments(command: &[String]) -> Result<Vec<CString>, Failure> {
@@ -185,7 +205,8 @@ fn c_string(bytes: &[u8]) -> Result<CString, Failure> {
     })
 }
 
-fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
+/// Opens the directory that a program is to run in.
+pub(super) fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let opened = match open(directory, flags, Mode::empty()) {
         // `O_PATH` asks for no permission, but entering does.
@@ -211,7 +232,7 @@ fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
         Errno::EINVAL if directory.contains('\0') => {
             (ErrorKind::CwdNotFound, "contains a NUL byte".to_owned())
         }
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => return Err(exhausted(&opened.into())),
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => return Err(Failure::exhausted(&opened.into())),
         errno => (
             ErrorKind::CwdNotFound,
             format!("can't be opened: {}", errno.desc().to_lowercase()),
@@ -221,37 +242,6 @@ fn working_directory(directory: &str) -> Result<OwnedFd, Failure> {
         kind,
         format!("working directory '{}' {reason}", directory.escape_debug()),
     ))
-}
-
-/// Opens the payload, and tells where it is.
-pub(crate) fn input_payload(path: &str) -> Result<(OwnedFd, PathBuf), Failure> {
-    let unusable = |reason: &str| {
-        Failure::new(
-            ErrorKind::InputNotFound,
-            format!("input payload '{}' {reason}", path.escape_debug()),
-        )
-    };
-    // Non-blocking, because opening a pipe without a writer would block.
-    let file = open(
-        path,
-        OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK,
-        Mode::empty(),
-    )
-    .map_err(|errno| match errno {
-        Errno::ENOENT | Errno::ENOTDIR => unusable("does not exist"),
-        Errno::EACCES => unusable("may not be read by this user"),
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => exhausted(&errno.into()),
-        errno => unusable(&format!("can't be opened: {}", errno.desc().to_lowercase())),
-    })?;
-    let status = fstat(&file).map_err(|errno| unusable(errno.desc()))?;
-    match SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits()) {
-        SFlag::S_IFREG => {}
-        SFlag::S_IFDIR => return Err(unusable("is a directory, not a file")),
-        SFlag::S_IFCHR if path == "/dev/null" => {}
-        _ => return Err(unusable("is not a regular file")),
-    }
-    let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-    Ok((file, path))
 }
 
 fn capture_failure(error: CaptureError) -> Failure {
@@ -264,11 +254,4 @@ fn capture_failure(error: CaptureError) -> Failure {
         _ => format!("output can't be kept: {error}"),
     };
     Failure::new(kind, summary)
-}
-
-fn exhausted(error: &std::io::Error) -> Failure {
-    Failure::new(
-        ErrorKind::HostExhausted,
-        format!("the host has run out of something it needs: {error}"),
-    )
 }

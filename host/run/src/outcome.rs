@@ -21,6 +21,14 @@ impl Failure {
         }
     }
 
+    /// The system gave the host no more of something that a run needs.
+    pub fn exhausted(error: &std::io::Error) -> Self {
+        Self::new(
+            ErrorKind::HostExhausted,
+            format!("the host has run out of something it needs: {error}"),
+        )
+    }
+
     /// Nothing runs this kind.
     pub fn no_runner(kind: &RuntimeKind) -> Self {
         Self::new(

@@ -4,7 +4,7 @@
 //! alike, and `EACCES` for a dozen reasons. So the program is found here, the way `execvp` does it but without
 //! its detour through `sh`, and an error of the kernel's is looked into afterwards.
 
-use crate::{ErrorKind, Failure};
+use executor_runtime_run::{ErrorKind, Failure};
 use nix::{
     errno::Errno,
     fcntl::{AtFlags, OFlag, openat},

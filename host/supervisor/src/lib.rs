@@ -21,12 +21,13 @@ mod job;
 mod memory;
 mod output;
 mod spawner;
+mod spawner_process;
 mod spec;
 mod supervise;
 mod sys;
 mod target;
 mod wire;
 
-pub(crate) use client::{Detached, Lost, Supervisors, serve_entry};
-pub(crate) use job::{Cause, Ended, Exit, Job, Limits, OutputReport, Report, Stage};
-pub(crate) use sys::monotonic_ns;
+pub use client::{Detached, Lost, Shutdown, StartFailed, Supervised, Supervisors, serve_entry};
+pub use job::{Cause, Ended, Exit, Job, Limits, OutputReport, Report, Stage, Usage};
+pub use sys::monotonic_ns;

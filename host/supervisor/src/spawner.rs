@@ -54,10 +54,13 @@ struct Spawner {
 
 impl Spawner {
     fn set_up(socket: RawFd, kept: Option<RawFd>, target: Target) -> sys::Result<Self> {
-        // SAFETY: neither call involves memory.
+        // SAFETY: the path is NUL-terminated; no other memory is involved.
         unsafe {
             // Out of the host's session: keys pressed at its terminal are the host's business.
             libc::setsid();
+            // Into a directory that no one unmounts or removes: the host's would be kept in use. Its supervisors
+            // start there too.
+            libc::chdir(c"/".as_ptr());
             Errno::result(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1))?;
         }
         keep_only(socket, kept)?;

@@ -4,48 +4,53 @@ use super::wire::{
     self, CAUSE_CANCEL, CAUSE_DEADLINE, CAUSE_PROCESSES, RawReport, STAGE_CWD, STAGE_EXEC, STAGE_FORK,
     STAGE_LIMITS, SpecHeader, UNLIMITED,
 };
-use crate::receipt::{self, Receipt};
 use nix::errno::Errno;
 use std::{ffi::CString, os::fd::OwnedFd, time::Duration};
 
 /// One program to run under supervision.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub struct Job {
     /// The path for `execve`; relative to `cwd`.
-    pub(crate) program: CString,
-    pub(crate) argv: Vec<CString>,
+    pub program: CString,
+    /// The arguments, the program's name first.
+    pub argv: Vec<CString>,
     /// The whole environment, as `NAME=value`.
-    pub(crate) env: Vec<CString>,
-    pub(crate) cwd: OwnedFd,
-    pub(crate) stdin: OwnedFd,
-    pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
+    pub env: Vec<CString>,
+    /// The directory that it starts in.
+    pub cwd: OwnedFd,
+    /// Becomes descriptor 0.
+    pub stdin: OwnedFd,
+    /// Where its output is kept.
+    pub stdout: OwnedFd,
+    /// Where its error output is kept.
+    pub stderr: OwnedFd,
     /// Kept open until nothing of the job is left.
-    pub(crate) lock: OwnedFd,
+    pub lock: OwnedFd,
     /// Becomes descriptor 3 of the target.
-    pub(crate) channel: Option<OwnedFd>,
+    pub channel: Option<OwnedFd>,
     /// Give stdout and stderr to the target as they are, instead of capping them.
-    pub(crate) direct_output: bool,
+    pub direct_output: bool,
     /// Time left for the run.
-    pub(crate) time_left: Option<Duration>,
+    pub time_left: Option<Duration>,
     /// Time between TERM and KILL.
-    pub(crate) grace: Duration,
+    pub grace: Duration,
     /// Bytes to keep of each output stream.
-    pub(crate) max_output_bytes: u64,
-    pub(crate) limits: Limits,
+    pub max_output_bytes: u64,
+    /// What its processes may use.
+    pub limits: Limits,
 }
 
 /// Limits on a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Address space of each process, in bytes.
-    pub(crate) memory_bytes: Option<u64>,
+    pub memory_bytes: Option<u64>,
     /// CPU time of each process, in seconds.
-    pub(crate) cpu_seconds: Option<u64>,
+    pub cpu_seconds: Option<u64>,
     /// Open descriptors of each process.
-    pub(crate) open_files: Option<u64>,
+    pub open_files: Option<u64>,
     /// Processes of the job at a time.
-    pub(crate) processes: Option<u64>,
+    pub processes: Option<u64>,
 }
 
 impl Job {
@@ -71,7 +76,7 @@ impl Job {
 
 /// How a job went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Report {
+pub enum Report {
     /// The target could not be started.
     NotStarted {
         /// What failed.
@@ -85,7 +90,7 @@ pub(crate) enum Report {
 
 /// What failed before the target's program ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub enum Stage {
     /// The supervisor itself, or a step for which no other stage stands.
     Setup,
     /// Making a process.
@@ -100,45 +105,26 @@ pub(crate) enum Stage {
 
 /// A target that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// Its wait status.
-    pub(crate) exit: Exit,
+    pub exit: Exit,
     /// Why the supervisor ended it, if it did.
-    pub(crate) cause: Option<Cause>,
+    pub cause: Option<Cause>,
     /// How many processes had to be killed after the target had ended.
-    pub(crate) leaked: u32,
+    pub leaked: u32,
     /// How many could not be killed: they are stuck in the kernel.
-    pub(crate) unkillable: u32,
-    pub(crate) stdout: OutputReport,
-    pub(crate) stderr: OutputReport,
-    pub(crate) usage: Usage,
-}
-
-impl Ended {
-    /// Adds to a receipt what the processes used, and what became of them.
-    pub(crate) fn account(&self, receipt: &mut Receipt) {
-        let mut put = |key: &str, value: String| receipt.insert(key.to_owned(), value);
-        put(receipt::USAGE_MAX_RSS_BYTES, self.usage.max_rss_bytes.to_string());
-        put(receipt::USAGE_USER_SECONDS, receipt::seconds(self.usage.user));
-        put(receipt::USAGE_SYSTEM_SECONDS, receipt::seconds(self.usage.system));
-        if self.leaked > 0 {
-            put(receipt::LEAKED_DESCENDANTS, self.leaked.to_string());
-        }
-        if self.unkillable > 0 {
-            put(receipt::UNKILLABLE_DESCENDANTS, self.unkillable.to_string());
-        }
-        if let Exit::Signal {
-            core_dumped: true, ..
-        } = self.exit
-        {
-            put(receipt::CORE_DUMPED, "true".to_owned());
-        }
-    }
+    pub unkillable: u32,
+    /// What became of its output.
+    pub stdout: OutputReport,
+    /// What became of its error output.
+    pub stderr: OutputReport,
+    /// What its processes used.
+    pub usage: Usage,
 }
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub enum Exit {
     /// With this status.
     Code(i32),
     /// By this signal.
@@ -152,7 +138,7 @@ pub(crate) enum Exit {
 
 /// Why a supervisor ended its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub enum Cause {
     /// Time was up.
     Deadline,
     /// The host asked for it.
@@ -163,22 +149,24 @@ pub(crate) enum Cause {
 
 /// What became of an output stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct OutputReport {
+pub struct OutputReport {
     /// How many bytes were kept.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// There were more than the cap allows.
-    pub(crate) truncated: bool,
+    pub truncated: bool,
     /// The file could not be written; what came after `bytes` is lost.
-    pub(crate) error: Option<Errno>,
+    pub error: Option<Errno>,
 }
 
 /// What all processes of a job used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// Peak resident memory of the largest one.
-    pub(crate) max_rss_bytes: u64,
-    pub(crate) user: Duration,
-    pub(crate) system: Duration,
+    pub max_rss_bytes: u64,
+    /// CPU time in user mode.
+    pub user: Duration,
+    /// CPU time in the kernel.
+    pub system: Duration,
 }
 
 impl From<RawReport> for Report {
@@ -223,6 +211,17 @@ impl From<RawReport> for Report {
 }
 
 impl Exit {
+    /// Whether a core was dumped.
+    pub fn dumped_core(self) -> bool {
+        matches!(
+            self,
+            Self::Signal {
+                core_dumped: true,
+                ..
+            }
+        )
+    }
+
     fn from_wait_status(status: i32) -> Self {
         if libc::WIFSIGNALED(status) {
             Self::Signal {

@@ -1,9 +1,10 @@
 //! Files that a run left in its artifacts directory become ArtifactDescriptors.
 //!
-//! Regular files only, at any depth, in the order of their paths; links, pipes and sockets are passed over.
+//! Regular files only, at any depth, in the order of their paths; links, pipes and sockets are only counted.
 //! Runs after every process of the run has ended, so nothing moves meanwhile.
 
 use super::Patience;
+use crate::receipt::{self, Receipt};
 use executor_runtime_protocol::ArtifactDescriptor;
 use nix::{
     dir::{Dir, Type},
@@ -29,16 +30,38 @@ const MAX_DEPTH: usize = 32;
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Collected {
-    pub(crate) artifacts: Vec<ArtifactDescriptor>,
-    /// Files that are there but not listed: too many, too deep, unreadable, or with a name that is not UTF-8.
-    pub(crate) omitted: u64,
+pub struct Collected {
+    /// The files.
+    pub artifacts: Vec<ArtifactDescriptor>,
+    /// Files that the run left but that are not listed: too many, too deep, unreadable, not regular, with a name
+    /// that is not UTF-8, or not where they were left.
+    pub omitted: u64,
     /// Files that are listed without their digest, because there was no time left for it.
-    pub(crate) undigested: u64,
+    pub undigested: u64,
+}
+
+impl Collected {
+    /// Adds to a receipt what `artifacts` does not tell.
+    pub fn account(&self, receipt: &mut Receipt) {
+        for (key, files) in [
+            (receipt::ARTIFACTS_OMITTED, self.omitted),
+            (receipt::ARTIFACTS_UNDIGESTED, self.undigested),
+        ] {
+            if files > 0 {
+                receipt.insert(key.to_owned(), files.to_string());
+            }
+        }
+    }
+
+    /// Lists one more, which has its digest if there was time for it.
+    pub fn list(&mut self, artifact: ArtifactDescriptor) {
+        self.undigested += u64::from(!artifact.metadata.contains_key(SHA256));
+        self.artifacts.push(artifact);
+    }
 }
 
 /// Lists the files below `directory`, which is at `path`.
-pub(crate) fn collect(directory: OwnedFd, path: &Path, patience: &Patience) -> Collected {
+pub fn collect(directory: OwnedFd, path: &Path, patience: &Patience) -> Collected {
     let mut collected = Collected::default();
     walk(directory, path, "artifacts", 0, patience, &mut collected);
     collected
@@ -73,14 +96,10 @@ fn walk(
             },
             Kind::File if collected.artifacts.len() == MAX_FILES => collected.omitted += 1,
             Kind::File => match describe(&handle, &name, &path, id, patience) {
-                Ok(Some(artifact)) => {
-                    collected.undigested += u64::from(!artifact.metadata.contains_key(SHA256));
-                    collected.artifacts.push(artifact);
-                }
-                Ok(None) => {}
-                Err(_) => collected.omitted += 1,
+                Ok(Some(artifact)) => collected.list(artifact),
+                Ok(None) | Err(_) => collected.omitted += 1,
             },
-            Kind::Other => {}
+            Kind::Other => collected.omitted += 1,
         }
     }
 }
@@ -150,7 +169,7 @@ fn describe(
 }
 
 /// Opens the regular file `name` in a directory; none if it is something else.
-pub(crate) fn open_regular_at(directory: &OwnedFd, name: &str) -> io::Result<Option<File>> {
+pub fn open_regular_at(directory: &OwnedFd, name: &str) -> io::Result<Option<File>> {
     let handle = match open_inside(directory, name, OFlag::empty()) {
         Err(Errno::ELOOP) => return Ok(None),
         opened => opened?,
@@ -161,13 +180,17 @@ pub(crate) fn open_regular_at(directory: &OwnedFd, name: &str) -> io::Result<Opt
 
 /// The length of a file, and its SHA-256 in hex unless the time for that was over.
 #[derive(Debug)]
-pub(crate) struct Size {
+pub struct Size {
     bytes: u64,
     sha256: Option<String>,
 }
 
 impl Size {
-    pub(crate) fn of(mut file: File, patience: &Patience) -> io::Result<Self> {
+    /// Reads a file to its end, or until there is no more time for it.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn of(mut file: File, patience: &Patience) -> io::Result<Self> {
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 64 * 1024];
         let mut bytes = 0;
@@ -196,7 +219,7 @@ impl Size {
     }
 
     /// As an artifact's metadata has it.
-    pub(crate) fn metadata(self) -> BTreeMap<String, String> {
+    pub fn metadata(self) -> BTreeMap<String, String> {
         let mut metadata = BTreeMap::from([("size_bytes".to_owned(), self.bytes.to_string())]);
         metadata.extend(self.sha256.map(|sha256| (SHA256.to_owned(), sha256)));
         metadata

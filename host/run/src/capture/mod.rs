@@ -3,17 +3,20 @@
 //! `<base>/<invocation id>/`, base being the invocation's `artifact_directory`, else
 //! `<working_directory>/.executor_runtime`. Every file in it is opened through a handle on the directory and
 //! without following symbolic links, and made anew, so nothing that was planted there leads outside. The
-//! directory is locked while the run is under way: two runs of one id never write to the same files.
+//! directory is locked while the run is under way: two runs of one id never write to the same files. What a run
+//! has done to it in the meantime is [`restore`]'s concern.
 
 mod checkpoint;
 mod collect;
 mod name;
 mod patience;
+mod restore;
 
-pub(crate) use checkpoint::{Fingerprint, check_length as check_checkpoint};
-pub(crate) use collect::{Collected, Size, collect, open_regular_at};
+pub use checkpoint::{Fingerprint, check_length as check_checkpoint};
+pub use collect::{Collected, Size, collect, open_regular_at};
 
-pub(crate) use patience::Patience;
+pub use patience::Patience;
+pub use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
 
 use executor_runtime_protocol::RuntimeInvocation;
 use name::directory_name;
@@ -23,19 +26,25 @@ use nix::{
     sys::stat::{Mode, mkdirat},
     unistd::{UnlinkatFlags, unlinkat},
 };
+use restore::{Home, real_path};
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 const DEFAULT_BASE: &str = ".executor_runtime";
+/// No invocation has a directory of this name: none begins with a dot.
+const GITIGNORE: &str = ".gitignore";
 const ARTIFACTS: &str = "artifacts";
+/// How often the directory is opened before its removal by others counts as its loss.
+const MAX_ATTEMPTS: u32 = 8;
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// Why there is no capture directory for a run.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CaptureError {
+pub enum CaptureError {
     /// Another run of the same id holds it.
     #[error("an invocation with this id is already running in '{}'", path.display())]
     AlreadyRunning {
@@ -60,56 +69,65 @@ pub(crate) enum CaptureError {
 
 /// An open, locked capture directory.
 #[derive(Debug)]
-pub(crate) struct CaptureDirectory {
+pub struct CaptureDirectory {
     path: PathBuf,
     handle: OwnedFd,
+    /// Where it can be made again, if that is known.
+    home: Option<Home>,
 }
 
 impl CaptureDirectory {
     /// Makes and locks the directory of an invocation.
-    pub(crate) fn open(invocation: &RuntimeInvocation) -> Result<Self, CaptureError> {
-        let (base_path, base) = match &invocation.artifact_directory {
+    pub fn open(invocation: &RuntimeInvocation) -> Result<Self, CaptureError> {
+        // Whoever had it before may have removed it between our opening and our locking it; then it is made anew.
+        let mut attempts = 0..MAX_ATTEMPTS;
+        loop {
+            let capture = Self::open_once(invocation)?;
+            if attempts.next().is_none() || capture.is_in_place() {
+                return Ok(capture);
+            }
+        }
+    }
+
+    fn open_once(invocation: &RuntimeInvocation) -> Result<Self, CaptureError> {
+        let Base { path, handle, home } = match &invocation.artifact_directory {
             Some(directory) => open_given_base(Path::new(directory))?,
             None => open_default_base(Path::new(&invocation.working_directory))?,
         };
         let name = directory_name(&invocation.invocation_id);
-        let path = base_path.join(&name);
-        let handle = make_directory(base.as_fd(), &name, &path)?;
-        // SAFETY: no memory is involved.
-        match Errno::result(unsafe { libc::flock(handle.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
-            Ok(_) => Ok(Self { path, handle }),
-            Err(Errno::EWOULDBLOCK) => Err(CaptureError::AlreadyRunning { path }),
-            Err(errno) => Err(unwritable(&path, errno)),
-        }
+        let path = path.join(&name);
+        let handle = make_directory(handle.as_fd(), Path::new(&name), &path)?;
+        lock(&handle, &path)?;
+        Ok(Self { path, handle, home })
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Where files become artifacts.
-    pub(crate) fn artifacts_path(&self) -> PathBuf {
+    pub fn artifacts_path(&self) -> PathBuf {
         self.path.join(ARTIFACTS)
     }
 
     /// A second handle, which holds the lock too.
-    pub(crate) fn share_lock(&self) -> io::Result<OwnedFd> {
+    pub fn share_lock(&self) -> io::Result<OwnedFd> {
         self.handle.try_clone()
     }
 
     /// Makes the file `name` anew: whatever stood there, a link or a pipe too, is replaced and not opened.
-    pub(crate) fn create_file(&self, name: &str) -> Result<OwnedFd, CaptureError> {
+    pub fn create_file(&self, name: &str) -> Result<OwnedFd, CaptureError> {
         create_file_at(self.handle.as_fd(), name).map_err(|errno| unwritable(&self.path.join(name), errno))
     }
 
     /// Gives the file `from` the name `to`, replacing what has it.
-    pub(crate) fn rename_file(&self, from: &str, to: &str) -> Result<(), CaptureError> {
+    pub fn rename_file(&self, from: &str, to: &str) -> Result<(), CaptureError> {
         renameat(&self.handle, from, &self.handle, to).map_err(|errno| unwritable(&self.path.join(to), errno))
     }
 
     /// Makes the artifacts directory, empty.
-    pub(crate) fn create_artifacts(&self) -> Result<(), CaptureError> {
+    pub fn create_artifacts(&self) -> Result<(), CaptureError> {
         let failed = |errno| unwritable(&self.artifacts_path(), errno);
         match mkdirat(&self.handle, ARTIFACTS, Mode::from_bits_truncate(0o777)) {
             Err(Errno::EEXIST) => {}
@@ -121,7 +139,7 @@ impl CaptureDirectory {
     }
 
     /// Makes the artifacts directory, empty, and opens it.
-    pub(crate) fn open_artifacts(&self) -> Result<OwnedFd, CaptureError> {
+    pub fn open_artifacts(&self) -> Result<OwnedFd, CaptureError> {
         self.create_artifacts()?;
         openat(
             &self.handle,
@@ -133,27 +151,18 @@ impl CaptureDirectory {
     }
 
     /// Opens the artifacts directory for collecting; none if nothing was left there, in which case it is
-    /// removed.
-    pub(crate) fn take_artifacts(&self) -> io::Result<Option<OwnedFd>> {
+    /// removed. What else the run has put in its place is an error.
+    pub fn take_artifacts(&self) -> io::Result<Option<OwnedFd>> {
         match unlinkat(&self.handle, ARTIFACTS, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(None),
             Err(_) => {}
         }
-        match openat(
-            &self.handle,
-            ARTIFACTS,
-            DIRECTORY | OFlag::O_NOFOLLOW,
-            Mode::empty(),
-        ) {
-            Ok(handle) => Ok(Some(handle)),
-            // The run has put something else in its place, which is no artifact.
-            Err(Errno::ELOOP | Errno::ENOTDIR) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        }
+        let flags = DIRECTORY | OFlag::O_NOFOLLOW;
+        Ok(Some(openat(&self.handle, ARTIFACTS, flags, Mode::empty())?))
     }
 
     /// Removes what a run that never started has made.
-    pub(crate) fn discard(self, files: &[&str]) {
+    pub fn discard(self, files: &[&str]) {
         for file in files {
             let _ = unlinkat(&self.handle, *file, UnlinkatFlags::NoRemoveDir);
         }
@@ -163,9 +172,9 @@ impl CaptureDirectory {
     }
 }
 
-/// Creates `name` in `directory`, replacing what is there.
-pub(crate) fn create_file_at(directory: BorrowedFd<'_>, name: &str) -> nix::Result<OwnedFd> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+/// Creates `name` in `directory`, to read and write, replacing what is there.
+pub fn create_file_at(directory: BorrowedFd<'_>, name: &str) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let create = || openat(directory, name, flags, Mode::from_bits_truncate(0o666));
     match create() {
         Err(Errno::EEXIST) => {
@@ -176,12 +185,28 @@ pub(crate) fn create_file_at(directory: BorrowedFd<'_>, name: &str) -> nix::Resu
     }
 }
 
+/// Locks a capture directory, unless another run holds it.
+fn lock(directory: &OwnedFd, path: &Path) -> Result<(), CaptureError> {
+    // SAFETY: no memory is involved.
+    match Errno::result(unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Ok(_) => Ok(()),
+        Err(Errno::EWOULDBLOCK) => Err(CaptureError::AlreadyRunning {
+            path: path.to_owned(),
+        }),
+        Err(errno) => Err(unwritable(path, errno)),
+    }
+}
+
+/// What capture directories are in.
+struct Base {
+    path: PathBuf,
+    handle: OwnedFd,
+    home: Option<Home>,
+}
+
 /// A caller's own base: links in it are the caller's business.
-fn open_given_base(directory: &Path) -> Result<(PathBuf, OwnedFd), CaptureError> {
-    let path = std::path::absolute(directory).map_err(|source| CaptureError::Unwritable {
-        path: directory.to_owned(),
-        source,
-    })?;
+fn open_given_base(directory: &Path) -> Result<Base, CaptureError> {
+    let path = absolute(directory)?;
     let open = || nix::fcntl::open(&path, DIRECTORY, Mode::empty());
     let handle = match open() {
         Err(Errno::ENOENT) => {
@@ -193,27 +218,50 @@ fn open_given_base(directory: &Path) -> Result<(PathBuf, OwnedFd), CaptureError>
         }
         opened => opened,
     };
-    match handle {
-        Ok(handle) => Ok((path, handle)),
-        Err(errno) => Err(unwritable(&path, errno)),
-    }
+    let handle = handle.map_err(|errno| unwritable(&path, errno))?;
+    let home = real_path(&handle).ok().map(Home::Given);
+    Ok(Base { path, handle, home })
 }
 
 /// The base below the working directory: made by us, so a link there is somebody else's idea.
-fn open_default_base(working_directory: &Path) -> Result<(PathBuf, OwnedFd), CaptureError> {
-    let parent = std::path::absolute(working_directory).map_err(|source| CaptureError::Unwritable {
-        path: working_directory.to_owned(),
-        source,
-    })?;
+fn open_default_base(working_directory: &Path) -> Result<Base, CaptureError> {
+    let parent = absolute(working_directory)?;
     let path = parent.join(DEFAULT_BASE);
     let parent =
         nix::fcntl::open(&parent, DIRECTORY, Mode::empty()).map_err(|errno| unwritable(&parent, errno))?;
-    let handle = make_directory(parent.as_fd(), DEFAULT_BASE, &path)?;
-    Ok((path, handle))
+    let handle = make_default_base(parent.as_fd(), &path)?;
+    let home = real_path(&parent).ok().map(Home::Default);
+    Ok(Base { path, handle, home })
+}
+
+/// Opens the default base in `working_directory`, which is made if it is not there.
+fn make_default_base(working_directory: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, CaptureError> {
+    let base = make_directory(working_directory, Path::new(DEFAULT_BASE), path)?;
+    hide_from_git(base.as_fd());
+    Ok(base)
+}
+
+/// Keeps the default base from showing up in a git checkout, unless somebody has decided about that already. It
+/// is a courtesy: a run does without.
+fn hide_from_git(base: BorrowedFd<'_>) {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    if let Ok(file) = openat(base, GITIGNORE, flags, Mode::from_bits_truncate(0o666))
+        && fs::File::from(file).write_all(b"*\n").is_err()
+    {
+        // An empty one would stay for good.
+        let _ = unlinkat(base, GITIGNORE, UnlinkatFlags::NoRemoveDir);
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CaptureError> {
+    std::path::absolute(path).map_err(|source| CaptureError::Unwritable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Opens the directory `name`, which is made if it is not there.
-fn make_directory(parent: BorrowedFd<'_>, name: &str, path: &Path) -> Result<OwnedFd, CaptureError> {
+fn make_directory(parent: BorrowedFd<'_>, name: &Path, path: &Path) -> Result<OwnedFd, CaptureError> {
     let open = || openat(parent, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty());
     let opened = match open() {
         Err(Errno::ENOENT) => match mkdirat(parent, name, Mode::from_bits_truncate(0o777)) {

@@ -12,7 +12,7 @@ use std::{
 pub(super) type Result<T> = std::result::Result<T, Errno>;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
-pub(crate) fn monotonic_ns() -> u64 {
+pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -169,6 +169,15 @@ pub(super) fn reap(pid: libc::pid_t) -> Wait<Reaped> {
             pid if pid > 0 => Wait::Ended(Reaped { pid, status, usage }),
             _ => Wait::NoChildren,
         }
+    }
+}
+
+/// A descriptor that is ready to be read once the process has ended.
+pub(super) fn open_process(pid: libc::pid_t) -> Result<OwnedFd> {
+    // SAFETY: no memory is involved; the descriptor is new, and closed on exec as all of its kind.
+    unsafe {
+        let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0))?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
     }
 }
 

@@ -1,23 +1,20 @@
 //! From a supervisor's report to an outcome: exit code, reason, receipt and artifacts.
 
-use super::{
-    prepare::{STDERR_FILE, STDOUT_FILE},
-    program,
-};
-use crate::{
-    Ending, ErrorKind, Failure, Outcome, Run,
-    capture::{CaptureDirectory, Collected, Patience, collect},
-    receipt::{self, Receipt},
-    supervisor::{Cause, Ended, Exit, Lost, OutputReport, Stage},
-};
+use super::{prepare::working_directory, program};
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
+use executor_runtime_run::{
+    Ending, ErrorKind, Failure, Outcome, ProcessUsage, Run,
+    capture::{CapturedFiles, Kept, Patience},
+    receipt::{self, Receipt},
+};
+use executor_runtime_supervisor::{Cause, Ended, Exit, Lost, OutputReport, Stage};
 use nix::{errno::Errno, sys::signal::Signal};
 use std::{
     collections::BTreeMap,
     ffi::CString,
-    os::fd::{AsFd, OwnedFd},
-    path::Path,
-    time::Duration,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// Why the program never ran.
@@ -26,15 +23,16 @@ pub(super) fn not_started(
     errno: Errno,
     program: &Path,
     argv: &[CString],
-    cwd: Option<OwnedFd>,
     invocation: &RuntimeInvocation,
 ) -> Failure {
     let reason = errno.desc().to_lowercase();
-    match (stage, cwd) {
-        (Stage::Exec, Some(cwd)) => {
-            program::explain(errno, program, argv, &invocation.environment, cwd.as_fd())
-        }
-        (Stage::WorkingDirectory, _) => {
+    match stage {
+        // Opened again rather than kept open: most programs start, and then run for long.
+        Stage::Exec => match working_directory(&invocation.working_directory) {
+            Ok(cwd) => program::explain(errno, program, argv, &invocation.environment, cwd.as_fd()),
+            Err(failure) => failure,
+        },
+        Stage::WorkingDirectory => {
             let (kind, reason) = match errno {
                 Errno::EACCES => (
                     ErrorKind::CwdPermission,
@@ -48,11 +46,11 @@ pub(super) fn not_started(
                 format!("working directory '{}' {reason}", invocation.working_directory),
             )
         }
-        (Stage::Limits, _) => Failure::new(
+        Stage::Limits => Failure::new(
             ErrorKind::InvalidArgument,
             format!("the limits of this run can't be set: {reason}"),
         ),
-        (Stage::Fork | Stage::Setup | Stage::Exec, _) => Failure::new(
+        Stage::Fork | Stage::Setup => Failure::new(
             ErrorKind::HostExhausted,
             format!("no process could be made for the run: {reason}"),
         ),
@@ -60,7 +58,7 @@ pub(super) fn not_started(
 }
 
 /// What a run that took place comes to.
-pub(super) async fn ended(ended: &Ended, wall: Duration, capture: CaptureDirectory, run: &Run) -> Outcome {
+pub(super) async fn ended(ended: &Ended, wall: Duration, files: CapturedFiles, run: &Run) -> Outcome {
     let mut outcome = Outcome::ended(ending(ended, &run.invocation));
     outcome.exit_code = Some(match ended.exit {
         Exit::Code(code) => i64::from(code),
@@ -68,25 +66,18 @@ pub(super) async fn ended(ended: &Ended, wall: Duration, capture: CaptureDirecto
     });
     outcome.receipt = receipt(ended, wall);
     let patience = Patience::new(run.deadline, &run.cancel);
-    let (omitted, undigested) = attach_files(&mut outcome, capture, patience).await;
-    for (key, files) in [
-        (receipt::ARTIFACTS_OMITTED, omitted),
-        (receipt::ARTIFACTS_UNDIGESTED, undigested),
-    ] {
-        if files > 0 {
-            outcome.receipt.insert(key.to_owned(), files.to_string());
-        }
-    }
+    let bytes = [ended.stdout.bytes, ended.stderr.bytes];
+    attach_files(&mut outcome, files, bytes, patience).await;
     outcome
 }
 
 /// What is known of a run whose supervisor was lost.
-pub(super) fn lost(
+pub(super) async fn lost(
     lost: &Lost,
-    due: bool,
-    cancelled: bool,
     wall: Duration,
-    capture: &CaptureDirectory,
+    files: CapturedFiles,
+    max_output_bytes: u64,
+    run: &Run,
 ) -> Outcome {
     let cause = if lost.overdue {
         "did not answer in time"
@@ -99,7 +90,8 @@ pub(super) fn lost(
         "processes of the run may be left"
     };
     let summary = format!("the process that supervised this run {cause}; {left}");
-    let kind = match (lost.overdue, cancelled, due) {
+    let due = run.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    let kind = match (lost.overdue, run.cancel.reason().is_some(), due) {
         (true, true, _) => ErrorKind::Cancelled,
         (true, false, true) => ErrorKind::Timeout,
         _ => ErrorKind::SupervisorLost,
@@ -108,7 +100,14 @@ pub(super) fn lost(
     outcome
         .receipt
         .insert(receipt::USAGE_WALL_SECONDS.to_owned(), receipt::seconds(wall));
-    attach_output(&mut outcome, capture);
+    // Processes that are left may write for ever.
+    let deadline = if lost.swept {
+        run.deadline
+    } else {
+        Some(Instant::now())
+    };
+    let patience = Patience::new(deadline, &run.cancel);
+    attach_files(&mut outcome, files, [max_output_bytes; 2], patience).await;
     outcome
 }
 
@@ -159,9 +158,20 @@ fn unkept_output(ended: &Ended) -> Option<String> {
     ))
 }
 
+fn usage(ended: &Ended) -> ProcessUsage {
+    ProcessUsage {
+        max_rss_bytes: ended.usage.max_rss_bytes,
+        user: ended.usage.user,
+        system: ended.usage.system,
+        leaked: ended.leaked,
+        unkillable: ended.unkillable,
+        core_dumped: ended.exit.dumped_core(),
+    }
+}
+
 fn receipt(ended: &Ended, wall: Duration) -> Receipt {
     let mut receipt = Receipt::new();
-    ended.account(&mut receipt);
+    usage(ended).record(&mut receipt);
     let mut put = |key: &str, value: String| receipt.insert(key.to_owned(), value);
     put(receipt::USAGE_WALL_SECONDS, receipt::seconds(wall));
     let mut stream = |output: OutputReport, truncated: &str, error: &str| {
@@ -177,42 +187,66 @@ fn receipt(ended: &Ended, wall: Duration) -> Receipt {
     receipt
 }
 
-fn attach_output(outcome: &mut Outcome, capture: &CaptureDirectory) {
-    let path = |file: &str| capture.path().join(file).to_string_lossy().into_owned();
-    let stream = |id: &str, path: &str| ArtifactDescriptor {
-        artifact_id: id.to_owned(),
-        path: path.to_owned(),
-        kind: "log_excerpt".to_owned(),
-        description: format!("captured {id}"),
-        metadata: BTreeMap::new(),
+/// Lists output and artifacts as they are on disk now that the run is over; of an output file that has to be made
+/// again, at most that many bytes.
+async fn attach_files(outcome: &mut Outcome, files: CapturedFiles, bytes: [u64; 2], patience: Patience) {
+    let kept = match files.keep_at_once() {
+        Some(kept) => kept,
+        None => {
+            // Reading and hashing files may take long; the lock is held meanwhile.
+            let keeping = tokio::task::spawn_blocking(move || files.keep(bytes, &patience));
+            keeping.await.unwrap_or_else(|error| Kept::nothing(&error))
+        }
     };
-    let (stdout, stderr) = (path(STDOUT_FILE), path(STDERR_FILE));
-    outcome
-        .artifacts
-        .extend([stream("stdout", &stdout), stream("stderr", &stderr)]);
-    outcome.stdout_path = Some(stdout);
-    outcome.stderr_path = Some(stderr);
+    let [stdout, stderr] = kept.outputs;
+    outcome.stdout_path = attach_output(outcome, &STDOUT, stdout, bytes[0]);
+    outcome.stderr_path = attach_output(outcome, &STDERR, stderr, bytes[1]);
+    kept.collected.account(&mut outcome.receipt);
+    outcome.artifacts.extend(kept.collected.artifacts);
 }
 
-/// Lists output and artifacts; returns how many artifacts were left out, and how many have no digest.
-async fn attach_files(outcome: &mut Outcome, capture: CaptureDirectory, patience: Patience) -> (u64, u64) {
-    attach_output(outcome, &capture);
-    let handle = match capture.take_artifacts() {
-        Ok(None) => return (0, 0),
-        Ok(Some(handle)) => handle,
-        Err(_) => return (1, 0),
-    };
-    let path = capture.artifacts_path();
-    // Reading and hashing files may take long; the lock is held meanwhile.
-    let collecting = tokio::task::spawn_blocking(move || (collect(handle, &path, &patience), capture));
-    let Collected {
-        artifacts,
-        omitted,
-        undigested,
-    } = match collecting.await {
-        Ok((collected, _lock)) => collected,
-        Err(_) => return (1, 0),
-    };
-    outcome.artifacts.extend(artifacts);
-    (omitted, undigested)
+/// An output stream, as a result speaks of it.
+struct Stream {
+    name: &'static str,
+    error: &'static str,
+}
+
+const STDOUT: Stream = Stream {
+    name: "stdout",
+    error: receipt::STDOUT_ERROR,
+};
+const STDERR: Stream = Stream {
+    name: "stderr",
+    error: receipt::STDERR_ERROR,
+};
+
+/// Lists the file of a stream and returns its path, or reports that it is lost.
+fn attach_output(
+    outcome: &mut Outcome,
+    stream: &Stream,
+    kept: Result<PathBuf, String>,
+    bytes: u64,
+) -> Option<String> {
+    let name = stream.name;
+    match kept {
+        Ok(path) => {
+            let path = path.to_string_lossy().into_owned();
+            outcome.artifacts.push(ArtifactDescriptor {
+                artifact_id: name.to_owned(),
+                path: path.clone(),
+                kind: "log_excerpt".to_owned(),
+                description: format!("captured {name}"),
+                metadata: BTreeMap::new(),
+            });
+            Some(path)
+        }
+        Err(reason) => {
+            if outcome.ending == Ending::Succeeded && bytes > 0 {
+                let summary = format!("the process succeeded, but its {name} could not be kept: {reason}");
+                outcome.ending = Ending::Unsuccessful(Failure::new(ErrorKind::OutputUnwritable, summary));
+            }
+            outcome.receipt.insert(stream.error.to_owned(), reason);
+            None
+        }
+    }
 }

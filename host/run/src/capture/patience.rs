@@ -11,7 +11,7 @@ const AT_LEAST: Duration = Duration::from_millis(100);
 
 /// Until when files are read.
 #[derive(Clone, Debug)]
-pub(crate) struct Patience {
+pub struct Patience {
     until: Option<Instant>,
     cancel: CancelToken,
     /// What ends it at once: whatever more is asked for than was when it began.
@@ -20,7 +20,7 @@ pub(crate) struct Patience {
 
 impl Patience {
     /// Begins now: until the deadline of the run, or a little longer if that is past or the run was cancelled.
-    pub(crate) fn new(deadline: Option<Instant>, cancel: &CancelToken) -> Self {
+    pub fn new(deadline: Option<Instant>, cancel: &CancelToken) -> Self {
         let least = Instant::now() + AT_LEAST;
         let (until, ended_by) = match cancel.reason() {
             None => (
@@ -36,7 +36,17 @@ impl Patience {
         }
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    /// Over from the beginning: no file is read.
+    pub fn none() -> Self {
+        Self {
+            until: Some(Instant::now()),
+            cancel: CancelToken::new(),
+            ended_by: CancelReason::Immediate,
+        }
+    }
+
+    /// Whether files are to be read no longer.
+    pub fn is_over(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
             || self.cancel.reason().is_some_and(|reason| reason >= self.ended_by)
     }

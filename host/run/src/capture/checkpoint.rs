@@ -17,7 +17,7 @@ use std::{
 };
 
 /// The longest checkpoint, in bytes.
-pub(crate) const MAX_CHECKPOINT: usize = 64 * 1024;
+pub(super) const MAX_CHECKPOINT: usize = 64 * 1024;
 
 const NAME: &str = "checkpoint";
 /// Renamed when it is whole, so that a host that dies leaves the one before.
@@ -25,10 +25,11 @@ const PARTIAL: &str = ".checkpoint.partial";
 
 /// What an invocation asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fingerprint([u8; 32]);
+pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    pub(crate) fn of(invocation: &RuntimeInvocation) -> Self {
+    /// The fingerprint of an invocation: what it asks for, without how long it may take and where its result goes.
+    pub fn of(invocation: &RuntimeInvocation) -> Self {
         let asked = RuntimeInvocation {
             timeout_seconds: None,
             output_result_path: None,
@@ -41,7 +42,7 @@ impl Fingerprint {
 }
 
 /// Whether a checkpoint is short enough; the error is a sentence.
-pub(crate) fn check_length(state: &[u8]) -> Result<(), String> {
+pub fn check_length(state: &[u8]) -> Result<(), String> {
     if state.len() > MAX_CHECKPOINT {
         return Err(format!(
             "the checkpoint has {} bytes; at most {MAX_CHECKPOINT} are kept",
@@ -53,7 +54,7 @@ pub(crate) fn check_length(state: &[u8]) -> Result<(), String> {
 
 impl CaptureDirectory {
     /// Keeps `state` in place of the checkpoint before.
-    pub(crate) fn keep_checkpoint(&self, of: Fingerprint, state: &[u8]) -> Result<(), String> {
+    pub fn keep_checkpoint(&self, of: Fingerprint, state: &[u8]) -> Result<(), String> {
         check_length(state)?;
         let write = || {
             File::from(self.create_file(PARTIAL)?)
@@ -69,7 +70,7 @@ impl CaptureDirectory {
 
     /// What an interrupted run of the same invocation has left. A file that is no checkpoint of it, such as one
     /// that is too long, counts as none.
-    pub(crate) fn checkpoint(&self, of: Fingerprint) -> Option<Vec<u8>> {
+    pub fn checkpoint(&self, of: Fingerprint) -> Option<Vec<u8>> {
         let file = open_regular_at(&self.handle, NAME).ok()??;
         let most = of.0.len() + MAX_CHECKPOINT;
         let mut read = Vec::new();
@@ -79,7 +80,7 @@ impl CaptureDirectory {
     }
 
     /// The run has come to an end: nothing is left to go on from.
-    pub(crate) fn forget_checkpoint(&self) {
+    pub fn forget_checkpoint(&self) {
         for name in [NAME, PARTIAL] {
             // Mostly there is none.
             let _ = unlinkat(&self.handle, name, UnlinkatFlags::NoRemoveDir);
@@ -87,7 +88,10 @@ impl CaptureDirectory {
     }
 
     /// Removes the directory if nothing is in it.
-    pub(crate) fn remove_if_empty(&self) {
-        let _ = std::fs::remove_dir(self.path());
+    pub fn remove_if_empty(&self) {
+        // Its path may lead to another directory since.
+        if self.is_in_place() {
+            let _ = std::fs::remove_dir(self.path());
+        }
     }
 }

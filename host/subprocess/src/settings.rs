@@ -9,9 +9,13 @@
 //! | `limits.open_files` | descriptors of each process | the host's own |
 //! | `limits.processes` | processes of the run at a time | no limit |
 //!
+//! A duration or size may have a unit: `1.5m`, `64MiB`.
+//!
 //! An invocation may tighten what the operator allows and never widen it: the smaller value counts.
 
-use crate::{ErrorKind, Failure, supervisor::Limits};
+use executor_runtime_protocol::{parse_bytes, parse_duration};
+use executor_runtime_run::{ErrorKind, Failure};
+use executor_runtime_supervisor::Limits;
 use std::{collections::BTreeMap, time::Duration};
 
 const DEFAULT_GRACE: Duration = Duration::from_secs(2);
@@ -108,16 +112,17 @@ impl Settings {
             }
         }
         let number = |key| positive_integer(metadata, key);
+        let size = |key| bytes(metadata, key);
         Ok(Self {
             grace: tighter(seconds(metadata, GRACE_SECONDS)?, policy.max_grace).unwrap_or(
                 policy
                     .max_grace
                     .map_or(DEFAULT_GRACE, |most| most.min(DEFAULT_GRACE)),
             ),
-            max_output_bytes: tighter(number(MAX_OUTPUT_BYTES)?, policy.max_output_bytes)
+            max_output_bytes: tighter(size(MAX_OUTPUT_BYTES)?, policy.max_output_bytes)
                 .unwrap_or(DEFAULT_MAX_OUTPUT_BYTES),
             limits: Limits {
-                memory_bytes: tighter(number(MEMORY_BYTES)?, policy.memory_bytes),
+                memory_bytes: tighter(size(MEMORY_BYTES)?, policy.memory_bytes),
                 cpu_seconds: tighter(number(CPU_SECONDS)?, policy.cpu_seconds),
                 open_files: tighter(number(OPEN_FILES)?, policy.open_files),
                 processes: tighter(number(PROCESSES)?, policy.processes),
@@ -138,13 +143,31 @@ fn tighter<T: Ord>(asked: Option<T>, allowed: Option<T>) -> Option<T> {
 }
 
 fn positive_integer(metadata: &BTreeMap<String, String>, key: &str) -> Result<Option<u64>, Failure> {
+    positive(metadata, key, "an integer above 0", |text| text.parse().ok())
+}
+
+fn bytes(metadata: &BTreeMap<String, String>, key: &str) -> Result<Option<u64>, Failure> {
+    positive(
+        metadata,
+        key,
+        "a number of bytes above 0, such as 64MiB",
+        parse_bytes,
+    )
+}
+
+fn positive(
+    metadata: &BTreeMap<String, String>,
+    key: &str,
+    expected: &str,
+    parse: impl Fn(&str) -> Option<u64>,
+) -> Result<Option<u64>, Failure> {
     let Some(text) = metadata.get(key) else {
         return Ok(None);
     };
-    match text.parse::<u64>() {
-        Ok(value) if value > 0 => Ok(Some(value)),
+    match parse(text) {
+        Some(value) if value > 0 => Ok(Some(value)),
         _ => Err(invalid(format!(
-            "metadata key '{key}' is '{text}'; expected an integer above 0"
+            "metadata key '{key}' is '{text}'; expected {expected}"
         ))),
     }
 }
@@ -153,14 +176,11 @@ fn seconds(metadata: &BTreeMap<String, String>, key: &str) -> Result<Option<Dura
     let Some(text) = metadata.get(key) else {
         return Ok(None);
     };
-    let parsed = text
-        .parse::<f64>()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let parsed = parse_duration(text);
     match parsed {
         Some(duration) => Ok(Some(duration)),
         None => Err(invalid(format!(
-            "metadata key '{key}' is '{text}'; expected a number of seconds, 0 or more"
+            "metadata key '{key}' is '{text}'; expected a duration in seconds, or with a unit such as 1.5m"
         ))),
     }
 }
@@ -211,6 +231,19 @@ mod tests {
     }
 
     #[test]
+    fn durations_and_sizes_may_have_units() {
+        let pairs = [
+            ("subprocess.grace_seconds", "1.5m"),
+            ("subprocess.max_output_bytes", "1.5 kB"),
+            ("limits.memory_bytes", "64MiB"),
+        ];
+        let settings = Settings::read(&metadata(&pairs), &SubprocessPolicy::default()).unwrap();
+        assert_eq!(settings.grace, Duration::from_secs(90));
+        assert_eq!(settings.max_output_bytes, 1500);
+        assert_eq!(settings.limits.memory_bytes, Some(64 << 20));
+    }
+
+    #[test]
     fn unusable_settings_are_named() {
         for (key, value, expected) in [
             (
@@ -226,7 +259,7 @@ mod tests {
             (
                 "subprocess.grace_seconds",
                 "-1",
-                "metadata key 'subprocess.grace_seconds' is '-1'; expected a number of seconds, 0 or more",
+                "metadata key 'subprocess.grace_seconds' is '-1'; expected a duration in seconds, or with a unit such as 1.5m",
             ),
             (
                 "limits.memory",

@@ -13,7 +13,7 @@ use std::{
 
 /// Why the result file could not be written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ResultFileError {
+pub enum ResultFileError {
     /// The path can't be a result file.
     #[error("the result could not be written to '{}': it is {what}", path.display())]
     NotAFile {
@@ -33,7 +33,7 @@ pub(crate) enum ResultFileError {
 }
 
 /// Writes `result` to `path`; directories on the way are created.
-pub(crate) fn write(path: &Path, result: &RuntimeResult) -> Result<(), ResultFileError> {
+pub fn write(path: &Path, result: &RuntimeResult) -> Result<(), ResultFileError> {
     let unwritable = |source| ResultFileError::Unwritable {
         path: path.to_owned(),
         source,

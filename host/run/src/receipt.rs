@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 /// How a receipt writes a duration: seconds with microseconds.
-pub(crate) fn seconds(duration: Duration) -> String {
+pub fn seconds(duration: Duration) -> String {
     format!("{:.6}", duration.as_secs_f64())
 }
 
@@ -43,11 +43,11 @@ receipt_keys! {
     STDOUT_TRUNCATED = "stdout_truncated";
     /// `true` if stderr was longer than its cap and only its beginning was kept.
     STDERR_TRUNCATED = "stderr_truncated";
-    /// Why not all of stdout could be kept, such as `no space left on device`.
+    /// Why not all of stdout could be kept, such as `no space left on device`; without `stdout_path`, none of it was.
     STDOUT_ERROR = "stdout_error";
-    /// Why not all of stderr could be kept.
+    /// Why not all of stderr could be kept; without `stderr_path`, none of it was.
     STDERR_ERROR = "stderr_error";
-    /// How many files in the artifacts directory were left out of `artifacts` (over the number allowed).
+    /// How many files that the run left are not in `artifacts`: over the number allowed, not regular files, or moved or removed since.
     ARTIFACTS_OMITTED = "artifacts_omitted";
     /// How many files in `artifacts` have no `sha256`, because the deadline passed or the run was cancelled.
     ARTIFACTS_UNDIGESTED = "artifacts_undigested";

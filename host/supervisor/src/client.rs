@@ -1,28 +1,24 @@
 //! The host's side: starts the spawner, hands it jobs, waits for reports.
 
-use super::{
+use crate::{
     descendants,
     job::{Job, Report},
-    memory, spawner,
-    sys::{self, Forked},
+    spawner,
+    spawner_process::{SWEEP, Spawner, Supervisor, receive_until},
+    sys,
     target::Target,
-    wire::{
-        ATTACHED_CHANNEL, Message, ORDER_ABANDON, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE,
-        Order, RawReport, Swept,
-    },
+    wire::{ATTACHED_CHANNEL, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE, Order, RawReport},
 };
-use crate::cancel::{CancelReason, CancelToken};
 use nix::{
     errno::Errno,
-    sys::{
-        memfd::{MFdFlags, memfd_create},
-        signal::{SigSet, SigmaskHow, pthread_sigmask},
-    },
+    sys::memfd::{MFdFlags, memfd_create},
 };
 use std::{
     fs::File,
+    future::Future,
     io::{self, Write},
     os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd},
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -35,9 +31,6 @@ use tokio::io::unix::AsyncFd;
 /// been stopped by what it supervises) is given up on. The spawner then ends the job.
 const OVERDUE: Duration = Duration::from_secs(2);
 
-/// How long a spawner has to say that a job it was asked to end is gone.
-const SWEEP: Duration = Duration::from_secs(1);
-
 /// How many supervisors are kept for later jobs at most.
 const MAX_IDLE: usize = 32;
 
@@ -45,7 +38,7 @@ const MAX_IDLE: usize = 32;
 ///
 /// Start it early: before threads, and before the process becomes large.
 #[derive(Debug)]
-pub(crate) struct Supervisors {
+pub struct Supervisors {
     spawner: Mutex<Arc<Spawner>>,
     idle: Mutex<Vec<Supervisor>>,
     next_id: AtomicU64,
@@ -56,7 +49,7 @@ pub(crate) struct Supervisors {
 ///
 /// Of the open descriptors the spawner keeps `kept`; a job's process has none of them. This process has to have one
 /// thread, or threads that hold no lock.
-pub(crate) fn serve_entry(socket: OwnedFd, kept: OwnedFd, entry: fn() -> !) -> ! {
+pub fn serve_entry(socket: OwnedFd, kept: OwnedFd, entry: fn() -> !) -> ! {
     spawner::serve(
         socket.into_raw_fd(),
         Some(kept.into_raw_fd()),
@@ -67,20 +60,20 @@ pub(crate) fn serve_entry(socket: OwnedFd, kept: OwnedFd, entry: fn() -> !) -> !
 /// A job could not even be handed over.
 #[derive(Debug, thiserror::Error)]
 #[error("no supervisor could be started: {0}")]
-pub(crate) struct StartFailed(#[source] pub(crate) io::Error);
+pub struct StartFailed(#[source] pub io::Error);
 
 /// A supervisor ended without a report.
 #[derive(Debug)]
-pub(crate) struct Lost {
+pub struct Lost {
     /// Whether it is certain that nothing of the job is left.
-    pub(crate) swept: bool,
+    pub swept: bool,
     /// Whether the host itself gave it up because it did not answer in time.
-    pub(crate) overdue: bool,
+    pub overdue: bool,
 }
 
 impl Supervisors {
     /// Forks the spawner, and has it fork a first supervisor, which is ready by the time that it is needed.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         if !descendants::can_list_children() {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -99,20 +92,16 @@ impl Supervisors {
 
     /// Uses a spawner that somebody else has started: the process at the other end of `socket`, in
     /// [`serve_entry`]. When it has died, no job can be handed over any more.
-    pub(crate) fn attach(socket: OwnedFd) -> Self {
+    pub fn attach(socket: OwnedFd) -> Self {
         Self {
-            spawner: Mutex::new(Arc::new(Spawner {
-                socket,
-                pid: None,
-                answers: Mutex::new(()),
-            })),
+            spawner: Mutex::new(Arc::new(Spawner::attach(socket))),
             idle: Mutex::default(),
             next_id: AtomicU64::new(0),
         }
     }
 
     /// Hands over a job. Its descriptors are closed on this side.
-    pub(crate) fn supervise(&self, job: Job) -> Result<Supervised<'_>, StartFailed> {
+    pub fn supervise(&self, job: Job) -> Result<Supervised<'_>, StartFailed> {
         self.try_supervise(job).map_err(StartFailed)
     }
 
@@ -175,20 +164,26 @@ impl Supervisors {
             supervisor: id,
         };
         let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
-        spawner.resume();
-        match sys::send(spawner.socket.as_raw_fd(), &order, &[theirs.as_raw_fd()]) {
+        match spawner.order(&order, &[theirs.as_raw_fd()]) {
             Ok(()) => {}
-            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) if spawner.pid.is_some() => {
+            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) if spawner.is_replaceable() => {
                 *spawner = Arc::new(Spawner::start()?);
-                sys::send(spawner.socket.as_raw_fd(), &order, &[theirs.as_raw_fd()])?;
+                spawner.order(&order, &[theirs.as_raw_fd()])?;
             }
             Err(errno) => return Err(errno.into()),
         }
-        Ok(Supervisor {
-            control: ours,
-            id,
-            spawner: spawner.clone(),
-        })
+        Ok(spawner.supervisor(id, ours))
+    }
+
+    /// Asks spawner and supervisors to end, with every job that is under way; what is returned waits for that.
+    pub fn shut_down(&self) -> Shutdown {
+        let spawner = self
+            .spawner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        spawner.ask_to_end();
+        Shutdown(spawner)
     }
 
     /// Keeps a supervisor for later, or lets it end.
@@ -200,110 +195,20 @@ impl Supervisors {
     }
 }
 
-/// A living supervisor. Dropping it closes its control socket, so that it ends, with whatever it supervises.
+/// Processes on their way out. Dropping it waits until they are gone and collected, three seconds at most.
 #[derive(Debug)]
-struct Supervisor {
-    control: OwnedFd,
-    id: u64,
-    spawner: Arc<Spawner>,
-}
+#[must_use = "dropping it waits"]
+pub struct Shutdown(Arc<Spawner>);
 
-/// A living spawner.
-#[derive(Debug)]
-struct Spawner {
-    socket: OwnedFd,
-    /// None: it is somebody else's child.
-    pid: Option<libc::pid_t>,
-    /// Held by whoever waits for an answer.
-    answers: Mutex<()>,
-}
-
-impl Spawner {
-    fn start() -> io::Result<Self> {
-        let (ours, theirs) = sys::socket_pair()?;
-        // A handler of the host's must not run in the child, where it would speak to the host's descriptors.
-        let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-        // SAFETY: the child calls only what may be called after `fork` and does not return.
-        let forked = unsafe { sys::fork() };
-        if let Ok(Forked::Child) = forked {
-            memory::drop_inherited();
-            spawner::serve(sys::raw(theirs.as_fd()), None, Target::Program)
-        }
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-        match forked? {
-            Forked::Parent(pid) => Ok(Self {
-                socket: ours,
-                pid: Some(pid),
-                answers: Mutex::new(()),
-            }),
-            Forked::Child => unreachable!("the child serves"),
-        }
-    }
-
-    /// A run can stop the spawner (it is the same user's process), and whoever waits for it would wait for ever.
-    fn resume(&self) {
-        if let Some(pid) = self.pid {
-            sys::kill(pid, libc::SIGCONT);
-        }
-    }
-
-    /// Ends what a failed supervisor has left; true once that is certain.
-    fn abandon(&self, supervisor: u64) -> bool {
-        let _waiting = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let order = Order {
-            tag: ORDER_ABANDON,
-            attached: 0,
-            supervisor,
-        };
-        self.resume();
-        if sys::send(self.socket.as_raw_fd(), &order, &[]).is_err() {
-            return false;
-        }
-        let until = sys::monotonic_ns() + SWEEP.as_nanos() as u64;
-        loop {
-            match receive_until::<Swept>(self.socket.as_fd(), until) {
-                Some(swept) if swept.supervisor == supervisor => return true,
-                Some(_) => {}
-                None => return false,
-            }
-        }
-    }
-}
-
-/// The next message on a socket; none if it does not come in time, or the other end is gone.
-fn receive_until<T: Message>(socket: BorrowedFd<'_>, until_ns: u64) -> Option<T> {
-    loop {
-        let mut ready = [libc::pollfd {
-            fd: socket.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        }];
-        sys::poll(&mut ready, Some(until_ns));
-        match sys::receive::<T>(socket.as_raw_fd(), libc::MSG_DONTWAIT) {
-            Ok(received) => return received.map(|(message, _)| message),
-            Err(Errno::EAGAIN | Errno::EINTR) if sys::monotonic_ns() < until_ns => {}
-            Err(_) => return None,
-        }
-    }
-}
-
-impl Drop for Spawner {
+impl Drop for Shutdown {
     fn drop(&mut self) {
-        // Without the socket the spawner ends what is left, and then itself.
-        // SAFETY: no memory is involved; the descriptor stays valid until the field is dropped.
-        unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RDWR) };
-        self.resume();
-        let Some(pid) = self.pid else { return };
-        let mut status = 0;
-        // SAFETY: `status` is valid for writing.
-        while unsafe { libc::waitpid(pid, &raw mut status, 0) } < 0 && Errno::last() == Errno::EINTR {}
+        self.0.collect();
     }
 }
 
 /// A job under way. Dropping it ends the job at once.
 #[derive(Debug)]
-pub(crate) struct Supervised<'a> {
+pub struct Supervised<'a> {
     supervisors: &'a Supervisors,
     supervisor: Supervisor,
     /// From start to the last moment at which the supervisor ends it by itself.
@@ -313,18 +218,18 @@ pub(crate) struct Supervised<'a> {
 
 /// A job that goes on until this is dropped, which ends it at once.
 #[derive(Debug)]
-pub(crate) struct Detached(Supervisor);
+pub struct Detached(Supervisor);
 
 impl Detached {
     /// The report, if the job ends within `time`.
-    pub(crate) fn ended_within(&self, time: Duration) -> Option<Report> {
+    pub fn ended_within(&self, time: Duration) -> Option<Report> {
         let until = sys::monotonic_ns().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         receive_until::<RawReport>(self.0.control.as_fd(), until).map(Report::from)
     }
 
     /// Ends the job at once, also past a supervisor that was stopped; true once it is certain that nothing of it
     /// is left. Blocks for two seconds at most.
-    pub(crate) fn end(&self) -> bool {
+    pub fn end(&self) -> bool {
         let order = Order {
             tag: ORDER_KILL,
             ..Order::default()
@@ -337,19 +242,27 @@ impl Detached {
 
 impl Supervised<'_> {
     /// Lets the job go on without anybody waiting for its end.
-    pub(crate) fn detach(self) -> Detached {
+    pub fn detach(self) -> Detached {
         Detached(self.supervisor)
     }
 
-    /// Waits until nothing of the job is left; passes on what `cancel` asks for.
-    pub(crate) async fn finish(self, cancel: &CancelToken) -> Result<Report, Lost> {
+    /// Waits until nothing of the job is left. When `terminate` completes, the job is asked to end and has its grace;
+    /// when `kill` completes, it is ended at once.
+    ///
+    /// # Errors
+    /// When the supervisor is lost.
+    pub async fn finish(
+        self,
+        terminate: impl Future<Output = ()>,
+        kill: impl Future<Output = ()>,
+    ) -> Result<Report, Lost> {
         let Self {
             supervisors,
             supervisor,
             ends_after,
             grace,
         } = self;
-        match report(&supervisor, cancel, ends_after, grace).await {
+        match report(&supervisor, terminate, kill, ends_after, grace).await {
             Ok(raw) => {
                 if raw.retired == 0 {
                     supervisors.dismiss(supervisor);
@@ -376,32 +289,41 @@ struct Silent {
 
 async fn report(
     supervisor: &Supervisor,
-    cancel: &CancelToken,
+    terminate: impl Future<Output = ()>,
+    kill: impl Future<Output = ()>,
     ends_after: Option<Duration>,
     grace: Duration,
 ) -> Result<RawReport, Silent> {
     // SAFETY: the descriptor is owned by `supervisor`, which outlives the registration.
     let registered = unsafe { AsyncFd::register(supervisor.control.as_fd()) };
     let control = registered.map_err(|_| Silent { overdue: true })?;
-    let mut asked = None;
+    let order = |tag| {
+        // If the supervisor is gone, the next turn finds out.
+        let _ = sys::send(
+            control.as_raw_fd(),
+            &Order {
+                tag,
+                ..Order::default()
+            },
+            &[],
+        );
+    };
+    let (mut terminate, mut kill) = (pin!(terminate), pin!(kill));
+    let (mut terminated, mut killed) = (false, false);
     let mut overdue = overdue_after(ends_after);
     loop {
-        let next_urgency = match asked {
-            None => CancelReason::Requested,
-            Some(_) => CancelReason::Immediate,
-        };
         tokio::select! {
             biased;
             received = receive_report(&control) => return received.ok_or(Silent { overdue: false }),
-            () = cancel.raised(next_urgency), if asked != Some(CancelReason::Immediate) => {
-                asked = cancel.reason();
-                let (tag, wait) = match asked {
-                    Some(CancelReason::Immediate) => (ORDER_KILL, Duration::ZERO),
-                    _ => (ORDER_TERMINATE, grace),
-                };
-                // If the supervisor is gone, the next turn finds out.
-                let _ = sys::send(control.as_raw_fd(), &Order { tag, ..Order::default() }, &[]);
-                overdue = overdue_after(Some(wait));
+            () = &mut kill, if !killed => {
+                (terminated, killed) = (true, true);
+                order(ORDER_KILL);
+                overdue = overdue_after(Some(Duration::ZERO));
+            }
+            () = &mut terminate, if !terminated => {
+                terminated = true;
+                order(ORDER_TERMINATE);
+                overdue = overdue_after(Some(grace));
             }
             () = wait_for(&mut overdue) => return Err(Silent { overdue: true }),
         }

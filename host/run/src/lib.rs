@@ -1,0 +1,19 @@
+//! What one run is, whatever executes it: the seam to a [`Runner`], how a run is told to stop, what it reports, and where
+//! its output is kept.
+
+mod cancel;
+pub mod capture;
+mod error_kind;
+mod input;
+mod outcome;
+pub mod receipt;
+pub mod result_file;
+mod runner;
+mod usage;
+
+pub use cancel::{CancelReason, CancelToken};
+pub use error_kind::ErrorKind;
+pub use input::input_payload;
+pub use outcome::{Ending, Failure, Outcome};
+pub use runner::{Run, RunFuture, Runner};
+pub use usage::ProcessUsage;
