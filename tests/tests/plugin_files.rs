@@ -479,7 +479,7 @@ fn a_plugins_directory_that_is_named_has_to_be_there() {
                     .output()
                     .unwrap(),
             );
-            let warning = format!("WARN EXECUTOR_RUNTIME_PLUGINS_DIR={problem}");
+            let warning = format!(" EXECUTOR_RUNTIME_PLUGINS_DIR={problem}\n");
             assert_eq!(said.code == Some(0), !arguments.contains(&"remove"), "{said:?}");
             assert_eq!(said.stderr.matches(&warning).count(), 1, "{said:?}");
         }
