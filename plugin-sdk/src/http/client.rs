@@ -41,8 +41,8 @@ const FORBIDDEN: [&str; 9] = [
 ///
 /// - Redirects are followed, up to 20: after 301, 302 and 303 with GET and without the body (HEAD stays
 ///   HEAD), after 307 and 308 with the same method and body. To another origin, headers whose names say that they
-///   hold a secret are left out: `authorization`, `cookie`, and those with `key`, `token`, `secret` and the like in
-///   their name. A redirect from https to http is an error, unless [`allow_redirects_to_http`] is called.
+///   hold a secret are left out: `authorization`, `cookie`, and those with a word such as `key`, `token` or `secret` in
+///   their name, as in `x-api-key`. `idempotency-key` is kept. A redirect from https to http is an error, unless [`allow_redirects_to_http`] is called.
 /// - A request ends with [`HttpError::Timeout`] when the deadline of the run passes, and with
 ///   [`HttpError::Stopped`] when the run is cancelled, wherever it waits.
 /// - An answer with an error status is an answer.
