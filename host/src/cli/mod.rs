@@ -3,12 +3,14 @@
 //! Results go to stdout, everything else to stderr. One module a command.
 
 mod args;
+mod completions;
 mod exit;
 mod explain;
 mod host;
 mod input;
 mod kinds;
 mod logging;
+mod man;
 mod plugin;
 mod prompt;
 mod run;
@@ -74,7 +76,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Kinds => kinds::kinds(&arguments.host, format),
         Command::Plugin(command) => plugin::plugin(&command, &arguments.host, format),
         Command::Schema(options) => schema::schema(options),
-        Command::Completions { shell } => schema::completions(shell),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { dir } => man::man(dir.as_deref()),
     };
     match done {
         Ok(code) => code,

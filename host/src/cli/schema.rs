@@ -1,8 +1,7 @@
-//! `schema` and `completions`: documents about the documents and about the command line.
+//! `schema`: the JSON Schemas of the documents.
 
-use super::args::{Arguments, SchemaOptions};
+use super::args::SchemaOptions;
 use anyhow::Result;
-use clap::CommandFactory;
 use executor_runtime::{config::Config, protocol::schema};
 use std::{
     io::{self, Write},
@@ -32,12 +31,5 @@ pub(super) fn schema(options: SchemaOptions) -> Result<ExitCode> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &schema)?;
     writeln!(out)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(super) fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "executor-runtime", &mut script);
-    io::stdout().lock().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }
