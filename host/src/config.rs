@@ -141,7 +141,7 @@ pub enum ConfigError {
         reason: Unusable,
     },
     /// The file is longer than a configuration can be.
-    #[error("configuration '{}' is too long; at most {MAX_BYTES} bytes are read", path.display())]
+    #[error("configuration '{}' is too long; the limit is {MAX_BYTES} bytes", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,

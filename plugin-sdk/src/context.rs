@@ -164,7 +164,7 @@ impl Context {
     /// Makes an artifact of this RxP kind, such as `response_body`. The name is a plain file name.
     ///
     /// # Errors
-    /// When the name is taken or unusable, or the file can't be made.
+    /// When the name is taken or unusable, or the file can't be created.
     pub fn artifact(&self, name: &str, kind: &str) -> Result<ArtifactWriter, ArtifactError> {
         self.artifact_described(name, kind, "")
     }

@@ -13,7 +13,7 @@ pub const fn check(json: &[u8]) {
     let end = value(json, space(json, 0), 0, &mut seen);
     assert!(
         space(json, end) == json.len(),
-        "plugin.json: there is something after its end"
+        "plugin.json: unexpected text after its end"
     );
     assert!(seen[0], "plugin.json: \"name\" is missing");
     assert!(seen[1], "plugin.json: \"version\" is missing");
@@ -53,7 +53,7 @@ const fn value(json: &[u8], at: usize, depth: usize, seen: &mut [bool; REQUIRED.
     assert!(depth < MAX_DEPTH, "plugin.json: it is nested too deeply");
     assert!(at < json.len(), "plugin.json: it ends too early");
     let first = json[at];
-    assert!(depth > 0 || first == b'{', "plugin.json: it is no JSON object");
+    assert!(depth > 0 || first == b'{', "plugin.json: it is not a JSON object");
     match first {
         b'{' => members(json, at + 1, depth, seen),
         b'[' => items(json, at + 1, depth, seen),
@@ -129,7 +129,7 @@ const fn note(json: &[u8], start: usize, end: usize, seen: &mut [bool; REQUIRED.
 /// Position after a string whose quotation mark is before `at`.
 const fn string(json: &[u8], mut at: usize) -> usize {
     loop {
-        assert!(at < json.len(), "plugin.json: a string has no end");
+        assert!(at < json.len(), "plugin.json: a string is not terminated");
         match json[at] {
             b'"' => return at + 1,
             b'\\' => at += 2,

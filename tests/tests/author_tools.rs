@@ -190,7 +190,7 @@ fn the_readmes_plugin_passes_its_test_and_runs() {
 fn new_says_what_it_can_not_make() {
     let home = Home::new();
     home.run(&["plugin", "new", "Wait"])
-        .fails_with("'Wait' can't be the name of a plugin: expected a lower-case letter");
+        .fails_with("'Wait' is not a valid plugin name: expected a lower-case letter");
     home.run(&["plugin", "new", "test"])
         .fails_with("'test' can't be the name of a crate");
     home.run(&["plugin", "new", "x", "--kind", "subprocess"])
@@ -202,7 +202,7 @@ fn new_says_what_it_can_not_make() {
     home.run(&["plugin", "new", "x"])
         .fails_with("--sdk PATH is missing: a checkout of executor-runtime");
     home.run(&["plugin", "new", "x", "--into", "missing", "--sdk", &sdk()])
-        .fails_with("'missing/x' can't be made");
+        .fails_with("'missing/x' can't be created");
     assert_eq!(
         fs::read_dir(home.path()).unwrap().count(),
         0,
@@ -212,7 +212,7 @@ fn new_says_what_it_can_not_make() {
     home.make("x");
     fs::write(home.join("x/mine"), "kept").unwrap();
     home.run(&["plugin", "new", "x", "--sdk", &sdk()])
-        .fails_with("'x' exists; nothing was written");
+        .fails_with("'x' already exists; nothing was written");
     assert_eq!(fs::read_to_string(home.join("x/mine")).unwrap(), "kept");
 }
 
@@ -279,7 +279,7 @@ fn a_missing_target_is_asked_of_rustup_and_its_failure_explained() {
             .unwrap()
             .into()
     };
-    build().fails_with("there is no rustup here to install it");
+    build().fails_with("rustup is not installed");
     program("rustup", "exit 1");
     let said = build().fails_with("'rustup target add wasm32-wasip2' failed");
     assert!(

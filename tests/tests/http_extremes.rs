@@ -172,7 +172,7 @@ fn what_is_no_proper_answer_is_a_failure(kind: &Kind) {
         );
         if name == "no chunk" {
             assert!(
-                summary(&result).contains(" did not answer in HTTP: "),
+                summary(&result).contains(" sent an invalid HTTP response: "),
                 "{}",
                 summary(&result)
             );
@@ -213,7 +213,7 @@ fn many_and_long_headers_are_taken_up_to_a_limit(kind: &Kind) {
             "{count} of {length}: {result:?}"
         );
         assert!(
-            summary(&result).contains("did not answer in HTTP"),
+            summary(&result).contains("sent an invalid HTTP response"),
             "{}",
             summary(&result)
         );

@@ -540,7 +540,7 @@ fn the_operator_names_a_dispatcher_for_each_runtime_and_the_invocation_wins() {
         (
             "by-http",
             &[("manual.url", "http://a/"), ("manual.socket", "/d")],
-            "metadata keys 'manual.url' and 'manual.socket' exclude each other",
+            "metadata keys 'manual.url' and 'manual.socket' can't be combined",
         ),
         (
             "by-http",

@@ -59,7 +59,7 @@ fn check_explains_files_that_are_no_plugins() {
             "truncated.wasm",
             &good[..5000],
             "format",
-            "it is damaged: it breaks off",
+            "it is damaged: it is truncated",
         ),
         ("module.wasm", b"\0asm\x01\0\0\0", "format", "it is a core module"),
         ("text.so", b"hello, world", "format", "it is not a shared library"),
@@ -167,7 +167,7 @@ fn install_puts_a_usable_plugin_where_the_host_finds_it() {
     let said = home.run(&["plugin", "install", &one]).succeeds();
     assert_eq!(
         said.stderr,
-        format!("'{}' is installed already\n", installed.display())
+        format!("'{}' is already installed\n", installed.display())
     );
     home.run(&["plugin", "install", installed.to_str().unwrap()])
         .succeeds();
@@ -269,7 +269,7 @@ fn what_is_configured_for_no_plugin_is_told() {
     ] {
         let said = home.run(&[&["--config", &config], arguments].concat()).succeeds();
         let count = |text: &str| said.stderr.matches(text).count();
-        let warning = "in the configuration is for no plugin that was found";
+        let warning = "in the configuration matches no plugin that was found";
         assert_eq!(count(&format!("[plugins.elsewhere] {warning}\n")), 1, "{said:?}");
         let beginning = format!("[plugins.some] {warning}; did you mean 'some-name'?");
         assert_eq!(count(&beginning), 1, "{said:?}");
@@ -285,11 +285,11 @@ fn what_is_configured_under_a_wrong_name_is_an_error() {
     for (name, problem) in [
         (
             "some-nam",
-            "no plugin that was found; did you mean [plugins.some-name]?",
+            "no plugin has that name; did you mean [plugins.some-name]?",
         ),
         (
             "Some_Name",
-            "no plugin that was found; did you mean [plugins.some-name]?",
+            "no plugin has that name; did you mean [plugins.some-name]?",
         ),
         (
             "greeting",
@@ -297,7 +297,7 @@ fn what_is_configured_under_a_wrong_name_is_an_error() {
         ),
         (
             "greetng",
-            "no plugin that was found; did you mean [plugins.some-name], which runs kind 'greeting'?",
+            "no plugin has that name; did you mean [plugins.some-name], which runs kind 'greeting'?",
         ),
         (
             "subprocess",
@@ -353,7 +353,7 @@ fn install_refuses_what_the_host_would_not_use() {
         .run(&["plugin", "install", &good, "--into", &aside])
         .succeeds();
     assert!(
-        said.stderr.contains("is not searched by itself"),
+        said.stderr.contains("is not on the plugin search path"),
         "{}",
         said.stderr
     );
@@ -409,7 +409,7 @@ fn remove_leaves_what_is_not_the_users_own_unless_it_is_told() {
         Said::from(command.output().unwrap())
     };
     let advice = format!(
-        "not removed: '{theirs}' is not in your own plugins directory; to remove it all the same, give --plugins-dir \
+        "not removed: '{theirs}' is not in your own plugins directory; to remove it anyway, add --plugins-dir \
          '{shared}'"
     );
     for wanted in ["one", "k", "one.wasm", &theirs] {

@@ -57,7 +57,7 @@ error_kinds! {
     ExecFormat => "exec_format", Rejected;
     /// The interpreter that the program names (`#!` or ELF) does not exist.
     ExecInterpreterMissing => "exec_interpreter_missing", Rejected;
-    /// The arguments and the environment are larger than the kernel takes.
+    /// The arguments and the environment are larger than the kernel accepts.
     ArgTooLong => "arg_too_long", Rejected;
     /// An argument or a setting can't be used, such as an argument with a NUL byte.
     InvalidArgument => "invalid_argument", Rejected;

@@ -58,7 +58,7 @@ impl State {
         if self.left_out > 0 {
             let end = if self.within_line { "\n" } else { "" };
             let note = format!(
-                "{end}({} log lines were left out: nobody read them)\n",
+                "{end}({} log lines were dropped because stderr was not being read)\n",
                 self.left_out
             );
             if !self.put(note.as_bytes(), until) {

@@ -22,7 +22,7 @@ impl Breakdown<'_> {
         if let Some(words) = self.limit() {
             return Failure::new(
                 ErrorKind::PluginLimit,
-                format!("plugin '{plugin}' went over its {words}"),
+                format!("plugin '{plugin}' exceeded its {words}"),
             );
         }
         let mut summary = format!("plugin '{plugin}' {}", self.cause());
@@ -52,10 +52,9 @@ impl Breakdown<'_> {
         if let Some(trap) = self.error.downcast_ref::<Trap>() {
             return match trap {
                 Trap::UnreachableCodeReached => "panicked or aborted".to_owned(),
-                Trap::StackOverflow => "used up its stack: its recursion is too deep".to_owned(),
+                Trap::StackOverflow => "overflowed its stack: its recursion is too deep".to_owned(),
                 Trap::MemoryOutOfBounds => {
-                    "trapped: it reached for memory that it does not have, or its recursion was too deep"
-                        .to_owned()
+                    "trapped: it accessed memory out of bounds, or its recursion was too deep".to_owned()
                 }
                 other => format!("trapped: {other}"),
             };

@@ -66,7 +66,7 @@ pub struct CodeCache {
 enum CacheError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("it is not a directory of this user alone (owner uid {uid}, mode {mode:o})")]
+    #[error("it is not a directory that belongs only to this user (owner uid {uid}, mode {mode:o})")]
     Untrusted { uid: u32, mode: u32 },
     #[error("the entry is damaged")]
     Damaged,
@@ -123,7 +123,7 @@ impl CodeCache {
             Ok(Some(component)) => return Ok(component),
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(cache = %path.display(), entry = name, %error, "compiled code was not used");
+                tracing::warn!(cache = %path.display(), entry = name, %error, "cached compiled code was not used");
             }
         }
         let component = Component::from_binary(engine, wasm)?;
@@ -132,7 +132,7 @@ impl CodeCache {
             .map_err(|error| CacheError::Io(io::Error::other(error.to_string())))
             .and_then(|code| store(path, &name, &code));
         if let Err(error) = stored {
-            tracing::warn!(cache = %path.display(), entry = name, %error, "compiled code was not kept");
+            tracing::warn!(cache = %path.display(), entry = name, %error, "compiled code was not cached");
         }
         Ok(component)
     }

@@ -37,7 +37,7 @@ pub enum EngineError {
     #[error("can't start the WebAssembly engine: {0}")]
     Start(String),
     /// The file is not a component that this engine compiles.
-    #[error("not a component that can be compiled: {0}")]
+    #[error("the component can't be compiled: {0}")]
     Compile(String),
     /// It imports what the host does not offer, or does not export `run`.
     #[error("does not fit the host's interface: {0}")]

@@ -146,7 +146,7 @@ impl Observed {
                     "it was still running after {:.1} s and could not be ended",
                     self.took.as_secs_f64()
                 ),
-                "this is a fault of the host; please report it with the plugin",
+                "this is a bug in the host; please report it, with the plugin attached",
             ));
         }
         let Failure { kind, summary } = self.failure()?;
@@ -154,8 +154,8 @@ impl Observed {
             ErrorKind::PluginCrashed | ErrorKind::RunnerPanicked => {
                 "return a RunError for what can go wrong, instead of panicking (unwrap, expect, slicing, overflow)"
             }
-            ErrorKind::PluginLimit => "stream what may be large, and keep less in memory",
-            ErrorKind::PluginUnusable => "mend what it says, and build it again",
+            ErrorKind::PluginLimit => "stream large data instead of holding it in memory",
+            ErrorKind::PluginUnusable => "fix what it reports, and rebuild it",
             _ => return None,
         };
         Some((summary.clone(), remedy))

@@ -98,7 +98,7 @@ async fn run_checks(
         CheckName::Stop,
         ends_when_asked(&subject, &waiting, Some(BEFORE_STOP)).await,
     );
-    Ok("it was not reached")
+    Ok("an earlier check failed")
 }
 
 /// The grace of the checks' runs: the operator may allow less than they ask for.
@@ -136,8 +136,8 @@ async fn loads(subject: &Subject<'_>, ports: &Ports) -> Verdict {
         }
         if seconds >= LONGEST_LOADING {
             return Verdict::failed(
-                format!("it is not loaded after {seconds} s"),
-                "make it smaller: build it optimised, and leave out what it does not need",
+                format!("it did not load within {seconds} s"),
+                "make it smaller: build it with optimisations, and remove code that it does not need",
             );
         }
         seconds = seconds
@@ -225,7 +225,7 @@ async fn missing_key(subject: &Subject<'_>, minimal: &Metadata) -> Verdict {
 
 async fn unknown_key(subject: &Subject<'_>, minimal: &Metadata) -> Verdict {
     let Some(key) = samples::unknown_key(subject.descriptor, minimal) else {
-        return Verdict::skipped("it declares no namespace in which a key could be misspelt");
+        return Verdict::skipped("it declares no namespace in which a key could be misspelled");
     };
     let mut metadata = minimal.clone();
     metadata.insert(key.clone(), "x".to_owned());
@@ -254,7 +254,7 @@ async fn ends_when_asked(subject: &Subject<'_>, waiting: &[Metadata], stop: Opti
         Some(after) => (LONGEST_LOADING, after, "it was told to stop"),
     };
     if !subject.has_grace() {
-        return Verdict::skipped("the configuration leaves it hardly any grace");
+        return Verdict::skipped("the configured grace period is too short for this check");
     }
     for metadata in waiting {
         let seen = subject.run(subject.kind(), metadata.clone(), seconds, stop).await;

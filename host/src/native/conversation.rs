@@ -200,7 +200,7 @@ pub(super) fn encode(request: &Request) -> Result<Vec<u8>, String> {
     let json = serde_json::to_vec(request).map_err(|error| error.to_string())?;
     if json.len() > MAX_FRAME {
         return Err(format!(
-            "the invocation has {} bytes, more than a plugin takes",
+            "the invocation has {} bytes, more than a plugin accepts",
             json.len()
         ));
     }

@@ -26,10 +26,10 @@ fn words(error: &LibraryError) -> String {
     match error {
         LibraryError::OpenError { err, .. } => format!("the system can't load it: {err}"),
         LibraryError::GetSymbolError { .. } => {
-            "it exports no plugin; the SDK's export_runner! makes a library one".to_owned()
+            "it exports no plugin; export one with the SDK's export_runner!".to_owned()
         }
         LibraryError::InvalidAbiHeader(_) | LibraryError::InvalidCAbi { .. } => {
-            "it was built with another abi_stable than the host's; build it with the SDK of this host"
+            "it was built with a different version of abi_stable than the host; build it with the SDK of this host"
                 .to_owned()
         }
         LibraryError::IncompatibleVersionNumber {
@@ -41,9 +41,9 @@ fn words(error: &LibraryError) -> String {
              of this host"
         ),
         LibraryError::AbiInstability(_) => {
-            "the layout of its interface is not the host's; build it with the SDK of this host".to_owned()
+            "its interface has a different layout than the host's; build it with the SDK of this host".to_owned()
         }
-        LibraryError::RootModule { .. } => "its root module could not be made: it panicked".to_owned(),
+        LibraryError::RootModule { .. } => "its root module could not be created: it panicked".to_owned(),
         other => other.to_string(),
     }
 }

@@ -34,11 +34,11 @@ impl Known<'_> {
             (Some(End::Reply(reply)), _) => self.replied(reply),
             (Some(End::TooLong(bytes)), _) => self.broke(
                 ErrorKind::PluginLimit,
-                format!("returned a result of {bytes} bytes, more than the host takes"),
+                format!("returned a result of {bytes} bytes, more than the host accepts"),
             ),
             (Some(End::Gibberish(error)), _) => self.broke(
                 ErrorKind::PluginCrashed,
-                format!("returned a result that makes no sense: {error}"),
+                format!("returned an invalid result: {error}"),
             ),
             (None, Ok(Report::Ended(ended))) => self.silent(ended),
             (None, Ok(Report::NotStarted { errno, .. })) => Outcome::failure(
@@ -148,7 +148,7 @@ impl Known<'_> {
             return self.stopped(cause, None);
         }
         let mut what = match ended.exit {
-            Exit::Code(_) => format!("broke off without a result: {}", template::exit(&ended.exit)),
+            Exit::Code(_) => format!("ended without a result: {}", template::exit(&ended.exit)),
             Exit::Signal { .. } => format!("crashed: {}", template::exit(&ended.exit)),
         };
         if let Some(stderr) = self.journal.stderr_tail() {

@@ -179,7 +179,9 @@ impl NativeRunner {
                 None => {
                     self.forget(&loaded).await;
                     if fresh {
-                        return Err(self.unusable("the process that its invocations start from died at once"));
+                        return Err(self.unusable(
+                            "the process that its invocations are forked from exited immediately",
+                        ));
                     }
                 }
             }

@@ -166,7 +166,7 @@ fn died(process: &Detached, output: &OwnedFd) -> String {
 /// How a process that should not have ended did.
 pub(super) fn exit(exit: &Exit) -> String {
     match exit {
-        Exit::Code(code) => format!("it ended its process with code {code}"),
+        Exit::Code(code) => format!("it exited with code {code}"),
         Exit::Signal { signal, core_dumped } => {
             let name = Signal::try_from(*signal).map_or("an unnamed signal", Signal::as_str);
             let core = if *core_dumped { ", core dumped" } else { "" };

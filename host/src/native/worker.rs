@@ -114,6 +114,6 @@ fn receive_library(host: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("{WORKER_MODE} is how the host runs native plugins; it can't be used by hand");
+    eprintln!("{WORKER_MODE} is for internal use only: the host runs native plugins with it");
     ExitCode::from(2)
 }

@@ -121,7 +121,7 @@ impl ComponentRunner {
             )),
             () = run.cancel.raised(crate::CancelReason::Requested) => Err(Failure::new(
                 ErrorKind::Cancelled,
-                format!("told to stop while plugin '{name}' was compiled"),
+                format!("cancelled while plugin '{name}' was compiled"),
             )),
         }
     }

@@ -58,7 +58,7 @@ impl PluginFile {
         if bytes.len() == length {
             Ok(bytes)
         } else {
-            Err(Unusable::Damaged("it breaks off".to_owned()))
+            Err(Unusable::Damaged("it is truncated".to_owned()))
         }
     }
 

@@ -102,7 +102,7 @@ impl Transport {
 
 fn outgoing(head: &request::Parts) -> Result<OutgoingRequest, HttpError> {
     let invalid = |what: &str| HttpError::InvalidRequest {
-        reason: format!("the host does not take its {what}"),
+        reason: format!("the host refused its {what}"),
     };
     let fields = Fields::new();
     for (name, value) in &head.headers {

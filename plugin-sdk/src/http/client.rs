@@ -165,7 +165,7 @@ impl<'a> Client<'a> {
     pub fn check<B>(request: &Request<B>) -> Result<(), HttpError> {
         let invalid = |reason: String| Err(HttpError::InvalidRequest { reason });
         if request.method() == Method::CONNECT {
-            return invalid("method CONNECT asks for a tunnel, which is not made".to_owned());
+            return invalid("method CONNECT is not supported".to_owned());
         }
         let mut names = request.headers().keys();
         if let Some(name) = names.find(|name| FORBIDDEN.contains(&name.as_str())) {
@@ -180,7 +180,7 @@ impl<'a> Client<'a> {
             .sum();
         if bytes > MAX_HEADERS {
             return invalid(format!(
-                "its headers have {bytes} bytes; at most {MAX_HEADERS} are sent"
+                "its headers have {bytes} bytes; the limit is {MAX_HEADERS}"
             ));
         }
         url::check(request.uri())
@@ -221,7 +221,7 @@ impl<'a> Client<'a> {
             } else if matches!(source, Source::Reader(_)) {
                 return Err(HttpError::Redirect {
                     reason: format!(
-                        "{} asks for the body again, which was a stream",
+                        "{} requires sending the body again, but it was a stream",
                         response.status()
                     ),
                 });

@@ -139,7 +139,7 @@ impl fmt::Display for HttpError {
             Self::Disconnected { host } => {
                 write!(f, "{host} closed the connection before its answer was complete")
             }
-            Self::Protocol { host, reason } => write!(f, "{host} did not answer in HTTP: {reason}"),
+            Self::Protocol { host, reason } => write!(f, "{host} sent an invalid HTTP response: {reason}"),
             Self::Timeout => f.write_str("timed out"),
             Self::Stopped => f.write_str("the run was told to stop"),
             Self::TooManyRedirects { limit } => write!(f, "more than {limit} redirects"),

@@ -68,7 +68,7 @@ pub(super) fn next(
         .to_str()
         .map_err(|_| unusable(format!("the location of {status} is not text")))?;
     let url = url::join(&hop.url, location)
-        .ok_or_else(|| unusable(format!("to '{}', which is no URL", location.escape_debug())))?;
+        .ok_or_else(|| unusable(format!("to '{}', which is not a URL", location.escape_debug())))?;
     if let Err(error) = url::check(&url) {
         return Err(unusable(format!("to '{}': {error}", location.escape_debug())));
     }

@@ -51,7 +51,7 @@ pub(super) struct Broken;
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection broke")
+        f.write_str("the connection was lost")
     }
 }
 

@@ -157,7 +157,7 @@ impl Invocation {
     pub fn kind(mut self, kind: &str) -> Self {
         match RuntimeKind::new(kind) {
             Some(kind) => self.0.runtime_kind = kind,
-            None => panic!("'{kind}' is no runtime kind"),
+            None => panic!("'{kind}' is not a valid runtime kind"),
         }
         self
     }

@@ -115,7 +115,7 @@ fn states(invocation: &Invocation, key: &str, default: Option<&str>) -> Result<V
         (Some(_), _) => invocation.list(key).into_iter().map(str::to_owned).collect(),
     };
     if states.is_empty() {
-        return Err(invalid(format!("metadata key '{key}' names no state")));
+        return Err(invalid(format!("metadata key '{key}' lists no states")));
     }
     Ok(states)
 }

@@ -207,7 +207,7 @@ impl Record {
                         };
                         return Err(Halt::Failed(error.context(times)));
                     }
-                    let text = format!("poll failed, {failures} in a row: {error}");
+                    let text = format!("polling failed {failures} times in a row: {error}");
                     ctx.log(Level::Warn, &text);
                 }
             }

@@ -31,7 +31,7 @@ impl Dispatcher {
     ) -> Result<Self, RunError> {
         match (invocation.text("manual.url"), invocation.text("manual.socket")) {
             (Some(_), Some(_)) => Err(invalid(
-                "metadata keys 'manual.url' and 'manual.socket' exclude each other".to_owned(),
+                "metadata keys 'manual.url' and 'manual.socket' can't be combined".to_owned(),
             )),
             (Some(text), None) => Ok(Self::Http(url("manual.url", text)?)),
             (None, Some(path)) => socket("metadata key 'manual.socket'", path),
@@ -163,7 +163,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         let both = [("manual.url", "http://a/"), ("manual.socket", "/d")];
         for (metadata, config, words) in [
-            (&both[..], None, "exclude each other"),
+            (&both[..], None, "can't be combined"),
             (&[], None, "config key 'dispatcher.manual' of plugin 'manual'"),
             (
                 &[],

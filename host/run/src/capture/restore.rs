@@ -171,7 +171,7 @@ impl CaptureDirectory {
         };
         if !restored.is_in_place() {
             // A directory on the way was replaced.
-            return Err(failed(io::Error::other("the path leads elsewhere now")));
+            return Err(failed(io::Error::other("a directory in its path was replaced")));
         }
         Ok(restored)
     }
@@ -278,7 +278,7 @@ impl Kept {
     /// Nothing could be looked at.
     pub fn nothing(error: &dyn std::error::Error) -> Self {
         Self {
-            outputs: [(); 2].map(|()| Err(format!("the files of the run could not be looked at: {error}"))),
+            outputs: [(); 2].map(|()| Err(format!("the run's files could not be inspected: {error}"))),
             collected: Collected::default(),
         }
     }

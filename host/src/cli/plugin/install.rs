@@ -2,7 +2,7 @@
 //!
 //! A kind that another file of the same directory has is refused, because neither would be used. One that a file
 //! of another directory has is installed: which of the two counts depends on the order of the directories, and if
-//! it is not the new one, a note says so. To install what is installed already changes nothing.
+//! it is not the new one, a note says so. To install what is already installed changes nothing.
 
 use crate::cli::args::HostOptions;
 use anyhow::{Context, Result, bail};
@@ -33,13 +33,13 @@ pub(super) fn install(plugins: &PluginSet, file: &Path, directory: &Path, replac
         (State::Usable(_), None) => bail!("not installed: '{}' has no descriptor", file.display()),
     };
     let Some(name) = file.file_name() else {
-        bail!("not installed: '{}' is not the name of a file", file.display());
+        bail!("not installed: '{}' is not a file name", file.display());
     };
     make(directory)?;
     let target = directory.join(name);
     let rivals = rivals(&plugin, directory, plugins);
     if is_installed(file, &target, &rivals, plugins) {
-        eprintln!("'{}' is installed already", target.display());
+        eprintln!("'{}' is already installed", target.display());
         note_what_hides_it(plugins, directory, &target);
         compile(plugins, &target);
         return Ok(());
@@ -96,9 +96,9 @@ fn make(directory: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o755)
         .create(directory)
-        .with_context(|| format!("'{}' can't be made", directory.display()))?;
+        .with_context(|| format!("'{}' can't be created", directory.display()))?;
     if let Err(reason) = check_directory(directory) {
-        bail!("not installed: what is in '{}' {reason}", directory.display());
+        bail!("not installed: directory '{}' {reason}", directory.display());
     }
     Ok(())
 }
@@ -112,7 +112,7 @@ fn note_what_hides_it(plugins: &PluginSet, directory: &Path, target: &Path) {
         .any(|searched| searched.canonicalize().ok() == here);
     if !searched {
         eprintln!(
-            "note: '{0}' is not searched by itself; run with --plugins-dir '{0}'",
+            "note: '{0}' is not on the plugin search path; add --plugins-dir '{0}' to use it",
             directory.display()
         );
         return;

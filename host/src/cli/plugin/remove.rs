@@ -42,7 +42,7 @@ pub(super) fn remove(plugins: &PluginSet, options: &HostOptions, wanted: &str) -
         .collect();
     match removable[..] {
         [] => bail!(
-            "not removed: '{}' is not in {}; to remove it all the same, give --plugins-dir '{}'",
+            "not removed: '{}' is not in {}; to remove it anyway, add --plugins-dir '{}'",
             first.display(),
             match &options.plugins_dir[..] {
                 [] => "your own plugins directory",
@@ -56,7 +56,7 @@ pub(super) fn remove(plugins: &PluginSet, options: &HostOptions, wanted: &str) -
             Ok(())
         }
         [one, other, ..] => bail!(
-            "not removed: '{wanted}' is both '{}' and '{}'; give the path of the one you mean",
+            "not removed: '{wanted}' matches both '{}' and '{}'; give the path of the one to remove",
             one.display(),
             other.display()
         ),

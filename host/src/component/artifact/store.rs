@@ -20,11 +20,13 @@ const MAX_NAME: usize = 128;
 /// Why an artifact can't be created.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::component) enum CreateError {
-    #[error("artifact name {0:?} is not 1 to {MAX_NAME} of 'A-Z a-z 0-9 . _ -', or begins with a dot")]
+    #[error(
+        "invalid artifact name {0:?}: expected 1 to {MAX_NAME} of A-Z a-z 0-9 . _ -, not beginning with a dot"
+    )]
     InvalidName(String),
-    #[error("artifact {0:?} exists already in this run")]
+    #[error("artifact {0:?} already exists in this run")]
     DuplicateName(String),
-    #[error("this run may make no more than {0} artifacts")]
+    #[error("this run may create at most {0} artifacts")]
     TooMany(u32),
     #[error(transparent)]
     Unwritable(#[from] CaptureError),
@@ -117,7 +119,7 @@ impl ArtifactStore {
         let mut state = self.state();
         let capture = state
             .open_capture(&self.0.invocation)
-            .map_err(|error| format!("can't keep the checkpoint: {error}"))?;
+            .map_err(|error| format!("can't write the checkpoint: {error}"))?;
         capture.keep_checkpoint(Fingerprint::of(&self.0.invocation), bytes)
     }
 

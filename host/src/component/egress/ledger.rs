@@ -91,8 +91,8 @@ impl Denial {
                 authority.pattern()
             ),
             Self::Guarded(authority, ip) => format!(
-                "plugin '{plugin}' may not reach '{authority}': the name leads to {ip}, a link-local or \
-                 metadata address, which has to be named literally in a URL or in allow_hosts"
+                "plugin '{plugin}' may not reach '{authority}': the name resolves to {ip}, a link-local or \
+                 metadata address, which must be named literally in a URL or in allow_hosts"
             ),
         }
     }

@@ -24,7 +24,7 @@ pub(super) enum ResolveError {
     Lookup(#[from] io::Error),
     #[error("the name has no address")]
     NoAddress,
-    #[error("the name leads to {0}, which has to be named literally")]
+    #[error("the name resolves to {0}, which must be named literally")]
     Guarded(IpAddr),
 }
 
