@@ -97,7 +97,7 @@ pub struct PluginConfig {
     pub allow_hosts: Vec<HostPattern>,
     /// What one run may use.
     pub limits: PluginLimits,
-    /// Values that the plugin reads.
+    /// Settings that the plugin reads.
     pub config: BTreeMap<String, String>,
 }
 
@@ -129,7 +129,7 @@ impl Default for PluginConfig {
     }
 }
 
-/// Why there is no configuration.
+/// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read, or others could have written it.

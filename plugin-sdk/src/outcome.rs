@@ -22,7 +22,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// It did what it was asked to.
+    /// It completed successfully.
     pub fn succeeded() -> Self {
         Self::default()
     }
@@ -41,7 +41,7 @@ impl Outcome {
         self
     }
 
-    /// It was executed by somebody else, who told this of it: the result has these files and times.
+    /// It was executed by another system, which reported this about it: the result has these files and times.
     ///
     /// Only a native plugin can say so: a component has no files, and is not believed about those of others.
     #[cfg(not(target_family = "wasm"))]
@@ -73,7 +73,7 @@ impl Outcome {
 pub enum FailureStatus {
     /// Nothing was attempted: the invocation itself is unusable.
     Rejected,
-    /// It was attempted, and went wrong.
+    /// It was attempted and failed.
     Failed,
     /// The deadline passed.
     TimedOut,
@@ -110,7 +110,7 @@ impl RunError {
         Self::new(FailureStatus::Rejected, kind, summary)
     }
 
-    /// It was attempted, and went wrong.
+    /// It was attempted and failed.
     pub fn failed(kind: impl Into<String>, summary: impl Into<String>) -> Self {
         Self::new(FailureStatus::Failed, kind, summary)
     }

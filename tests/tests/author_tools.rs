@@ -192,15 +192,15 @@ fn new_says_what_it_can_not_make() {
     home.run(&["plugin", "new", "Wait"])
         .fails_with("'Wait' is not a valid plugin name: expected a lower-case letter");
     home.run(&["plugin", "new", "test"])
-        .fails_with("'test' can't be the name of a crate");
+        .fails_with("'test' can't be a crate name");
     home.run(&["plugin", "new", "x", "--kind", "subprocess"])
-        .fails_with("the kind 'subprocess' belongs to the host");
+        .fails_with("kind 'subprocess' is reserved for the host");
     home.run(&["plugin", "new", "x", "--kind", "a-b"])
-        .fails_with("--kind 'a-b' is not a kind");
+        .fails_with("--kind 'a-b' is not a valid runtime kind");
     home.run(&["plugin", "new", "x", "--sdk", "."])
         .fails_with("no SDK in '.'");
     home.run(&["plugin", "new", "x"])
-        .fails_with("--sdk PATH is missing: a checkout of executor-runtime");
+        .fails_with("--sdk PATH is required: the path of a checkout of executor-runtime");
     home.run(&["plugin", "new", "x", "--into", "missing", "--sdk", &sdk()])
         .fails_with("'missing/x' can't be created");
     assert_eq!(
@@ -348,7 +348,7 @@ fn a_component_of_another_toolchain_becomes_a_plugin() {
         "foreign"
     );
     home.run(&["plugin", "embed", &component, &descriptor])
-        .fails_with("has a descriptor already, that of plugin 'foreign'");
+        .fails_with("already has a descriptor, for plugin 'foreign'");
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn embed_changes_nothing_where_no_plugin_would_come_of_it() {
             "component.wasm",
             bare_component(),
             &typo,
-            "typo.json' is unusable",
+            "typo.json' can't be used",
         ),
         ("module.wasm", module, &good, "core module"),
         ("native.wasm", native, &good, "is not a WebAssembly component"),

@@ -699,7 +699,7 @@ fn a_configuration_that_is_no_file_is_refused_at_once() {
     for (name, reason) in [
         ("fifo", "is not a regular file"),
         ("directory", "is not a regular file"),
-        ("large", "is too long; at most 1048576 bytes are read"),
+        ("large", "is too long; the limit is 1048576 bytes"),
         ("latin-1", "can't be read: it is not UTF-8 text"),
         ("missing", "can't be read: no such file or directory"),
     ] {

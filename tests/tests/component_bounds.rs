@@ -45,7 +45,7 @@ async fn whatever_breaks_off_is_a_failure_that_names_the_plugin() {
         ("trap", ErrorKind::PluginCrashed, "accessed memory out of bounds"),
         ("panic", ErrorKind::PluginCrashed, "the sky is falling"),
         ("exit", ErrorKind::PluginCrashed, "called exit(1)"),
-        ("recurse", ErrorKind::PluginCrashed, "used up its stack"),
+        ("recurse", ErrorKind::PluginCrashed, "overflowed its stack"),
         (
             "recurse_in_memory",
             ErrorKind::PluginCrashed,

@@ -126,7 +126,8 @@ fn arguments_that_are_too_long_together_are_told_apart_from_a_single_one() {
         .expect_rejected("arg_too_long");
     assert_eq!(
         summary(&result),
-        "command and environment together are larger than the kernel accepts; pass large input through input_payload_path"
+        "command and environment together are larger than the kernel accepts; pass large input through \
+         input_payload_path"
     );
     let value = "x".repeat(131_072);
     let result = scene
@@ -134,7 +135,8 @@ fn arguments_that_are_too_long_together_are_told_apart_from_a_single_one() {
         .expect_rejected("arg_too_long");
     assert_eq!(
         summary(&result),
-        "environment variable 'BIG' has 131072 bytes; the kernel accepts at most 131067 here; pass large input through input_payload_path"
+        "environment variable 'BIG' has 131072 bytes; the kernel accepts at most 131067 here; pass large input \
+         through input_payload_path"
     );
 }
 
@@ -304,7 +306,8 @@ fn a_program_on_a_file_system_without_execution_is_rejected() {
     let document = scene.file("invocation.json", scene.invocation(&["./no/program"]).text());
     fs::create_dir(scene.path("no")).unwrap();
     let script = format!(
-        "mount -t tmpfs -o noexec none no || exit 90; printf '#!/bin/sh\\n' > no/program; chmod +x no/program; exec {} run {}",
+        "mount -t tmpfs -o noexec none no || exit 90; printf '#!/bin/sh\\n' > no/program; chmod +x no/program; exec \
+         {} run {}",
         host_binary().display(),
         document.display()
     );

@@ -179,7 +179,8 @@ fn a_timeout_ends_it_within_the_grace() {
         let took = started.elapsed();
         assert_eq!(
             summary(&result),
-            "timed_out timeout: plugin 'hostile' timed out after 1 s and was killed: it did not return within its grace period"
+            "timed_out timeout: plugin 'hostile' timed out after 1 s and was killed: it did not return within its \
+             grace period"
         );
         assert!(took < Duration::from_millis(1600), "{what}: {took:?}");
     }

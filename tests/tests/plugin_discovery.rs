@@ -155,7 +155,7 @@ fn every_bad_file_is_listed_with_its_reason_and_the_good_one_works() {
         ("a_header.wasm", "is damaged"),
         (
             "a_import.wasm",
-            "imports 'acme:io/poll@0.2.12', which this host does not offer",
+            "imports 'acme:io/poll@0.2.12', which this host does not provide",
         ),
         ("a_json.wasm", "has an invalid descriptor: "),
         (

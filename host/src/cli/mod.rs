@@ -96,7 +96,7 @@ fn ends_in_separator() -> bool {
     std::env::args_os().next_back().is_some_and(|last| last == "--")
 }
 
-/// Whoever read our output has stopped: no error of ours.
+/// The reader of our output has stopped: not an error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()

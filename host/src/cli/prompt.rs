@@ -23,7 +23,8 @@ pub(super) fn invocation(words: &[String], options: &PromptOptions) -> Result<Ru
     let kind = options.kind.as_deref().unwrap_or("subprocess");
     let Some(runtime_kind) = RuntimeKind::new(kind) else {
         bail!(
-            "--kind '{kind}' is not a valid runtime kind: expected a lower-case letter, then at most 63 of a-z, 0-9 and _"
+            "--kind '{kind}' is not a valid runtime kind: expected a lower-case letter, then at most 63 of a-z, 0-9 \
+             and _"
         );
     };
     Ok(RuntimeInvocation {

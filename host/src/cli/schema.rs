@@ -15,7 +15,7 @@ pub(super) enum Document {
     Invocation,
     /// RuntimeResult, the output
     Result,
-    /// plugin.json, what a plugin says of itself
+    /// plugin.json, what a plugin declares
     Descriptor,
     /// executor-runtime.toml, what the operator allows
     Config,

@@ -24,7 +24,12 @@ pub(super) fn print(result: &RuntimeResult) -> io::Result<()> {
     };
     write!(out, "{status} {}", shown::value(&result.invocation_id))?;
     if let Some(code) = result.exit_code {
-        write!(out, ", exit code {code}")?;
+        // Kinds that speak HTTP give the status of the answer as the exit code.
+        let what = match result.metadata.get("http.status") {
+            Some(status) if *status == code.to_string() => "HTTP status",
+            _ => "exit code",
+        };
+        write!(out, ", {what} {code}")?;
     }
     if let Some(seconds) = result
         .metadata

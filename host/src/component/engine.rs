@@ -30,7 +30,7 @@ pub enum Mode {
     },
 }
 
-/// Why there is no engine or no component.
+/// Why an engine or component can't be created.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The machine or the settings don't allow an engine.

@@ -156,7 +156,7 @@ impl Component {
             if store.data().given.stop.is_over() {
                 return Err(Forced.into());
             }
-            // Tokio's own yield lets timers and sockets be served before the guest goes on.
+            // Tokio's own yield lets timers and sockets be served before the guest continues.
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
         let result = async {

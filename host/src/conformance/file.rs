@@ -78,8 +78,8 @@ fn remedy(reason: &Unusable) -> String {
             "build it on this kind of machine, or ship the component, which runs on every machine".into()
         }
         Unusable::NoDescriptor { .. } => {
-            "call export_runner! once in the crate, with plugin.json beside its Cargo.toml; for a component that another \
-             toolchain made, `executor-runtime plugin embed` does it"
+            "call export_runner! once in the crate, with plugin.json beside its Cargo.toml; for a component built by \
+             another toolchain, use `executor-runtime plugin embed`"
                 .into()
         }
         Unusable::InvalidDescriptor(_) => {

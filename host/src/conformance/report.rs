@@ -54,7 +54,7 @@ check_names! {
     MinimalMetadata => "minimal_metadata", "ends in time, without crashing, given only the required keys";
     /// The most that an invocation can give.
     EveryKey => "every_key", "ends in time, without crashing, given every key";
-    /// Text that nobody expects.
+    /// Unusual text.
     OddText => "odd_text", "handles empty, long and non-English text";
     /// A required key is left out.
     MissingKey => "missing_key", "rejects an invocation without a required key";

@@ -138,7 +138,7 @@ impl Observed {
         self.outcome.receipt.contains_key(receipt::PLUGIN_NAME)
     }
 
-    /// Why it is no proper end of a run, and what to do about it.
+    /// Why this is not a proper end of a run, and how to fix it.
     pub(super) fn trouble(&self) -> Option<(String, &'static str)> {
         if self.stuck {
             return Some((

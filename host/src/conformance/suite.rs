@@ -187,8 +187,8 @@ fn not_in_time(subject: &Subject<'_>, kind: &RuntimeKind, seen: &Observed) -> Op
     })
 }
 
-const HEED: &str = "wait only with what the SDK offers (Context::sleep, Context::http), which ends at once when the \
-                    run is told to stop; in long computations ask Context::stop_requested, and return then";
+const HEED: &str = "wait only with the SDK's functions (Context::sleep, Context::http), which return as soon as the \
+                    run is told to stop; in long computations, check Context::stop_requested and return";
 
 async fn odd_text(subject: &Subject<'_>, minimal: &Metadata) -> Verdict {
     let keys = samples::free_texts(subject.descriptor);

@@ -15,7 +15,7 @@ use std::{
 };
 
 /// Lists the finished artifacts, as they are on disk; removes what is empty, and what only an interrupted
-/// run would leave. One that is not where it was finished, or is no file any more, counts as omitted.
+/// run would leave. One that is not where it was finished, or is no longer a file, counts as omitted.
 pub(super) async fn list(
     capture: Arc<CaptureDirectory>,
     claimed: Vec<Claimed>,
@@ -77,7 +77,7 @@ fn describe(
     })
 }
 
-/// What a child was writing when it ended is nobody's artifact.
+/// What a child was writing when it ended is not an artifact.
 fn remove_unfinished(directory: &OwnedFd) {
     let entries = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     for entry in entries.into_iter().flatten().flatten() {

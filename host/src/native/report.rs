@@ -166,7 +166,7 @@ impl Known<'_> {
         }
     }
 
-    /// Takes over the receipt, and what was told of a run that somebody else executed: as it is, for it was not
+    /// Takes over the receipt, and what was reported about a run that another system executed: as it is, for it was not
     /// the plugin that wrote it.
     fn tell(
         &self,

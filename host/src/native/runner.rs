@@ -45,7 +45,7 @@ use tokio::{
     sync::Mutex,
 };
 
-/// How long the host goes on listening to a child that has ended: what it said last may not be read yet.
+/// How long the host still reads from a child that has ended: what it said last may not be read yet.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Makes runners of native plugins; what [`PluginSet::with_native`](crate::plugin::PluginSet::with_native)
@@ -357,7 +357,7 @@ impl NativeRunner {
         })
     }
 
-    /// A limit that somebody has asked for. The default is meant for components: a process needs more address
+    /// A limit that was asked for explicitly. The default is meant for components: a process needs more address
     /// space than it uses memory.
     fn memory_limit(&self, run: &Run, admission: &Admission) -> Option<u64> {
         let configured = self.config.plugin(self.name()).limits.memory_bytes.is_some();
@@ -423,7 +423,7 @@ async fn converse(
             async {
                 conversation.hold(channel, request, fds).await;
                 if conversation.makes_no_sense() {
-                    // What it goes on to do, nobody will hear of.
+                    // What it does from now on is not reported.
                     kill.kill();
                 }
             },

@@ -96,7 +96,7 @@ fn job(program: &Path, path: &Path, channel: OwnedFd, output: &OwnedFd) -> io::R
         argv: vec![
             text(b"executor-runtime")?,
             text(WORKER_MODE.as_bytes())?,
-            // What it loads comes over the channel. This is for messages, and for whoever lists processes.
+            // What it loads comes over the channel. This is for messages, and for people who list processes.
             text(std::path::absolute(path)?.as_os_str().as_bytes())?,
         ],
         env: std::env::vars_os().map(variable).collect::<Result<_, _>>()?,

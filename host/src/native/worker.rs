@@ -53,7 +53,7 @@ pub fn worker_main(mut arguments: impl Iterator<Item = OsString>) -> Option<Exit
     let Some(path) = arguments.next() else {
         return Some(usage());
     };
-    // SAFETY: the host passes the socket as this descriptor, and nobody else in this process knows it. If it
+    // SAFETY: the host passes the socket as this descriptor, and nothing else in this process uses it. If it
     // is not there, sending fails.
     let host = unsafe { OwnedFd::from_raw_fd(HOST) };
     let Ok(library) = receive_library(&host) else {

@@ -87,7 +87,7 @@ impl ComponentRunner {
         component.run(run, &self.admitted(admission)).await
     }
 
-    /// Waits for the component, but not longer than the run may take. The loading itself goes on, and fills the
+    /// Waits for the component, but not longer than the run may take. The loading itself continues, and fills the
     /// cache if the process lives that long.
     async fn load(&self, run: &Run) -> Result<&Component, Failure> {
         let loading = self.component.get_or_try_init(|| async {

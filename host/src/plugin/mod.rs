@@ -6,7 +6,7 @@
 //!   but headers and that section is read, so that fifty plugins of any size cost a millisecond;
 //! - [`PluginSet`] is what the runtime asks for the runner of a kind.
 //!
-//! A file that can't be used is listed with its reason ([`Unusable`]) and hinders nobody else.
+//! A file that can't be used is listed with its reason ([`Unusable`]) and does not affect the others.
 
 pub(crate) mod admission;
 mod binary;

@@ -21,7 +21,7 @@ pub enum Unusable {
         /// Its permission bits.
         mode: u32,
     },
-    /// It belongs to somebody else.
+    /// It belongs to another user.
     #[error(
         "could be changed by others: '{}' belongs to user {uid}, who is neither root nor the user that runs the host; \
          run chown on it",
@@ -47,7 +47,8 @@ pub enum Unusable {
     Damaged(String),
     /// A WebAssembly module without a component around it.
     #[error(
-        "is a core module, not a component; build it for the target wasm32-wasip2, or wrap it with 'wasm-tools component new'"
+        "is a core module, not a component; build it for the target wasm32-wasip2, or wrap it with 'wasm-tools \
+         component new'"
     )]
     CoreModule,
     /// A library for another machine.

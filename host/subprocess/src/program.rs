@@ -195,7 +195,8 @@ fn too_long(argv: &[CString], overlay: &BTreeMap<String, String>) -> String {
     let too_large = |(name, value): &(&String, &String)| name.len() + value.len() + 2 > longest;
     if let Some((name, value)) = overlay.iter().find(too_large) {
         return format!(
-            "environment variable '{name}' has {} bytes; the kernel accepts at most {} here; pass large input through input_payload_path",
+            "environment variable '{name}' has {} bytes; the kernel accepts at most {} here; pass large input \
+             through input_payload_path",
             value.len(),
             longest.saturating_sub(name.len() + 2),
         );
@@ -206,7 +207,8 @@ fn too_long(argv: &[CString], overlay: &BTreeMap<String, String>) -> String {
         .find(|(_, arg)| arg.as_bytes_with_nul().len() > longest)
     {
         Some((index, arg)) => format!(
-            "/command/{index} has {} bytes; the kernel accepts at most {} in one argument; pass large input through input_payload_path",
+            "/command/{index} has {} bytes; the kernel accepts at most {} in one argument; pass large input through \
+             input_payload_path",
             arg.as_bytes().len(),
             longest - 1,
         ),

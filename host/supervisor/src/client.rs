@@ -90,7 +90,7 @@ impl Supervisors {
         Ok(supervisors)
     }
 
-    /// Uses a spawner that somebody else has started: the process at the other end of `socket`, in
+    /// Uses a spawner that another process has started: the process at the other end of `socket`, in
     /// [`serve_entry`]. When it has died, no job can be handed over any more.
     pub fn attach(socket: OwnedFd) -> Self {
         Self {
@@ -216,7 +216,7 @@ pub struct Supervised<'a> {
     grace: Duration,
 }
 
-/// A job that goes on until this is dropped, which ends it at once.
+/// A job that runs until this is dropped, which ends it at once.
 #[derive(Debug)]
 pub struct Detached(Supervisor);
 
@@ -241,7 +241,7 @@ impl Detached {
 }
 
 impl Supervised<'_> {
-    /// Lets the job go on without anybody waiting for its end.
+    /// Lets the job run on without waiting for its end.
     pub fn detach(self) -> Detached {
         Detached(self.supervisor)
     }

@@ -47,7 +47,7 @@ pub(super) fn serve(control: RawFd, target: Target) -> ! {
             errno: errno as i32,
             ..RawReport::default()
         });
-        // Before the report, so that whoever reads it finds the capture directory unlocked.
+        // Before the report, so that its reader finds the capture directory unlocked.
         sys::close_from(SIGNALS + 1);
         if sys::send(CONTROL, &report, &[]).is_err() || report.retired != 0 {
             break;
@@ -168,7 +168,7 @@ fn start_target(
     }
 }
 
-/// Forks a process that runs `entry`. Unlike a program it goes on using the memory that it was forked with, so
+/// Forks a process that runs `entry`. Unlike an exec'd program it keeps using the memory that it was forked with, so
 /// the C library has to know about it, and it can't share that memory meanwhile.
 fn fork_entry(start: &Start<'_>, entry: fn() -> !) -> Result<libc::pid_t, StartError> {
     let broken = |errno| StartError {

@@ -105,7 +105,7 @@ pub const CREATE_TOO_MANY: u8 = 2;
 /// The file can't be created.
 pub const CREATE_UNWRITABLE: u8 = 3;
 
-/// What somebody else has to tell of a run that the plugin did not execute itself but handed on: files that are
+/// What another system reports about a run that the plugin did not execute itself but handed on: files that are
 /// not this run's own, and the times that were measured there.
 ///
 /// With it the receipt may have keys that only the host writes otherwise (`usage.*`, `stdout_truncated`),
@@ -120,7 +120,7 @@ pub struct Elsewhere {
     pub stdout_path: Option<String>,
     /// The file with its captured standard error.
     pub stderr_path: Option<String>,
-    /// The files that it left. They are listed as they are told: nobody looks for them.
+    /// The files that it left. They are listed as reported, without checking that they exist.
     pub artifacts: Vec<ArtifactDescriptor>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// Why a request failed. An answer with an error status is no failure.
+/// Why a request failed. A response with an error status is not a failure.
 ///
 /// `host` is the authority that was asked: `example.com:8080`.
 #[derive(Clone, Debug, PartialEq, Eq)]

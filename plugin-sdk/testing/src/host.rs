@@ -152,7 +152,7 @@ impl Invocation {
     /// Of another kind than the plugin's first.
     ///
     /// # Panics
-    /// If it is no kind.
+    /// If it is not a valid kind.
     #[must_use]
     pub fn kind(mut self, kind: &str) -> Self {
         match RuntimeKind::new(kind) {

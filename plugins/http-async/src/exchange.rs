@@ -96,7 +96,7 @@ impl Plan {
 }
 
 impl Cancel {
-    /// Tells the backend that nobody waits any more; the code of its answer, or why there is none.
+    /// Sends the cancel request; returns the code of the response, or why there is none.
     pub(crate) fn call(&self, ctx: &Context, run_id: Option<&str>) -> Result<StatusCode, String> {
         if run_id.is_none() && self.url.needs_run_id() {
             return Err("not called: the run's id was not known yet".to_owned());

@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     pub(crate) cancel: Option<Cancel>,
 }
 
-/// The call that tells the backend that nobody waits any more.
+/// The cancel request to the backend.
 #[derive(Debug)]
 pub(crate) struct Cancel {
     pub(crate) url: Template,

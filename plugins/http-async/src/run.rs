@@ -29,7 +29,7 @@ struct Record {
 enum Halt {
     /// It is to stop; this is under way.
     Interrupted(&'static str),
-    /// The backend has started it, and there is no way to ask how it goes.
+    /// The backend has started it, and its state can't be queried.
     Lost(RunError),
     Failed(RunError),
 }
@@ -160,7 +160,7 @@ impl Record {
             let failure = match exchange(ctx, plan.poll_request(&url)) {
                 Err(NoAnswer::Interrupted) => return Err(Halt::Interrupted(DOING)),
                 Err(NoAnswer::Unusable(error)) => return Err(failed(error)),
-                // The run has been started: whatever is wrong with a poll, this is no rejection any more.
+                // The run has been started: a failed poll is a failure, not a rejection.
                 Err(NoAnswer::Http(error @ HttpError::InvalidRequest { .. })) => {
                     let error = RunError::failed(error.code(), format!("http error: {error}"));
                     return Err(Halt::Lost(error.context(DOING)));

@@ -40,8 +40,7 @@ impl Dispatcher {
                 let place = format!("config key '{key}' of plugin 'manual'");
                 match config(&key) {
                     None => Err(invalid(format!(
-                        "no dispatcher: give metadata key 'manual.url' or 'manual.socket', or have the operator \
-                         set {place}"
+                        "no dispatcher: set metadata key 'manual.url' or 'manual.socket', or {place}"
                     ))),
                     Some(value) => match value.strip_prefix("unix:") {
                         Some(path) => socket(&place, path),

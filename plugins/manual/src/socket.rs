@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a wait goes on before it looks for the request to stop.
+/// How long one wait lasts before it checks for the request to stop.
 const SLICE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]

@@ -68,7 +68,7 @@ impl CaptureDirectory {
         write().map_err(|error| format!("can't write the checkpoint: {error}"))
     }
 
-    /// What an interrupted run of the same invocation has left. A file that is no checkpoint of it, such as one
+    /// What an interrupted run of the same invocation has left. A file that is not a checkpoint of it, such as one
     /// that is too long, counts as none.
     pub fn checkpoint(&self, of: Fingerprint) -> Option<Vec<u8>> {
         let file = open_regular_at(&self.handle, NAME).ok()??;

@@ -89,7 +89,7 @@ fn walk(
         match kind {
             Kind::Directory if depth == MAX_DEPTH => collected.omitted += 1,
             Kind::Directory => match open_inside(&handle, &name, OFlag::O_DIRECTORY) {
-                // What is in it, and how much, nobody has the time to find out.
+                // There is no time to read what is in it.
                 Ok(_) if patience.is_over() => collected.omitted += 1,
                 Ok(inner) => walk(inner, &path, &id, depth + 1, patience, collected),
                 Err(_) => collected.omitted += 1,

@@ -223,7 +223,7 @@ fn open_given_base(directory: &Path) -> Result<Base, CaptureError> {
     Ok(Base { path, handle, home })
 }
 
-/// The base below the working directory: made by us, so a link there is somebody else's idea.
+/// The base below the working directory: made by us, so a link there is not ours.
 fn open_default_base(working_directory: &Path) -> Result<Base, CaptureError> {
     let parent = absolute(working_directory)?;
     let path = parent.join(DEFAULT_BASE);
@@ -241,14 +241,14 @@ fn make_default_base(working_directory: BorrowedFd<'_>, path: &Path) -> Result<O
     Ok(base)
 }
 
-/// Keeps the default base from showing up in a git checkout, unless somebody has decided about that already. It
+/// Keeps the default base from showing up in a git checkout, unless git's ignore rules already decide that. It
 /// is a courtesy: a run does without.
 fn hide_from_git(base: BorrowedFd<'_>) {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     if let Ok(file) = openat(base, GITIGNORE, flags, Mode::from_bits_truncate(0o666))
         && fs::File::from(file).write_all(b"*\n").is_err()
     {
-        // An empty one would stay for good.
+        // An empty one would stay forever.
         let _ = unlinkat(base, GITIGNORE, UnlinkatFlags::NoRemoveDir);
     }
 }

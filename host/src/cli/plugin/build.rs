@@ -90,15 +90,16 @@ impl Package {
         let manifest = directory.join("Cargo.toml");
         if !manifest.is_file() {
             bail!(
-                "no Cargo.toml in '{shown}', so it is not a plugin crate; `executor-runtime plugin new NAME` creates one"
+                "no Cargo.toml in '{shown}', so it is not a plugin crate; `executor-runtime plugin new NAME` creates \
+                 one"
             );
         }
         let file = directory.join("plugin.json");
         let json = match fs::read(&file) {
             Ok(json) => json,
             Err(error) if error.kind() == ErrorKind::NotFound => bail!(
-                "no plugin.json in '{shown}': it says what the plugin is, and has to stand beside Cargo.toml; \
-                 `executor-runtime schema descriptor` prints what goes into it"
+                "no plugin.json in '{shown}': the plugin's descriptor has to be beside Cargo.toml; `executor-runtime \
+                 schema descriptor` prints its JSON Schema"
             ),
             Err(error) => return Err(error).with_context(|| format!("'{}' can't be read", file.display())),
         };
@@ -231,7 +232,7 @@ impl Package {
             .arg("--manifest-path")
             .arg(&self.manifest)
             .current_dir(&self.directory)
-            // Debug information and names are nine tenths of a small component, and nobody reads them in the host.
+            // Debug information and names are nine tenths of a small component, and the host does not use them.
             .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
             .stdin(Stdio::null())
             .stderr(Stdio::inherit());

@@ -1,4 +1,4 @@
-//! `plugin check`: what would fail in use, and how to mend it.
+//! `plugin check`: what would fail in use, and how to fix it.
 
 use super::find;
 use crate::cli::{Format, args::HostOptions, host::Host, print_json, shown, style};

@@ -20,7 +20,8 @@ pub(super) fn embed(options: &EmbedOptions, format: Format) -> Result<()> {
         .with_context(|| format!("'{}' can't be used", descriptor.display()))?;
     if let Some(plugin) = plugin::inspect(component, &Config::default()).plugin {
         bail!(
-            "'{}' already has a descriptor, for plugin '{}'; give the component that its toolchain built, before embedding",
+            "'{}' already has a descriptor, for plugin '{}'; give the component that its toolchain built, before \
+             embedding",
             component.display(),
             plugin.descriptor.name
         );

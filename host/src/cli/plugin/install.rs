@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where plugins go if nobody says: the first directory that is given, else the user's.
+/// Where plugins go by default: the first directory that is given, else the user's.
 pub(super) fn default_directory(options: &HostOptions) -> Result<PathBuf> {
     match options.plugins_dir.first().cloned().or_else(users_directory) {
         Some(directory) => Ok(directory),
@@ -144,7 +144,7 @@ fn rivals(plugin: &Plugin, directory: &Path, plugins: &PluginSet) -> Vec<(Runtim
         .collect()
 }
 
-/// Copies so that nobody ever sees half a plugin, or one that others may write to.
+/// Copies atomically: no reader sees an incomplete plugin, or one that others may write to.
 fn copy(file: &Path, target: &Path) -> io::Result<()> {
     // Another extension, so that a host that looks now does not take it for a plugin.
     let mut temporary = target.as_os_str().to_owned();

@@ -44,8 +44,7 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
     let kind = kind(name, options.kind.as_deref())?;
     let Some(sdk) = &options.sdk else {
         bail!(
-            "--sdk PATH is missing: a checkout of executor-runtime, whose SDK the plugin is to use; the SDK is not in \
-             cargo's registry yet"
+            "--sdk PATH is required: the path of a checkout of executor-runtime, until the SDK is published"
         );
     };
     let sdk = sdk_folder(sdk)?;

@@ -83,7 +83,7 @@ impl ArtifactStore {
         }
         let (directory, path) = state.open_artifacts(&self.0.invocation)?;
         let path = path.join(&name);
-        // A name never begins with a dot, so that an unfinished file is nobody's artifact.
+        // A name never begins with a dot, so that an unfinished file is not an artifact.
         let partial = format!(".{name}.partial");
         let file = create_file_at(directory.as_fd(), &partial).map_err(|errno| CaptureError::Unwritable {
             path: path.clone(),

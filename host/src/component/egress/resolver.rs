@@ -53,7 +53,7 @@ impl Service<Name> for GuardedResolver {
     fn call(&mut self, name: Name) -> Self::Future {
         let lookups = Arc::clone(&self.lookups);
         Box::pin(async move {
-            // The semaphore is never closed. The permit stays with the thread, also when nobody waits for it
+            // The semaphore is never closed. The permit stays with the thread, even when nothing waits for it
             // any more.
             let permit = lookups.acquire_owned().await.ok();
             let found = tokio::task::spawn_blocking(move || {
