@@ -4,7 +4,7 @@
 use executor_runtime_protocol::COMPONENT_SECTION;
 use executor_runtime_tests::{
     fixtures,
-    home::{Home, Said, verdicts},
+    home::{CommandOutput, Home, verdicts},
     not_tested,
     readme::section,
     server,
@@ -73,7 +73,7 @@ async fn from_new_to_a_running_plugin() {
         assert!(printed.contains(&format!("{test} ... ok")), "{printed}");
     }
 
-    let built: Said = as_here(&mut home.command(&["plugin", "build", "wait-up"]))
+    let built: CommandOutput = as_here(&mut home.command(&["plugin", "build", "wait-up"]))
         .output()
         .unwrap()
         .into();
@@ -156,7 +156,7 @@ fn the_readmes_plugin_passes_its_test_and_runs() {
     let source = section("plugin source") + &tests;
     fs::write(crate_folder.join("src/lib.rs"), source).unwrap();
 
-    let tested: Said = as_here(
+    let tested: CommandOutput = as_here(
         Command::new("cargo")
             .args(["test", "--release"])
             .current_dir(&crate_folder),
@@ -165,7 +165,7 @@ fn the_readmes_plugin_passes_its_test_and_runs() {
     .unwrap()
     .into();
     assert!(tested.succeeds().stdout.contains("it_greets ... ok"));
-    let built: Said = as_here(&mut home.command(&["plugin", "build", "greeter"]))
+    let built: CommandOutput = as_here(&mut home.command(&["plugin", "build", "greeter"]))
         .output()
         .unwrap()
         .into();
@@ -247,7 +247,7 @@ fn build_says_what_is_missing() {
         .env("PATH", "")
         .output()
         .unwrap();
-    Said::from(without_cargo).fails_with("cargo is not installed, or not in PATH");
+    CommandOutput::from(without_cargo).fails_with("cargo is not installed, or not in PATH");
 }
 
 /// Programs that stand for cargo, rustc and rustup on a machine without the component target.
@@ -272,7 +272,7 @@ fn a_missing_target_is_asked_of_rustup_and_its_failure_explained() {
         &format!("[ $1 = metadata ] && echo '{metadata}' || exit 101"),
     );
     program("rustc", &format!("echo {}", home.join("libdir").display()));
-    let build = || -> Said {
+    let build = || -> CommandOutput {
         home.command(&["plugin", "build", "x"])
             .env("PATH", &bin)
             .output()

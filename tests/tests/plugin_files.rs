@@ -2,7 +2,7 @@
 
 use executor_runtime_tests::{
     descriptors::behaviours_with,
-    home::{Home, Said, verdicts},
+    home::{CommandOutput, Home, verdicts},
 };
 use serde_json::Value;
 use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
@@ -406,7 +406,7 @@ fn remove_leaves_what_is_not_the_users_own_unless_it_is_told() {
     let remove = |wanted: &str, arguments: &[&str]| {
         let mut command = home.command(&[arguments, &["plugin", "remove", wanted]].concat());
         command.env("EXECUTOR_RUNTIME_PLUGINS_DIR", &shared);
-        Said::from(command.output().unwrap())
+        CommandOutput::from(command.output().unwrap())
     };
     let advice = format!(
         "not removed: '{theirs}' is not in your own plugins directory; to remove it anyway, add --plugins-dir \
@@ -473,7 +473,7 @@ fn a_plugins_directory_that_is_named_has_to_be_there() {
             home.run(&[&["--plugins-dir", name], arguments].concat())
                 .fails_with(&format!("--plugins-dir {problem}"));
             let mut command = home.command(arguments);
-            let said = Said::from(
+            let said = CommandOutput::from(
                 command
                     .env("EXECUTOR_RUNTIME_PLUGINS_DIR", name)
                     .output()

@@ -12,14 +12,14 @@ use std::{
 };
 
 /// How long the first line without room waits for a reader that is only slow.
-const PATIENCE: Duration = Duration::from_millis(100);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What a pipe that has room at all takes without blocking (POSIX: `PIPE_BUF` on Linux).
 const PIECE: usize = 4096;
 
 /// Where the log is written, a line at a time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PatientStderr;
+pub(super) struct BoundedStderr;
 
 static STATE: Mutex<State> = Mutex::new(State {
     left_out: 0,
@@ -33,7 +33,7 @@ struct State {
     within_line: bool,
 }
 
-impl Write for PatientStderr {
+impl Write for BoundedStderr {
     /// Takes a line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,12 +49,12 @@ impl Write for PatientStderr {
 impl State {
     fn line(&mut self, line: &[u8]) {
         // Once a reader kept it waiting, it does not wait again until there is room.
-        let patience = if self.left_out == 0 {
-            PATIENCE
+        let timeout = if self.left_out == 0 {
+            WRITE_TIMEOUT
         } else {
             Duration::ZERO
         };
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         if self.left_out > 0 {
             let end = if self.within_line { "\n" } else { "" };
             let note = format!(

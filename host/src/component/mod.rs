@@ -7,12 +7,12 @@
 
 mod artifact;
 pub(crate) mod bindings;
-mod breakdown;
 mod cache;
 pub(crate) mod convert;
 pub(crate) mod digest;
 mod egress;
 mod engine;
+mod guest_failure;
 mod host_functions;
 pub(crate) mod journal;
 mod limits;

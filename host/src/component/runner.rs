@@ -6,14 +6,14 @@
 
 use super::{
     artifact::ArtifactStore,
-    breakdown::Breakdown,
     cache::CodeCache,
     convert,
-    egress::{EgressHooks, Grant, HostPattern, Ledger},
+    egress::{EgressHooks, Grant, HostPattern, RequestFailures},
     engine::{Engine, EngineError, Prepared},
+    guest_failure::GuestFailure,
     journal::Journal,
-    limits::{Excess, Limiter, Limits, MAX_CALL_BYTES},
-    state::{Given, RunState},
+    limits::{ExceededLimit, Limiter, Limits, MAX_CALL_BYTES},
+    state::{RunResources, RunState},
     stop::{Stop, StopCause},
 };
 use crate::{
@@ -105,8 +105,8 @@ impl Component {
         let stop = Stop::new(run.deadline, admitted.limits.grace, run.cancel.clone());
         let journal = Arc::new(Journal::new(name, &run.invocation.invocation_id));
         let artifacts = ArtifactStore::new(&run.invocation, &admitted.limits);
-        let ledger = Arc::new(Ledger::default());
-        let given = Given {
+        let request_failures = Arc::new(RequestFailures::default());
+        let given = RunResources {
             journal: Arc::clone(&journal),
             stop: stop.clone(),
             artifacts: artifacts.clone(),
@@ -116,7 +116,7 @@ impl Component {
         let egress = EgressHooks::new(
             self.engine.egress().clone(),
             Arc::clone(&admitted.grant),
-            Arc::clone(&ledger),
+            Arc::clone(&request_failures),
         );
         let state = RunState::new(given, egress, Limiter::new(&admitted.limits));
 
@@ -129,7 +129,7 @@ impl Component {
         let report = Report {
             name,
             journal: &journal,
-            ledger: &ledger,
+            request_failures: &request_failures,
             asked: stop.requested(),
             run,
         };
@@ -173,7 +173,7 @@ impl Component {
         match result {
             Ok(returned) => End::Returned(returned),
             Err(error) if error.is::<Forced>() => End::Forced,
-            Err(error) => End::Broke(error, state.limiter.excess()),
+            Err(error) => End::Broke(error, state.limiter.exceeded()),
         }
     }
 }
@@ -189,7 +189,7 @@ impl std::fmt::Debug for Component {
 /// How the guest's part ended.
 enum End {
     Returned(Result<types::Outcome, types::Failure>),
-    Broke(wasmtime::Error, Option<Excess>),
+    Broke(wasmtime::Error, Option<ExceededLimit>),
     Forced,
     NoThread(std::io::Error),
 }
@@ -203,7 +203,7 @@ struct Forced;
 struct Report<'a> {
     name: &'a str,
     journal: &'a Journal,
-    ledger: &'a Ledger,
+    request_failures: &'a RequestFailures,
     asked: Option<StopCause>,
     run: &'a Run,
 }
@@ -233,12 +233,12 @@ impl Report<'_> {
                 outcome.receipt = convert::receipt(reported.receipt);
                 outcome
             }
-            End::Broke(error, excess) => {
+            End::Broke(error, exceeded) => {
                 let stderr = self.journal.stderr_tail();
-                let failure = Breakdown {
+                let failure = GuestFailure {
                     plugin: self.name,
                     error: &error,
-                    excess,
+                    exceeded,
                     stderr: stderr.as_deref(),
                 }
                 .failure();
@@ -271,13 +271,13 @@ impl Report<'_> {
         if failure.kind.status() != Status::Failed {
             return failure;
         }
-        if let Some(denial) = self.ledger.denial() {
+        if let Some(denial) = self.request_failures.denial() {
             return Failure::new(
                 ErrorKind::EgressDenied,
                 format!("{} ({})", denial.describe(self.name), failure.summary),
             );
         }
-        let cause = self.ledger.cause();
+        let cause = self.request_failures.cause();
         match cause.and_then(|cause| cause.beyond(&failure.summary)) {
             Some(words) => Failure {
                 summary: format!("{} ({words})", failure.summary),

@@ -28,11 +28,11 @@ pub(super) struct RunState {
     pub(super) limiter: Limiter,
     pub(super) stdout: LineStream,
     pub(super) stderr: LineStream,
-    pub(super) given: Given,
+    pub(super) given: RunResources,
 }
 
 /// What the host gives one run.
-pub(super) struct Given {
+pub(super) struct RunResources {
     pub(super) journal: Arc<Journal>,
     pub(super) stop: Stop,
     pub(super) artifacts: ArtifactStore,
@@ -41,7 +41,7 @@ pub(super) struct Given {
 }
 
 impl RunState {
-    pub(super) fn new(given: Given, egress: EgressHooks, limiter: Limiter) -> Self {
+    pub(super) fn new(given: RunResources, egress: EgressHooks, limiter: Limiter) -> Self {
         let stdout = LineStream::new(Source::Stdout, Arc::clone(&given.journal));
         let stderr = LineStream::new(Source::Stderr, Arc::clone(&given.journal));
         let wasi = WasiCtx::builder()

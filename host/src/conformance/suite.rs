@@ -182,12 +182,12 @@ fn not_in_time(subject: &Subject<'_>, kind: &RuntimeKind, seen: &Observed) -> Op
                 "kind '{kind}': it was still running {:.1} s after its deadline and was ended",
                 late.as_secs_f64()
             ),
-            HEED,
+            RETURN_ON_STOP,
         )
     })
 }
 
-const HEED: &str = "wait only with the SDK's functions (Context::sleep, Context::http), which return as soon as the \
+const RETURN_ON_STOP: &str = "wait only with the SDK's functions (Context::sleep, Context::http), which return as soon as the \
                     run is told to stop; in long computations, check Context::stop_requested and return";
 
 async fn odd_text(subject: &Subject<'_>, minimal: &Metadata) -> Verdict {
@@ -268,7 +268,7 @@ async fn ends_when_asked(subject: &Subject<'_>, waiting: &[Metadata], stop: Opti
                     "it was still running {:.1} s after {doing}, and was ended",
                     late.as_secs_f64()
                 ),
-                HEED,
+                RETURN_ON_STOP,
             );
         }
         if seen.took >= asked {

@@ -1,8 +1,8 @@
 //! The artifacts of a run, as they are on disk when every process of it has ended.
 
-use super::conversation::Claimed;
+use super::conversation::ReportedArtifact;
 use executor_runtime_protocol::ArtifactDescriptor;
-use executor_runtime_run::capture::{CaptureDirectory, Collected, Patience, Size, open_regular_at};
+use executor_runtime_run::capture::{CaptureDirectory, Collected, ReadDeadline, Size, open_regular_at};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::{
     fs,
@@ -18,8 +18,8 @@ use std::{
 /// run would leave. One that is not where it was finished, or is no longer a file, counts as omitted.
 pub(super) async fn list(
     capture: Arc<CaptureDirectory>,
-    claimed: Vec<Claimed>,
-    patience: Patience,
+    claimed: Vec<ReportedArtifact>,
+    read_deadline: ReadDeadline,
 ) -> Collected {
     let claims = claimed.len() as u64;
     let listing = tokio::task::spawn_blocking(move || {
@@ -35,9 +35,9 @@ pub(super) async fn list(
         let directory = directory.filter(|directory| capture.has_in_place(directory));
         let mut collected = Collected::default();
         for artifact in claimed {
-            let described = directory
-                .as_ref()
-                .and_then(|directory| describe(artifact, directory, &capture.artifacts_path(), &patience));
+            let described = directory.as_ref().and_then(|directory| {
+                describe(artifact, directory, &capture.artifacts_path(), &read_deadline)
+            });
             match described {
                 Some(artifact) => collected.list(artifact),
                 None => collected.omitted += 1,
@@ -53,13 +53,13 @@ pub(super) async fn list(
 
 /// Describes the file of a finished artifact; None without one.
 fn describe(
-    artifact: Claimed,
+    artifact: ReportedArtifact,
     directory: &OwnedFd,
     path: &Path,
-    patience: &Patience,
+    read_deadline: &ReadDeadline,
 ) -> Option<ArtifactDescriptor> {
     let file = open_regular_at(directory, &artifact.name).ok()??;
-    let mut metadata = Size::of(file, patience).ok()?.metadata();
+    let mut metadata = Size::of(file, read_deadline).ok()?.metadata();
     if artifact.truncated {
         metadata.insert("truncated".to_owned(), "true".to_owned());
     }

@@ -13,14 +13,14 @@ use crate::{
 };
 use executor_runtime_protocol::{
     Status,
-    native::{Elsewhere, Reply},
+    native::{DelegatedRun, Reply},
 };
 use executor_runtime_run::ProcessUsage;
 use executor_runtime_supervisor::{Ended, Exit, Lost, Report};
 use std::{collections::BTreeMap, num::NonZeroU64};
 
 /// What is known about one run when it is over.
-pub(super) struct Known<'a> {
+pub(super) struct FinishedRun<'a> {
     pub(super) plugin: &'a str,
     pub(super) journal: &'a Journal,
     /// Why it had been asked to stop, if it had.
@@ -28,7 +28,7 @@ pub(super) struct Known<'a> {
     pub(super) timeout_seconds: Option<NonZeroU64>,
 }
 
-impl Known<'_> {
+impl FinishedRun<'_> {
     pub(super) fn outcome(&self, said: Option<End>, report: Result<Report, Lost>) -> Outcome {
         let mut outcome = match (said, &report) {
             (Some(End::Reply(reply)), _) => self.replied(reply),
@@ -36,7 +36,7 @@ impl Known<'_> {
                 ErrorKind::PluginLimit,
                 format!("returned a result of {bytes} bytes, more than the host accepts"),
             ),
-            (Some(End::Gibberish(error)), _) => self.broke(
+            (Some(End::Invalid(error)), _) => self.broke(
                 ErrorKind::PluginCrashed,
                 format!("returned an invalid result: {error}"),
             ),
@@ -82,14 +82,14 @@ impl Known<'_> {
             Reply::Outcome {
                 exit_code,
                 receipt,
-                elsewhere,
+                delegated_run,
             } => {
                 let mut outcome = match self.asked {
                     None => Outcome::succeeded(),
                     Some(cause) => self.stopped(cause, Some("it returned a result too late")),
                 };
                 outcome.exit_code = exit_code;
-                self.tell(&mut outcome, receipt, elsewhere);
+                self.tell(&mut outcome, receipt, delegated_run);
                 outcome
             }
             Reply::Failure {
@@ -98,7 +98,7 @@ impl Known<'_> {
                 summary,
                 exit_code,
                 receipt,
-                elsewhere,
+                delegated_run,
             } => {
                 let status = match status {
                     Status::Rejected => types::FailureStatus::Rejected,
@@ -115,7 +115,7 @@ impl Known<'_> {
                     receipt: Vec::new(),
                 };
                 let mut failure = convert::failure(&reported, self.asked);
-                if elsewhere.is_some() && !reported.summary.is_empty() {
+                if delegated_run.is_some() && !reported.summary.is_empty() {
                     failure.summary = reported.summary;
                 }
                 let mut outcome = match self.asked {
@@ -125,7 +125,7 @@ impl Known<'_> {
                     _ => failure.into(),
                 };
                 outcome.exit_code = exit_code;
-                self.tell(&mut outcome, receipt, elsewhere);
+                self.tell(&mut outcome, receipt, delegated_run);
                 outcome
             }
             Reply::Panicked { message } => self.broke(
@@ -172,20 +172,20 @@ impl Known<'_> {
         &self,
         outcome: &mut Outcome,
         receipt: BTreeMap<String, String>,
-        elsewhere: Option<Box<Elsewhere>>,
+        delegated_run: Option<Box<DelegatedRun>>,
     ) {
-        let Some(elsewhere) = elsewhere else {
+        let Some(delegated_run) = delegated_run else {
             outcome.receipt = convert::receipt(receipt.into_iter().collect());
             return;
         };
         outcome.receipt = receipt;
         outcome.receipt.retain(|key, _| !convert::is_about_this_host(key));
-        if self.asked.is_none() && !elsewhere.finished_at.is_before(&elsewhere.started_at) {
-            outcome.times = Some((elsewhere.started_at, elsewhere.finished_at));
+        if self.asked.is_none() && !delegated_run.finished_at.is_before(&delegated_run.started_at) {
+            outcome.times = Some((delegated_run.started_at, delegated_run.finished_at));
         }
-        outcome.stdout_path = elsewhere.stdout_path;
-        outcome.stderr_path = elsewhere.stderr_path;
-        outcome.artifacts = elsewhere.artifacts;
+        outcome.stdout_path = delegated_run.stdout_path;
+        outcome.stderr_path = delegated_run.stderr_path;
+        outcome.artifacts = delegated_run.artifacts;
     }
 
     fn stopped(&self, cause: StopCause, said: Option<&str>) -> Outcome {

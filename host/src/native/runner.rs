@@ -3,7 +3,7 @@
 use super::{
     artifacts,
     conversation::{Conversation, encode},
-    report::Known,
+    report::FinishedRun,
     template::Template,
     wire::Request,
 };
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 use executor_runtime_run::{
-    capture::{CaptureDirectory, CaptureError, Fingerprint, Patience},
+    capture::{CaptureDirectory, CaptureError, Fingerprint, ReadDeadline},
     input_payload,
 };
 use executor_runtime_supervisor::{Job, Limits, Lost, Report, Supervisors};
@@ -149,17 +149,17 @@ impl NativeRunner {
                         let mut said = conversation.said();
                         (said.end.take(), std::mem::take(&mut said.artifacts))
                     };
-                    let known = Known {
+                    let finished = FinishedRun {
                         plugin: self.name(),
                         journal: &journal,
                         asked: stop.requested(),
                         timeout_seconds: run.invocation.timeout_seconds,
                     };
-                    let mut outcome = known.outcome(said, report);
+                    let mut outcome = finished.outcome(said, report);
                     if let Some(capture) = capture {
                         let told = std::mem::take(&mut outcome.artifacts);
-                        let patience = Patience::new(run.deadline, &run.cancel);
-                        let collected = artifacts::list(capture, claimed, patience).await;
+                        let read_deadline = ReadDeadline::new(run.deadline, &run.cancel);
+                        let collected = artifacts::list(capture, claimed, read_deadline).await;
                         collected.account(&mut outcome.receipt);
                         outcome.artifacts = collected.artifacts;
                         let own: BTreeSet<_> = outcome

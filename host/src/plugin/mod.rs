@@ -24,6 +24,6 @@ mod unusable;
 pub use discovery::{Carrier, Found, Plugin, State, discover, inspect};
 pub use identity::Identity;
 pub use search_path::{DIRECTORY_VARIABLE, directory_of_variable, search_path, users_directory};
-pub use set::{NativeLoader, PluginSet, Terms};
+pub use set::{NativeLoader, PluginSet, RunPermissions};
 pub use trust::check_directory;
 pub use unusable::Unusable;

@@ -24,7 +24,7 @@ pub type NativeLoader = dyn Fn(&Arc<Plugin>, &Config) -> Arc<dyn Runner> + Send 
 
 /// What a run of a plugin may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct RunPermissions {
     /// Limits and settings, by the names of their metadata keys.
     pub limits: BTreeMap<&'static str, String>,
     /// Hosts that it may reach; `*` for a native plugin, which nothing confines.
@@ -179,7 +179,11 @@ impl PluginSet {
     ///
     /// # Errors
     /// What in the metadata can't be used.
-    pub fn terms(&self, plugin: &Plugin, metadata: &BTreeMap<String, String>) -> Result<Terms, Failure> {
+    pub fn terms(
+        &self,
+        plugin: &Plugin,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<RunPermissions, Failure> {
         let config = self.config.plugin(&plugin.descriptor.name);
         let Admission {
             metadata,
@@ -200,7 +204,7 @@ impl PluginSet {
         }
         grants.sort();
         grants.dedup();
-        Ok(Terms { limits, grants })
+        Ok(RunPermissions { limits, grants })
     }
 
     /// Whether a plugin of this carrier can run here.

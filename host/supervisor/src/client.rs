@@ -269,7 +269,7 @@ impl Supervised<'_> {
                 }
                 Ok(raw.into())
             }
-            Err(Silent { overdue }) => {
+            Err(NoReport { overdue }) => {
                 let abandoning =
                     tokio::task::spawn_blocking(move || supervisor.spawner.abandon(supervisor.id));
                 Err(Lost {
@@ -282,7 +282,7 @@ impl Supervised<'_> {
 }
 
 /// A supervisor said nothing.
-struct Silent {
+struct NoReport {
     /// It still could.
     overdue: bool,
 }
@@ -293,10 +293,10 @@ async fn report(
     kill: impl Future<Output = ()>,
     ends_after: Option<Duration>,
     grace: Duration,
-) -> Result<RawReport, Silent> {
+) -> Result<RawReport, NoReport> {
     // SAFETY: the descriptor is owned by `supervisor`, which outlives the registration.
     let registered = unsafe { AsyncFd::register(supervisor.control.as_fd()) };
-    let control = registered.map_err(|_| Silent { overdue: true })?;
+    let control = registered.map_err(|_| NoReport { overdue: true })?;
     let order = |tag| {
         // If the supervisor is gone, the next turn finds out.
         let _ = sys::send(
@@ -314,7 +314,7 @@ async fn report(
     loop {
         tokio::select! {
             biased;
-            received = receive_report(&control) => return received.ok_or(Silent { overdue: false }),
+            received = receive_report(&control) => return received.ok_or(NoReport { overdue: false }),
             () = &mut kill, if !killed => {
                 (terminated, killed) = (true, true);
                 order(ORDER_KILL);
@@ -325,7 +325,7 @@ async fn report(
                 order(ORDER_TERMINATE);
                 overdue = overdue_after(Some(grace));
             }
-            () = wait_for(&mut overdue) => return Err(Silent { overdue: true }),
+            () = wait_for(&mut overdue) => return Err(NoReport { overdue: true }),
         }
     }
 }

@@ -4,7 +4,9 @@
 //! `dispatcher.<runtime_name>` is a URL or `unix:<absolute path>`.
 
 use crate::{protocol, socket};
-use executor_runtime_plugin_common::{Reading, beginning, http_error, interrupted, preview, reading, url};
+use executor_runtime_plugin_common::{
+    ReadFailure, beginning, http_error, interrupted, preview, read_failure, url,
+};
 use executor_runtime_sdk::{
     Body, Context, Invocation, RunError,
     http_types::{HeaderValue, Method, Request, Uri, header},
@@ -92,9 +94,9 @@ fn post(url: &Uri, document: Vec<u8>, invocation: &Invocation, ctx: &Context) ->
     let json = HeaderValue::from_static("application/json");
     request.headers_mut().insert(header::CONTENT_TYPE, json.clone());
     request.headers_mut().insert(header::ACCEPT, json);
-    let failed = |error: std::io::Error| match reading(error) {
-        Reading::Http(error) => http_error(invocation, ctx, DOING, &error),
-        Reading::Other(error) => RunError::failed("network", format!("http error: {error}")),
+    let failed = |error: std::io::Error| match read_failure(error) {
+        ReadFailure::Http(error) => http_error(invocation, ctx, DOING, &error),
+        ReadFailure::Other(error) => RunError::failed("network", format!("http error: {error}")),
     };
     let response = ctx
         .http()

@@ -9,13 +9,13 @@
 mod checkpoint;
 mod collect;
 mod name;
-mod patience;
+mod read_deadline;
 mod restore;
 
 pub use checkpoint::{Fingerprint, check_length as check_checkpoint};
 pub use collect::{Collected, Size, collect, open_regular_at};
 
-pub use patience::Patience;
+pub use read_deadline::ReadDeadline;
 pub use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
 
 use executor_runtime_protocol::RuntimeInvocation;
@@ -26,7 +26,7 @@ use nix::{
     sys::stat::{Mode, mkdirat},
     unistd::{UnlinkatFlags, unlinkat},
 };
-use restore::{Home, real_path};
+use restore::{BaseLocation, real_path};
 use std::{
     fs,
     io::{self, Write},
@@ -73,7 +73,7 @@ pub struct CaptureDirectory {
     path: PathBuf,
     handle: OwnedFd,
     /// Where it can be made again, if that is known.
-    home: Option<Home>,
+    location: Option<BaseLocation>,
 }
 
 impl CaptureDirectory {
@@ -90,7 +90,11 @@ impl CaptureDirectory {
     }
 
     fn open_once(invocation: &RuntimeInvocation) -> Result<Self, CaptureError> {
-        let Base { path, handle, home } = match &invocation.artifact_directory {
+        let Base {
+            path,
+            handle,
+            location,
+        } = match &invocation.artifact_directory {
             Some(directory) => open_given_base(Path::new(directory))?,
             None => open_default_base(Path::new(&invocation.working_directory))?,
         };
@@ -98,7 +102,11 @@ impl CaptureDirectory {
         let path = path.join(&name);
         let handle = make_directory(handle.as_fd(), Path::new(&name), &path)?;
         lock(&handle, &path)?;
-        Ok(Self { path, handle, home })
+        Ok(Self {
+            path,
+            handle,
+            location,
+        })
     }
 
     /// Where it is.
@@ -201,7 +209,7 @@ fn lock(directory: &OwnedFd, path: &Path) -> Result<(), CaptureError> {
 struct Base {
     path: PathBuf,
     handle: OwnedFd,
-    home: Option<Home>,
+    location: Option<BaseLocation>,
 }
 
 /// A caller's own base: links in it are the caller's business.
@@ -219,8 +227,12 @@ fn open_given_base(directory: &Path) -> Result<Base, CaptureError> {
         opened => opened,
     };
     let handle = handle.map_err(|errno| unwritable(&path, errno))?;
-    let home = real_path(&handle).ok().map(Home::Given);
-    Ok(Base { path, handle, home })
+    let location = real_path(&handle).ok().map(BaseLocation::Configured);
+    Ok(Base {
+        path,
+        handle,
+        location,
+    })
 }
 
 /// The base below the working directory: made by us, so a link there is not ours.
@@ -230,8 +242,12 @@ fn open_default_base(working_directory: &Path) -> Result<Base, CaptureError> {
     let parent =
         nix::fcntl::open(&parent, DIRECTORY, Mode::empty()).map_err(|errno| unwritable(&parent, errno))?;
     let handle = make_default_base(parent.as_fd(), &path)?;
-    let home = real_path(&parent).ok().map(Home::Default);
-    Ok(Base { path, handle, home })
+    let location = real_path(&parent).ok().map(BaseLocation::Default);
+    Ok(Base {
+        path,
+        handle,
+        location,
+    })
 }
 
 /// Opens the default base in `working_directory`, which is made if it is not there.

@@ -1,7 +1,8 @@
 //! What a run's side of `wasi:http` decides: who may be asked, and how much at a time.
 
 use super::{
-    Authority, EgressClient, Grant, Ledger, exchange::Exchange, ledger::Denial, request::OutgoingBody,
+    Authority, EgressClient, Grant, RequestFailures, exchange::Exchange, request::OutgoingBody,
+    request_failures::Denial,
 };
 use http::{HeaderValue, Request};
 use std::{future::Future, sync::Arc};
@@ -20,16 +21,20 @@ const BODY_CHUNK: usize = 128 * 1024;
 pub(in crate::component) struct EgressHooks {
     client: EgressClient,
     grant: Arc<Grant>,
-    ledger: Arc<Ledger>,
+    request_failures: Arc<RequestFailures>,
     in_flight: Arc<Semaphore>,
 }
 
 impl EgressHooks {
-    pub(in crate::component) fn new(client: EgressClient, grant: Arc<Grant>, ledger: Arc<Ledger>) -> Self {
+    pub(in crate::component) fn new(
+        client: EgressClient,
+        grant: Arc<Grant>,
+        request_failures: Arc<RequestFailures>,
+    ) -> Self {
         Self {
             client,
             grant,
-            ledger,
+            request_failures,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
         }
     }
@@ -52,10 +57,10 @@ impl EgressHooks {
             .or_insert(USER_AGENT);
         let whole = request.body().is_whole();
         let client = self.client.clone();
-        let ledger = Arc::clone(&self.ledger);
+        let request_failures = Arc::clone(&self.request_failures);
         Exchange::begin(whole, |dispatched| async move {
             client
-                .send(request, authority, options, place, &ledger, &dispatched)
+                .send(request, authority, options, place, &request_failures, &dispatched)
                 .await
         })
     }
@@ -66,7 +71,7 @@ impl EgressHooks {
             Ok(authority)
         } else {
             tracing::debug!(%authority, "request denied: no grant");
-            self.ledger.deny(Denial::NoGrant(authority));
+            self.request_failures.deny(Denial::NoGrant(authority));
             Err(ErrorCode::HttpRequestDenied)
         }
     }

@@ -1,21 +1,21 @@
 //! Why a guest broke off, in words.
 
-use super::limits::{Excess, MAX_CALL_BYTES, MAX_HANDLES};
+use super::limits::{ExceededLimit, MAX_CALL_BYTES, MAX_HANDLES};
 use crate::{ErrorKind, Failure};
 use wasmtime::{Trap, component::ResourceTableError};
 use wasmtime_wasi::I32Exit;
 
 /// What is known about a run that broke off.
-pub(super) struct Breakdown<'a> {
+pub(super) struct GuestFailure<'a> {
     pub(super) plugin: &'a str,
     pub(super) error: &'a wasmtime::Error,
     /// A limit that it went over before.
-    pub(super) excess: Option<Excess>,
+    pub(super) exceeded: Option<ExceededLimit>,
     /// The end of its stderr.
     pub(super) stderr: Option<&'a str>,
 }
 
-impl Breakdown<'_> {
+impl GuestFailure<'_> {
     /// The failure to report.
     pub(super) fn failure(&self) -> Failure {
         let plugin = self.plugin;
@@ -45,7 +45,7 @@ impl Breakdown<'_> {
                 MAX_CALL_BYTES >> 20
             ));
         }
-        self.excess.map(|excess| excess.to_string())
+        self.exceeded.map(|exceeded| exceeded.to_string())
     }
 
     fn cause(&self) -> String {

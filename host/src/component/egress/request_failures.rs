@@ -1,6 +1,6 @@
 //! What went wrong with a run's requests, in words.
 //!
-//! `wasi:http` tells the guest by a code, mostly without a text. The ledger keeps what the code leaves out, so
+//! `wasi:http` tells the guest by a code, mostly without a text. This keeps what the code leaves out, so
 //! that the result of a run that fails can name the host that was denied, or the check that a certificate
 //! failed.
 
@@ -21,7 +21,7 @@ pub(in crate::component) enum Denial {
 
 /// What happened to the requests of one run.
 #[derive(Debug, Default)]
-pub(in crate::component) struct Ledger {
+pub(in crate::component) struct RequestFailures {
     state: Mutex<State>,
 }
 
@@ -55,7 +55,7 @@ impl Cause {
     }
 }
 
-impl Ledger {
+impl RequestFailures {
     /// Remembers the first denial.
     pub(super) fn deny(&self, denial: Denial) {
         self.state().denial.get_or_insert(denial);
