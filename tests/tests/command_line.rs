@@ -622,6 +622,36 @@ fn nothing_appears_on_a_terminal_that_was_not_meant() {
 }
 
 #[test]
+fn an_http_status_is_shown_to_people_as_one() {
+    let installed = Installed::native("http");
+    for (status, shown) in [(200, "succeeded"), (503, "failed")] {
+        let server = Scripted::sequence(vec![Answer::new(status, "")]);
+        let invocation = installed.invocation(&[("http.url", &server.url("/"))]);
+        let mut host = installed.host();
+        host.args(["--format", "human"]);
+        let finished = installed
+            .scene
+            .run_command(&mut host, invocation.text().as_bytes());
+        let first = text(&finished.stdout).lines().next().unwrap();
+        assert!(first.starts_with(shown), "{first}");
+        assert!(first.contains(&format!(", HTTP status {status}, ")), "{first}");
+    }
+}
+
+#[test]
+fn an_input_payload_is_never_stdin() {
+    let scene = Scene::new();
+    let result = scene
+        .run_with(&["run", "--input", "-", "--", "cat"], b"text")
+        .expect_rejected("input_not_found");
+    let summary = result.error_summary.unwrap();
+    assert!(
+        summary.starts_with("input payload '-' does not exist; '-' does not mean stdin"),
+        "{summary}"
+    );
+}
+
+#[test]
 fn the_most_detailed_log_tells_no_secret_of_a_request() {
     for place in Installed::on_both("http") {
         let server = Scripted::sequence(vec![Answer::new(200, "")]);
