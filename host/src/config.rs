@@ -444,7 +444,7 @@ mod tests {
             ),
             (
                 "[plugins.x]\nallow_hosts = [\"a.com\", \"http://b\"]",
-                "c.toml:2: \"http://b\" is not a valid host pattern: '//b' is not a port; write host, host:port or *.domain",
+                "c.toml:2: \"http://b\" is not a valid host pattern: '//b' is not a valid port; write host, host:port or *.domain",
             ),
             (
                 "[subprocess]\ngrace_seconds = true",

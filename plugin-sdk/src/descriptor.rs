@@ -184,12 +184,12 @@ mod tests {
     fn each_mistake_is_named() {
         for (json, message) in [
             ("", "it ends too early"),
-            ("[]", "no JSON object"),
+            ("[]", "not a JSON object"),
             (&GOOD.replace("\"kinds\"", "\"kind\""), "\"kinds\" is missing"),
             (&GOOD.replace("[\"k\"],", "[\"k\",],"), "a value was expected"),
             (&GOOD.replace("true,", "true"), "',' or '}' was expected"),
             (&GOOD.replace("\"name\":", "\"name\""), "':' was expected"),
-            (&format!("{GOOD}x"), "something after its end"),
+            (&format!("{GOOD}x"), "unexpected text after its end"),
             (&GOOD[..21], "ends too early"),
             (&"[".repeat(100).replacen('[', "{\"a\":", 1), "nested too deeply"),
         ] {
