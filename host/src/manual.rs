@@ -67,12 +67,12 @@ impl ManualRunner {
             },
             () = run.cancel.raised(CancelReason::Requested) => Outcome::failure(
                 ErrorKind::Cancelled,
-                "the run was cancelled; its dispatcher can't be interrupted and may still be at work",
+                "the run was cancelled; its dispatcher can't be interrupted and may still be running",
             ),
             () = due => Outcome::failure(
                 ErrorKind::Timeout,
                 format!(
-                    "the dispatcher did not answer within {} seconds; it can't be interrupted and may still be at work",
+                    "the dispatcher did not answer within {} seconds; it can't be interrupted and may still be running",
                     run.invocation.timeout_seconds.map_or(0, std::num::NonZeroU64::get),
                 ),
             ),

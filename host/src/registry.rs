@@ -2,7 +2,7 @@
 
 use executor_runtime_plugin::{Plugin, PluginSet};
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, closest};
-use executor_runtime_run::{Failure, Runner, Terms};
+use executor_runtime_run::{Failure, RunPermissions, Runner};
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
@@ -28,7 +28,7 @@ pub struct Explanation {
     /// What would; none if nothing would.
     pub origin: Option<Origin>,
     /// Its limits and grants, or why the invocation would be rejected.
-    pub terms: Result<Terms, Failure>,
+    pub terms: Result<RunPermissions, Failure>,
 }
 
 #[derive(Clone)]

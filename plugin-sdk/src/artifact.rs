@@ -3,7 +3,7 @@
 use crate::{carrier, http::BodyReader};
 use std::io;
 
-/// Why an artifact can't be made.
+/// Why an artifact can't be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ArtifactError {
@@ -22,12 +22,15 @@ impl std::fmt::Display for ArtifactError {
         match self {
             Self::InvalidName(name) => write!(
                 f,
-                "artifact name '{}' can't be used: it takes A-Z a-z 0-9 . _ - and does not begin with a dot",
+                "artifact name '{}' is not valid: use A-Z a-z 0-9 . _ - and do not begin with a dot",
                 name.escape_debug()
             ),
-            Self::DuplicateName(name) => write!(f, "artifact '{name}' was made before in this run"),
-            Self::TooMany(0) => f.write_str("this run may make no artifacts"),
-            Self::TooMany(limit) => write!(f, "this run has made {limit} artifacts, as many as it may"),
+            Self::DuplicateName(name) => write!(f, "artifact '{name}' already exists in this run"),
+            Self::TooMany(0) => f.write_str("this run may not create artifacts"),
+            Self::TooMany(limit) => write!(
+                f,
+                "this run has already created {limit} artifacts, the most allowed"
+            ),
             Self::Unwritable(reason) => f.write_str(reason),
         }
     }

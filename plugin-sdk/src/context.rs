@@ -12,11 +12,11 @@ use std::{
 pub enum Level {
     /// Every step.
     Trace,
-    /// For whoever looks for a mistake.
+    /// For debugging.
     Debug,
     /// What an operator may want to know.
     Info,
-    /// Something is odd, and the run goes on.
+    /// Something is unexpected, and the run continues.
     Warn,
     /// Something went wrong.
     Error,
@@ -80,7 +80,7 @@ impl Context {
         Instant::now()
     }
 
-    /// The time of day, which somebody may set while the run goes on: not for measuring.
+    /// The time of day, which can be changed during the run: not for measuring durations.
     pub fn system_time(&self) -> SystemTime {
         carrier::system_time()
     }
@@ -124,7 +124,7 @@ impl Context {
         self.remaining().is_some_and(|left| left.is_zero())
     }
 
-    /// When this run has to stop using the network for good: a quarter of the grace before its end, which
+    /// When this run has to stop using the network: a quarter of the grace before its end, which
     /// is left for returning.
     pub(crate) fn last_moment(&self) -> Instant {
         let since = self.stop_seen.get().unwrap_or_else(Instant::now);
@@ -164,7 +164,7 @@ impl Context {
     /// Makes an artifact of this RxP kind, such as `response_body`. The name is a plain file name.
     ///
     /// # Errors
-    /// When the name is taken or unusable, or the file can't be made.
+    /// When the name is taken or unusable, or the file can't be created.
     pub fn artifact(&self, name: &str, kind: &str) -> Result<ArtifactWriter, ArtifactError> {
         self.artifact_described(name, kind, "")
     }

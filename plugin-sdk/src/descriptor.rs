@@ -13,7 +13,7 @@ pub const fn check(json: &[u8]) {
     let end = value(json, space(json, 0), 0, &mut seen);
     assert!(
         space(json, end) == json.len(),
-        "plugin.json: there is something after its end"
+        "plugin.json: unexpected text after its end"
     );
     assert!(seen[0], "plugin.json: \"name\" is missing");
     assert!(seen[1], "plugin.json: \"version\" is missing");
@@ -53,7 +53,7 @@ const fn value(json: &[u8], at: usize, depth: usize, seen: &mut [bool; REQUIRED.
     assert!(depth < MAX_DEPTH, "plugin.json: it is nested too deeply");
     assert!(at < json.len(), "plugin.json: it ends too early");
     let first = json[at];
-    assert!(depth > 0 || first == b'{', "plugin.json: it is no JSON object");
+    assert!(depth > 0 || first == b'{', "plugin.json: it is not a JSON object");
     match first {
         b'{' => members(json, at + 1, depth, seen),
         b'[' => items(json, at + 1, depth, seen),
@@ -129,7 +129,7 @@ const fn note(json: &[u8], start: usize, end: usize, seen: &mut [bool; REQUIRED.
 /// Position after a string whose quotation mark is before `at`.
 const fn string(json: &[u8], mut at: usize) -> usize {
     loop {
-        assert!(at < json.len(), "plugin.json: a string has no end");
+        assert!(at < json.len(), "plugin.json: a string is not terminated");
         match json[at] {
             b'"' => return at + 1,
             b'\\' => at += 2,
@@ -184,12 +184,12 @@ mod tests {
     fn each_mistake_is_named() {
         for (json, message) in [
             ("", "it ends too early"),
-            ("[]", "no JSON object"),
+            ("[]", "not a JSON object"),
             (&GOOD.replace("\"kinds\"", "\"kind\""), "\"kinds\" is missing"),
             (&GOOD.replace("[\"k\"],", "[\"k\",],"), "a value was expected"),
             (&GOOD.replace("true,", "true"), "',' or '}' was expected"),
             (&GOOD.replace("\"name\":", "\"name\""), "':' was expected"),
-            (&format!("{GOOD}x"), "something after its end"),
+            (&format!("{GOOD}x"), "unexpected text after its end"),
             (&GOOD[..21], "ends too early"),
             (&"[".repeat(100).replacen('[', "{\"a\":", 1), "nested too deeply"),
         ] {

@@ -31,7 +31,7 @@ impl Invocation {
     /// An invocation for a test: of this kind, everything else made up.
     ///
     /// # Panics
-    /// If `kind` is no runtime kind.
+    /// If `kind` is not a valid runtime kind.
     pub fn new(kind: &str) -> Self {
         #[allow(clippy::expect_used, reason = "documented")]
         let runtime_kind = RuntimeKind::new(kind).expect("a runtime kind: a-z, then a-z, 0-9 and _");

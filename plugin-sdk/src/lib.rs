@@ -31,7 +31,7 @@
 //!   "version": "0.1.0",
 //!   "kinds": ["greet"],
 //!   "interface": "1.0",
-//!   "summary": "Greets somebody",
+//!   "summary": "Greets a person",
 //!   "metadata": {
 //!     "greet.name": {"type": "string", "required": true, "help": "Who is greeted"}
 //!   }
@@ -43,7 +43,7 @@
 //! A core module for `wasm32-unknown-unknown` that is wrapped (`wasm-tools component new`) is a component too.
 //! There std has no clock, no stdout and no randomness: take the time from [`Context::now`] and
 //! [`Context::system_time`], and write with [`Context::log`], which is the better way everywhere. The message of a
-//! panic reaches the host all the same. Hash maps have the same seeds in each run, so that whoever chooses their
+//! panic still reaches the host. Hash maps have the same seeds in each run, so that an attacker who chooses their
 //! keys can make them slow, which the deadline bounds.
 //!
 //! What a run may do is in [`Context`]; how it ends, in [`Outcome`] and [`RunError`]. A run blocks where it
@@ -92,7 +92,7 @@ pub use carrier::TestHost;
 pub use context::{Context, Input, Level, Slept};
 pub use executor_runtime_protocol as protocol;
 #[cfg(not(target_family = "wasm"))]
-pub use executor_runtime_protocol::native::Elsewhere;
+pub use executor_runtime_protocol::native::DelegatedRun;
 pub use http::{Body, BodyReader, Client, HttpError};
 pub use invocation::Invocation;
 pub use outcome::{FailureStatus, Outcome, RunError};

@@ -2,7 +2,7 @@
 
 use crate::http::HttpError;
 #[cfg(not(target_family = "wasm"))]
-use executor_runtime_protocol::native::Elsewhere;
+use executor_runtime_protocol::native::DelegatedRun;
 use std::{collections::BTreeMap, fmt, io};
 
 /// A run that succeeded.
@@ -18,11 +18,11 @@ pub struct Outcome {
     pub(crate) exit_code: Option<i64>,
     pub(crate) receipt: BTreeMap<String, String>,
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) elsewhere: Option<Box<Elsewhere>>,
+    pub(crate) delegated_run: Option<Box<DelegatedRun>>,
 }
 
 impl Outcome {
-    /// It did what it was asked to.
+    /// It completed successfully.
     pub fn succeeded() -> Self {
         Self::default()
     }
@@ -41,13 +41,13 @@ impl Outcome {
         self
     }
 
-    /// It was executed by somebody else, who told this of it: the result has these files and times.
+    /// It was executed by another system, which reported this about it: the result has these files and times.
     ///
     /// Only a native plugin can say so: a component has no files, and is not believed about those of others.
     #[cfg(not(target_family = "wasm"))]
     #[must_use]
-    pub fn elsewhere(mut self, elsewhere: Elsewhere) -> Self {
-        self.elsewhere = Some(Box::new(elsewhere));
+    pub fn delegated_run(mut self, delegated_run: DelegatedRun) -> Self {
+        self.delegated_run = Some(Box::new(delegated_run));
         self
     }
 
@@ -63,8 +63,8 @@ impl Outcome {
 
     /// What was told of the run's execution elsewhere.
     #[cfg(not(target_family = "wasm"))]
-    pub fn get_elsewhere(&self) -> Option<&Elsewhere> {
-        self.elsewhere.as_deref()
+    pub fn get_delegated_run(&self) -> Option<&DelegatedRun> {
+        self.delegated_run.as_deref()
     }
 }
 
@@ -73,7 +73,7 @@ impl Outcome {
 pub enum FailureStatus {
     /// Nothing was attempted: the invocation itself is unusable.
     Rejected,
-    /// It was attempted, and went wrong.
+    /// It was attempted and failed.
     Failed,
     /// The deadline passed.
     TimedOut,
@@ -101,7 +101,7 @@ pub struct RunError {
     pub(crate) exit_code: Option<i64>,
     pub(crate) receipt: BTreeMap<String, String>,
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) elsewhere: Option<Box<Elsewhere>>,
+    pub(crate) delegated_run: Option<Box<DelegatedRun>>,
 }
 
 impl RunError {
@@ -110,7 +110,7 @@ impl RunError {
         Self::new(FailureStatus::Rejected, kind, summary)
     }
 
-    /// It was attempted, and went wrong.
+    /// It was attempted and failed.
     pub fn failed(kind: impl Into<String>, summary: impl Into<String>) -> Self {
         Self::new(FailureStatus::Failed, kind, summary)
     }
@@ -146,7 +146,7 @@ impl RunError {
             exit_code: None,
             receipt: BTreeMap::new(),
             #[cfg(not(target_family = "wasm"))]
-            elsewhere: None,
+            delegated_run: None,
         }
     }
 
@@ -169,8 +169,8 @@ impl RunError {
     /// Only a native plugin can say so: a component has no files, and is not believed about those of others.
     #[cfg(not(target_family = "wasm"))]
     #[must_use]
-    pub fn elsewhere(mut self, elsewhere: Elsewhere) -> Self {
-        self.elsewhere = Some(Box::new(elsewhere));
+    pub fn delegated_run(mut self, delegated_run: DelegatedRun) -> Self {
+        self.delegated_run = Some(Box::new(delegated_run));
         self
     }
 
@@ -208,8 +208,8 @@ impl RunError {
 
     /// What was told of the run's execution elsewhere.
     #[cfg(not(target_family = "wasm"))]
-    pub fn get_elsewhere(&self) -> Option<&Elsewhere> {
-        self.elsewhere.as_deref()
+    pub fn get_delegated_run(&self) -> Option<&DelegatedRun> {
+        self.delegated_run.as_deref()
     }
 }
 

@@ -56,7 +56,7 @@ impl Home {
     }
 
     /// Runs the host's command line to its end.
-    pub fn run(&self, arguments: &[&str]) -> Said {
+    pub fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.command(arguments).output().unwrap().into()
     }
 
@@ -93,7 +93,7 @@ impl Home {
 
 /// What the binary printed, and how it exited.
 #[derive(Debug)]
-pub struct Said {
+pub struct CommandOutput {
     /// The exit status; none if a signal ended it.
     pub code: Option<i32>,
     /// Its output.
@@ -102,7 +102,7 @@ pub struct Said {
     pub stderr: String,
 }
 
-impl From<Output> for Said {
+impl From<Output> for CommandOutput {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -112,7 +112,7 @@ impl From<Output> for Said {
     }
 }
 
-impl Said {
+impl CommandOutput {
     /// It has to have succeeded.
     #[track_caller]
     pub fn succeeds(self) -> Self {

@@ -4,7 +4,7 @@
 use executor_runtime_protocol::COMPONENT_SECTION;
 use executor_runtime_tests::{
     fixtures,
-    home::{Home, Said, verdicts},
+    home::{CommandOutput, Home, verdicts},
     not_tested,
     readme::section,
     server,
@@ -73,7 +73,7 @@ async fn from_new_to_a_running_plugin() {
         assert!(printed.contains(&format!("{test} ... ok")), "{printed}");
     }
 
-    let built: Said = as_here(&mut home.command(&["plugin", "build", "wait-up"]))
+    let built: CommandOutput = as_here(&mut home.command(&["plugin", "build", "wait-up"]))
         .output()
         .unwrap()
         .into();
@@ -156,7 +156,7 @@ fn the_readmes_plugin_passes_its_test_and_runs() {
     let source = section("plugin source") + &tests;
     fs::write(crate_folder.join("src/lib.rs"), source).unwrap();
 
-    let tested: Said = as_here(
+    let tested: CommandOutput = as_here(
         Command::new("cargo")
             .args(["test", "--release"])
             .current_dir(&crate_folder),
@@ -165,7 +165,7 @@ fn the_readmes_plugin_passes_its_test_and_runs() {
     .unwrap()
     .into();
     assert!(tested.succeeds().stdout.contains("it_greets ... ok"));
-    let built: Said = as_here(&mut home.command(&["plugin", "build", "greeter"]))
+    let built: CommandOutput = as_here(&mut home.command(&["plugin", "build", "greeter"]))
         .output()
         .unwrap()
         .into();
@@ -190,19 +190,19 @@ fn the_readmes_plugin_passes_its_test_and_runs() {
 fn new_says_what_it_can_not_make() {
     let home = Home::new();
     home.run(&["plugin", "new", "Wait"])
-        .fails_with("'Wait' can't be the name of a plugin: expected a lower-case letter");
+        .fails_with("'Wait' is not a valid plugin name: expected a lower-case letter");
     home.run(&["plugin", "new", "test"])
-        .fails_with("'test' can't be the name of a crate");
+        .fails_with("'test' can't be a crate name");
     home.run(&["plugin", "new", "x", "--kind", "subprocess"])
-        .fails_with("the kind 'subprocess' belongs to the host");
+        .fails_with("kind 'subprocess' is reserved for the host");
     home.run(&["plugin", "new", "x", "--kind", "a-b"])
-        .fails_with("--kind 'a-b' is not a kind");
+        .fails_with("--kind 'a-b' is not a valid runtime kind");
     home.run(&["plugin", "new", "x", "--sdk", "."])
         .fails_with("no SDK in '.'");
     home.run(&["plugin", "new", "x"])
-        .fails_with("--sdk PATH is missing: a checkout of executor-runtime");
+        .fails_with("--sdk PATH is required: the path of a checkout of executor-runtime");
     home.run(&["plugin", "new", "x", "--into", "missing", "--sdk", &sdk()])
-        .fails_with("'missing/x' can't be made");
+        .fails_with("'missing/x' can't be created");
     assert_eq!(
         fs::read_dir(home.path()).unwrap().count(),
         0,
@@ -212,7 +212,7 @@ fn new_says_what_it_can_not_make() {
     home.make("x");
     fs::write(home.join("x/mine"), "kept").unwrap();
     home.run(&["plugin", "new", "x", "--sdk", &sdk()])
-        .fails_with("'x' exists; nothing was written");
+        .fails_with("'x' already exists; nothing was written");
     assert_eq!(fs::read_to_string(home.join("x/mine")).unwrap(), "kept");
 }
 
@@ -247,7 +247,7 @@ fn build_says_what_is_missing() {
         .env("PATH", "")
         .output()
         .unwrap();
-    Said::from(without_cargo).fails_with("cargo is not installed, or not in PATH");
+    CommandOutput::from(without_cargo).fails_with("cargo is not installed, or not in PATH");
 }
 
 /// Programs that stand for cargo, rustc and rustup on a machine without the component target.
@@ -272,14 +272,14 @@ fn a_missing_target_is_asked_of_rustup_and_its_failure_explained() {
         &format!("[ $1 = metadata ] && echo '{metadata}' || exit 101"),
     );
     program("rustc", &format!("echo {}", home.join("libdir").display()));
-    let build = || -> Said {
+    let build = || -> CommandOutput {
         home.command(&["plugin", "build", "x"])
             .env("PATH", &bin)
             .output()
             .unwrap()
             .into()
     };
-    build().fails_with("there is no rustup here to install it");
+    build().fails_with("rustup is not installed");
     program("rustup", "exit 1");
     let said = build().fails_with("'rustup target add wasm32-wasip2' failed");
     assert!(
@@ -348,7 +348,7 @@ fn a_component_of_another_toolchain_becomes_a_plugin() {
         "foreign"
     );
     home.run(&["plugin", "embed", &component, &descriptor])
-        .fails_with("has a descriptor already, that of plugin 'foreign'");
+        .fails_with("already has a descriptor, for plugin 'foreign'");
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn embed_changes_nothing_where_no_plugin_would_come_of_it() {
             "component.wasm",
             bare_component(),
             &typo,
-            "typo.json' is unusable",
+            "typo.json' can't be used",
         ),
         ("module.wasm", module, &good, "core module"),
         ("native.wasm", native, &good, "is not a WebAssembly component"),

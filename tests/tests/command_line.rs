@@ -614,6 +614,140 @@ fn a_host_without_processes_says_so_in_a_result() {
     assert!((2..6).contains(&rejected), "{rejected}");
 }
 
+/// What bash offers for the last of `words`, once it has sourced our script.
+fn completed_by_bash(script: &str, words: &[&str]) -> Vec<String> {
+    let output = Command::new("bash")
+        .args(["--norc", "--noprofile", "-c"])
+        .arg(
+            r#"source "$1"; shift
+            function=$(complete -p executor-runtime | sed -n 's/.* -F \([^ ]*\) .*/\1/p')
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
+            "$function" "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+            printf '%s\n' "${COMPREPLY[@]}""#,
+        )
+        .args(["bash", script, "executor-runtime"])
+        .args(words)
+        .output()
+        .unwrap();
+    assert_eq!(text(&output.stderr), "", "{words:?}");
+    text(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    let scene = Scene::new();
+    let finished = scene.run_with(&["completions", "bash"], b"");
+    let script = scene.file("completions", &finished.stdout);
+    let script = script.to_str().unwrap();
+    for (words, expected) in [
+        (&["run", "--ki"][..], &["--kind"][..]),
+        (&["ki"], &["kinds"]),
+        (
+            &["run", "--p"],
+            &["--propagate-exit-code", "--print-invocation", "--plugins-dir"],
+        ),
+        (&["plugin", "insp"], &["inspect"]),
+        (&["plugin", "install", "--re"], &["--replace"]),
+        (&["schema", "--log-format", "j"], &["json"]),
+        (&["man", "--d"], &["--dir"]),
+    ] {
+        let mut offered = completed_by_bash(script, words);
+        let mut expected = expected.to_vec();
+        offered.sort();
+        expected.sort_unstable();
+        assert_eq!(offered, expected, "{words:?}");
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let scene = Scene::new();
+    let pages = scene.path("share/man1");
+    let finished = scene.run_with(&["man", "--dir", pages.to_str().unwrap()], b"");
+    assert_eq!(
+        (finished.code, finished.stdout.len()),
+        (Some(0), 0),
+        "{finished:?}"
+    );
+    let mut names: Vec<_> = fs::read_dir(&pages)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let commands = [
+        "",
+        "-completions",
+        "-explain",
+        "-kinds",
+        "-man",
+        "-plugin",
+        "-plugin-build",
+        "-plugin-check",
+        "-plugin-embed",
+        "-plugin-inspect",
+        "-plugin-install",
+        "-plugin-list",
+        "-plugin-new",
+        "-plugin-remove",
+        "-run",
+        "-schema",
+        "-validate",
+    ];
+    let mut expected = commands.map(|command| format!("executor-runtime{command}.1"));
+    expected.sort();
+    assert_eq!(names, expected);
+    for name in &names {
+        let page = fs::read_to_string(pages.join(name)).unwrap();
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS"] {
+            assert!(page.contains(&format!(".SH {section}\n")), "{name}: {section}");
+        }
+    }
+    assert_rendered(
+        &pages.join("executor-runtime-run.1"),
+        &[
+            "executor-runtime-run - Run one invocation",
+            "--timeout <DURATION>",
+            "OPTIONS FOR COMMAND",
+            "EXIT STATUS",
+            "124  timed out",
+        ],
+    );
+    assert_rendered(
+        &pages.join("executor-runtime.1"),
+        &["SUBCOMMANDS", "executor-runtime-plugin(1)"],
+    );
+
+    // Without a directory it is the main page, for a pipe to `man -l -`.
+    let finished = scene.run_with(&["man"], b"");
+    let page = scene.file("main.1", &finished.stdout);
+    assert_rendered(&page, &["SUBCOMMANDS", "executor-runtime-plugin(1)"]);
+
+    let file = scene.file("file", "");
+    let finished = scene.run_with(&["man", "--dir", file.to_str().unwrap()], b"");
+    assert_eq!(finished.code, Some(2), "{finished:?}");
+    assert!(finished.stderr.contains("can't be written to '"), "{finished:?}");
+}
+
+/// `man` has to show the page without a warning, with each of these texts in it.
+#[track_caller]
+fn assert_rendered(page: &Path, texts: &[&str]) {
+    let output = Command::new("man")
+        .args(["--warnings", "-E", "UTF-8", "-l"])
+        .arg(page)
+        .envs([("MANWIDTH", "120"), ("MANPAGER", "cat"), ("LC_ALL", "C.UTF-8")])
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => return not_tested("how `man` shows the manual pages", error),
+    };
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output.stderr), "", "{}", page.display());
+    let shown = text(&output.stdout);
+    for expected in texts {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+}
+
 #[test]
 fn nothing_appears_on_a_terminal_that_was_not_meant() {
     let scene = Scene::new();
@@ -633,6 +767,36 @@ fn nothing_appears_on_a_terminal_that_was_not_meant() {
     let shown = on_terminal(&mut scene.host(&["kinds"]), 80);
     assert_eq!(shown.lines().count(), 1, "{shown}");
     assert!(shown.contains("subprocess"), "{shown}");
+}
+
+#[test]
+fn an_http_status_is_shown_to_people_as_one() {
+    let installed = Installed::native("http");
+    for (status, shown) in [(200, "succeeded"), (503, "failed")] {
+        let server = Scripted::sequence(vec![Answer::new(status, "")]);
+        let invocation = installed.invocation(&[("http.url", &server.url("/"))]);
+        let mut host = installed.host();
+        host.args(["--format", "human"]);
+        let finished = installed
+            .scene
+            .run_command(&mut host, invocation.text().as_bytes());
+        let first = text(&finished.stdout).lines().next().unwrap();
+        assert!(first.starts_with(shown), "{first}");
+        assert!(first.contains(&format!(", HTTP status {status}, ")), "{first}");
+    }
+}
+
+#[test]
+fn an_input_payload_is_never_stdin() {
+    let scene = Scene::new();
+    let result = scene
+        .run_with(&["run", "--input", "-", "--", "cat"], b"text")
+        .expect_rejected("input_not_found");
+    let summary = result.error_summary.unwrap();
+    assert!(
+        summary.starts_with("input payload '-' does not exist; '-' does not mean stdin"),
+        "{summary}"
+    );
 }
 
 #[test]
@@ -713,7 +877,7 @@ fn a_configuration_that_is_no_file_is_refused_at_once() {
     for (name, reason) in [
         ("fifo", "is not a regular file"),
         ("directory", "is not a regular file"),
-        ("large", "is too long; at most 1048576 bytes are read"),
+        ("large", "is too long; the limit is 1048576 bytes"),
         ("latin-1", "can't be read: it is not UTF-8 text"),
         ("missing", "can't be read: no such file or directory"),
     ] {

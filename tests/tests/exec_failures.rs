@@ -70,14 +70,14 @@ fn each_has_its_own_kind_and_names_the_file_and_the_reason() {
         (vec!["./pipe"], "exec_permission", "'./pipe' is not a regular file".into()),
         (vec!["/dev/null"], "exec_permission", "'/dev/null' is not a regular file".into()),
         (vec!["./by-plain"], "exec_permission", format!("'./by-plain' can't be run: its interpreter '{root}/plain-interpreter' is not executable by this user")),
-        (vec!["./text"], "exec_format", "'./text' is not in a format that the kernel runs; a script needs a first line such as '#!/bin/sh'".into()),
-        (vec!["./empty"], "exec_format", "'./empty' is not in a format that the kernel runs; a script needs a first line such as '#!/bin/sh'".into()),
-        (vec!["./bare"], "exec_format", "'./bare' is not in a format that the kernel runs; a script needs a first line such as '#!/bin/sh'".into()),
-        (vec!["./broken-elf"], "exec_format", "'./broken-elf' is not in a format that the kernel runs; a script needs a first line such as '#!/bin/sh'".into()),
+        (vec!["./text"], "exec_format", "'./text' is not in an executable format; a script needs a first line such as '#!/bin/sh'".into()),
+        (vec!["./empty"], "exec_format", "'./empty' is not in an executable format; a script needs a first line such as '#!/bin/sh'".into()),
+        (vec!["./bare"], "exec_format", "'./bare' is not in an executable format; a script needs a first line such as '#!/bin/sh'".into()),
+        (vec!["./broken-elf"], "exec_format", "'./broken-elf' is not in an executable format; a script needs a first line such as '#!/bin/sh'".into()),
         (vec!["./script"], "exec_interpreter_missing", "'./script' can't be run: its interpreter '/nowhere/python3' does not exist".into()),
         (vec!["./nested"], "exec_interpreter_missing", format!("'./nested' can't be run: its interpreter '{root}/script' needs '/nowhere/python3', which does not exist")),
         (vec!["./elf"], "exec_interpreter_missing", "'./elf' can't be run: its interpreter '/nowhr/ld-linux-x86-64.so.2' does not exist".into()),
-        (vec!["true", &long], "arg_too_long", "/command/1 has 131072 bytes; the kernel takes at most 131071 in one argument; pass large input through input_payload_path".into()),
+        (vec!["true", &long], "arg_too_long", "/command/1 has 131072 bytes; the kernel accepts at most 131071 in one argument; pass large input through input_payload_path".into()),
         (vec!["true", "x", nul], "invalid_argument", "/command/2 has a NUL byte at position 1, which no argument can contain".into()),
         (vec![nul], "invalid_argument", "/command/0 has a NUL byte at position 1, which no argument can contain".into()),
     ];
@@ -126,7 +126,8 @@ fn arguments_that_are_too_long_together_are_told_apart_from_a_single_one() {
         .expect_rejected("arg_too_long");
     assert_eq!(
         summary(&result),
-        "command and environment together are larger than the kernel takes; pass large input through input_payload_path"
+        "command and environment together are larger than the kernel accepts; pass large input through \
+         input_payload_path"
     );
     let value = "x".repeat(131_072);
     let result = scene
@@ -134,7 +135,8 @@ fn arguments_that_are_too_long_together_are_told_apart_from_a_single_one() {
         .expect_rejected("arg_too_long");
     assert_eq!(
         summary(&result),
-        "environment variable 'BIG' has 131072 bytes; the kernel takes at most 131067 here; pass large input through input_payload_path"
+        "environment variable 'BIG' has 131072 bytes; the kernel accepts at most 131067 here; pass large input \
+         through input_payload_path"
     );
 }
 
@@ -259,7 +261,8 @@ fn what_this_user_may_not_do_is_rejected() {
         (
             own(scene.invocation(&["./closed/program"])),
             "exec_permission",
-            "'./closed/program' can't be reached: a directory on the way is closed to this user".into(),
+            "'./closed/program' can't be reached: a directory in its path may not be searched by this user"
+                .into(),
         ),
         (
             own(scene.invocation(&["true"])).path("input_payload_path", &secret),
@@ -303,7 +306,8 @@ fn a_program_on_a_file_system_without_execution_is_rejected() {
     let document = scene.file("invocation.json", scene.invocation(&["./no/program"]).text());
     fs::create_dir(scene.path("no")).unwrap();
     let script = format!(
-        "mount -t tmpfs -o noexec none no || exit 90; printf '#!/bin/sh\\n' > no/program; chmod +x no/program; exec {} run {}",
+        "mount -t tmpfs -o noexec none no || exit 90; printf '#!/bin/sh\\n' > no/program; chmod +x no/program; exec \
+         {} run {}",
         host_binary().display(),
         document.display()
     );

@@ -58,7 +58,7 @@ fn denied(installed: &Installed, url: &str, authority: &str, leads_to: &str) {
         summary(&result)
     );
     let expected =
-        format!("plugin 'http' may not reach '{authority}': the name leads to {leads_to}, a link-local");
+        format!("plugin 'http' may not reach '{authority}': the name resolves to {leads_to}, a link-local");
     assert!(
         summary(&result).starts_with(&expected),
         "{url}: {}",
@@ -146,8 +146,8 @@ fn a_redirect_is_no_detour_either() {
         let installed = Installed::component("http")
             .configured("[plugins.http]\nallow_hosts = [\"*:*\", \"*.test:*\"]\n");
         for (host, words) in [
-            ("link-local.test", "the name leads to 169.254.10.10"),
-            ("2851998218", "the name leads to 169.254.10.10"),
+            ("link-local.test", "the name resolves to 169.254.10.10"),
+            ("2851998218", "the name resolves to 169.254.10.10"),
             // An address that matches no pattern, because only one that is that very address would.
             ("169.254.10.10", "no URL of this invocation names it"),
             ("[::ffff:169.254.10.10]", "no URL of this invocation names it"),

@@ -324,7 +324,7 @@ fn a_machine_whose_debian_has_no_such_package_says_so() {
     unknown
         .with_debian("1.999.0")
         .program("apt-cache", "echo 'E: No packages found' >&2; exit 100");
-    assert_error(unknown.answer(), &["apt knows no package 'rustc-web'"]);
+    assert_error(unknown.answer(), &["apt has no package 'rustc-web'"]);
 
     let offline = Machine::new();
     offline

@@ -172,7 +172,7 @@ fn what_is_no_proper_answer_is_a_failure(kind: &Kind) {
         );
         if name == "no chunk" {
             assert!(
-                summary(&result).contains(" did not answer in HTTP: "),
+                summary(&result).contains(" sent an invalid HTTP response: "),
                 "{}",
                 summary(&result)
             );
@@ -213,7 +213,7 @@ fn many_and_long_headers_are_taken_up_to_a_limit(kind: &Kind) {
             "{count} of {length}: {result:?}"
         );
         assert!(
-            summary(&result).contains("did not answer in HTTP"),
+            summary(&result).contains("sent an invalid HTTP response"),
             "{}",
             summary(&result)
         );
@@ -466,6 +466,8 @@ fn credentials_do_not_follow_to_another_origin() {
             ("http.body", "{}"),
             ("http.header.Authorization", "Bearer s3cret"),
             ("http.header.Cookie", "session=s3cret"),
+            ("http.header.X-Api-Key", "s3cret"),
+            ("http.header.Idempotency-Key", "once"),
             ("http.header.X-Trace", "t"),
         ]);
         installed.run(&invocation).expect(Status::Succeeded);
@@ -477,6 +479,7 @@ fn credentials_do_not_follow_to_another_origin() {
         };
         assert!(!format!("{request:?}").contains("s3cret"), "{request:?}");
         assert_eq!(request.header("x-trace"), "t");
+        assert_eq!(request.header("idempotency-key"), "once");
         assert_eq!(request.text(), "{}");
     }
 }

@@ -296,7 +296,7 @@ fn a_token_that_was_raised_before_the_run_ends_it() {
 #[test]
 fn a_caller_follows_a_run_by_its_events() {
     let scene = Scene::new();
-    let runtime = Runtime::new().unwrap();
+    let runtime = Host::builder().build().unwrap();
     let script = "trap 'echo ended; exit 0' TERM; echo begun; while :; do sleep 0.01; done";
     let (tell, told) = mpsc::channel();
     let mut run = Run::new(scene_script(&scene, script));

@@ -55,26 +55,26 @@ fn whatever_it_does_is_a_result_of_that_run_only() {
         ),
         (
             "exit_0",
-            "failed plugin_crashed: plugin 'hostile' broke off without a result: it ended its process with code 0",
+            "failed plugin_crashed: plugin 'hostile' ended without a result: it exited with code 0",
         ),
         (
             "exit_now_0",
-            "failed plugin_crashed: plugin 'hostile' broke off without a result: it ended its process with code 0",
+            "failed plugin_crashed: plugin 'hostile' ended without a result: it exited with code 0",
         ),
         (
             "close_all_descriptors",
-            "failed plugin_crashed: plugin 'hostile' broke off without a result",
+            "failed plugin_crashed: plugin 'hostile' ended without a result",
         ),
         ("leave_threads", "succeeded"),
         ("leave_processes", "succeeded"),
         ("write_to_stdout", "succeeded"),
         (
             "write_gibberish_to_the_host",
-            "failed plugin_crashed: plugin 'hostile' returned a result that makes no sense",
+            "failed plugin_crashed: plugin 'hostile' returned an invalid result",
         ),
         (
             "write_gibberish_and_stay",
-            "failed plugin_crashed: plugin 'hostile' returned a result that makes no sense",
+            "failed plugin_crashed: plugin 'hostile' returned an invalid result",
         ),
         ("flood_the_log", "succeeded"),
         (
@@ -179,7 +179,8 @@ fn a_timeout_ends_it_within_the_grace() {
         let took = started.elapsed();
         assert_eq!(
             summary(&result),
-            "timed_out timeout: plugin 'hostile' timed out after 1 s and was ended: it did not return in its grace"
+            "timed_out timeout: plugin 'hostile' timed out after 1 s and was killed: it did not return within its \
+             grace period"
         );
         assert!(took < Duration::from_millis(1600), "{what}: {took:?}");
     }

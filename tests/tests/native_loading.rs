@@ -42,7 +42,7 @@ fn listing_runs_no_constructor_and_running_does() {
 fn a_constructor_that_breaks_makes_the_plugin_unusable() {
     for (what, reason) in [
         ("abort", "it was ended by SIGABRT (signal 6)"),
-        ("exit", "it ended its process with code 0"),
+        ("exit", "it exited with code 0"),
     ] {
         let found = summary(&constructor(what).run("constructor", &[]));
         assert!(

@@ -198,7 +198,7 @@ fn what_cant_be_sent_is_rejected_by_name(kind: &Kind) {
         (good.clone().with("http.metod", "GET"), "http.metod"),
         (
             good.clone().with("http.header.X-Long", "x".repeat(100_000)),
-            "at most 65536 are sent",
+            "the limit is 65536",
         ),
     ] {
         let result = kind.run(&invocation);

@@ -288,7 +288,8 @@ fn an_answer_that_is_no_result_of_this_invocation_is_refused_with_the_reason() {
         ),
         (
             |a| a["finished_at"] = "2026-01-02T02:04:05+00:30".into(),
-            "has the finished_at '2026-01-02T02:04:05+00:30', which is before its started_at '2026-01-02T03:04:05+01:00'",
+            "has the finished_at '2026-01-02T02:04:05+00:30', which is before its started_at \
+             '2026-01-02T03:04:05+01:00'",
         ),
         (|a| a["status"] = "done".into(), "is not a RuntimeResult: "),
         (|a| a["extra"] = 1.into(), "is not a RuntimeResult: "),
@@ -524,8 +525,8 @@ fn the_operator_names_a_dispatcher_for_each_runtime_and_the_invocation_wins() {
         (
             "e2e",
             &[][..],
-            "no dispatcher: give metadata key 'manual.url' or 'manual.socket', or have the operator set config \
-             key 'dispatcher.e2e' of plugin 'manual'",
+            "no dispatcher: set metadata key 'manual.url' or 'manual.socket', or config key 'dispatcher.e2e' \
+             of plugin 'manual'",
         ),
         (
             "by-name",
@@ -540,7 +541,7 @@ fn the_operator_names_a_dispatcher_for_each_runtime_and_the_invocation_wins() {
         (
             "by-http",
             &[("manual.url", "http://a/"), ("manual.socket", "/d")],
-            "metadata keys 'manual.url' and 'manual.socket' exclude each other",
+            "metadata keys 'manual.url' and 'manual.socket' can't be combined",
         ),
         (
             "by-http",

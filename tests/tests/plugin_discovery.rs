@@ -154,7 +154,7 @@ fn every_bad_file_is_listed_with_its_reason_and_the_good_one_works() {
         ("a_header.wasm", "is damaged"),
         (
             "a_import.wasm",
-            "imports 'acme:io/poll@0.2.12', which this host does not offer",
+            "imports 'acme:io/poll@0.2.12', which this host does not provide",
         ),
         ("a_json.wasm", "has an invalid descriptor: "),
         (
@@ -168,16 +168,16 @@ fn every_bad_file_is_listed_with_its_reason_and_the_good_one_works() {
         ),
         ("a_reserved.wasm", "has an invalid descriptor: "),
         ("a_text.wasm", "is not a WebAssembly component"),
-        ("a_truncated.wasm", "is damaged: it breaks off"),
+        ("a_truncated.wasm", "is damaged: it is truncated"),
         ("b_empty.so", "is empty"),
         ("b_foreign.so", "is built for riscv, and this host is "),
-        ("b_header.so", "is damaged: it breaks off"),
+        ("b_header.so", "is damaged: it is truncated"),
         (
             "b_program.so",
             "is not a plugin: it has no descriptor (section '.executor_runtime')",
         ),
         ("b_text.so", "is not a shared library (ELF)"),
-        ("b_truncated.so", "is damaged: it breaks off"),
+        ("b_truncated.so", "is damaged: it is truncated"),
         ("c_dangling.wasm", "can't be read: no such file or directory"),
         ("c_directory.wasm", "is not a regular file"),
         ("c_fifo.wasm", "is not a regular file"),

@@ -2,7 +2,7 @@
 
 use executor_runtime_tests::{
     descriptors::behaviours_with,
-    home::{Home, Said, verdicts},
+    home::{CommandOutput, Home, verdicts},
 };
 use serde_json::Value;
 use std::{
@@ -66,7 +66,7 @@ fn check_explains_files_that_are_no_plugins() {
             "truncated.wasm",
             &good[..5000],
             "format",
-            "it is damaged: it breaks off",
+            "it is damaged: it is truncated",
         ),
         ("module.wasm", b"\0asm\x01\0\0\0", "format", "it is a core module"),
         ("text.so", b"hello, world", "format", "it is not a shared library"),
@@ -152,6 +152,7 @@ fn check_finds_plugins_that_behave_badly() {
 #[test]
 fn install_puts_a_usable_plugin_where_the_host_finds_it() {
     let home = Home::new();
+    fs::create_dir(home.join("newer")).unwrap();
     let (one, other) = (
         home.write("one.wasm", &named("one", &["k"])),
         home.write("other.wasm", &named("other", &["k"])),
@@ -167,11 +168,24 @@ fn install_puts_a_usable_plugin_where_the_host_finds_it() {
     let list = home.run(&["plugin", "list"]).succeeds().json();
     assert_eq!(list[0]["runs_kinds"], serde_json::json!(["k"]));
 
-    // The kind is taken, also by the same file.
+    // The same file again changes nothing, and the kind is taken for others.
+    let modified = || installed.metadata().unwrap().modified().unwrap();
+    let before = modified();
+    let said = home.run(&["plugin", "install", &one]).succeeds();
+    assert_eq!(
+        said.stderr,
+        format!("'{}' is already installed\n", installed.display())
+    );
+    home.run(&["plugin", "install", installed.to_str().unwrap()])
+        .succeeds();
+    assert_eq!(modified(), before);
     home.run(&["plugin", "install", &other])
         .fails_with("not installed: kind 'k' is taken by '");
-    home.run(&["plugin", "install", &one])
+    let newer = [&named("one", &["k"])[..], &[0, 2, 1, b'x']].concat();
+    let newer = home.write("newer/one.wasm", &newer);
+    home.run(&["plugin", "install", &newer])
         .fails_with("use --replace to install over it");
+    assert_eq!(modified(), before);
     let files = || {
         let mut names: Vec<_> = fs::read_dir(home.plugins())
             .unwrap()
@@ -262,7 +276,7 @@ fn what_is_configured_for_no_plugin_is_told() {
     ] {
         let said = home.run(&[&["--config", &config], arguments].concat()).succeeds();
         let count = |text: &str| said.stderr.matches(text).count();
-        let warning = "in the configuration is for no plugin that was found";
+        let warning = "in the configuration matches no plugin that was found";
         assert_eq!(count(&format!("[plugins.elsewhere] {warning}\n")), 1, "{said:?}");
         let beginning = format!("[plugins.some] {warning}; did you mean 'some-name'?");
         assert_eq!(count(&beginning), 1, "{said:?}");
@@ -278,11 +292,11 @@ fn what_is_configured_under_a_wrong_name_is_an_error() {
     for (name, problem) in [
         (
             "some-nam",
-            "no plugin that was found; did you mean [plugins.some-name]?",
+            "no plugin has that name; did you mean [plugins.some-name]?",
         ),
         (
             "Some_Name",
-            "no plugin that was found; did you mean [plugins.some-name]?",
+            "no plugin has that name; did you mean [plugins.some-name]?",
         ),
         (
             "greeting",
@@ -290,7 +304,7 @@ fn what_is_configured_under_a_wrong_name_is_an_error() {
         ),
         (
             "greetng",
-            "no plugin that was found; did you mean [plugins.some-name], which runs kind 'greeting'?",
+            "no plugin has that name; did you mean [plugins.some-name], which runs kind 'greeting'?",
         ),
         (
             "subprocess",
@@ -346,7 +360,7 @@ fn install_refuses_what_the_host_would_not_use() {
         .run(&["plugin", "install", &good, "--into", &aside])
         .succeeds();
     assert!(
-        said.stderr.contains("is not searched by itself"),
+        said.stderr.contains("is not on the plugin search path"),
         "{}",
         said.stderr
     );
@@ -394,7 +408,7 @@ const EXECUTABLES: [&str; 2] = ["executor-runtime", "executor-runtime-engine"];
 
 /// A home with the plugin `good`, and copies of `executables` in its folder `bin`; returns what runs an invocation of
 /// that plugin, as a document on stdin, with the executable at a path in the home.
-fn with_executables(executables: &[&str]) -> (Home, impl Fn(&Home, &str) -> Said) {
+fn with_executables(executables: &[&str]) -> (Home, impl Fn(&Home, &str) -> CommandOutput) {
     let home = Home::new();
     fs::create_dir(home.join("bin")).unwrap();
     fs::create_dir_all(home.plugins()).unwrap();
@@ -450,10 +464,10 @@ fn a_missing_engine_is_named_and_stops_only_what_needs_it() {
     assert!(said.stderr.contains(&expected), "{}", said.stderr);
     let small = home.join("bin/executor-runtime");
     for arguments in [&["run", "--", "true"][..], &["kinds"], &["plugin", "list"]] {
-        let said = Said::from(home.command_of(&small, arguments).output().unwrap());
+        let said = CommandOutput::from(home.command_of(&small, arguments).output().unwrap());
         assert_eq!(said.code, Some(0), "{arguments:?}: {said:?}");
     }
-    let kinds = Said::from(home.command_of(&small, &["kinds"]).output().unwrap());
+    let kinds = CommandOutput::from(home.command_of(&small, &["kinds"]).output().unwrap());
     assert!(kinds.stdout.contains("\"good\""), "{}", kinds.stdout);
 }
 
@@ -462,11 +476,106 @@ fn executables_of_two_builds_refuse_each_other() {
     let (home, _) = with_executables(&EXECUTABLES);
     let handed_over = ["__handed-over", "another build", "kinds"];
     let engine = home.join("bin/executor-runtime-engine");
-    let said = Said::from(home.command_of(&engine, &handed_over).output().unwrap());
+    let said = CommandOutput::from(home.command_of(&engine, &handed_over).output().unwrap());
     assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
     assert!(
         said.stderr.contains("install both from one build"),
         "{}",
         said.stderr
     );
+}
+
+#[test]
+fn remove_leaves_what_is_not_the_users_own_unless_it_is_told() {
+    let home = Home::new();
+    let bytes = named("one", &["k"]);
+    fs::create_dir_all(home.join("shared")).unwrap();
+    let shared = home.join("shared").display().to_string();
+    let theirs = home.write("shared/one.wasm", &bytes);
+    let remove = |wanted: &str, arguments: &[&str]| {
+        let mut command = home.command(&[arguments, &["plugin", "remove", wanted]].concat());
+        command.env("EXECUTOR_RUNTIME_PLUGINS_DIR", &shared);
+        CommandOutput::from(command.output().unwrap())
+    };
+    let advice = format!(
+        "not removed: '{theirs}' is not in your own plugins directory; to remove it anyway, add --plugins-dir \
+         '{shared}'"
+    );
+    for wanted in ["one", "k", "one.wasm", &theirs] {
+        remove(wanted, &[]).fails_with(&advice);
+    }
+    // Of several it is the user's own, whichever runs.
+    let mine = home.write("mine.wasm", &bytes);
+    home.run(&["plugin", "install", &mine]).succeeds();
+    remove("k", &[]).succeeds();
+    assert!(!home.plugins().join("mine.wasm").exists() && Path::new(&theirs).exists());
+    remove("k", &[]).fails_with(&advice);
+
+    home.run(&["plugin", "install", &mine]).succeeds();
+    remove("k", &["--plugins-dir", &shared]).succeeds();
+    assert!(home.plugins().join("mine.wasm").exists() && !Path::new(&theirs).exists());
+    remove("k", &["--plugins-dir", &shared]).fails_with("is not in the directory that --plugins-dir names");
+}
+
+#[test]
+fn inspect_shows_the_plugin_that_runs() {
+    let home = Home::new();
+    for directory in ["first", "second"] {
+        fs::create_dir(home.join(directory)).unwrap();
+    }
+    let (first, second) = (home.join("first"), home.join("second"));
+    let directories = [
+        "--plugins-dir",
+        first.to_str().unwrap(),
+        "--plugins-dir",
+        second.to_str().unwrap(),
+    ];
+    let inspect = |wanted: &str| {
+        let said = home.run(&[&directories[..], &["plugin", "inspect", wanted]].concat());
+        said.succeeds().json()["path"].as_str().unwrap().to_owned()
+    };
+    let one = home.write("first/one.wasm", &named("one", &["k"]));
+    let other = home.write("second/one.wasm", &named("one", &["k", "another"]));
+    assert_eq!(inspect("one"), one);
+    assert_eq!(inspect("k"), one);
+    assert_eq!(inspect("another"), other);
+    // One that can't be used is passed over for one that can.
+    fs::set_permissions(&one, Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(inspect("k"), other);
+}
+
+#[test]
+fn a_plugins_directory_that_is_named_has_to_be_there() {
+    let home = Home::new();
+    home.write("file", b"");
+    for (name, reason) in [
+        ("typo", "there is no such directory"),
+        ("file", "it is not a directory"),
+    ] {
+        let problem = format!("'{name}': {reason}");
+        for arguments in [
+            &["plugin", "list"][..],
+            &["kinds"],
+            &["run", "--", "true"],
+            &["plugin", "remove", "x"],
+        ] {
+            home.run(&[&["--plugins-dir", name], arguments].concat())
+                .fails_with(&format!("--plugins-dir {problem}"));
+            let mut command = home.command(arguments);
+            let said = CommandOutput::from(
+                command
+                    .env("EXECUTOR_RUNTIME_PLUGINS_DIR", name)
+                    .output()
+                    .unwrap(),
+            );
+            let warning = format!(" EXECUTOR_RUNTIME_PLUGINS_DIR={problem}\n");
+            assert_eq!(said.code == Some(0), !arguments.contains(&"remove"), "{said:?}");
+            assert_eq!(said.stderr.matches(&warning).count(), 1, "{said:?}");
+        }
+    }
+    // It is made for what is installed there.
+    let file = home.write("one.wasm", &named("one", &["k"]));
+    home.run(&["--plugins-dir", "new", "plugin", "install", &file])
+        .succeeds();
+    assert!(home.join("new/one.wasm").exists());
 }

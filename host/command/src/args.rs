@@ -9,38 +9,38 @@ const EXIT_STATUS_HELP: &str = "\
 Exit status of `run`:
   0    succeeded
   1    failed
-  2    the invocation or the command line could not be used; nothing was run
+  2    invalid invocation or command line; nothing was run
   3    rejected: nothing was run
-  4    the run ended, but its result could not be written (to its file or to stdout)
+  4    the run ended, but its result could not be written to its file or to stdout
   124  timed out
-  130  cancelled (128 + N if signal N to this process did it)";
+  130  cancelled (128 + N if this process received signal N)";
 
-const CHECK_HELP: &str = "\
-The plugin is run as this host would run it, with invocations made up from its descriptor. Their URLs
-point to two ports of the loopback interface, one closed and one that never answers.
+/// The heading of the options that every command takes.
+const GLOBAL_OPTIONS: &str = "Global options";
 
-Exit status: 0 if no check failed, 1 if one did";
+const CHECK_HELP: &str = "Exit status: 0 if no check failed, 1 if a check failed";
 
-/// Runs what an orchestrator asks for, and reports what happened.
+/// Run invocations from an orchestrator and report what happened.
 ///
-/// Reads one RxP 0.1 RuntimeInvocation, runs it, and prints one RuntimeResult.
+/// `run` reads one RxP 0.1 RuntimeInvocation, executes it, and prints one RuntimeResult.
 #[derive(Debug, Parser)]
 #[command(name = "executor-runtime", version, after_help = EXIT_STATUS_HELP, max_term_width = 100)]
 pub(super) struct Arguments {
     /// How to print results [default: human on a terminal, json otherwise]
-    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", help_heading = GLOBAL_OPTIONS)]
     pub(super) format: Option<Format>,
-    /// What to log on stderr
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn",
+    /// Lowest level of messages to log on stderr
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn", help_heading = GLOBAL_OPTIONS,
           value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     pub(super) log_level: String,
-    /// How to log
+    /// How to print log messages
     #[arg(
         long,
         global = true,
         value_enum,
         value_name = "FORMAT",
-        default_value = "text"
+        default_value = "text",
+        help_heading = GLOBAL_OPTIONS
     )]
     pub(super) log_format: LogFormat,
     #[command(flatten)]
@@ -49,15 +49,15 @@ pub(super) struct Arguments {
     pub(super) command: Command,
 }
 
-/// What the host is put together from.
+/// Options that select the host's configuration and plugins.
 #[derive(Debug, Args)]
 pub(super) struct HostOptions {
-    /// Directory with plugins, searched before the usual ones (repeatable)
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Directory to search for plugins before the default ones (repeatable)
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL_OPTIONS)]
     pub(super) plugins_dir: Vec<PathBuf>,
     /// Configuration file [default: $EXECUTOR_RUNTIME_CONFIG, else
     /// ~/.config/executor-runtime/executor-runtime.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL_OPTIONS)]
     pub(super) config: Option<PathBuf>,
     /// Which carriers there are.
     #[arg(skip)]
@@ -73,7 +73,7 @@ pub(super) enum Command {
     Validate(InvocationFile),
     /// Show the runner, limits and grants an invocation would get; runs nothing
     Explain(InvocationFile),
-    /// List the kinds that can run, and what runs them
+    /// List the runtime kinds that can run, and what runs them
     Kinds,
     /// Create, check, inspect, install and remove plugins
     #[command(subcommand)]
@@ -82,30 +82,36 @@ pub(super) enum Command {
     Schema(SchemaOptions),
     /// Print a completion script for a shell
     Completions {
-        /// Which shell
+        /// Shell to complete for
         shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one page for each command into a directory
+    Man {
+        /// Directory to write the pages to; it is created if missing
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
     },
 }
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("prompted").args(["words", "kind"]).multiple(true))]
 pub(super) struct RunOptions {
-    /// File with the invocation; reads stdin if `-` or omitted
+    /// Invocation file; reads stdin if `-` or omitted
     #[arg(value_name = "FILE", conflicts_with = "words")]
     pub(super) file: Option<PathBuf>,
-    /// Build the invocation from this command instead
+    /// Command to run; the invocation is built from it
     #[arg(value_name = "COMMAND", last = true)]
     pub(super) words: Vec<String>,
-    /// Limit for the whole run, in whole seconds or with a unit: 90, 90s, 1.5m, 2h
+    /// Time limit for the whole run, in whole seconds: 90, 90s, 1.5m, 2h
     #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
     pub(super) timeout: Option<u64>,
-    /// Time between asking a run to end and killing it: 0.5, 500ms, 2s
+    /// Time between asking a run to stop and killing it: 0.5, 500ms, 2s
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(super) grace: Option<Duration>,
     /// Also write the result to this file
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<String>,
-    /// Exit with the exit code of what was run, if it ran to an end of its own
+    /// Exit with the exit code of the command, if it ended on its own
     #[arg(long)]
     pub(super) propagate_exit_code: bool,
     /// Give the run this command's stdin: a pipe, a file or the terminal
@@ -117,39 +123,39 @@ pub(super) struct RunOptions {
     /// On a terminal, show what the run prints and errors, and no summary, notes or progress
     #[arg(long, short)]
     pub(super) quiet: bool,
-    /// Print the invocation that would be run, and run nothing
+    /// Print the invocation instead of running it
     #[arg(long)]
     pub(super) print_invocation: bool,
     #[command(flatten)]
     pub(super) prompt: PromptOptions,
 }
 
-/// What a command at a prompt is run as.
+/// Options for an invocation that is built from a command.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "With COMMAND or --kind")]
+#[command(next_help_heading = "Options for COMMAND or --kind")]
 pub(super) struct PromptOptions {
-    /// Directory to run in [default: the current one]
+    /// Working directory of the command [default: the current directory]
     #[arg(long, value_name = "DIR", requires = "prompted", conflicts_with = "file")]
     pub(super) cwd: Option<String>,
-    /// Set a variable for the command (repeatable)
+    /// Set an environment variable for the command (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "prompted", conflicts_with = "file")]
     pub(super) env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "prompted", conflicts_with = "file")]
     pub(super) metadata: Vec<(String, String)>,
-    /// Kind of runtime; others than subprocess need no COMMAND [default: subprocess]
+    /// Runtime kind; all but subprocess need no COMMAND [default: subprocess]
     #[arg(long, value_name = "KIND", conflicts_with = "file")]
     pub(super) kind: Option<String>,
-    /// Name of the runtime [default: prompt]
+    /// Runtime name [default: prompt]
     #[arg(long, value_name = "NAME", requires = "prompted", conflicts_with = "file", value_parser = NonEmptyStringValueParser::new())]
     pub(super) name: Option<String>,
-    /// Id of the invocation [default: a new one]
+    /// Invocation id [default: a new unique id]
     #[arg(long, value_name = "ID", requires = "prompted", conflicts_with = "file", value_parser = NonEmptyStringValueParser::new())]
     pub(super) id: Option<String>,
-    /// File that the command reads as its stdin
+    /// File to use as the command's stdin
     #[arg(long, value_name = "FILE", requires = "prompted", conflicts_with_all = ["file", "stdin"])]
     pub(super) input: Option<String>,
-    /// Where output and artifacts are kept [default: .executor_runtime in the directory to run in]
+    /// Directory for output and artifacts [default: .executor_runtime in the working directory]
     #[arg(long, value_name = "DIR", requires = "prompted", conflicts_with = "file")]
     pub(super) artifacts: Option<String>,
 }
@@ -162,18 +168,21 @@ pub(super) enum PluginCommand {
     Build(BuildOptions),
     /// Turn a component built from `wit/` in another language into a plugin, by embedding its descriptor
     Embed(EmbedOptions),
-    /// Run a plugin a few times, and report what would fail in use and how to fix it
+    /// Test a plugin, and report what would fail in use and how to fix it
+    ///
+    /// The plugin is run as this host would run it, with invocations generated from its descriptor. URLs in them point
+    /// to two loopback ports: one is closed, the other accepts connections but never answers.
     #[command(after_help = CHECK_HELP)]
     Check {
-        /// Plugin file, or name or kind of an installed plugin
-        #[arg(value_name = "FILE")]
+        /// Plugin file, or the name or kind of an installed plugin
+        #[arg(value_name = "PLUGIN")]
         plugin: String,
     },
-    /// List every plugin file found, including unusable ones and why
+    /// List every plugin file found, and why any of them can't be used
     List,
     /// Show a plugin's kinds and the metadata keys it reads
     Inspect {
-        /// Plugin file, or name or kind of an installed plugin
+        /// Plugin file, or the name or kind of an installed plugin
         #[arg(value_name = "PLUGIN")]
         plugin: String,
     },
@@ -182,16 +191,16 @@ pub(super) enum PluginCommand {
         /// Plugin file
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Directory to install into [default: the first --plugins-dir, else the user's]
+        /// Directory to install into [default: the first --plugins-dir, else your own plugins directory]
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
-        /// Replace the plugin that has one of its kinds in that directory
+        /// Replace a plugin in that directory that has the same file name or one of its kinds
         #[arg(long)]
         replace: bool,
     },
-    /// Remove an installed plugin
+    /// Remove an installed plugin from your own plugins directory, or from --plugins-dir
     Remove {
-        /// Plugin file, or name or kind of an installed plugin
+        /// Plugin file, or the name or kind of an installed plugin
         #[arg(value_name = "PLUGIN")]
         plugin: String,
     },
@@ -199,53 +208,53 @@ pub(super) enum PluginCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct NewOptions {
-    /// Name of the plugin and of its crate: a-z, then a-z, 0-9 and -
+    /// Name of the plugin and its crate: a lower-case letter, then a-z, 0-9 and -
     #[arg(value_name = "NAME")]
     pub(super) name: String,
-    /// Kind that it runs [default: the name, with _ for -]
+    /// Runtime kind that it implements [default: the name, with `-` replaced by `_`]
     #[arg(long, value_name = "KIND")]
     pub(super) kind: Option<String>,
-    /// Checkout of executor-runtime, whose SDK the plugin uses (required: it is not in cargo's registry yet)
+    /// Checkout of executor-runtime whose SDK the plugin uses (required until the SDK is published)
     #[arg(long, value_name = "PATH")]
     pub(super) sdk: Option<PathBuf>,
-    /// Directory to make the crate's folder in [default: the current one]
+    /// Directory to create the crate in [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub(super) into: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct BuildOptions {
-    /// Folder of the plugin's crate [default: the current one]
+    /// Directory of the plugin's crate [default: the current directory]
     #[arg(value_name = "DIR")]
     pub(super) directory: Option<PathBuf>,
-    /// Build the component, which is sandboxed and runs on every machine
+    /// Build a component: sandboxed, runs on any machine
     #[arg(long)]
     pub(super) component: bool,
-    /// Build the native plugin, which is not sandboxed and runs on machines like this one
+    /// Build a native plugin: not sandboxed, runs only on this kind of machine
     #[arg(long)]
     pub(super) native: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct EmbedOptions {
-    /// Component, such as componentize-py or jco makes it; the descriptor is appended to this file
+    /// Component built by a tool such as componentize-py or jco; the descriptor is added to this file
     #[arg(value_name = "COMPONENT")]
     pub(super) component: PathBuf,
-    /// The descriptor; `schema descriptor` prints what goes into it
+    /// Plugin descriptor; `schema descriptor` prints its JSON Schema
     #[arg(value_name = "PLUGIN.JSON")]
     pub(super) descriptor: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct InvocationFile {
-    /// File with the invocation; reads stdin if `-` or omitted
+    /// Invocation file; reads stdin if `-` or omitted
     #[arg(value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct SchemaOptions {
-    /// Which document
+    /// Document to describe
     #[arg(value_enum)]
     pub(super) document: Document,
 }

@@ -7,7 +7,7 @@
 
 use anyhow::{Context, Result, bail};
 use executor_runtime::{
-    ErrorKind, Failure, HostBuilder, Outcome, Run, RunFuture, Runner, Terms,
+    ErrorKind, Failure, HostBuilder, Outcome, Run, RunFuture, RunPermissions, Runner,
     config::PluginConfig,
     plugin::{Carrier, Loader, Plugin, Unusable},
     protocol::{RuntimeInvocation, RuntimeKind},
@@ -195,7 +195,7 @@ impl Runner for NotHere {
         Box::pin(async { Outcome::from(Self::failure(&self.0)) })
     }
 
-    fn terms(&self, _: &RuntimeInvocation) -> Result<Terms, Failure> {
+    fn terms(&self, _: &RuntimeInvocation) -> Result<RunPermissions, Failure> {
         Err(Self::failure(&self.0))
     }
 }

@@ -1,14 +1,14 @@
 //! Puts a host together from the command line: configuration, plugins, carriers.
 
 use crate::args::HostOptions;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
     Host, HostBuilder,
     config::{self, Config},
-    plugin::{PluginSet, search_path},
+    plugin::{DIRECTORY_VARIABLE, PluginSet, directory_of_variable, search_path},
 };
 use std::{
-    env, io,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +17,17 @@ const CONFIG_VARIABLE: &str = "EXECUTOR_RUNTIME_CONFIG";
 
 /// A host that is not started yet.
 pub(super) fn builder(options: &HostOptions) -> Result<HostBuilder> {
+    check_directories(options, None)?;
+    without_check(options)
+}
+
+/// The same, where `directory` need not be there yet.
+pub(super) fn builder_before(directory: &Path, options: &HostOptions) -> Result<HostBuilder> {
+    check_directories(options, Some(directory))?;
+    without_check(options)
+}
+
+fn without_check(options: &HostOptions) -> Result<HostBuilder> {
     let builder = Host::builder()
         .config(configuration(options)?)
         .plugins_in(search_path(&options.plugins_dir));
@@ -39,6 +50,34 @@ pub(super) fn check_configured_names(plugins: &PluginSet) -> Result<()> {
     plugins
         .check_configured_names()
         .map_err(|failure| anyhow!(failure.summary))
+}
+
+/// A plugins directory that is named has to be there. One that a variable names may come later, and is only told of.
+fn check_directories(options: &HostOptions, not_yet: Option<&Path>) -> Result<()> {
+    for directory in &options.plugins_dir {
+        if Some(directory.as_path()) != not_yet
+            && let Some(reason) = why_no_directory(directory)
+        {
+            bail!("--plugins-dir '{}': {reason}", directory.display());
+        }
+    }
+    if let Some(directory) = directory_of_variable()
+        && let Some(reason) = why_no_directory(&directory)
+    {
+        tracing::warn!("{DIRECTORY_VARIABLE}='{}': {reason}", directory.display());
+    }
+    Ok(())
+}
+
+fn why_no_directory(path: &Path) -> Option<String> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => None,
+        Ok(_) => Some("it is not a directory".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Some("there is no such directory".to_owned())
+        }
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// The configuration that is named, which has to be there; else the user's, if there is one.

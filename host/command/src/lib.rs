@@ -18,6 +18,7 @@ macro_rules! say {
 }
 
 mod args;
+mod completions;
 mod executable;
 mod exit;
 mod explain;
@@ -26,6 +27,7 @@ mod input;
 mod kinds;
 mod live;
 mod logging;
+mod man;
 mod plugin;
 mod prompt;
 mod run;
@@ -108,7 +110,8 @@ pub fn main(executable: Executable) -> ExitCode {
         Command::Kinds => kinds::kinds(&arguments.host, format),
         Command::Plugin(command) => plugin::plugin(&command, &arguments.host, format),
         Command::Schema(options) => schema::schema(options),
-        Command::Completions { shell } => schema::completions(shell),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { dir } => man::man(dir.as_deref()),
     };
     match done {
         Ok(code) => code,
@@ -165,7 +168,7 @@ fn ends_in_separator() -> bool {
     std::env::args_os().next_back().is_some_and(|last| last == "--")
 }
 
-/// Whoever read our output has stopped: no error of ours.
+/// The reader of our output has stopped: not an error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()

@@ -1,6 +1,6 @@
 //! Logs on stderr.
 
-use super::stderr::PatientStderr;
+use super::stderr::BoundedStderr;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::{Layer, SubscriberExt},
@@ -28,7 +28,7 @@ pub(super) fn start(level: String, format: LogFormat) {
         .with_targets(OWN.map(|target| (target, level)));
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
-        .with_writer(|| PatientStderr);
+        .with_writer(|| BoundedStderr);
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),

@@ -20,13 +20,16 @@ pub(super) fn invocation(words: &[String], options: &PromptOptions, keep: bool) 
     };
     let Some(working_directory) = cwd.to_str() else {
         bail!(
-            "the directory '{}' can't be written as JSON, since its name is not UTF-8",
+            "the directory '{}' can't be written as JSON because its name is not valid UTF-8",
             cwd.display()
         );
     };
     let kind = options.kind.as_deref().unwrap_or("subprocess");
     let Some(runtime_kind) = RuntimeKind::new(kind) else {
-        bail!("--kind '{kind}' is not a kind: expected a-z, then up to 63 of a-z, 0-9 and _");
+        bail!(
+            "--kind '{kind}' is not a valid runtime kind: expected a lower-case letter, then at most 63 of a-z, 0-9 \
+             and _"
+        );
     };
     if options.input.as_deref() == Some("-") {
         bail!("--input - names no file; give --stdin to pass on stdin");

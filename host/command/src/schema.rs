@@ -1,11 +1,7 @@
-//! `schema` and `completions`: documents about the documents and about the command line.
+//! `schema`: the JSON Schemas of the documents.
 
-use super::{
-    args::{Arguments, SchemaOptions},
-    print, print_json,
-};
+use super::{args::SchemaOptions, print_json};
 use anyhow::Result;
-use clap::CommandFactory;
 use executor_runtime::{config::Config, protocol::schema};
 use std::process::ExitCode;
 
@@ -16,7 +12,7 @@ pub(super) enum Document {
     Invocation,
     /// RuntimeResult, the output
     Result,
-    /// plugin.json, what a plugin says of itself
+    /// plugin.json, what a plugin declares
     Descriptor,
     /// executor-runtime.toml, what the operator allows
     Config,
@@ -30,12 +26,5 @@ pub(super) fn schema(options: SchemaOptions) -> Result<ExitCode> {
         Document::Config => serde_json::to_value(Config::schema())?,
     };
     print_json(&schema)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(super) fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "executor-runtime", &mut script);
-    print(&script)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,14 +13,14 @@ use std::{
 };
 
 /// How long the first line without room waits for a reader that is only slow.
-const PATIENCE: Duration = Duration::from_millis(100);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What a pipe that has room at all takes without blocking (POSIX: `PIPE_BUF` on Linux).
 const PIECE: usize = 4096;
 
 /// Where the log is written, a line at a time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PatientStderr;
+pub(super) struct BoundedStderr;
 
 static STATE: Mutex<State> = Mutex::new(State {
     left_out: 0,
@@ -47,7 +47,7 @@ pub(super) fn clear_status() {
     show_status("");
 }
 
-impl Write for PatientStderr {
+impl Write for BoundedStderr {
     /// Takes a line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,16 +87,16 @@ impl State {
 
     fn log(&mut self, line: &[u8]) {
         // Once a reader kept it waiting, it does not wait again until there is room.
-        let patience = if self.left_out == 0 {
-            PATIENCE
+        let timeout = if self.left_out == 0 {
+            WRITE_TIMEOUT
         } else {
             Duration::ZERO
         };
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         if self.left_out > 0 {
             let end = if self.within_line { "\n" } else { "" };
             let note = format!(
-                "{end}({} log lines were left out: nobody read them)\n",
+                "{end}({} log lines were dropped because stderr was not being read)\n",
                 self.left_out
             );
             if !self.put(note.as_bytes(), until) {

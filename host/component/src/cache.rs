@@ -3,14 +3,14 @@
 //! Compiling takes tens of milliseconds for a small component and seconds for one with an interpreter in it;
 //! loading what was compiled before takes a fraction of one. Loading it is also running it: machine code is
 //! trusted as it is. Who could write the file could run code as this user, so an entry is used only when
-//! nobody else could:
+//! no other user could:
 //!
 //! - the directory belongs to this user and has no permission for others (0700), and it is that directory,
 //!   held open, that is read and written, whatever happens to its path meanwhile;
 //! - a file is a regular file of this user that others can't write;
 //! - its name has the SHA-256 of the component and of everything that the engine's code depends on (version,
 //!   settings, CPU), so that another component or another engine never matches;
-//! - it ends with a checksum of the code, which finds what a crash or a bad disk left. It is no defence against
+//! - it ends with a checksum of the code, which finds what a crash or a bad disk left. It is not a defence against
 //!   a writer (that is what the ownership is for), and so it can be one that costs little.
 //!
 //! Entries appear complete or not at all (written under another name, then renamed), so that any number of
@@ -52,7 +52,7 @@ const TRAILER: usize = CHECKSUM + MAGIC.len();
 /// Entries that are kept. Above that the oldest go: those of plugins and versions that were replaced.
 const MAX_ENTRIES: usize = 128;
 
-/// After this, a file that somebody began to write is one that nobody finishes.
+/// After this, an unfinished file is one whose writer has died.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Size of an entry that is read; what is larger was not written by this cache.
@@ -69,7 +69,7 @@ pub struct CodeCache {
 enum CacheError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("it is not a directory of this user alone (owner uid {uid}, mode {mode:o})")]
+    #[error("it is not a directory that belongs only to this user (owner uid {uid}, mode {mode:o})")]
     Untrusted { uid: u32, mode: u32 },
     #[error("the entry is damaged")]
     Damaged,
@@ -111,7 +111,7 @@ impl CodeCache {
     /// The component with these bytes, from the cache or compiled. Blocks.
     ///
     /// # Errors
-    /// When the bytes are no component that compiles; never because of the cache.
+    /// When the bytes are not a component that compiles; never because of the cache.
     pub(super) fn component(
         &self,
         engine: &Engine,
@@ -126,7 +126,7 @@ impl CodeCache {
             Ok(Some(component)) => return Ok(component),
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(cache = %path.display(), entry = name, %error, "compiled code was not used");
+                tracing::warn!(cache = %path.display(), entry = name, %error, "cached compiled code was not used");
             }
         }
         let component = compile(engine, wasm)?;
@@ -135,7 +135,7 @@ impl CodeCache {
             .map_err(|error| CacheError::Io(io::Error::other(error.to_string())))
             .and_then(|code| store(path, &name, &code));
         if let Err(error) = stored {
-            tracing::warn!(cache = %path.display(), entry = name, %error, "compiled code was not kept");
+            tracing::warn!(cache = %path.display(), entry = name, %error, "compiled code was not cached");
         }
         Ok(component)
     }

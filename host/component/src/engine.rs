@@ -31,14 +31,14 @@ pub enum Mode {
     },
 }
 
-/// Why there is no engine or no component.
+/// Why an engine or component can't be created.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The machine or the settings don't allow an engine.
     #[error("can't start the WebAssembly engine: {0}")]
     Start(String),
     /// The file is not a component that this engine compiles.
-    #[error("not a component that can be compiled: {0}")]
+    #[error("the component can't be compiled: {0}")]
     Compile(String),
     /// The process can't have as much of something as that takes.
     #[error("{0}")]

@@ -134,7 +134,7 @@ struct StopWaiter(watch::Receiver<Option<StopRequest>>);
 #[async_trait]
 impl Pollable for StopWaiter {
     async fn ready(&mut self) {
-        // An error means that the run is over, and nobody polls any more.
+        // An error means that the run is over, and nothing polls any more.
         let _ = self.0.wait_for(Option::is_some).await;
     }
 }

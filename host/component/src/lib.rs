@@ -7,11 +7,11 @@
 
 mod artifact;
 mod bindings;
-mod breakdown;
 mod cache;
 mod convert;
 mod egress;
 mod engine;
+mod guest_failure;
 mod host_functions;
 mod limits;
 mod loader;

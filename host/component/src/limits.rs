@@ -22,12 +22,12 @@ const MAX_TABLES: usize = 64;
 
 /// Which limit a run went over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Excess {
+pub(super) enum ExceededLimit {
     Memory(u64),
     TableElements,
 }
 
-impl fmt::Display for Excess {
+impl fmt::Display for ExceededLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory(bytes) if bytes % (1 << 20) == 0 => {
@@ -44,7 +44,7 @@ impl fmt::Display for Excess {
 pub(super) struct Limiter {
     memory_bytes: u64,
     memory_used: u64,
-    excess: Option<Excess>,
+    exceeded: Option<ExceededLimit>,
 }
 
 impl Limiter {
@@ -52,13 +52,13 @@ impl Limiter {
         Self {
             memory_bytes: limits.memory_bytes,
             memory_used: 0,
-            excess: None,
+            exceeded: None,
         }
     }
 
     /// The last limit that the run went over.
-    pub(super) fn excess(&self) -> Option<Excess> {
-        self.excess
+    pub(super) fn exceeded(&self) -> Option<ExceededLimit> {
+        self.exceeded
     }
 }
 
@@ -73,7 +73,7 @@ impl ResourceLimiter for Limiter {
             .memory_used
             .saturating_add(desired.saturating_sub(current) as u64);
         if used > self.memory_bytes {
-            self.excess = Some(Excess::Memory(self.memory_bytes));
+            self.exceeded = Some(ExceededLimit::Memory(self.memory_bytes));
             return Ok(false);
         }
         // Past the maximum that the memory itself declares, the engine refuses after this call.
@@ -91,7 +91,7 @@ impl ResourceLimiter for Limiter {
     ) -> wasmtime::Result<bool> {
         let allowed = desired <= MAX_TABLE_ELEMENTS;
         if !allowed {
-            self.excess = Some(Excess::TableElements);
+            self.exceeded = Some(ExceededLimit::TableElements);
         }
         Ok(allowed)
     }
@@ -121,7 +121,7 @@ mod tests {
         });
         assert!(limiter.memory_growing(0, 6 << 20, None).unwrap());
         assert!(!limiter.memory_growing(0, 6 << 20, None).unwrap());
-        assert_eq!(limiter.excess().unwrap().to_string(), "memory limit of 10 MiB");
+        assert_eq!(limiter.exceeded().unwrap().to_string(), "memory limit of 10 MiB");
         assert!(limiter.memory_growing(0, 4 << 20, None).unwrap());
     }
 
@@ -139,6 +139,6 @@ mod tests {
         store.limiter(|limiter| limiter);
         let instance = Linker::new(&engine).instantiate(&mut store, &component);
         assert!(instance.is_err());
-        assert_eq!(store.data().excess(), Some(Excess::TableElements));
+        assert_eq!(store.data().exceeded(), Some(ExceededLimit::TableElements));
     }
 }

@@ -11,7 +11,8 @@ use executor_runtime_plugin::{
 };
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
-    CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms, exhaustion, panic_message,
+    CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner, exhaustion,
+    panic_message,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
@@ -113,7 +114,7 @@ impl ComponentRunner {
         component.run(run, &self.admitted(admission)).await
     }
 
-    /// Waits for the component, but not longer than the run may take. The loading itself goes on, and fills the
+    /// Waits for the component, but not longer than the run may take. The loading itself continues, and fills the
     /// cache if the process lives that long.
     async fn load(&self, run: &Run) -> Result<&Component, Failure> {
         let loading = self.component.get_or_try_init(|| async {
@@ -146,7 +147,7 @@ impl ComponentRunner {
             )),
             () = run.cancel.raised(CancelReason::Requested) => Err(Failure::new(
                 ErrorKind::Cancelled,
-                format!("told to stop while plugin '{name}' was compiled"),
+                format!("cancelled while plugin '{name}' was compiled"),
             )),
         }
     }
@@ -175,7 +176,7 @@ impl Runner for ComponentRunner {
         Box::pin(self.execute(run))
     }
 
-    fn terms(&self, invocation: &RuntimeInvocation) -> Result<Terms, Failure> {
+    fn terms(&self, invocation: &RuntimeInvocation) -> Result<RunPermissions, Failure> {
         let admission = self.admit(invocation)?;
         let named = self.named_authorities(&admission);
         let allowed = self.config.allow_hosts.iter().map(ToString::to_string);

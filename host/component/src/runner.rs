@@ -7,13 +7,13 @@
 use super::{
     artifact::ArtifactStore,
     bindings::types,
-    breakdown::Breakdown,
     cache::CodeCache,
     convert,
-    egress::{EgressHooks, Ledger},
+    egress::{EgressHooks, RequestFailures},
     engine::{Engine, EngineError, Prepared, exhausted},
-    limits::{Excess, Limiter, MAX_CALL_BYTES},
-    state::{Given, RunState},
+    guest_failure::GuestFailure,
+    limits::{ExceededLimit, Limiter, MAX_CALL_BYTES},
+    state::{RunResources, RunState},
 };
 use executor_runtime_egress::Grant;
 use executor_runtime_plugin::{
@@ -87,8 +87,8 @@ impl Component {
         let stop = Stop::new(run.deadline, admitted.limits.grace, run.cancel.clone());
         let log = Arc::new(RunLog::new(name, &run.invocation.invocation_id, &run.events));
         let artifacts = ArtifactStore::new(&run.invocation, &admitted.limits);
-        let ledger = Arc::new(Ledger::default());
-        let given = Given {
+        let request_failures = Arc::new(RequestFailures::default());
+        let given = RunResources {
             log: Arc::clone(&log),
             stop: stop.clone(),
             artifacts: artifacts.clone(),
@@ -98,7 +98,7 @@ impl Component {
         let egress = EgressHooks::new(
             self.engine.egress().clone(),
             Arc::clone(&admitted.grant),
-            Arc::clone(&ledger),
+            Arc::clone(&request_failures),
         );
         let state = RunState::new(given, egress, Limiter::new(&admitted.limits));
 
@@ -112,7 +112,7 @@ impl Component {
         let report = Report {
             name,
             log: &log,
-            ledger: &ledger,
+            request_failures: &request_failures,
             asked: stop.requested(),
             run,
         };
@@ -138,7 +138,7 @@ impl Component {
             if store.data().given.stop.is_over() {
                 return Err(Forced.into());
             }
-            // Tokio's own yield lets timers and sockets be served before the guest goes on.
+            // Tokio's own yield lets timers and sockets be served before the guest continues.
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
         let result = match self.prepared.pre.instantiate_async(&mut store).await {
@@ -157,7 +157,7 @@ impl Component {
         match result {
             Ok(returned) => End::Returned(returned),
             Err(error) if error.is::<Forced>() => End::Forced,
-            Err(error) => End::Broke(error, state.limiter.excess()),
+            Err(error) => End::Broke(error, state.limiter.exceeded()),
         }
     }
 }
@@ -173,7 +173,7 @@ impl std::fmt::Debug for Component {
 /// How the guest's part ended.
 enum End {
     Returned(Result<types::Outcome, types::Failure>),
-    Broke(wasmtime::Error, Option<Excess>),
+    Broke(wasmtime::Error, Option<ExceededLimit>),
     Forced,
     /// Nothing of it ran.
     Exhausted(io::Error),
@@ -188,7 +188,7 @@ struct Forced;
 struct Report<'a> {
     name: &'a str,
     log: &'a RunLog,
-    ledger: &'a Ledger,
+    request_failures: &'a RequestFailures,
     asked: Option<StopCause>,
     run: &'a Run,
 }
@@ -218,12 +218,12 @@ impl Report<'_> {
                 outcome.receipt = session::receipt(reported.receipt);
                 outcome
             }
-            End::Broke(error, excess) => {
+            End::Broke(error, exceeded) => {
                 let stderr = self.log.stderr_tail();
-                let failure = Breakdown {
+                let failure = GuestFailure {
                     plugin: self.name,
                     error: &error,
-                    excess,
+                    exceeded,
                     stderr: stderr.as_deref(),
                 }
                 .failure();
@@ -250,13 +250,13 @@ impl Report<'_> {
         if failure.kind.status() != Status::Failed {
             return failure;
         }
-        if let Some(denial) = self.ledger.denial() {
+        if let Some(denial) = self.request_failures.denial() {
             return Failure::new(
                 ErrorKind::EgressDenied,
                 format!("{} ({})", denial.describe(self.name), failure.summary),
             );
         }
-        let cause = self.ledger.cause();
+        let cause = self.request_failures.cause();
         match cause.and_then(|cause| cause.beyond(&failure.summary)) {
             Some(words) => Failure {
                 summary: format!("{} ({words})", failure.summary),

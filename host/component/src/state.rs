@@ -27,11 +27,11 @@ pub(super) struct RunState {
     pub(super) limiter: Limiter,
     pub(super) stdout: GuestOutput,
     pub(super) stderr: GuestOutput,
-    pub(super) given: Given,
+    pub(super) given: RunResources,
 }
 
 /// What the host gives one run.
-pub(super) struct Given {
+pub(super) struct RunResources {
     pub(super) log: Arc<RunLog>,
     pub(super) stop: Stop,
     pub(super) artifacts: ArtifactStore,
@@ -40,7 +40,7 @@ pub(super) struct Given {
 }
 
 impl RunState {
-    pub(super) fn new(given: Given, egress: EgressHooks, limiter: Limiter) -> Self {
+    pub(super) fn new(given: RunResources, egress: EgressHooks, limiter: Limiter) -> Self {
         let stdout = GuestOutput(LineStream::new(Source::Stdout, Arc::clone(&given.log)));
         let stderr = GuestOutput(LineStream::new(Source::Stderr, Arc::clone(&given.log)));
         let wasi = WasiCtx::builder()

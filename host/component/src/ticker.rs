@@ -1,7 +1,7 @@
 //! The clock that interrupts guests which never call the host.
 //!
 //! One thread of the process raises the engine's epoch every 10 ms; a guest that notices yields to the
-//! executor and goes on in the next epoch, so that a spinning guest shares its thread with all others and
+//! executor and continues in the next epoch, so that a spinning guest shares its thread with all others and
 //! can be stopped. The thread starts with the first run and ends with the engine.
 
 use executor_runtime_run::exhaustion;

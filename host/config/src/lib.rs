@@ -114,7 +114,7 @@ pub struct PluginConfig {
     pub allow_hosts: Vec<HostPattern>,
     /// What one run may use.
     pub limits: PluginLimits,
-    /// Values that the plugin reads.
+    /// Settings that the plugin reads.
     pub config: BTreeMap<String, String>,
 }
 
@@ -146,7 +146,7 @@ impl Default for PluginConfig {
     }
 }
 
-/// Why there is no configuration.
+/// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read, or others could have written it.
@@ -158,7 +158,7 @@ pub enum ConfigError {
         reason: FileError,
     },
     /// The file is longer than a configuration can be.
-    #[error("configuration '{}' is too long; at most {MAX_BYTES} bytes are read", path.display())]
+    #[error("configuration '{}' is too long; the limit is {MAX_BYTES} bytes", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -462,7 +462,7 @@ mod tests {
             ),
             (
                 "[plugins.x]\nallow_hosts = [\"a.com\", \"http://b\"]",
-                "c.toml:2: \"http://b\" is not a valid host pattern: '//b' is not a port; write host, host:port or *.domain",
+                "c.toml:2: \"http://b\" is not a valid host pattern: '//b' is not a valid port; write host, host:port or *.domain",
             ),
             (
                 "[subprocess]\ngrace_seconds = true",

@@ -66,11 +66,11 @@ fn remedy(reason: &Unusable) -> String {
             format!("chown '{}', or copy the plugin to a directory of yours", path.display())
         }
         Unusable::Empty | Unusable::Damaged(_) => {
-            "build it again, or get it again from where it comes from".into()
+            "rebuild it, or download it again".into()
         }
         Unusable::Changed => "check it again once it is no longer being written".into(),
         Unusable::WrongFormat { .. } => {
-            "name a component *.wasm and a native plugin *.so; `executor-runtime plugin build` makes both".into()
+            "name a component *.wasm or a native plugin *.so; `executor-runtime plugin build` builds both".into()
         }
         Unusable::CoreModule => {
             "build it for the target wasm32-wasip2, as `executor-runtime plugin build` does".into()
@@ -79,23 +79,23 @@ fn remedy(reason: &Unusable) -> String {
             "build it on this kind of machine, or ship the component, which runs on every machine".into()
         }
         Unusable::NoDescriptor { .. } => {
-            "call export_runner! once in the crate, with plugin.json beside its Cargo.toml; for a component that another \
-             toolchain made, `executor-runtime plugin embed` does it"
+            "call export_runner! once in the crate, with plugin.json beside its Cargo.toml; for a component built by \
+             another toolchain, use `executor-runtime plugin embed`"
                 .into()
         }
         Unusable::InvalidDescriptor(_) => {
-            "mend plugin.json as it says; `executor-runtime schema descriptor` prints what is allowed, and the test \
+            "fix plugin.json as described; `executor-runtime schema descriptor` prints what is allowed, and the test \
              that export_runner! adds to the crate finds this before a build"
                 .into()
         }
         Unusable::Interface { .. } => "update the host, or build the plugin with the SDK of this host's version".into(),
         Unusable::UnknownImport(_) => {
-            "build it with the SDK or against the package in wit/, and leave out what needs more than WASI 0.2".into()
+            "build it with the SDK or against the package in wit/, and remove imports beyond WASI 0.2".into()
         }
         Unusable::MissingExport(_) => {
             "call export_runner! in the crate's library, or export the interface `run` of wit/".into()
         }
-        Unusable::OtherDigest { .. } => "check where the file comes from, then update the pin".into(),
+        Unusable::OtherDigest { .. } => "verify where the file comes from, then update the pin".into(),
         Unusable::Disabled(name) => format!("set enabled = true under [plugins.{name}]"),
         Unusable::SameKind { .. } | Unusable::Shadowed { .. } => "remove one of the two files".into(),
         Unusable::Load(_) => "see the README for what a component may consist of".into(),

@@ -1,4 +1,4 @@
-//! Tells whether a plugin file is a good plugin: what would fail in use, and how to mend it.
+//! Checks a plugin file: what would fail in use, and how to fix it.
 //!
 //! [`check`] goes through a fixed list of checks ([`CheckName`]). The first ones only look at the file; then the
 //! plugin is loaded and run a few times, under the real host and its limits, with invocations made up from its

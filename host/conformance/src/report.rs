@@ -37,7 +37,7 @@ macro_rules! check_names {
 
 check_names! {
     /// Who could have written the file.
-    File => "file", "can be read, and nobody else can change it";
+    File => "file", "is readable, and not writable by other users";
     /// What kind of file it is.
     Format => "format", "is a component, or a shared library for this machine";
     /// The embedded `plugin.json`.
@@ -45,25 +45,25 @@ check_names! {
     /// The interface that it was built for.
     Interface => "interface", "was built for an interface that this host speaks";
     /// What it asks the host for, and offers it.
-    Imports => "imports", "imports and exports what the host knows";
+    Imports => "imports", "imports and exports only what the host supports";
     /// What the operator says about it.
     Configuration => "configuration", "is allowed by the configuration";
     /// It compiles and links, or opens.
     Loads => "loads", "loads";
     /// The least that an invocation can give.
-    MinimalMetadata => "minimal_metadata", "ends in time and in good order with nothing but the required keys";
+    MinimalMetadata => "minimal_metadata", "ends in time, without crashing, given only the required keys";
     /// The most that an invocation can give.
-    EveryKey => "every_key", "ends in time and in good order with every key given";
-    /// Text that nobody expects.
-    OddText => "odd_text", "stands empty, long and non-English text";
+    EveryKey => "every_key", "ends in time, without crashing, given every key";
+    /// Unusual text.
+    OddText => "odd_text", "handles empty, long and non-English text";
     /// A required key is left out.
     MissingKey => "missing_key", "rejects an invocation without a required key";
     /// A key is misspelt.
-    UnknownKey => "unknown_key", "rejects a misspelt key";
+    UnknownKey => "unknown_key", "rejects a misspelled key";
     /// The deadline passes while a server is silent.
-    Deadline => "deadline", "ends by itself within its grace when its deadline passes";
+    Deadline => "deadline", "returns within its grace period when its deadline passes";
     /// It is told to stop while a server is silent.
-    Stop => "stop", "ends by itself within its grace when it is told to stop";
+    Stop => "stop", "returns within its grace period when it is told to stop";
 }
 
 impl serde::Serialize for CheckName {

@@ -137,7 +137,7 @@ impl Observed {
         self.outcome.receipt.contains_key(receipt::PLUGIN_NAME)
     }
 
-    /// Why it is no proper end of a run, and what to do about it.
+    /// Why this is not a proper end of a run, and how to fix it.
     pub(super) fn trouble(&self) -> Option<(String, &'static str)> {
         if self.stuck {
             return Some((
@@ -145,7 +145,7 @@ impl Observed {
                     "it was still running after {:.1} s and could not be ended",
                     self.took.as_secs_f64()
                 ),
-                "this is a fault of the host; please report it with the plugin",
+                "this is a bug in the host; please report it, with the plugin attached",
             ));
         }
         let Failure { kind, summary } = self.failure()?;
@@ -153,8 +153,8 @@ impl Observed {
             ErrorKind::PluginCrashed | ErrorKind::RunnerPanicked => {
                 "return a RunError for what can go wrong, instead of panicking (unwrap, expect, slicing, overflow)"
             }
-            ErrorKind::PluginLimit => "stream what may be large, and keep less in memory",
-            ErrorKind::PluginUnusable => "mend what it says, and build it again",
+            ErrorKind::PluginLimit => "stream large data instead of holding it in memory",
+            ErrorKind::PluginUnusable => "fix what it reports, and rebuild it",
             _ => return None,
         };
         Some((summary.clone(), remedy))

@@ -98,7 +98,7 @@ async fn run_checks(
         CheckName::Stop,
         ends_when_asked(&subject, &waiting, Some(BEFORE_STOP)).await,
     );
-    Ok("it was not reached")
+    Ok("an earlier check failed")
 }
 
 /// The grace of the checks' runs: the operator may allow less than they ask for.
@@ -132,8 +132,8 @@ async fn loads(subject: &Subject<'_>, ports: &Ports) -> Verdict {
         }
         if seconds >= LONGEST_LOADING {
             return Verdict::failed(
-                format!("it is not loaded after {seconds} s"),
-                "make it smaller: build it optimised, and leave out what it does not need",
+                format!("it did not load within {seconds} s"),
+                "make it smaller: build it with optimisations, and remove code that it does not need",
             );
         }
         seconds = seconds
@@ -178,13 +178,13 @@ fn not_in_time(subject: &Subject<'_>, kind: &RuntimeKind, seen: &Observed) -> Op
                 "kind '{kind}': it was still running {:.1} s after its deadline and was ended",
                 late.as_secs_f64()
             ),
-            HEED,
+            RETURN_ON_STOP,
         )
     })
 }
 
-const HEED: &str = "wait only with what the SDK offers (Context::sleep, Context::http), which ends at once when the \
-                    run is told to stop; in long computations ask Context::stop_requested, and return then";
+const RETURN_ON_STOP: &str = "wait only with the SDK's functions (Context::sleep, Context::http), which return as soon as the \
+                    run is told to stop; in long computations, check Context::stop_requested and return";
 
 async fn odd_text(subject: &Subject<'_>, minimal: &Metadata) -> Verdict {
     let keys = samples::free_texts(subject.descriptor);
@@ -221,7 +221,7 @@ async fn missing_key(subject: &Subject<'_>, minimal: &Metadata) -> Verdict {
 
 async fn unknown_key(subject: &Subject<'_>, minimal: &Metadata) -> Verdict {
     let Some(key) = samples::unknown_key(subject.descriptor, minimal) else {
-        return Verdict::skipped("it declares no namespace in which a key could be misspelt");
+        return Verdict::skipped("it declares no namespace in which a key could be misspelled");
     };
     let mut metadata = minimal.clone();
     metadata.insert(key.clone(), "x".to_owned());
@@ -250,7 +250,7 @@ async fn ends_when_asked(subject: &Subject<'_>, waiting: &[Metadata], stop: Opti
         Some(after) => (LONGEST_LOADING, after, "it was told to stop"),
     };
     if !subject.has_grace() {
-        return Verdict::skipped("the configuration leaves it hardly any grace");
+        return Verdict::skipped("the configured grace period is too short for this check");
     }
     for metadata in waiting {
         let seen = subject.run(subject.kind(), metadata.clone(), seconds, stop).await;
@@ -264,7 +264,7 @@ async fn ends_when_asked(subject: &Subject<'_>, waiting: &[Metadata], stop: Opti
                     "it was still running {:.1} s after {doing}, and was ended",
                     late.as_secs_f64()
                 ),
-                HEED,
+                RETURN_ON_STOP,
             );
         }
         if seen.took >= asked {

@@ -67,10 +67,10 @@ pub enum AuthorityError {
     #[error("the URL has to begin with 'http://' or 'https://'")]
     Scheme,
     /// No host, or one with characters that no host has.
-    #[error("'{0}' is not a host")]
+    #[error("'{0}' is not a valid host")]
     Host(String),
     /// Not a number from 1 to 65535.
-    #[error("'{0}' is not a port")]
+    #[error("'{0}' is not a valid port")]
     Port(String),
     /// `user:password@`.
     #[error("user information before '@' is not supported")]

@@ -1,9 +1,9 @@
 //! The artifacts of a run, as they are on disk when every process of it has ended.
 
-use super::conversation::Claimed;
+use super::conversation::ReportedArtifact;
 use executor_runtime_protocol::ArtifactDescriptor;
 use executor_runtime_run::{
-    capture::{CaptureDirectory, Collected, Patience, Size, open_regular_at},
+    capture::{CaptureDirectory, Collected, ReadDeadline, Size, open_regular_at},
     exhaustion,
 };
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -18,11 +18,11 @@ use std::{
 };
 
 /// Lists the finished artifacts, as they are on disk; removes what is empty, and what only an interrupted
-/// run would leave. One that is not where it was finished, or is no file any more, counts as omitted.
+/// run would leave. One that is not where it was finished, or is no longer a file, counts as omitted.
 pub(super) async fn list(
     capture: Arc<CaptureDirectory>,
-    claimed: Vec<Claimed>,
-    patience: Patience,
+    claimed: Vec<ReportedArtifact>,
+    read_deadline: ReadDeadline,
 ) -> Collected {
     let claims = claimed.len() as u64;
     let listing = exhaustion::run_blocking(move || {
@@ -38,9 +38,9 @@ pub(super) async fn list(
         let directory = directory.filter(|directory| capture.has_in_place(directory));
         let mut collected = Collected::default();
         for artifact in claimed {
-            let described = directory
-                .as_ref()
-                .and_then(|directory| describe(artifact, directory, &capture.artifacts_path(), &patience));
+            let described = directory.as_ref().and_then(|directory| {
+                describe(artifact, directory, &capture.artifacts_path(), &read_deadline)
+            });
             match described {
                 Some(artifact) => collected.list(artifact),
                 None => collected.omitted += 1,
@@ -56,13 +56,13 @@ pub(super) async fn list(
 
 /// Describes the file of a finished artifact; None without one.
 fn describe(
-    artifact: Claimed,
+    artifact: ReportedArtifact,
     directory: &OwnedFd,
     path: &Path,
-    patience: &Patience,
+    read_deadline: &ReadDeadline,
 ) -> Option<ArtifactDescriptor> {
     let file = open_regular_at(directory, &artifact.name).ok()??;
-    let mut metadata = Size::of(file, patience).ok()?.metadata();
+    let mut metadata = Size::of(file, read_deadline).ok()?.metadata();
     if artifact.truncated {
         metadata.insert("truncated".to_owned(), "true".to_owned());
     }
@@ -80,7 +80,7 @@ fn describe(
     })
 }
 
-/// What a child was writing when it ended is nobody's artifact.
+/// What a child was writing when it ended is not an artifact.
 fn remove_unfinished(directory: &OwnedFd) {
     let entries = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     for entry in entries.into_iter().flatten().flatten() {

@@ -20,11 +20,11 @@ use tokio::{
 /// bytes.
 const MAX_KIND: usize = 64;
 const MAX_DESCRIPTION: usize = 1000;
-const MAX_GIBBERISH: usize = 400;
+const MAX_INVALID: usize = 400;
 
 /// An artifact that the child says it has finished. A frame is much longer than what is kept of it.
 #[derive(Clone, Debug)]
-pub(super) struct Claimed {
+pub(super) struct ReportedArtifact {
     pub(super) name: String,
     pub(super) kind: String,
     pub(super) description: String,
@@ -33,9 +33,9 @@ pub(super) struct Claimed {
 
 /// What a child said, as far as it was understood.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct ReceivedMessages {
     pub(super) end: Option<End>,
-    pub(super) artifacts: Vec<Claimed>,
+    pub(super) artifacts: Vec<ReportedArtifact>,
     /// The names of `artifacts`.
     names: HashSet<String>,
 }
@@ -47,13 +47,13 @@ pub(super) enum End {
     /// The result was longer than the host takes: this many bytes.
     TooLong(u64),
     /// What it said makes no sense.
-    Gibberish(String),
+    Invalid(String),
 }
 
 /// One conversation. What was said up to any moment can be read from outside.
 #[derive(Debug)]
 pub(super) struct Conversation {
-    said: Mutex<Said>,
+    said: Mutex<ReceivedMessages>,
     log: Arc<RunLog>,
     capture: Option<Arc<CaptureDirectory>>,
     fingerprint: Fingerprint,
@@ -76,13 +76,13 @@ impl Conversation {
         }
     }
 
-    pub(super) fn said(&self) -> MutexGuard<'_, Said> {
+    pub(super) fn said(&self) -> MutexGuard<'_, ReceivedMessages> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the child has said what makes no sense.
     pub(super) fn makes_no_sense(&self) -> bool {
-        matches!(self.said().end, Some(End::Gibberish(_)))
+        matches!(self.said().end, Some(End::Invalid(_)))
     }
 
     /// Sends the request and listens until the child closes the channel or says what makes no sense.
@@ -94,7 +94,7 @@ impl Conversation {
         drop(fds);
         while let Ok(length) = channel.read_u32_le().await {
             if length as usize > MAX_FRAME {
-                self.said().end = Some(End::Gibberish(format!("a message of {length} bytes")));
+                self.said().end = Some(End::Invalid(format!("a message of {length} bytes")));
                 return;
             }
             let mut json = Vec::new();
@@ -142,7 +142,7 @@ impl Conversation {
                     && said.artifacts.len() < self.max_artifacts
                     && said.names.insert(name.clone())
                 {
-                    said.artifacts.push(Claimed {
+                    said.artifacts.push(ReportedArtifact {
                         name,
                         kind: printable(&kind, MAX_KIND),
                         description: printable(&description, MAX_DESCRIPTION),
@@ -182,7 +182,7 @@ async fn answer(channel: &mut UnixStream, kept: Result<(), String>) -> io::Resul
 
 /// What the parser says, which repeats what it read.
 fn gibberish(error: &serde_json::Error) -> End {
-    End::Gibberish(printable(&error.to_string(), MAX_GIBBERISH))
+    End::Invalid(printable(&error.to_string(), MAX_INVALID))
 }
 
 async fn send_request(channel: &mut UnixStream, request: &[u8], fds: &[OwnedFd]) -> io::Result<()> {
@@ -213,7 +213,7 @@ pub(super) fn encode(request: &Request) -> Result<Vec<u8>, String> {
     let json = serde_json::to_vec(request).map_err(|error| error.to_string())?;
     if json.len() > MAX_FRAME {
         return Err(format!(
-            "the invocation has {} bytes, more than a plugin takes",
+            "the invocation has {} bytes, more than a plugin accepts",
             json.len()
         ));
     }
@@ -271,10 +271,10 @@ mod tests {
         let reply = format!("\"\u{202e}\\u001b{}\"", "y".repeat(1 << 20));
         conversation.hear(Message::Result { reply });
         let said = conversation.said();
-        let Some(End::Gibberish(words)) = &said.end else {
+        let Some(End::Invalid(words)) = &said.end else {
             panic!("it is no reply")
         };
-        assert!(words.len() < 2 * MAX_GIBBERISH, "{} bytes", words.len());
+        assert!(words.len() < 2 * MAX_INVALID, "{} bytes", words.len());
         assert!(words.contains("\\u{202e}\\u{1b}yyy"), "{words}");
     }
 }

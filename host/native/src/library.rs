@@ -29,7 +29,7 @@ fn header(path: &Path) -> Result<&'static LibHeader, String> {
     let library = ManuallyDrop::new(library);
     // SAFETY: the symbol is a pointer to the header, which says itself which version of it this is.
     let found = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) }
-        .map_err(|_| "it exports no plugin; the SDK's export_runner! makes a library one".to_owned())?;
+        .map_err(|_| "it exports no plugin; export one with the SDK's export_runner!".to_owned())?;
     (*found).upgrade().map_err(|error| words(&error))
 }
 
@@ -44,7 +44,7 @@ fn reason(error: &libloading::Error) -> String {
 fn words(error: &LibraryError) -> String {
     match error {
         LibraryError::InvalidAbiHeader(_) | LibraryError::InvalidCAbi { .. } => {
-            "it was built with another abi_stable than the host's; build it with the SDK of this host"
+            "it was built with a different version of abi_stable than the host; build it with the SDK of this host"
                 .to_owned()
         }
         LibraryError::IncompatibleVersionNumber {
@@ -56,9 +56,9 @@ fn words(error: &LibraryError) -> String {
              of this host"
         ),
         LibraryError::AbiInstability(_) => {
-            "the layout of its interface is not the host's; build it with the SDK of this host".to_owned()
+            "its interface has a different layout than the host's; build it with the SDK of this host".to_owned()
         }
-        LibraryError::RootModule { .. } => "its root module could not be made: it panicked".to_owned(),
+        LibraryError::RootModule { .. } => "its root module could not be created: it panicked".to_owned(),
         other => other.to_string(),
     }
 }

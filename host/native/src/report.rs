@@ -6,7 +6,7 @@ use executor_runtime_plugin::session::{
 };
 use executor_runtime_protocol::{
     Status,
-    native::{Elsewhere, Reply},
+    native::{DelegatedRun, Reply},
 };
 use executor_runtime_run::{
     ErrorKind, Failure, Outcome, ProcessUsage,
@@ -16,7 +16,7 @@ use executor_runtime_supervisor::{Ended, Exit, Lost, Report};
 use std::{collections::BTreeMap, num::NonZeroU64};
 
 /// What is known about one run when it is over.
-pub(super) struct Known<'a> {
+pub(super) struct FinishedRun<'a> {
     pub(super) plugin: &'a str,
     pub(super) log: &'a RunLog,
     /// Why it had been asked to stop, if it had.
@@ -24,17 +24,17 @@ pub(super) struct Known<'a> {
     pub(super) timeout_seconds: Option<NonZeroU64>,
 }
 
-impl Known<'_> {
+impl FinishedRun<'_> {
     pub(super) fn outcome(&self, said: Option<End>, report: Result<Report, Lost>) -> Outcome {
         let mut outcome = match (said, &report) {
             (Some(End::Reply(reply)), _) => self.replied(reply),
             (Some(End::TooLong(bytes)), _) => self.broke(
                 ErrorKind::PluginLimit,
-                format!("returned a result of {bytes} bytes, more than the host takes"),
+                format!("returned a result of {bytes} bytes, more than the host accepts"),
             ),
-            (Some(End::Gibberish(error)), _) => self.broke(
+            (Some(End::Invalid(error)), _) => self.broke(
                 ErrorKind::PluginCrashed,
-                format!("returned a result that makes no sense: {error}"),
+                format!("returned an invalid result: {error}"),
             ),
             (None, Ok(Report::Ended(ended))) => self.silent(ended),
             (None, Ok(Report::NotStarted { errno, .. })) => Failure::exhausted(&(*errno).into()).into(),
@@ -75,14 +75,14 @@ impl Known<'_> {
             Reply::Outcome {
                 exit_code,
                 receipt,
-                elsewhere,
+                delegated_run,
             } => {
                 let mut outcome = match self.asked {
                     None => Outcome::succeeded(),
                     Some(cause) => self.stopped(cause, Some("it returned a result too late")),
                 };
                 outcome.exit_code = exit_code;
-                self.tell(&mut outcome, receipt, elsewhere);
+                self.tell(&mut outcome, receipt, delegated_run);
                 outcome
             }
             Reply::Failure {
@@ -91,7 +91,7 @@ impl Known<'_> {
                 summary,
                 exit_code,
                 receipt,
-                elsewhere,
+                delegated_run,
             } => {
                 let status = match status {
                     Status::Rejected | Status::TimedOut | Status::Cancelled => status,
@@ -104,7 +104,7 @@ impl Known<'_> {
                     summary: &summary,
                 }
                 .failure(self.asked);
-                if elsewhere.is_some() && !summary.is_empty() {
+                if delegated_run.is_some() && !summary.is_empty() {
                     failure.summary = summary;
                 }
                 let mut outcome = match self.asked {
@@ -114,7 +114,7 @@ impl Known<'_> {
                     _ => failure.into(),
                 };
                 outcome.exit_code = exit_code;
-                self.tell(&mut outcome, receipt, elsewhere);
+                self.tell(&mut outcome, receipt, delegated_run);
                 outcome
             }
             Reply::Panicked { message } => self.broke(
@@ -137,7 +137,7 @@ impl Known<'_> {
             return self.stopped(cause, None);
         }
         let mut what = match ended.exit {
-            Exit::Code(_) => format!("broke off without a result: {}", template::exit(&ended.exit)),
+            Exit::Code(_) => format!("ended without a result: {}", template::exit(&ended.exit)),
             Exit::Signal { .. } => format!("crashed: {}", template::exit(&ended.exit)),
         };
         if let Some(stderr) = self.log.stderr_tail() {
@@ -155,26 +155,26 @@ impl Known<'_> {
         }
     }
 
-    /// Takes over the receipt, and what was told of a run that somebody else executed: as it is, for it was not
+    /// Takes over the receipt, and what was reported about a run that another system executed: as it is, for it was not
     /// the plugin that wrote it.
     fn tell(
         &self,
         outcome: &mut Outcome,
         receipt: BTreeMap<String, String>,
-        elsewhere: Option<Box<Elsewhere>>,
+        delegated_run: Option<Box<DelegatedRun>>,
     ) {
-        let Some(elsewhere) = elsewhere else {
+        let Some(delegated_run) = delegated_run else {
             outcome.receipt = session::receipt(receipt.into_iter().collect());
             return;
         };
         outcome.receipt = receipt;
         outcome.receipt.retain(|key, _| !is_about_this_host(key));
-        if self.asked.is_none() && !elsewhere.finished_at.is_before(&elsewhere.started_at) {
-            outcome.times = Some((elsewhere.started_at, elsewhere.finished_at));
+        if self.asked.is_none() && !delegated_run.finished_at.is_before(&delegated_run.started_at) {
+            outcome.times = Some((delegated_run.started_at, delegated_run.finished_at));
         }
-        outcome.stdout_path = elsewhere.stdout_path;
-        outcome.stderr_path = elsewhere.stderr_path;
-        outcome.artifacts = elsewhere.artifacts;
+        outcome.stdout_path = delegated_run.stdout_path;
+        outcome.stderr_path = delegated_run.stderr_path;
+        outcome.artifacts = delegated_run.artifacts;
     }
 
     fn stopped(&self, cause: StopCause, said: Option<&str>) -> Outcome {

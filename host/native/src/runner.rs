@@ -3,7 +3,7 @@
 use super::{
     artifacts,
     conversation::{Conversation, encode},
-    report::Known,
+    report::FinishedRun,
     template::{LoadError, Template},
     wire::Request,
 };
@@ -14,8 +14,8 @@ use executor_runtime_plugin::{
 };
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
-    CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, Terms,
-    capture::{CaptureDirectory, CaptureError, Fingerprint, Patience},
+    CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner,
+    capture::{CaptureDirectory, CaptureError, Fingerprint, ReadDeadline},
     exhaustion, input_payload, panic_message,
 };
 use executor_runtime_supervisor::{self as supervisor, Job, Lost, Report, Supervisors};
@@ -37,7 +37,7 @@ use tokio::{
     sync::Mutex,
 };
 
-/// How long the host goes on listening to a child that has ended: what it said last may not be read yet.
+/// How long the host still reads from a child that has ended: what it said last may not be read yet.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Makes runners of native plugins.
@@ -149,17 +149,17 @@ impl NativeRunner {
                         let mut said = conversation.said();
                         (said.end.take(), std::mem::take(&mut said.artifacts))
                     };
-                    let known = Known {
+                    let finished = FinishedRun {
                         plugin: self.name(),
                         log: &log,
                         asked: stop.requested(),
                         timeout_seconds: run.invocation.timeout_seconds,
                     };
-                    let mut outcome = known.outcome(said, report);
+                    let mut outcome = finished.outcome(said, report);
                     if let Some(capture) = capture {
                         let told = std::mem::take(&mut outcome.artifacts);
-                        let patience = Patience::new(run.deadline, &run.cancel);
-                        let collected = artifacts::list(capture, claimed, patience).await;
+                        let read_deadline = ReadDeadline::new(run.deadline, &run.cancel);
+                        let collected = artifacts::list(capture, claimed, read_deadline).await;
                         collected.account(&mut outcome.receipt);
                         outcome.artifacts = collected.artifacts;
                         let own: BTreeSet<_> = outcome
@@ -179,7 +179,9 @@ impl NativeRunner {
                 None => {
                     self.forget(&loaded).await;
                     if fresh {
-                        return Err(self.unusable("the process that its invocations start from died at once"));
+                        return Err(self.unusable(
+                            "the process that its invocations are forked from exited immediately",
+                        ));
                     }
                 }
             }
@@ -377,7 +379,7 @@ impl NativeRunner {
         )
     }
 
-    /// Whether somebody has asked for a limit on memory. The default is meant for components: a process needs more
+    /// Whether a limit on memory was asked for explicitly. The default is meant for components: a process needs more
     /// address space than it uses memory.
     fn has_memory_limit(&self, invocation: &RuntimeInvocation) -> bool {
         self.config.limits.memory_bytes.is_some() || invocation.metadata.contains_key("limits.memory_bytes")
@@ -389,7 +391,7 @@ impl Runner for NativeRunner {
         Box::pin(async move { self.execute(run).await.unwrap_or_else(Outcome::from) })
     }
 
-    fn terms(&self, invocation: &RuntimeInvocation) -> Result<Terms, Failure> {
+    fn terms(&self, invocation: &RuntimeInvocation) -> Result<RunPermissions, Failure> {
         let admission = self.admit(invocation)?;
         // It is not sandboxed: it reaches what the host's user reaches.
         Ok(admission.terms(self.has_memory_limit(invocation), ["*".to_owned()]))
@@ -450,7 +452,7 @@ async fn converse(
             async {
                 conversation.hold(channel, request, fds).await;
                 if conversation.makes_no_sense() {
-                    // What it goes on to do, nobody will hear of.
+                    // What it does from now on is not reported.
                     kill.kill();
                 }
             },

@@ -113,7 +113,7 @@ fn job(program: &Path, path: &Path, channel: OwnedFd, output: &OwnedFd) -> io::R
         argv: vec![
             text(b"executor-runtime")?,
             text(WORKER_MODE.as_bytes())?,
-            // What it loads comes over the channel. This is for messages, and for whoever lists processes.
+            // What it loads comes over the channel. This is for messages, and for people who list processes.
             text(std::path::absolute(path)?.as_os_str().as_bytes())?,
         ],
         env: std::env::vars_os().map(variable).collect::<Result<_, _>>()?,
@@ -184,7 +184,7 @@ fn died(process: &Detached, output: &OwnedFd) -> LoadError {
 /// How a process that should not have ended did.
 pub(super) fn exit(exit: &Exit) -> String {
     match exit {
-        Exit::Code(code) => format!("it ended its process with code {code}"),
+        Exit::Code(code) => format!("it exited with code {code}"),
         Exit::Signal { signal, core_dumped } => {
             let name = Signal::try_from(*signal).map_or("an unnamed signal", Signal::as_str);
             let core = if *core_dumped { ", core dumped" } else { "" };

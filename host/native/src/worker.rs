@@ -53,7 +53,7 @@ pub fn worker_main(mut arguments: impl Iterator<Item = OsString>) -> Option<Exit
     let Some(path) = arguments.next() else {
         return Some(usage());
     };
-    // SAFETY: the host passes the socket as this descriptor, and nobody else in this process knows it. If it
+    // SAFETY: the host passes the socket as this descriptor, and nothing else in this process uses it. If it
     // is not there, sending fails.
     let host = unsafe { OwnedFd::from_raw_fd(HOST) };
     let Ok(library) = receive_library(&host) else {
@@ -117,7 +117,7 @@ fn usage() -> ExitCode {
     // Without a stderr there is no one to tell.
     let _ = writeln!(
         io::stderr(),
-        "{WORKER_MODE} is how the host runs native plugins; it can't be used by hand"
+        "{WORKER_MODE} is for internal use only: the host runs native plugins with it"
     );
     ExitCode::from(2)
 }

@@ -11,7 +11,7 @@
 use crate::{Carrier, Limits};
 use executor_runtime_config::PluginConfig;
 use executor_runtime_protocol::{PluginDescriptor, parse_bytes, parse_duration};
-use executor_runtime_run::{ErrorKind, Failure, Terms};
+use executor_runtime_run::{ErrorKind, Failure, RunPermissions};
 use std::{collections::BTreeMap, fmt::Write as _};
 
 const GRACE_SECONDS: &str = "plugin.grace_seconds";
@@ -34,7 +34,7 @@ pub struct Admission {
 impl Admission {
     /// The limits as an invocation's author knows them. Those on memory count for a component only, unless somebody
     /// has asked for one.
-    pub fn terms(&self, with_memory: bool, grants: impl IntoIterator<Item = String>) -> Terms {
+    pub fn terms(&self, with_memory: bool, grants: impl IntoIterator<Item = String>) -> RunPermissions {
         let Limits {
             memory_bytes,
             artifact_bytes,
@@ -52,7 +52,7 @@ impl Admission {
         let mut grants: Vec<_> = grants.into_iter().collect();
         grants.sort();
         grants.dedup();
-        Terms { limits, grants }
+        RunPermissions { limits, grants }
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn check<'a>(config: &Config, plugins: impl Iterator<Item = &'a Plugi
         let meant =
             closest(name, names()).map_or_else(String::new, |meant| format!("; did you mean '{meant}'?"));
         found.unknown.push(format!(
-            "[plugins.{name}] in the configuration is for no plugin that was found{meant}"
+            "[plugins.{name}] in the configuration matches no plugin that was found{meant}"
         ));
     }
     found
@@ -54,7 +54,7 @@ fn mistake<'a>(name: &str, plugins: impl Iterator<Item = &'a Plugin> + Clone) ->
             "a kind, and not for the plugin that runs it; write [plugins.{plugin}]"
         ));
     }
-    let no_plugin = "no plugin that was found; did you mean";
+    let no_plugin = "no plugin has that name; did you mean";
     if let Some(meant) = misspelt(name, plugins.map(|plugin| plugin.descriptor.name.as_str())) {
         return Some(format!("{no_plugin} [plugins.{meant}]?"));
     }

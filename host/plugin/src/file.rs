@@ -17,7 +17,7 @@ use std::{
 /// The longest plugin that is loaded. An interpreter with its library is about 20 MB.
 const MAX_LOADED: u64 = 512 << 20;
 
-/// An open plugin file that nobody else can change.
+/// An open plugin file that no other user can change.
 #[derive(Debug)]
 pub(super) struct PluginFile {
     file: File,
@@ -25,7 +25,7 @@ pub(super) struct PluginFile {
 }
 
 impl PluginFile {
-    /// Opens the file and checks who could have written it. Never hangs on what is no file.
+    /// Opens the file and checks who could have written it. Never blocks on something that is not a regular file.
     pub(super) fn open(path: &Path) -> Result<Self, Unusable> {
         let unreadable = |error: io::Error| Unusable::unreadable(&error);
         let (file, real) = trust::open_file(path)?;
@@ -59,7 +59,7 @@ impl PluginFile {
         if bytes.len() == length {
             Ok(bytes)
         } else {
-            Err(Unusable::Damaged("it breaks off".to_owned()))
+            Err(Unusable::Damaged("it is truncated".to_owned()))
         }
     }
 

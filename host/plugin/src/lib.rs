@@ -6,7 +6,7 @@
 //!   but headers and that section is read, so that fifty plugins of any size cost a millisecond;
 //! - [`PluginSet`] is what the runtime asks for the runner of a kind.
 //!
-//! A file that can't be used is listed with its reason ([`Unusable`]) and hinders nobody else.
+//! A file that can't be used is listed with its reason ([`Unusable`]) and does not affect the others.
 
 mod admission;
 mod binary;
@@ -31,6 +31,6 @@ pub use identity::Identity;
 pub use library::Library;
 pub use limits::Limits;
 pub use loader::Loader;
-pub use search_path::{DIRECTORY_VARIABLE, search_path};
+pub use search_path::{DIRECTORY_VARIABLE, directory_of_variable, search_path, users_directory};
 pub use set::PluginSet;
 pub use unusable::Unusable;

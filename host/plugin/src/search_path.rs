@@ -15,33 +15,40 @@ pub const DIRECTORY_VARIABLE: &str = "EXECUTOR_RUNTIME_PLUGINS_DIR";
 /// 3. `<directory of the binary>/../plugins`;
 /// 4. `$XDG_DATA_HOME/executor-runtime/plugins`, by default in `~/.local/share`.
 pub fn search_path(given: &[PathBuf]) -> Vec<PathBuf> {
-    let absolute = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
     let of_binary = env::current_exe()
         .ok()
         .and_then(|binary| Some(binary.parent()?.parent()?.join("plugins")));
-    let of_user = absolute("XDG_DATA_HOME")
-        .or_else(|| Some(absolute("HOME")?.join(".local/share")))
-        .map(|data| data.join("executor-runtime/plugins"));
-    let variable = env::var_os(DIRECTORY_VARIABLE)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from);
     let mut path: Vec<PathBuf> = Vec::new();
     for directory in given
         .iter()
         .cloned()
-        .chain(variable)
+        .chain(directory_of_variable())
         .chain(of_binary)
-        .chain(of_user)
+        .chain(users_directory())
     {
         if !path.iter().any(|seen| is_same(seen, &directory)) {
             path.push(directory);
         }
     }
     path
+}
+
+/// The directory that `$EXECUTOR_RUNTIME_PLUGINS_DIR` names, if it does.
+pub fn directory_of_variable() -> Option<PathBuf> {
+    let value = env::var_os(DIRECTORY_VARIABLE)?;
+    (!value.is_empty()).then(|| value.into())
+}
+
+/// The user's own directory: `$XDG_DATA_HOME/executor-runtime/plugins`, by default in `~/.local/share`; none without
+/// either variable.
+pub fn users_directory() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
+    Some(data.join("executor-runtime/plugins"))
 }
 
 /// Whether two paths are one directory, which named twice would shadow itself.

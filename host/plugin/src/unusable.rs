@@ -29,7 +29,8 @@ pub enum Unusable {
     Damaged(String),
     /// A WebAssembly module without a component around it.
     #[error(
-        "is a core module, not a component; build it for the target wasm32-wasip2, or wrap it with 'wasm-tools component new'"
+        "is a core module, not a component; build it for the target wasm32-wasip2, or wrap it with 'wasm-tools \
+         component new'"
     )]
     CoreModule,
     /// A library for another machine.
@@ -59,14 +60,14 @@ pub enum Unusable {
         needs: InterfaceVersion,
     },
     /// It imports what no host of this version offers.
-    #[error("imports '{0}', which this host does not offer")]
+    #[error("imports '{0}', which this host does not provide")]
     UnknownImport(String),
     /// It does not export what the host calls.
-    #[error("exports no '{0}', which the host calls")]
+    #[error("does not export '{0}', which the host requires")]
     MissingExport(String),
     /// Not the file that the operator pinned.
     #[error(
-        "has SHA-256 {found}, and the configuration pins {pinned}; check where it comes from, then update the pin"
+        "has SHA-256 {found}, but the configuration pins {pinned}; verify where it comes from, then update the pin"
     )]
     OtherDigest {
         /// The file's.
@@ -94,7 +95,7 @@ pub enum Unusable {
         by: PathBuf,
     },
     /// It changed after it was listed.
-    #[error("changed while the host was running; start the host again")]
+    #[error("changed while the host was running; restart the host")]
     Changed,
     /// The host has not enough left of something to read or load it.
     #[error("can't be read or loaded now: {0}")]

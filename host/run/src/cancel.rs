@@ -1,6 +1,6 @@
 //! How a run is told to stop.
 //!
-//! A [`CancelToken`] is shared by whoever may stop a run and whoever runs it. It is raised in two steps,
+//! A [`CancelToken`] is shared by the code that may stop a run and the code that runs it. It is raised in two steps,
 //! because a person who presses Ctrl-C twice means it: `cancel` asks for an orderly end (TERM, grace,
 //! KILL), `kill` ends at once. A step is never taken back.
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 /// How urgently a run has been told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CancelReason {
-    /// Stop in good order: the run gets its grace period.
+    /// Stop gracefully: the run gets its grace period.
     Requested,
     /// Stop now: nothing gets a grace period.
     Immediate,
@@ -29,7 +29,7 @@ impl Default for CancelToken {
 }
 
 impl CancelToken {
-    /// A token that nobody has raised yet.
+    /// A token that has not been raised yet.
     pub fn new() -> Self {
         Self {
             state: Arc::new(watch::Sender::new(None)),
@@ -51,7 +51,7 @@ impl CancelToken {
         *self.state.borrow()
     }
 
-    /// Completes as soon as `at_least` (or more) has been asked for; never, if nobody asks.
+    /// Completes as soon as `at_least` (or more) has been asked for; never, if that does not happen.
     pub async fn raised(&self, at_least: CancelReason) {
         let mut changes = self.state.subscribe();
         // The sender lives in `self`, so waiting can't fail.

@@ -57,7 +57,7 @@ error_kinds! {
     ExecFormat => "exec_format", Rejected;
     /// The interpreter that the program names (`#!` or ELF) does not exist.
     ExecInterpreterMissing => "exec_interpreter_missing", Rejected;
-    /// The arguments and the environment are larger than the kernel takes.
+    /// The arguments and the environment are larger than the kernel accepts.
     ArgTooLong => "arg_too_long", Rejected;
     /// An argument or a setting can't be used, such as an argument with a NUL byte.
     InvalidArgument => "invalid_argument", Rejected;
@@ -85,7 +85,7 @@ error_kinds! {
     ProcessLimit => "process_limit", Failed;
     /// The output could not be kept, such as on a full disk.
     OutputUnwritable => "output_unwritable", Failed;
-    /// The process that supervised the run was lost; what it supervised was ended.
+    /// The run's supervisor process died; the processes that it supervised were ended.
     SupervisorLost => "supervisor_lost", Failed;
     /// A runner that is part of the host panicked.
     RunnerPanicked => "runner_panicked", Failed;
@@ -95,7 +95,7 @@ error_kinds! {
     PluginUnusable => "plugin_unusable", Rejected;
     /// The invocation's metadata does not fit the plugin's descriptor.
     InvalidMetadata => "invalid_metadata", Rejected;
-    /// The plugin broke off: a trap, a panic, a crash, or an answer that makes no sense.
+    /// The plugin ended abnormally: a trap, a panic, a crash, or an invalid result.
     PluginCrashed => "plugin_crashed", Failed;
     /// The plugin went over a limit on memory, tables or resources.
     PluginLimit => "plugin_limit", Failed;
@@ -103,7 +103,7 @@ error_kinds! {
     EgressDenied => "egress_denied", Failed;
     /// The deadline passed.
     Timeout => "timeout", TimedOut;
-    /// The run was told to stop.
+    /// The run was cancelled.
     Cancelled => "cancelled", Cancelled;
 }
 

@@ -26,6 +26,9 @@ pub fn input_payload(path: &str) -> Result<(OwnedFd, PathBuf), Failure> {
         Mode::empty(),
     )
     .map_err(|errno| match errno {
+        Errno::ENOENT if path == "-" => unusable(
+            "does not exist; '-' does not mean stdin here: write the input to a file, and give its path",
+        ),
         Errno::ENOENT | Errno::ENOTDIR => unusable("does not exist"),
         Errno::EACCES => unusable("may not be read by this user"),
         Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => Failure::exhausted(&errno.into()),

@@ -59,7 +59,7 @@ impl Failure {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It did what it was asked to.
+    /// It completed successfully.
     Succeeded,
     /// It did not, for this reason.
     Unsuccessful(Failure),
@@ -80,7 +80,7 @@ pub struct Outcome {
     pub artifacts: Vec<ArtifactDescriptor>,
     /// The result's metadata, `error.kind` aside.
     pub receipt: Receipt,
-    /// Start and end as somebody else measured them; the runtime's own clock if absent.
+    /// Start and end as measured by another system; the runtime's own clock if absent.
     pub times: Option<(Timestamp, Timestamp)>,
 }
 

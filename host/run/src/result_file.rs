@@ -67,11 +67,11 @@ fn target(path: &Path) -> Result<PathBuf, ResultFileError> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     match fs::symlink_metadata(&target) {
         Ok(status) if status.is_dir() => refused("a directory"),
-        Ok(status) if status.is_symlink() => refused("a symbolic link that leads nowhere"),
+        Ok(status) if status.is_symlink() => refused("a dangling symbolic link"),
         Ok(status) if !status.is_file() => refused("not a regular file"),
         // What is not there yet can be made; what can't be looked at fails when it is made.
         Ok(_) | Err(_) if target.file_name().is_some() => Ok(target),
-        _ => refused("not the name of a file"),
+        _ => refused("not a file name"),
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
         for (path, what) in [
             (Path::new("/dev/null"), "it is not a regular file"),
             (directory.path(), "it is a directory"),
-            (&dangling, "it is a symbolic link that leads nowhere"),
+            (&dangling, "it is a dangling symbolic link"),
             (Path::new("/proc/none/result.json"), "No such file or directory"),
         ] {
             let error = write(path, &result()).unwrap_err().to_string();

@@ -52,7 +52,7 @@ impl Run {
 
 /// What a run may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Terms {
+pub struct RunPermissions {
     /// Limits and settings, by the names of their metadata keys.
     pub limits: BTreeMap<String, String>,
     /// Hosts that it may reach; `*` where nothing confines it.
@@ -75,8 +75,8 @@ pub trait Runner: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why it would be rejected, as far as the invocation alone decides that.
-    fn terms(&self, invocation: &RuntimeInvocation) -> Result<Terms, Failure> {
+    fn terms(&self, invocation: &RuntimeInvocation) -> Result<RunPermissions, Failure> {
         let _ = invocation;
-        Ok(Terms::default())
+        Ok(RunPermissions::default())
     }
 }

@@ -12,7 +12,7 @@ pub use settings::SubprocessPolicy;
 
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
-    CancelReason, Event, Failure, Notifier, Outcome, OutputFeed, Run, RunFuture, Runner, Terms,
+    CancelReason, Event, Failure, Notifier, Outcome, OutputFeed, Run, RunFuture, RunPermissions, Runner,
     capture::{CapturedFiles, OutputFile},
 };
 use executor_runtime_supervisor::{Report, Supervisors};
@@ -101,8 +101,8 @@ impl Runner for SubprocessRunner {
         Box::pin(async move { self.execute(run).await.unwrap_or_else(Outcome::from) })
     }
 
-    fn terms(&self, invocation: &RuntimeInvocation) -> Result<Terms, Failure> {
-        Ok(Terms {
+    fn terms(&self, invocation: &RuntimeInvocation) -> Result<RunPermissions, Failure> {
+        Ok(RunPermissions {
             limits: self.policy.terms(&invocation.metadata)?,
             // It reaches what the host's user reaches.
             grants: vec!["*".to_owned()],

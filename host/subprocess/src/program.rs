@@ -96,7 +96,7 @@ pub(super) fn explain(
         Errno::ENOEXEC | Errno::EINVAL | Errno::ELIBBAD => Failure::new(
             ErrorKind::ExecFormat,
             format!(
-                "'{shown}' is not in a format that the kernel runs; a script needs a first line such as '#!/bin/sh'"
+                "'{shown}' is not in an executable format; a script needs a first line such as '#!/bin/sh'"
             ),
         ),
         Errno::E2BIG => Failure::new(ErrorKind::ArgTooLong, too_long(argv, overlay)),
@@ -140,7 +140,7 @@ fn missing_interpreter(program: &Path, cwd: BorrowedFd<'_>) -> String {
         }
         named_by = needed.into();
     }
-    "something it needs does not exist".to_owned()
+    "a file that it needs does not exist".to_owned()
 }
 
 /// Whether nothing may be executed on the file system that this file is on.
@@ -153,7 +153,9 @@ fn is_on_noexec(program: &Path, cwd: BorrowedFd<'_>) -> bool {
 fn permission(program: &Path, cwd: BorrowedFd<'_>) -> String {
     let shown = program.display();
     let Ok(status) = status(cwd, program) else {
-        return format!("'{shown}' can't be reached: a directory on the way is closed to this user");
+        return format!(
+            "'{shown}' can't be reached: a directory in its path may not be searched by this user"
+        );
     };
     if kind(&status) == SFlag::S_IFDIR {
         return format!("'{shown}' is a directory, not a program");
@@ -190,7 +192,8 @@ fn too_long(argv: &[CString], overlay: &BTreeMap<String, String>) -> String {
     let too_large = |(name, value): &(&String, &String)| name.len() + value.len() + 2 > longest;
     if let Some((name, value)) = overlay.iter().find(too_large) {
         return format!(
-            "environment variable '{name}' has {} bytes; the kernel takes at most {} here; pass large input through input_payload_path",
+            "environment variable '{name}' has {} bytes; the kernel accepts at most {} here; pass large input \
+             through input_payload_path",
             value.len(),
             longest.saturating_sub(name.len() + 2),
         );
@@ -201,12 +204,13 @@ fn too_long(argv: &[CString], overlay: &BTreeMap<String, String>) -> String {
         .find(|(_, arg)| arg.as_bytes_with_nul().len() > longest)
     {
         Some((index, arg)) => format!(
-            "/command/{index} has {} bytes; the kernel takes at most {} in one argument; pass large input through input_payload_path",
+            "/command/{index} has {} bytes; the kernel accepts at most {} in one argument; pass large input through \
+             input_payload_path",
             arg.as_bytes().len(),
             longest - 1,
         ),
         None => {
-            "command and environment together are larger than the kernel takes; pass large input through \
+            "command and environment together are larger than the kernel accepts; pass large input through \
                  input_payload_path"
                 .to_owned()
         }

@@ -4,7 +4,7 @@ use super::{prepare::working_directory, program};
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
 use executor_runtime_run::{
     Ending, ErrorKind, Failure, Outcome, ProcessUsage, Run,
-    capture::{CapturedFiles, Kept, Patience},
+    capture::{CapturedFiles, Kept, ReadDeadline},
     exhaustion,
     receipt::{self, Receipt},
 };
@@ -63,9 +63,9 @@ pub(super) async fn ended(ended: &Ended, files: CapturedFiles, run: &Run) -> Out
         Exit::Signal { signal, .. } => -i64::from(signal),
     });
     outcome.receipt = receipt(ended);
-    let patience = Patience::new(run.deadline, &run.cancel);
+    let read_deadline = ReadDeadline::new(run.deadline, &run.cancel);
     let bytes = [ended.stdout.bytes, ended.stderr.bytes];
-    attach_files(&mut outcome, files, bytes, patience).await;
+    attach_files(&mut outcome, files, bytes, read_deadline).await;
     outcome
 }
 
@@ -95,8 +95,8 @@ pub(super) async fn lost(lost: &Lost, files: CapturedFiles, max_output_bytes: u6
     } else {
         Some(Instant::now())
     };
-    let patience = Patience::new(deadline, &run.cancel);
-    attach_files(&mut outcome, files, [max_output_bytes; 2], patience).await;
+    let read_deadline = ReadDeadline::new(deadline, &run.cancel);
+    attach_files(&mut outcome, files, [max_output_bytes; 2], read_deadline).await;
     outcome
 }
 
@@ -177,12 +177,17 @@ fn receipt(ended: &Ended) -> Receipt {
 
 /// Lists output and artifacts as they are on disk now that the run is over; of an output file that has to be made
 /// again, at most that many bytes.
-async fn attach_files(outcome: &mut Outcome, files: CapturedFiles, bytes: [u64; 2], patience: Patience) {
+async fn attach_files(
+    outcome: &mut Outcome,
+    files: CapturedFiles,
+    bytes: [u64; 2],
+    read_deadline: ReadDeadline,
+) {
     let kept = match files.keep_at_once() {
         Some(kept) => kept,
         None => {
             // Reading and hashing files may take long; the lock is held meanwhile.
-            let keeping = exhaustion::run_blocking(move || files.keep(bytes, &patience));
+            let keeping = exhaustion::run_blocking(move || files.keep(bytes, &read_deadline));
             keeping.await.unwrap_or_else(|error| Kept::nothing(&error))
         }
     };

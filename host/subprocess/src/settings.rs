@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_apply_where_nobody_says_anything() {
+    fn defaults_apply_without_settings() {
         let settings = Settings::read(&metadata(&[("team", "x")]), &SubprocessPolicy::default()).unwrap();
         assert_eq!(settings.grace, DEFAULT_GRACE);
         assert_eq!(settings.max_output_bytes, DEFAULT_MAX_OUTPUT_BYTES);

@@ -97,7 +97,7 @@ impl Supervisors {
         Ok(supervisors)
     }
 
-    /// Uses a spawner that somebody else has started: the process at the other end of `socket`, in
+    /// Uses a spawner that another process has started: the process at the other end of `socket`, in
     /// [`serve_entry`]. When it has died, no job can be handed over any more.
     pub fn attach(socket: OwnedFd) -> Self {
         Self {
@@ -228,7 +228,7 @@ pub struct Supervised<'a> {
     grace: Duration,
 }
 
-/// A job that goes on until this is dropped, which ends it at once.
+/// A job that runs until this is dropped, which ends it at once.
 #[derive(Debug)]
 pub struct Detached(Supervisor);
 
@@ -253,7 +253,7 @@ impl Detached {
 }
 
 impl Supervised<'_> {
-    /// Lets the job go on without anybody waiting for its end.
+    /// Lets the job run on without waiting for its end.
     pub fn detach(self) -> Detached {
         Detached(self.supervisor)
     }
@@ -281,7 +281,7 @@ impl Supervised<'_> {
                 }
                 Ok(raw.into())
             }
-            Err(Silent { overdue }) => Err(Lost {
+            Err(NoReport { overdue }) => Err(Lost {
                 swept: abandon(supervisor).await,
                 overdue,
             }),
@@ -304,7 +304,7 @@ async fn abandon(supervisor: Supervisor) -> bool {
 }
 
 /// A supervisor said nothing.
-struct Silent {
+struct NoReport {
     /// It still could.
     overdue: bool,
 }
@@ -315,10 +315,10 @@ async fn report(
     kill: impl Future<Output = ()>,
     ends_after: Option<Duration>,
     grace: Duration,
-) -> Result<RawReport, Silent> {
+) -> Result<RawReport, NoReport> {
     // SAFETY: the descriptor is owned by `supervisor`, which outlives the registration.
     let registered = unsafe { AsyncFd::register(supervisor.control.as_fd()) };
-    let control = registered.map_err(|_| Silent { overdue: true })?;
+    let control = registered.map_err(|_| NoReport { overdue: true })?;
     let order = |tag| {
         // If the supervisor is gone, the next turn finds out.
         let _ = sys::send(
@@ -336,7 +336,7 @@ async fn report(
     loop {
         tokio::select! {
             biased;
-            received = receive_report(&control) => return received.ok_or(Silent { overdue: false }),
+            received = receive_report(&control) => return received.ok_or(NoReport { overdue: false }),
             () = &mut kill, if !killed => {
                 (terminated, killed) = (true, true);
                 order(ORDER_KILL);
@@ -347,7 +347,7 @@ async fn report(
                 order(ORDER_TERMINATE);
                 overdue = overdue_after(Some(grace));
             }
-            () = wait_for(&mut overdue) => return Err(Silent { overdue: true }),
+            () = wait_for(&mut overdue) => return Err(NoReport { overdue: true }),
         }
     }
 }

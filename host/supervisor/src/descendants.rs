@@ -99,7 +99,7 @@ fn kill_with_group(pid: libc::pid_t) {
     sys::kill(pid, libc::SIGKILL);
 }
 
-/// A fork bomb shares the processor with whoever ends it: go first, as far as this user may.
+/// A fork bomb competes for the processor with the process that ends it: go first, as far as this user may.
 fn run_before_others() {
     // SAFETY: `parameters` is valid for reading. Both calls may be refused, which changes nothing.
     unsafe {

@@ -223,7 +223,7 @@ fn resume_stopped() {
     }
 }
 
-/// Lets go of every inherited descriptor, so that nobody waits for us to close theirs: 0-2 become
+/// Lets go of every inherited descriptor, so that no other process waits for us to close them: 0-2 become
 /// `/dev/null`, 3 the socket, the rest is closed but for `kept`, which is above 3.
 fn keep_only(socket: RawFd, kept: Option<RawFd>) -> sys::Result<()> {
     let socket = sys::duplicate_above(socket, HOST_SOCKET + 1)?;

@@ -35,7 +35,7 @@ const ASK_AGAIN_NS: u64 = 1_000_000;
 pub(super) struct Spawner {
     socket: OwnedFd,
     process: Mutex<Process>,
-    /// Held by whoever waits for an answer.
+    /// Held by the thread that waits for an answer.
     answers: Mutex<()>,
     /// The control sockets of its supervisors, by their ids.
     controls: Mutex<BTreeMap<u64, RawFd>>,
@@ -95,7 +95,7 @@ impl Spawner {
         }
     }
 
-    /// One that somebody else has started, at the other end of `socket`.
+    /// One that another process has started, at the other end of `socket`.
     pub(super) fn attach(socket: OwnedFd) -> Self {
         Self::new(socket, Process::Foreign)
     }
@@ -130,7 +130,7 @@ impl Spawner {
         }
     }
 
-    /// A run can stop the spawner (it is the same user's process), and whoever waits for it would wait for ever.
+    /// A run can stop the spawner (it is the same user's process), and a thread that waits for it would wait forever.
     fn resume(&self) {
         if let Process::Own(pid) = *lock(&self.process) {
             sys::kill(pid, libc::SIGCONT);

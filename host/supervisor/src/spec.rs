@@ -23,7 +23,7 @@ impl Spec {
     /// Maps the file and finds its strings.
     pub(super) fn map(file: RawFd) -> sys::Result<Self> {
         let (base, len) = sys::map_file(file)?;
-        // SAFETY: a private mapping of `len` bytes that nobody else writes to or unmaps.
+        // SAFETY: a private mapping of `len` bytes that nothing else writes to or unmaps.
         let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(base, len) };
         let (head, mut strings) = bytes
             .split_at_checked(size_of::<SpecHeader>())

@@ -51,7 +51,7 @@ pub(super) fn serve(control: RawFd, target: Target) -> ! {
         let report = job
             .and_then(|fds| run(&fds, target))
             .unwrap_or_else(|StartError { stage, errno }| not_started(stage, errno));
-        // Before the report, so that whoever reads it finds the capture directory unlocked.
+        // Before the report, so that its reader finds the capture directory unlocked.
         sys::close_from(SIGNALS + 1);
         if sys::send(CONTROL, &report, &[]).is_err() || report.retired != 0 {
             break;
@@ -186,7 +186,7 @@ fn start_target(
     }
 }
 
-/// Forks a process that runs `entry`. Unlike a program it goes on using the memory that it was forked with, so
+/// Forks a process that runs `entry`. Unlike an exec'd program it keeps using the memory that it was forked with, so
 /// the C library has to know about it, and it can't share that memory meanwhile.
 fn fork_entry(start: &Start<'_>, entry: fn() -> !) -> Result<libc::pid_t, StartError> {
     let broken = |errno| StartError {

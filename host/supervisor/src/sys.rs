@@ -181,7 +181,7 @@ pub(super) fn open_process(pid: libc::pid_t) -> Result<OwnedFd> {
     }
 }
 
-/// `kill`; a process that is gone already is no error.
+/// `kill`; a process that has already ended is not an error.
 pub(super) fn kill(pid: libc::pid_t, signal: i32) {
     // SAFETY: no memory is involved.
     unsafe { libc::kill(pid, signal) };
@@ -365,7 +365,7 @@ pub(super) fn pipe() -> Result<(RawFd, RawFd)> {
 /// A pair of connected `SOCK_SEQPACKET` sockets, closed on exec.
 pub(super) fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
-    // SAFETY: `ends` has room for both descriptors, which nobody else knows yet.
+    // SAFETY: `ends` has room for both descriptors, which nothing else uses yet.
     unsafe {
         Errno::result(libc::socketpair(
             libc::AF_UNIX,
@@ -532,7 +532,7 @@ pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> Result<usize> {
     }
 }
 
-/// Writes what a pipe takes at once; nobody there to read it is no error.
+/// Writes what a pipe takes at once; a missing reader is not an error.
 pub(super) fn write(fd: RawFd, bytes: &[u8]) {
     // SAFETY: the bytes are valid for their length.
     unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };

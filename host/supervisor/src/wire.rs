@@ -45,7 +45,7 @@ pub(super) const ORDER_RECRUIT: u32 = 1;
 pub(super) const ORDER_ABANDON: u32 = 2;
 /// To an idle supervisor: run a job; its descriptors are attached in the order of [`JobFds`].
 pub(super) const ORDER_JOB: u32 = 3;
-/// To a busy supervisor: end the job in good order.
+/// To a busy supervisor: end the job gracefully.
 pub(super) const ORDER_TERMINATE: u32 = 4;
 /// To a busy supervisor: end the job at once.
 pub(super) const ORDER_KILL: u32 = 5;

@@ -35,7 +35,7 @@ pub struct ArtifactDescriptor {
     /// What it is, such as `log_excerpt`; never empty.
     #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub kind: String,
-    /// One line for a person.
+    /// One line that describes it.
     pub description: String,
     /// Further facts, such as `size_bytes` and `sha256`.
     pub metadata: BTreeMap<String, String>,

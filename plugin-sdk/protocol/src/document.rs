@@ -85,7 +85,7 @@ pub(crate) fn deserialize<'de, T: Document, D: Deserializer<'de>>(deserializer: 
 
 fn parse<'de, T: Document>(json: &'de [u8], problems: &mut Problems) -> Option<tree::Node<'de>> {
     if json.len() > T::MAX_BYTES {
-        // Whoever reads a document stops here, so how long it is nobody knows.
+        // Reading stops here, so the full length is not known.
         let found = format!("more than {} bytes", T::MAX_BYTES);
         let expected = format!("at most {} bytes{}", T::MAX_BYTES, T::TOO_LONG_HINT);
         return refuse(problems, found, expected);

@@ -57,7 +57,7 @@ impl<'v, 'de> Fields<'v, 'de> {
         })
     }
 
-    /// Reports every field that nobody asked for.
+    /// Reports every unknown field.
     pub(crate) fn close(self) {
         for (name, _) in &self.entries {
             self.value.problems.add(|| Problem {

@@ -21,7 +21,7 @@ pub(crate) const CONTRACT_KIND: &str = "runtime_invocation";
 #[cfg_attr(
     feature = "schema",
     schemars(
-        description = "What a caller asks for: an RxP 0.1 RuntimeInvocation.",
+        description = "A request to run something: an RxP 0.1 RuntimeInvocation.",
         deny_unknown_fields,
         transform = crate::schema::with_optional_envelope(CONTRACT_KIND)
     )
@@ -41,7 +41,7 @@ pub struct RuntimeInvocation {
     /// Program and arguments; at least one element.
     #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub command: Vec<String>,
-    /// Variables laid over the host's environment.
+    /// Environment variables, added to the host's environment or replacing its values.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub environment: BTreeMap<String, String>,
     /// The limit for the whole run, in seconds; no limit if there is none.
@@ -59,7 +59,7 @@ pub struct RuntimeInvocation {
     /// Where captured output and artifacts go instead of the working directory.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub artifact_directory: Option<String>,
-    /// Settings for the runner, and whatever the caller wants to keep.
+    /// Settings for the runner, and data of the caller's own.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub metadata: BTreeMap<String, String>,
 }

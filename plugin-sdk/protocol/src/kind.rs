@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for RuntimeKind {
         let name = String::deserialize(deserializer)?;
         Self::new(&name).ok_or_else(|| {
             D::Error::custom(format_args!(
-                "{} is no runtime kind: a lower-case letter, then at most 63 of a-z, 0-9 and _",
+                "{} is not a valid runtime kind: expected a lower-case letter, then at most 63 of a-z, 0-9 and _",
                 quoted(&name)
             ))
         })

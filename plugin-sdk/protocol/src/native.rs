@@ -105,13 +105,13 @@ pub const CREATE_TOO_MANY: u8 = 2;
 /// The file can't be created.
 pub const CREATE_UNWRITABLE: u8 = 3;
 
-/// What somebody else has to tell of a run that the plugin did not execute itself but handed on: files that are
+/// What another system reports about a run that the plugin did not execute itself but handed on: files that are
 /// not this run's own, and the times that were measured there.
 ///
 /// With it the receipt may have keys that only the host writes otherwise (`usage.*`, `stdout_truncated`),
 /// because they are about the run that was executed elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Elsewhere {
+pub struct DelegatedRun {
     /// When the run began.
     pub started_at: Timestamp,
     /// When it was over.
@@ -120,7 +120,7 @@ pub struct Elsewhere {
     pub stdout_path: Option<String>,
     /// The file with its captured standard error.
     pub stderr_path: Option<String>,
-    /// The files that it left. They are listed as they are told: nobody looks for them.
+    /// The files that it left. They are listed as reported, without checking that they exist.
     pub artifacts: Vec<ArtifactDescriptor>,
 }
 
@@ -135,8 +135,8 @@ pub enum Reply {
         /// Keys for the result's metadata.
         receipt: BTreeMap<String, String>,
         /// Who else executed it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        elsewhere: Option<Box<Elsewhere>>,
+        #[serde(rename = "elsewhere", default, skip_serializing_if = "Option::is_none")]
+        delegated_run: Option<Box<DelegatedRun>>,
     },
     /// It did not.
     Failure {
@@ -151,8 +151,8 @@ pub enum Reply {
         /// Keys for the result's metadata.
         receipt: BTreeMap<String, String>,
         /// Who else executed it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        elsewhere: Option<Box<Elsewhere>>,
+        #[serde(rename = "elsewhere", default, skip_serializing_if = "Option::is_none")]
+        delegated_run: Option<Box<DelegatedRun>>,
     },
     /// The plugin's code panicked.
     Panicked {
@@ -173,7 +173,7 @@ mod tests {
             summary: "s".into(),
             exit_code: None,
             receipt: BTreeMap::new(),
-            elsewhere: None,
+            delegated_run: None,
         };
         let json = serde_json::to_string(&reply).unwrap();
         assert_eq!(
@@ -191,22 +191,22 @@ mod tests {
                 r#"{{"schema_version":"0.1","contract_kind":"artifact_descriptor","artifact_id":"a","path":"{path}",
                 "kind":"log","description":"","metadata":{{}}}}"#
             );
-            let elsewhere = format!(
+            let delegated_run = format!(
                 r#"{{"started_at":"2026-01-02T03:04:05Z","finished_at":"2026-01-02T03:04:06Z",
                 "stdout_path":"/o","stderr_path":null,"artifacts":[{artifact}]}}"#
             );
             serde_json::from_str::<Reply>(&format!(
-                r#"{{"outcome":{{"exit_code":0,"receipt":{{}},"elsewhere":{elsewhere}}}}}"#
+                r#"{{"outcome":{{"exit_code":0,"receipt":{{}},"elsewhere":{delegated_run}}}}}"#
             ))
         };
         let Ok(Reply::Outcome {
-            elsewhere: Some(elsewhere),
+            delegated_run: Some(delegated_run),
             ..
         }) = reply("/x")
         else {
             panic!("it is well-formed");
         };
-        assert_eq!(elsewhere.artifacts[0].path, "/x");
+        assert_eq!(delegated_run.artifacts[0].path, "/x");
         assert!(reply("").is_err());
     }
 }

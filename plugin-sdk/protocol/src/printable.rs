@@ -2,7 +2,7 @@
 //!
 //! A terminal obeys control characters, and Unicode has characters that reorder what stands beside them, break
 //! the line or are not seen at all: with either, a text can pass for another. They are escaped wherever text
-//! that somebody else wrote is shown to a person.
+//! written by others is shown to a person.
 
 use std::borrow::Cow;
 

@@ -11,15 +11,15 @@ pub enum Status {
     Pending,
     /// Under way.
     Running,
-    /// It did what it was asked to.
+    /// It completed successfully.
     Succeeded,
-    /// It was attempted, and went wrong.
+    /// It was attempted and failed.
     Failed,
     /// The deadline passed.
     TimedOut,
-    /// It was told to stop.
+    /// It was cancelled.
     Cancelled,
-    /// It could not be attempted.
+    /// It could not be started.
     Rejected,
 }
 

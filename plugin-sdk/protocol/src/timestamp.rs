@@ -12,9 +12,9 @@ const MICROSECONDS_UTC: &[FormatItem<'_>] =
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Timestamp(String);
 
-/// A text that is no RFC 3339 date-time.
+/// A text that is not an RFC 3339 date-time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found} is no RFC 3339 date-time, such as \"2026-05-06T10:00:00Z\"")]
+#[error("{found} is not an RFC 3339 date-time, such as \"2026-05-06T10:00:00Z\"")]
 pub struct InvalidTimestamp {
     found: String,
 }

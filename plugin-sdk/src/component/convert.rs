@@ -9,7 +9,10 @@ pub(super) fn invocation(given: types::Invocation) -> Result<Invocation, RunErro
     let Some(runtime_kind) = RuntimeKind::new(&given.runtime_kind) else {
         return Err(RunError::rejected(
             "invalid_invocation",
-            format!("'{}' is no runtime kind", given.runtime_kind.escape_debug()),
+            format!(
+                "'{}' is not a valid runtime kind",
+                given.runtime_kind.escape_debug()
+            ),
         ));
     };
     Ok(RuntimeInvocation {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Copied,
-    http::{HttpError, Patience, Payload},
+    http::{HttpError, Payload, WaitLimits},
 };
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request};
 use std::io::{Cursor, ErrorKind, Read};
@@ -38,7 +38,7 @@ pub(crate) struct Transport {
 #[derive(Debug)]
 struct Exchange {
     host: String,
-    patience: Patience,
+    wait_limits: WaitLimits,
     waiter: Waiter,
 }
 
@@ -46,8 +46,8 @@ impl Exchange {
     fn interrupted(&self, woken: Woken) -> Result<(), HttpError> {
         match woken {
             Woken::Ready => Ok(()),
-            Woken::Stopped => Err(Patience::stopped(Host::time_left())),
-            Woken::TimedOut => Err(self.patience.timed_out(&self.host)),
+            Woken::Stopped => Err(WaitLimits::stopped(Host::time_left())),
+            Woken::TimedOut => Err(self.wait_limits.timed_out(&self.host)),
         }
     }
 }
@@ -63,12 +63,12 @@ impl Transport {
         &self,
         head: request::Parts,
         payload: Payload<'_>,
-        patience: Patience,
+        wait_limits: WaitLimits,
     ) -> Result<Response<BodyStream>, HttpError> {
         let exchange = Exchange {
             host: head.uri.authority().map(ToString::to_string).unwrap_or_default(),
-            patience,
-            waiter: Waiter::new(&self.stop, patience),
+            wait_limits,
+            waiter: Waiter::new(&self.stop, wait_limits),
         };
         let request = outgoing(&head)?;
         let upload = Upload::begin(&request, payload, &exchange)?;
@@ -102,7 +102,7 @@ impl Transport {
 
 fn outgoing(head: &request::Parts) -> Result<OutgoingRequest, HttpError> {
     let invalid = |what: &str| HttpError::InvalidRequest {
-        reason: format!("the host does not take its {what}"),
+        reason: format!("the host refused its {what}"),
     };
     let fields = Fields::new();
     for (name, value) in &head.headers {

@@ -48,8 +48,8 @@ pub(super) fn from_code(code: &ErrorCode, host: &str) -> HttpError {
         ErrorCode::TlsAlertReceived(alert) => HttpError::Tls {
             host,
             check: match &alert.alert_message {
-                Some(message) => format!("the server broke off: {message}"),
-                None => "the server broke off".to_owned(),
+                Some(message) => format!("the server aborted it: {message}"),
+                None => "the server aborted it".to_owned(),
             },
         },
         ErrorCode::TlsProtocolError => HttpError::Tls {
@@ -67,10 +67,10 @@ pub(super) fn from_code(code: &ErrorCode, host: &str) -> HttpError {
         | ErrorCode::HttpRequestHeaderSectionSize(_)
         | ErrorCode::HttpRequestHeaderSize(_)
         | ErrorCode::HttpRequestLengthRequired => HttpError::InvalidRequest {
-            reason: format!("the host does not take it ({})", words(code)),
+            reason: format!("the host refused it ({})", words(code)),
         },
         ErrorCode::HttpRequestBodySize(_) => HttpError::Body {
-            reason: "it is not as long as its content-length says".to_owned(),
+            reason: "its length is not its content-length".to_owned(),
         },
         ErrorCode::InternalError(Some(reason)) => HttpError::Other {
             host,

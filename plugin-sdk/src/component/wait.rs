@@ -7,7 +7,7 @@ use super::bindings::{
         io::poll::{self, Pollable},
     },
 };
-use crate::{Instant, http::Patience};
+use crate::{Instant, http::WaitLimits};
 use std::{cell::OnceCell, rc::Rc, time::Duration};
 
 /// The request to stop, subscribed to once in a run.
@@ -36,14 +36,14 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
-    pub(super) fn new(stop: &Stop, patience: Patience) -> Self {
+    pub(super) fn new(stop: &Stop, wait_limits: WaitLimits) -> Self {
         let timer = |until: Instant| {
             let left = until.duration_since(Instant::now());
             monotonic_clock::subscribe_duration(nanoseconds(left))
         };
         Self {
-            stop: patience.heed_stop.then(|| stop.clone()),
-            timer: patience.until.map(timer),
+            stop: wait_limits.end_on_stop.then(|| stop.clone()),
+            timer: wait_limits.until.map(timer),
         }
     }
 

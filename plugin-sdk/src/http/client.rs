@@ -41,8 +41,8 @@ const FORBIDDEN: [&str; 9] = [
 ///
 /// - Redirects are followed, up to 20: after 301, 302 and 303 with GET and without the body (HEAD stays
 ///   HEAD), after 307 and 308 with the same method and body. To another origin, headers whose names say that they
-///   hold a secret are left out: `authorization`, `cookie`, and those with `key`, `token`, `secret` and the like in
-///   their name. A redirect from https to http is an error, unless [`allow_redirects_to_http`] is called.
+///   hold a secret are left out: `authorization`, `cookie`, and those with a word such as `key`, `token` or `secret` in
+///   their name, as in `x-api-key`. `idempotency-key` is kept. A redirect from https to http is an error, unless [`allow_redirects_to_http`] is called.
 /// - A request ends with [`HttpError::Timeout`] when the deadline of the run passes, and with
 ///   [`HttpError::Stopped`] when the run is cancelled, wherever it waits.
 /// - An answer with an error status is an answer.
@@ -77,15 +77,15 @@ pub struct Client<'a> {
 
 /// How long an exchange may wait, and what it heeds meanwhile.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct WaitLimits {
     /// End when the host asks the run to stop.
-    pub(crate) heed_stop: bool,
+    pub(crate) end_on_stop: bool,
     pub(crate) until: Option<Instant>,
     /// `until` is the caller's own limit for the request, not the run's.
     own_limit: Option<Duration>,
 }
 
-impl Patience {
+impl WaitLimits {
     /// Whether `until` is a limit for this request only.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn is_own_limit(&self) -> bool {
@@ -165,7 +165,7 @@ impl<'a> Client<'a> {
     pub fn check<B>(request: &Request<B>) -> Result<(), HttpError> {
         let invalid = |reason: String| Err(HttpError::InvalidRequest { reason });
         if request.method() == Method::CONNECT {
-            return invalid("method CONNECT asks for a tunnel, which is not made".to_owned());
+            return invalid("method CONNECT is not supported".to_owned());
         }
         let mut names = request.headers().keys();
         if let Some(name) = names.find(|name| FORBIDDEN.contains(&name.as_str())) {
@@ -180,7 +180,7 @@ impl<'a> Client<'a> {
             .sum();
         if bytes > MAX_HEADERS {
             return invalid(format!(
-                "its headers have {bytes} bytes; at most {MAX_HEADERS} are sent"
+                "its headers have {bytes} bytes; the limit is {MAX_HEADERS}"
             ));
         }
         url::check(request.uri())
@@ -201,9 +201,9 @@ impl<'a> Client<'a> {
         hop.headers
             .entry(header::USER_AGENT)
             .or_insert(header::HeaderValue::from_static(USER_AGENT));
-        let patience = self.patience();
+        let wait_limits = self.wait_limits();
         for redirects in 0..=MAX_REDIRECTS {
-            let response = match self.send_once(&hop, &mut source, patience) {
+            let response = match self.send_once(&hop, &mut source, wait_limits) {
                 // The request itself was sent: it is the answer that can't be followed.
                 Err(HttpError::InvalidRequest { reason }) if redirects > 0 => {
                     return Err(HttpError::Redirect {
@@ -221,7 +221,7 @@ impl<'a> Client<'a> {
             } else if matches!(source, Source::Reader(_)) {
                 return Err(HttpError::Redirect {
                     reason: format!(
-                        "{} asks for the body again, which was a stream",
+                        "{} requires sending the body again, but it was a stream",
                         response.status()
                     ),
                 });
@@ -231,7 +231,7 @@ impl<'a> Client<'a> {
         Err(HttpError::TooManyRedirects { limit: MAX_REDIRECTS })
     }
 
-    fn patience(&self) -> Patience {
+    fn wait_limits(&self) -> WaitLimits {
         let limit = self.time.and_then(|time| self.context.now().checked_add(time));
         let bound = if self.after_stop {
             Some(self.context.last_moment())
@@ -239,8 +239,8 @@ impl<'a> Client<'a> {
             self.context.deadline()
         };
         let until = limit.into_iter().chain(bound).min();
-        Patience {
-            heed_stop: !self.after_stop,
+        WaitLimits {
+            end_on_stop: !self.after_stop,
             until,
             own_limit: self.time.filter(|_| until == limit),
         }
@@ -250,7 +250,7 @@ impl<'a> Client<'a> {
         &self,
         hop: &Hop,
         source: &mut Source,
-        patience: Patience,
+        wait_limits: WaitLimits,
     ) -> Result<Response<BodyReader>, HttpError> {
         let payload = self.payload(source)?;
         let mut head = head(hop);
@@ -262,7 +262,7 @@ impl<'a> Client<'a> {
                 head.headers.insert(header::CONTENT_LENGTH, 0.into());
             }
         }
-        let exchanged = self.context.transport.send(head, payload, patience);
+        let exchanged = self.context.transport.send(head, payload, wait_limits);
         if let Err(HttpError::Stopped | HttpError::Timeout) = exchanged {
             // From now on the grace is running out.
             self.context.stop_requested();

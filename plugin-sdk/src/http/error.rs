@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// Why a request failed. An answer with an error status is no failure.
+/// Why a request failed. A response with an error status is not a failure.
 ///
 /// `host` is the authority that was asked: `example.com:8080`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl fmt::Display for HttpError {
             Self::Disconnected { host } => {
                 write!(f, "{host} closed the connection before its answer was complete")
             }
-            Self::Protocol { host, reason } => write!(f, "{host} did not answer in HTTP: {reason}"),
+            Self::Protocol { host, reason } => write!(f, "{host} sent an invalid HTTP response: {reason}"),
             Self::Timeout => f.write_str("timed out"),
             Self::Stopped => f.write_str("the run was told to stop"),
             Self::TooManyRedirects { limit } => write!(f, "more than {limit} redirects"),

@@ -15,4 +15,4 @@ pub use client::Client;
 pub use error::HttpError;
 
 pub(crate) use body::Payload;
-pub(crate) use client::Patience;
+pub(crate) use client::WaitLimits;

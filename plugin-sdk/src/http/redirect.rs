@@ -17,17 +17,35 @@ pub(super) struct Next {
     pub(super) drops_body: bool,
 }
 
-/// Parts of names of headers that hold secrets, such as `x-api-key` and `private-token`.
-const SECRET_NAMES: [&str; 9] = [
+/// How a word in the name of a header ends that holds a secret: `x-api-key`, `x-accesskey`, `private-token`. A plural
+/// counts too.
+const SECRET_WORDS: [&str; 13] = [
     "auth",
+    "authentication",
+    "authorization",
     "cookie",
     "credential",
+    "jwt",
     "key",
     "passwd",
     "password",
     "secret",
     "session",
+    "sessionid",
     "token",
+];
+
+/// Names that have such a word and hold no secret. The first two keep a repeated request from being carried out twice,
+/// also by the server that a redirect leads to.
+const NOT_SECRET: [&str; 8] = [
+    "idempotency-key",
+    "x-idempotency-key",
+    "cache-key",
+    "x-cache-key",
+    "partition-key",
+    "routing-key",
+    "sec-websocket-key",
+    "surrogate-key",
 ];
 
 /// The request that follows an answer; None if the answer is to be returned. `to_http` allows the step from https to
@@ -50,7 +68,7 @@ pub(super) fn next(
         .to_str()
         .map_err(|_| unusable(format!("the location of {status} is not text")))?;
     let url = url::join(&hop.url, location)
-        .ok_or_else(|| unusable(format!("to '{}', which is no URL", location.escape_debug())))?;
+        .ok_or_else(|| unusable(format!("to '{}', which is not a URL", location.escape_debug())))?;
     if let Err(error) = url::check(&url) {
         return Err(unusable(format!("to '{}': {error}", location.escape_debug())));
     }
@@ -87,7 +105,12 @@ pub(super) fn next(
 }
 
 fn holds_secret(name: &HeaderName) -> bool {
-    SECRET_NAMES.iter().any(|part| name.as_str().contains(part))
+    let name = name.as_str();
+    let is_secret = |word: &str| {
+        let singular = word.strip_suffix('s').unwrap_or(word);
+        SECRET_WORDS.iter().any(|secret| singular.ends_with(secret))
+    };
+    !NOT_SECRET.contains(&name) && name.split(|c: char| !c.is_ascii_alphanumeric()).any(is_secret)
 }
 
 #[cfg(test)]
@@ -164,6 +187,39 @@ mod tests {
                 );
             }
             assert!(headers.contains_key("x-other"), "{location}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_name_tell_whether_it_holds_a_secret() {
+        for (name, expected) in [
+            ("authorization", true),
+            ("proxy-authorization", true),
+            ("x-auth", true),
+            ("cookie", true),
+            ("x-api-key", true),
+            ("x-apikey", true),
+            ("ocp-apim-subscription-key", true),
+            ("api_keys", true),
+            ("private-token", true),
+            ("x-authtoken", true),
+            ("x-amz-security-token", true),
+            ("x-session-id", true),
+            ("x-sessionid", true),
+            ("client-secret", true),
+            ("x-credentials", true),
+            ("idempotency-key", false),
+            ("x-idempotency-key", false),
+            ("surrogate-key", false),
+            ("author", false),
+            ("x-authored-by", false),
+            ("keywords", false),
+            ("keep-alive", false),
+            ("x-tokenizer", false),
+            ("content-type", false),
+            ("x-request-id", false),
+        ] {
+            assert_eq!(holds_secret(&HeaderName::from_static(name)), expected, "{name}");
         }
     }
 

@@ -16,10 +16,10 @@ pub(super) fn check(url: &Uri) -> Result<(), HttpError> {
         None => return refuse("is not absolute"),
     }
     match url.authority() {
-        None => refuse("names no host"),
-        Some(authority) if authority.host().is_empty() => refuse("names no host"),
+        None => refuse("has no host"),
+        Some(authority) if authority.host().is_empty() => refuse("has no host"),
         Some(authority) if authority.as_str().contains('@') => {
-            refuse("has a user name or password in it; use the authorization header")
+            refuse("contains a user name or password; use the authorization header")
         }
         Some(_) => Ok(()),
     }

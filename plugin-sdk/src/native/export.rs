@@ -49,7 +49,7 @@ fn run(runner: &impl Runner, invocation: &[u8], host: HostRef) -> Reply {
         Ok(outcome) => Reply::Outcome {
             exit_code: outcome.exit_code,
             receipt: outcome.receipt,
-            elsewhere: outcome.elsewhere,
+            delegated_run: outcome.delegated_run,
         },
         Err(error) => failure(error),
     }
@@ -67,7 +67,7 @@ fn failure(error: RunError) -> Reply {
         summary: error.summary,
         exit_code: error.exit_code,
         receipt: error.receipt,
-        elsewhere: error.elsewhere,
+        delegated_run: error.delegated_run,
     }
 }
 

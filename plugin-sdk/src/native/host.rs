@@ -1,4 +1,4 @@
-//! What a run needs of whoever runs it: a host process across the ABI, or a test.
+//! What a run needs from its environment: a host process across the ABI, or a test.
 
 use crate::{ArtifactError, Copied, Level, http::BodyReader};
 use std::{

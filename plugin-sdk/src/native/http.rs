@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Instant,
-    http::{HttpError, Patience, Payload},
+    http::{HttpError, Payload, WaitLimits},
 };
 use ::http::{Request, Response, request};
 use executor_runtime_tls::{NoRoots, trusted_roots};
@@ -31,7 +31,7 @@ const MAX_HEAD: usize = 100 * 1024;
 #[derive(Debug)]
 pub(crate) struct Transport {
     host: Host,
-    heeding: Agents,
+    ending_on_stop: Agents,
     last_word: Agents,
 }
 
@@ -45,7 +45,7 @@ impl Transport {
     pub(crate) fn new(host: &Host) -> Self {
         Self {
             host: host.clone(),
-            heeding: Agents::default(),
+            ending_on_stop: Agents::default(),
             last_word: Agents::default(),
         }
     }
@@ -54,25 +54,25 @@ impl Transport {
         &self,
         head: request::Parts,
         payload: Payload<'_>,
-        patience: Patience,
+        wait_limits: WaitLimits,
     ) -> Result<Response<BodyStream>, HttpError> {
         let exchange = Exchange {
             host: head.uri.authority().map(ToString::to_string).unwrap_or_default(),
             remaining: self.host.clone(),
-            patience,
+            wait_limits,
         };
-        if patience.heed_stop && self.host.stop_requested() {
-            return Err(Patience::stopped(self.host.remaining()));
+        if wait_limits.end_on_stop && self.host.stop_requested() {
+            return Err(WaitLimits::stopped(self.host.remaining()));
         }
-        let agent = self.agent(&head, patience).map_err(|error| HttpError::Tls {
+        let agent = self.agent(&head, wait_limits).map_err(|error| HttpError::Tls {
             host: exchange.host.clone(),
             check: error.to_string(),
         })?;
         // The run's own deadline interrupts; a setting for one request keeps the agent from sharing what
         // its connections need.
-        let limit = patience
+        let limit = wait_limits
             .until
-            .filter(|_| patience.is_own_limit() || !patience.heed_stop);
+            .filter(|_| wait_limits.is_own_limit() || !wait_limits.end_on_stop);
         let sent = match payload {
             Payload::Empty => run(agent, Request::from_parts(head, ()), limit),
             Payload::Sized(mut reader, _) | Payload::Streamed(mut reader) => {
@@ -89,15 +89,15 @@ impl Transport {
         }
     }
 
-    fn agent(&self, head: &request::Parts, patience: Patience) -> Result<&Agent, NoRoots> {
-        let agents = if patience.heed_stop {
-            &self.heeding
+    fn agent(&self, head: &request::Parts, wait_limits: WaitLimits) -> Result<&Agent, NoRoots> {
+        let agents = if wait_limits.end_on_stop {
+            &self.ending_on_stop
         } else {
             &self.last_word
         };
         let interrupt = || Interrupt {
             host: Arc::clone(&self.host.0),
-            heed_stop: patience.heed_stop,
+            end_on_stop: wait_limits.end_on_stop,
         };
         if head.uri.scheme_str() != Some("https") {
             return Ok(agents.plain.get_or_init(|| agent(interrupt(), None)));
@@ -157,14 +157,14 @@ fn root_certificates() -> Result<RootCerts, NoRoots> {
 struct Exchange {
     host: String,
     remaining: Host,
-    patience: Patience,
+    wait_limits: WaitLimits,
 }
 
 impl Exchange {
     fn error(&self, error: ureq::Error) -> HttpError {
         match http_error::from_ureq(error, &self.host) {
-            HttpError::Stopped => Patience::stopped(self.remaining.remaining()),
-            HttpError::Timeout => self.patience.timed_out(&self.host),
+            HttpError::Stopped => WaitLimits::stopped(self.remaining.remaining()),
+            HttpError::Timeout => self.wait_limits.timed_out(&self.host),
             error => error,
         }
     }

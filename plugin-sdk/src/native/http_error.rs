@@ -35,7 +35,7 @@ pub(super) fn from_ureq(error: ureq::Error, host: &str) -> HttpError {
         },
         ureq::Error::LargeResponseHeader(..) => HttpError::Protocol {
             host,
-            reason: "the head of its answer is too long".to_owned(),
+            reason: "its response headers are too long".to_owned(),
         },
         other => HttpError::Other {
             host,
@@ -104,7 +104,7 @@ fn tls(error: &rustls::Error, host: String) -> HttpError {
     let check = if is_about_certificate(error) {
         format!("its certificate is not valid ({words})")
     } else if matches!(error, rustls::Error::AlertReceived(_)) {
-        format!("the server broke off: {words}")
+        format!("the server aborted it: {words}")
     } else {
         format!("the handshake failed ({words})")
     };

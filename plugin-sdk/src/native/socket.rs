@@ -51,7 +51,7 @@ pub(super) struct Broken;
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection broke")
+        f.write_str("the connection was lost")
     }
 }
 
@@ -79,7 +79,7 @@ pub(super) fn no_end(error: Error) -> Error {
 pub(super) struct Interrupt {
     pub(super) host: Arc<dyn HostFunctions>,
     /// Whether the request to stop and the deadline do; after the stop they don't.
-    pub(super) heed_stop: bool,
+    pub(super) end_on_stop: bool,
 }
 
 impl Interrupt {
@@ -93,9 +93,9 @@ impl Interrupt {
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(Error::Timeout(timeout.reason));
             }
-            let deadline = self.host.remaining().filter(|_| self.heed_stop);
+            let deadline = self.host.remaining().filter(|_| self.end_on_stop);
             let mut descriptors = vec![PollFd::new(socket.as_fd(), events)];
-            if self.heed_stop {
+            if self.end_on_stop {
                 descriptors.push(PollFd::new(self.host.stop_descriptor(), PollFlags::POLLIN));
             }
             let polled = poll(
@@ -118,7 +118,7 @@ impl Interrupt {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.heed_stop && self.host.stop_requested() {
+        if self.end_on_stop && self.host.stop_requested() {
             return Err(Error::Other(Box::new(Interrupted)));
         }
         Ok(())

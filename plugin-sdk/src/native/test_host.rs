@@ -263,7 +263,7 @@ impl HostFunctions for TestHost {
     fn checkpoint(&self, state: &[u8]) -> Result<(), String> {
         if state.len() > 64 * 1024 {
             return Err(format!(
-                "the checkpoint has {} bytes; at most 65536 are kept",
+                "the checkpoint has {} bytes; the limit is 65536",
                 state.len()
             ));
         }

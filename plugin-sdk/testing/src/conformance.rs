@@ -7,7 +7,7 @@ use std::{fmt::Write as _, path::Path};
 /// Runs every check on a plugin file.
 ///
 /// # Panics
-/// If the file is no plugin, or this machine can't run a host.
+/// If the file is not a plugin, or this machine can't run a host.
 pub fn check(path: impl AsRef<Path>) -> Report {
     let path = path.as_ref();
     let host = PluginHost::new(path);

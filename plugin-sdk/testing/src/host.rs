@@ -153,12 +153,12 @@ impl Invocation {
     /// Of another kind than the plugin's first.
     ///
     /// # Panics
-    /// If it is no kind.
+    /// If it is not a valid kind.
     #[must_use]
     pub fn kind(mut self, kind: &str) -> Self {
         match RuntimeKind::new(kind) {
             Some(kind) => self.0.runtime_kind = kind,
-            None => panic!("'{kind}' is no runtime kind"),
+            None => panic!("'{kind}' is not a valid runtime kind"),
         }
         self
     }

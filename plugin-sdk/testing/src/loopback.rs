@@ -289,7 +289,7 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// Gives an answer; whether the connection goes on.
+/// Gives an answer; whether the connection stays open.
 fn give(mut stream: &TcpStream, answer: &Answer, head_only: bool) -> io::Result<bool> {
     match answer {
         Answer::Response {

@@ -24,7 +24,7 @@ pub fn is_about_certificate(error: &Error) -> bool {
 pub fn words(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(problem) => certificate(problem),
-        Error::NoCertificatesPresented => "the server shows no certificate".to_owned(),
+        Error::NoCertificatesPresented => "the server presented no certificate".to_owned(),
         Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => {
             "the server does not speak TLS".to_owned()
         }
@@ -33,8 +33,8 @@ pub fn words(error: &Error) -> String {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         ) => "the server speaks only a version of TLS older than 1.2".to_owned(),
-        Error::PeerIncompatible(why) => format!("nothing in common with the server: {}", spelled_out(why)),
-        Error::PeerMisbehaved(how) => format!("the server broke the protocol: {}", spelled_out(how)),
+        Error::PeerIncompatible(why) => format!("incompatible with the server: {}", spelled_out(why)),
+        Error::PeerMisbehaved(how) => format!("the server violated the protocol: {}", spelled_out(how)),
         other => other.to_string(),
     }
 }
@@ -45,9 +45,7 @@ fn certificate(problem: &CertificateError) -> String {
         E::Expired | E::ExpiredContext { .. } => "certificate expired".to_owned(),
         E::NotValidYet | E::NotValidYetContext { .. } => "certificate not valid yet".to_owned(),
         E::Revoked => "certificate revoked".to_owned(),
-        E::UnknownIssuer => {
-            "certificate of an unknown issuer: nobody that this machine trusts has signed it".to_owned()
-        }
+        E::UnknownIssuer => "certificate signed by an unknown authority".to_owned(),
         E::NotValidForName => "certificate not valid for this name".to_owned(),
         E::NotValidForNameContext { expected, presented } => {
             let names: Vec<_> = presented.iter().take(5).map(|name| plain_name(name)).collect();
@@ -57,8 +55,8 @@ fn certificate(problem: &CertificateError) -> String {
             };
             format!("certificate not valid for name '{}', {only}", expected.to_str())
         }
-        E::BadSignature => "certificate with a bad signature".to_owned(),
-        E::BadEncoding => "certificate that can't be parsed".to_owned(),
+        E::BadSignature => "certificate has a bad signature".to_owned(),
+        E::BadEncoding => "certificate can't be parsed".to_owned(),
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => "certificate not meant for servers".to_owned(),
         // A certificate authority that is its own server's certificate, and the like.
         E::Other(inner) => format!("certificate refused: {}", spelled_out(inner)),

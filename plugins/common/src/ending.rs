@@ -23,7 +23,7 @@ pub fn http_error(invocation: &Invocation, ctx: &Context, doing: &str, error: &H
 
 /// Why reading a body failed.
 #[derive(Debug)]
-pub enum Reading {
+pub enum ReadFailure {
     /// The exchange.
     Http(HttpError),
     /// Whatever the body was written to.
@@ -31,12 +31,12 @@ pub enum Reading {
 }
 
 /// Which side of a copy failed.
-pub fn reading(error: io::Error) -> Reading {
+pub fn read_failure(error: io::Error) -> ReadFailure {
     match error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<HttpError>())
     {
-        Some(http) => Reading::Http(http.clone()),
-        None => Reading::Other(error),
+        Some(http) => ReadFailure::Http(http.clone()),
+        None => ReadFailure::Other(error),
     }
 }

@@ -13,7 +13,7 @@ mod request;
 mod response;
 
 pub use artifact::keep_artifact;
-pub use ending::{Reading, http_error, interrupted, reading};
+pub use ending::{ReadFailure, http_error, interrupted, read_failure};
 pub use receipt::answer_receipt;
 pub use request::{add_headers, kickoff_request, method, url};
 pub use response::{beginning, preview};

@@ -47,10 +47,7 @@ pub fn url(key: &str, text: &str) -> Result<Uri, RunError> {
 pub fn method(invocation: &Invocation, key: &str) -> Result<Method, RunError> {
     let name = invocation.text(key).unwrap_or("POST").trim().to_ascii_uppercase();
     match Method::from_bytes(name.as_bytes()) {
-        Ok(Method::CONNECT) => Err(invalid(
-            key,
-            "is CONNECT, which asks a proxy for a tunnel; a run needs a method that gets an answer",
-        )),
+        Ok(Method::CONNECT) => Err(invalid(key, "is CONNECT, which is not supported")),
         Ok(method) => Ok(method),
         Err(_) => Err(invalid(key, "is not an HTTP method")),
     }
@@ -64,11 +61,11 @@ pub fn add_headers(invocation: &Invocation, prefix: &str, headers: &mut HeaderMa
     for (name, value) in invocation.with_prefix(prefix) {
         let key = format!("{prefix}{name}");
         let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| invalid(&key, "does not end in the name of a header"))?;
+            .map_err(|_| invalid(&key, "does not end with a header name"))?;
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
             invalid(
                 &key,
-                "has a character that no header can have, such as a line break",
+                "contains a character that is not allowed in a header, such as a line break",
             )
         })?;
         headers.insert(name, value);

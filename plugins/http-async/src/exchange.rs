@@ -5,7 +5,7 @@ use crate::{
     plan::{Cancel, Plan},
     schedule::retry_after,
 };
-use executor_runtime_plugin_common::{Reading, beginning, preview, reading};
+use executor_runtime_plugin_common::{ReadFailure, beginning, preview, read_failure};
 use executor_runtime_sdk::{
     Body, BodyReader, Context, HttpError, RunError,
     http_types::{Request, Response, StatusCode, Uri},
@@ -29,7 +29,7 @@ pub(crate) struct Answer {
 
 /// Why there is none.
 #[derive(Debug)]
-pub(crate) enum NoAnswer {
+pub(crate) enum ExchangeError {
     /// The run is to stop.
     Interrupted,
     /// The exchange failed.
@@ -38,7 +38,7 @@ pub(crate) enum NoAnswer {
     Unusable(RunError),
 }
 
-impl From<HttpError> for NoAnswer {
+impl From<HttpError> for ExchangeError {
     fn from(error: HttpError) -> Self {
         match error {
             HttpError::Timeout | HttpError::Stopped => Self::Interrupted,
@@ -47,24 +47,24 @@ impl From<HttpError> for NoAnswer {
     }
 }
 
-impl From<io::Error> for NoAnswer {
+impl From<io::Error> for ExchangeError {
     fn from(error: io::Error) -> Self {
-        match reading(error) {
-            Reading::Http(error) => error.into(),
-            Reading::Other(error) => Self::Unusable(unusable(error.to_string())),
+        match read_failure(error) {
+            ReadFailure::Http(error) => error.into(),
+            ReadFailure::Other(error) => Self::Unusable(unusable(error.to_string())),
         }
     }
 }
 
 /// Sends a request and reads what there is to read of the answer.
-pub(crate) fn exchange(ctx: &Context, request: Request<Body>) -> Result<Answer, NoAnswer> {
+pub(crate) fn exchange(ctx: &Context, request: Request<Body>) -> Result<Answer, ExchangeError> {
     if ctx.stop_requested() {
-        return Err(NoAnswer::Interrupted);
+        return Err(ExchangeError::Interrupted);
     }
     answer(ctx, ctx.http().send(request)?)
 }
 
-fn answer(ctx: &Context, response: Response<BodyReader>) -> Result<Answer, NoAnswer> {
+fn answer(ctx: &Context, response: Response<BodyReader>) -> Result<Answer, ExchangeError> {
     let (head, mut body) = response.into_parts();
     let payload = match head.status {
         StatusCode::OK | StatusCode::ACCEPTED => body.bytes(MAX_PAYLOAD)?,
@@ -96,7 +96,7 @@ impl Plan {
 }
 
 impl Cancel {
-    /// Tells the backend that nobody waits any more; the code of its answer, or why there is none.
+    /// Sends the cancel request; returns the code of the response, or why there is none.
     pub(crate) fn call(&self, ctx: &Context, run_id: Option<&str>) -> Result<StatusCode, String> {
         if run_id.is_none() && self.url.needs_run_id() {
             return Err("not called: the run's id was not known yet".to_owned());

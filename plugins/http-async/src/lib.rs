@@ -10,7 +10,7 @@
 //!
 //! Once the kickoff has been sent, no run is `rejected`: that would say that nothing was started.
 //!
-//! The run's id is checkpointed after the kickoff; an interrupted run that is resumed goes on polling.
+//! The run's id is checkpointed after the kickoff; an interrupted run that is resumed continues polling.
 //!
 //! The last payload is kept as artifact `final_status`. The receipt has:
 //!

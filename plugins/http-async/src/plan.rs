@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     pub(crate) cancel: Option<Cancel>,
 }
 
-/// The call that tells the backend that nobody waits any more.
+/// The cancel request to the backend.
 #[derive(Debug)]
 pub(crate) struct Cancel {
     pub(crate) url: Template,
@@ -115,7 +115,7 @@ fn states(invocation: &Invocation, key: &str, default: Option<&str>) -> Result<V
         (Some(_), _) => invocation.list(key).into_iter().map(str::to_owned).collect(),
     };
     if states.is_empty() {
-        return Err(invalid(format!("metadata key '{key}' names no state")));
+        return Err(invalid(format!("metadata key '{key}' lists no states")));
     }
     Ok(states)
 }

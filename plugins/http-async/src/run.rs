@@ -1,7 +1,7 @@
 //! One run: kickoff, polls, and what is left at the end.
 
 use crate::{
-    exchange::{Answer, NoAnswer, exchange, text_at, unexpected_code},
+    exchange::{Answer, ExchangeError, exchange, text_at, unexpected_code},
     plan::Plan,
     schedule::Schedule,
 };
@@ -29,7 +29,7 @@ struct Record {
 enum Halt {
     /// It is to stop; this is under way.
     Interrupted(&'static str),
-    /// The backend has started it, and there is no way to ask how it goes.
+    /// The backend has started it, and its state can't be queried.
     Lost(RunError),
     Failed(RunError),
 }
@@ -102,9 +102,9 @@ impl Record {
         let failed = |error: RunError| Halt::Failed(error.context(DOING));
         let request = kickoff_request(invocation).map_err(Halt::Failed)?;
         let answer = exchange(ctx, request).map_err(|error| match error {
-            NoAnswer::Interrupted => Halt::Interrupted(DOING),
-            NoAnswer::Http(error) => failed(RunError::from_http(&error)),
-            NoAnswer::Unusable(error) => failed(error),
+            ExchangeError::Interrupted => Halt::Interrupted(DOING),
+            ExchangeError::Http(error) => failed(RunError::from_http(&error)),
+            ExchangeError::Unusable(error) => failed(error),
         })?;
         self.code = Some(answer.status);
         match answer.status {
@@ -158,14 +158,14 @@ impl Record {
             self.polls += 1;
             let mut retry_after = None;
             let failure = match exchange(ctx, plan.poll_request(&url)) {
-                Err(NoAnswer::Interrupted) => return Err(Halt::Interrupted(DOING)),
-                Err(NoAnswer::Unusable(error)) => return Err(failed(error)),
-                // The run has been started: whatever is wrong with a poll, this is no rejection any more.
-                Err(NoAnswer::Http(error @ HttpError::InvalidRequest { .. })) => {
+                Err(ExchangeError::Interrupted) => return Err(Halt::Interrupted(DOING)),
+                Err(ExchangeError::Unusable(error)) => return Err(failed(error)),
+                // The run has been started: a failed poll is a failure, not a rejection.
+                Err(ExchangeError::Http(error @ HttpError::InvalidRequest { .. })) => {
                     let error = RunError::failed(error.code(), format!("http error: {error}"));
                     return Err(Halt::Lost(error.context(DOING)));
                 }
-                Err(NoAnswer::Http(error)) => {
+                Err(ExchangeError::Http(error)) => {
                     let summary = RunError::from_http(&error);
                     if !error.is_transient() {
                         return Err(failed(summary));
@@ -207,7 +207,7 @@ impl Record {
                         };
                         return Err(Halt::Failed(error.context(times)));
                     }
-                    let text = format!("poll failed, {failures} in a row: {error}");
+                    let text = format!("polling failed {failures} times in a row: {error}");
                     ctx.log(Level::Warn, &text);
                 }
             }

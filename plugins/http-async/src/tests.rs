@@ -1,4 +1,4 @@
-//! An interrupted run that goes on, with a backend on loopback TCP.
+//! An interrupted run that is resumed, with a backend on loopback TCP.
 
 use crate::HttpAsync;
 use executor_runtime_sdk::{FailureStatus, Invocation, TestHost};

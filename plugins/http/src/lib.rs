@@ -8,7 +8,7 @@
 //! `http.header.*`, and with an artifact `http.body_bytes` and, where it was cut off, `http.body_truncated`.
 
 use executor_runtime_plugin_common::{
-    Reading, answer_receipt, beginning, http_error, kickoff_request, preview, reading,
+    ReadFailure, answer_receipt, beginning, http_error, kickoff_request, preview, read_failure,
 };
 use executor_runtime_sdk::{
     ArtifactWriter, BodyReader, Context, Copied, Invocation, Outcome, RunError, Runner, export_runner,
@@ -44,9 +44,9 @@ impl Runner for Http {
         let read = take_body(head.status, &mut body, artifact, &mut receipt);
         finish(
             head.status,
-            read.map_err(|error| match reading(error) {
-                Reading::Http(error) => http_error(invocation, ctx, DOING, &error),
-                Reading::Other(error) => {
+            read.map_err(|error| match read_failure(error) {
+                ReadFailure::Http(error) => http_error(invocation, ctx, DOING, &error),
+                ReadFailure::Other(error) => {
                     RunError::failed("output_unwritable", format!("artifact 'response_body': {error}"))
                 }
             }),

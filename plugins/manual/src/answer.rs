@@ -2,7 +2,7 @@
 
 use crate::protocol;
 use executor_runtime_sdk::{
-    Elsewhere, Invocation, Outcome, RunError,
+    DelegatedRun, Invocation, Outcome, RunError,
     protocol::{RuntimeResult, Status},
 };
 
@@ -69,7 +69,7 @@ fn outcome(result: RuntimeResult) -> Result<Outcome, RunError> {
             result.status
         )
     });
-    let elsewhere = Elsewhere {
+    let delegated_run = DelegatedRun {
         started_at: result.started_at,
         finished_at: result.finished_at,
         stdout_path: result.stdout_path,
@@ -82,7 +82,7 @@ fn outcome(result: RuntimeResult) -> Result<Outcome, RunError> {
         Status::Cancelled => RunError::cancelled(code, summary),
         Status::Failed | Status::Pending | Status::Running => RunError::failed(code, summary),
         Status::Succeeded => {
-            let mut outcome = Outcome::succeeded().elsewhere(elsewhere);
+            let mut outcome = Outcome::succeeded().delegated_run(delegated_run);
             if let Some(code) = result.exit_code {
                 outcome = outcome.exit_code(code);
             }
@@ -92,7 +92,7 @@ fn outcome(result: RuntimeResult) -> Result<Outcome, RunError> {
                 .fold(outcome, |outcome, (key, value)| outcome.receipt(key, value)));
         }
     }
-    .elsewhere(elsewhere);
+    .delegated_run(delegated_run);
     let error = match result.exit_code {
         Some(code) => error.exit_code(code),
         None => error,

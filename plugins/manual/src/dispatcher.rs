@@ -4,7 +4,9 @@
 //! `dispatcher.<runtime_name>` is a URL or `unix:<absolute path>`.
 
 use crate::{protocol, socket};
-use executor_runtime_plugin_common::{Reading, beginning, http_error, interrupted, preview, reading, url};
+use executor_runtime_plugin_common::{
+    ReadFailure, beginning, http_error, interrupted, preview, read_failure, url,
+};
 use executor_runtime_sdk::{
     Body, Context, Invocation, RunError,
     http_types::{HeaderValue, Method, Request, Uri, header},
@@ -31,7 +33,7 @@ impl Dispatcher {
     ) -> Result<Self, RunError> {
         match (invocation.text("manual.url"), invocation.text("manual.socket")) {
             (Some(_), Some(_)) => Err(invalid(
-                "metadata keys 'manual.url' and 'manual.socket' exclude each other".to_owned(),
+                "metadata keys 'manual.url' and 'manual.socket' can't be combined".to_owned(),
             )),
             (Some(text), None) => Ok(Self::Http(url("manual.url", text)?)),
             (None, Some(path)) => socket("metadata key 'manual.socket'", path),
@@ -40,8 +42,7 @@ impl Dispatcher {
                 let place = format!("config key '{key}' of plugin 'manual'");
                 match config(&key) {
                     None => Err(invalid(format!(
-                        "no dispatcher: give metadata key 'manual.url' or 'manual.socket', or have the operator \
-                         set {place}"
+                        "no dispatcher: set metadata key 'manual.url' or 'manual.socket', or {place}"
                     ))),
                     Some(value) => match value.strip_prefix("unix:") {
                         Some(path) => socket(&place, path),
@@ -93,9 +94,9 @@ fn post(url: &Uri, document: Vec<u8>, invocation: &Invocation, ctx: &Context) ->
     let json = HeaderValue::from_static("application/json");
     request.headers_mut().insert(header::CONTENT_TYPE, json.clone());
     request.headers_mut().insert(header::ACCEPT, json);
-    let failed = |error: std::io::Error| match reading(error) {
-        Reading::Http(error) => http_error(invocation, ctx, DOING, &error),
-        Reading::Other(error) => RunError::failed("network", format!("http error: {error}")),
+    let failed = |error: std::io::Error| match read_failure(error) {
+        ReadFailure::Http(error) => http_error(invocation, ctx, DOING, &error),
+        ReadFailure::Other(error) => RunError::failed("network", format!("http error: {error}")),
     };
     let response = ctx
         .http()
@@ -163,7 +164,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         let both = [("manual.url", "http://a/"), ("manual.socket", "/d")];
         for (metadata, config, words) in [
-            (&both[..], None, "exclude each other"),
+            (&both[..], None, "can't be combined"),
             (&[], None, "config key 'dispatcher.manual' of plugin 'manual'"),
             (
                 &[],

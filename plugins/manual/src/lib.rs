@@ -1,8 +1,8 @@
 //! The runtime kind `manual`: a dispatcher outside the host does the work.
 //!
 //! The invocation goes to it as JSON, and what it answers is the result: status, exit code, error, times, files
-//! and metadata. Only `error.kind` of a run that succeeded, an `error.kind` that is no code, and `plugin.*` are
-//! not the dispatcher's to say. The paths are its own: nobody looks whether there are files.
+//! and metadata. Only `error.kind` of a run that succeeded, an `error.kind` that is no valid code, and `plugin.*` are
+//! not taken from the dispatcher. Its paths are passed on without checking that the files exist.
 //!
 //! An answer that is not a finished RuntimeResult for this very invocation is a failure with the code
 //! `dispatcher_protocol`, which says what is wrong with it.

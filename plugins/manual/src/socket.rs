@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a wait goes on before it looks for the request to stop.
+/// How long one wait lasts before it checks for the request to stop.
 const SLICE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
@@ -70,7 +70,7 @@ fn send(stream: &mut UnixStream, mut bytes: &[u8], ctx: &Context) -> Result<(), 
                 error,
                 stream,
                 PollFlags::POLLOUT,
-                "the invocation was not taken",
+                "the invocation was not accepted",
                 ctx,
             )?,
         }
@@ -96,7 +96,7 @@ fn receive(stream: &mut UnixStream, ctx: &Context) -> Result<Vec<u8>, Failed> {
                 // A side that never stops sending must not keep the run from stopping.
                 check(ctx)?;
             }
-            Err(error) => wait_after(error, stream, PollFlags::POLLIN, "the connection broke", ctx)?,
+            Err(error) => wait_after(error, stream, PollFlags::POLLIN, "the connection was lost", ctx)?,
         }
     }
 }

@@ -200,14 +200,14 @@ fn files_and_times_are_the_dispatchers() {
             result["stdout_path"] = "/var/out".into();
             result["artifacts"] = json!([artifact]);
         });
-        let elsewhere = match &outcome {
-            Ok(outcome) => outcome.get_elsewhere(),
-            Err(error) => error.get_elsewhere(),
+        let delegated_run = match &outcome {
+            Ok(outcome) => outcome.get_delegated_run(),
+            Err(error) => error.get_delegated_run(),
         };
-        let elsewhere = elsewhere.unwrap();
-        assert_eq!(elsewhere.stdout_path.as_deref(), Some("/var/out"));
-        assert_eq!(elsewhere.artifacts[0].path, "/var/report");
-        assert_eq!(elsewhere.started_at.as_str(), "2026-01-02T03:04:05Z");
+        let delegated_run = delegated_run.unwrap();
+        assert_eq!(delegated_run.stdout_path.as_deref(), Some("/var/out"));
+        assert_eq!(delegated_run.artifacts[0].path, "/var/report");
+        assert_eq!(delegated_run.started_at.as_str(), "2026-01-02T03:04:05Z");
     }
 }
 

@@ -15,6 +15,6 @@ fn main() -> Result<()> {
         .validate(true)
         .module(&module)
         .and_then(|mut encoder| encoder.encode())
-        .with_context(|| format!("{core:?} can't be made a component"))?;
+        .with_context(|| format!("{core:?} can't be created a component"))?;
     fs::write(component, encoded).with_context(|| format!("{component:?} can't be written"))
 }

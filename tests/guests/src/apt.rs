@@ -49,7 +49,7 @@ impl Apt {
                 lines.find_map(|line| Some(line.strip_prefix("Version: ")?.to_owned()))
             })
             .with_context(|| match &self.complaint {
-                None => format!("apt knows no package '{package}'"),
+                None => format!("apt has no package '{package}'"),
                 Some(complaint) => format!("apt-get update failed: {complaint}"),
             })
     }

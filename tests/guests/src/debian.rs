@@ -29,7 +29,7 @@ pub(crate) fn unpack() -> Result<PathBuf> {
     let Err(_) = compiler(&folder) else {
         return Ok(folder);
     };
-    fs::create_dir_all(&cache).with_context(|| format!("'{}' can't be made", cache.display()))?;
+    fs::create_dir_all(&cache).with_context(|| format!("'{}' can't be created", cache.display()))?;
     let _lock = lock(&cache.join("rustc-web.lock"))?;
     // Another process may have been faster.
     if compiler(&folder).is_err() {
@@ -37,9 +37,9 @@ pub(crate) fn unpack() -> Result<PathBuf> {
         let partial = cache.join("rustc-web.partial");
         remove(&partial)?;
         let made = fill(&partial).and_then(|()| {
-            compiler(&partial).context("what was unpacked is no compiler for components")?;
+            compiler(&partial).context("the unpacked packages have no compiler for components")?;
             remove(&folder)?;
-            fs::rename(&partial, &folder).with_context(|| format!("'{}' can't be made", folder.display()))
+            fs::rename(&partial, &folder).with_context(|| format!("'{}' can't be created", folder.display()))
         });
         if made.is_err() {
             remove(&partial)?;
@@ -74,7 +74,7 @@ fn remove(folder: &Path) -> Result<()> {
 /// Downloads and unpacks everything into `folder`.
 fn fill(folder: &Path) -> Result<()> {
     let packages = folder.join("packages");
-    fs::create_dir_all(&packages).with_context(|| format!("'{}' can't be made", packages.display()))?;
+    fs::create_dir_all(&packages).with_context(|| format!("'{}' can't be created", packages.display()))?;
     for file in download(&packages).context(OutOfReach)? {
         output(Command::new("dpkg").arg("-x").arg(&file).arg(folder))?;
     }
@@ -86,7 +86,7 @@ fn download(folder: &Path) -> Result<Vec<PathBuf>> {
     let version = apt.version("rustc-web")?;
     if !is_new_enough(&version) {
         bail!(
-            "apt's newest rustc-web is {version}, and Rust {} or newer is needed",
+            "apt's newest rustc-web is {version}, but Rust {} or newer is required",
             env!("CARGO_PKG_RUST_VERSION")
         );
     }
@@ -117,7 +117,7 @@ fn compiler(folder: &Path) -> Result<PathBuf> {
     let version = printed.split_whitespace().nth(1).unwrap_or_default();
     if !is_new_enough(version) {
         bail!(
-            "'{}' is {version}, and Rust {} or newer is needed",
+            "'{}' is {version}, but Rust {} or newer is required",
             rustc.display(),
             env!("CARGO_PKG_RUST_VERSION")
         );

@@ -113,6 +113,6 @@ fn output(command: &mut Command) -> Result<String> {
 }
 
 fn existing(file: PathBuf) -> Result<PathBuf> {
-    fs::metadata(&file).with_context(|| format!("the build made no '{}'", file.display()))?;
+    fs::metadata(&file).with_context(|| format!("the build produced no '{}'", file.display()))?;
     Ok(file)
 }

@@ -103,7 +103,7 @@ fn a_certificate_that_is_not_valid_is_refused_by_the_check_that_it_fails() {
     let authority = Authority::new("tests");
     let another = Authority::new("another");
     let own = Authority::new("own");
-    let stranger = "certificate of an unknown issuer: nobody that this machine trusts has signed it";
+    let stranger = "certificate signed by an unknown authority";
     for (identity, words) in [
         (another.sign(&for_names(&["localhost"])), stranger),
         (self_signed(&for_names(&["localhost"])), stranger),
@@ -138,11 +138,11 @@ fn a_server_that_breaks_off_the_handshake_is_told_as_such() {
     for (server, words) in [
         (
             Server::answering_hello(alert(40)),
-            "the server broke off: handshake failure",
+            "the server aborted it: handshake failure",
         ),
         (
             Server::answering_hello(alert(70)),
-            "the server broke off: protocol version",
+            "the server aborted it: protocol version",
         ),
         (
             Server::answering_hello(old_hello()),

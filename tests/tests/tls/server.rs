@@ -172,7 +172,7 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let broken = || Err(std::io::Error::other("it breaks off"));
+        let broken = || Err(std::io::Error::other("it is truncated"));
         Poll::Ready(match self.body.take() {
             Some(body) => Some(Ok(Frame::data(body))),
             None => self.breaks_off.then(broken),

@@ -13,7 +13,7 @@ const NATIVE: [&str; 1] = ["executor-runtime-plugin-manual"];
 /// Builds all of them; returns the directory.
 pub(crate) fn build_all() -> Result<PathBuf> {
     let directory = guest_build::target_directory().join("plugins");
-    fs::create_dir_all(&directory).with_context(|| format!("'{}' can't be made", directory.display()))?;
+    fs::create_dir_all(&directory).with_context(|| format!("'{}' can't be created", directory.display()))?;
     for package in COMPONENTS {
         install(
             &guest_build::component(package)?,

@@ -92,20 +92,21 @@ impl Package {
         let manifest = directory.join("Cargo.toml");
         if !manifest.is_file() {
             bail!(
-                "no Cargo.toml in '{shown}', so it is not a plugin's crate; `executor-runtime plugin new NAME` makes one"
+                "no Cargo.toml in '{shown}', so it is not a plugin crate; `executor-runtime plugin new NAME` creates \
+                 one"
             );
         }
         let file = directory.join("plugin.json");
         let json = match fs::read(&file) {
             Ok(json) => json,
             Err(error) if error.kind() == ErrorKind::NotFound => bail!(
-                "no plugin.json in '{shown}': it says what the plugin is, and has to stand beside Cargo.toml; \
-                 `executor-runtime schema descriptor` prints what goes into it"
+                "no plugin.json in '{shown}': the plugin's descriptor has to be beside Cargo.toml; `executor-runtime \
+                 schema descriptor` prints its JSON Schema"
             ),
             Err(error) => return Err(error).with_context(|| format!("'{}' can't be read", file.display())),
         };
         let descriptor = PluginDescriptor::from_json(&json)
-            .with_context(|| format!("'{}' is unusable", file.display()))?;
+            .with_context(|| format!("'{}' can't be used", file.display()))?;
         let metadata = metadata(&manifest)?;
         let package = metadata["packages"]
             .as_array()
@@ -113,7 +114,7 @@ impl Package {
             .flatten()
             .find(|package| is_at(&package["manifest_path"], &manifest));
         let Some(package) = package else {
-            bail!("'{shown}' has no package: its Cargo.toml is only a workspace");
+            bail!("'{shown}' has no package: its Cargo.toml only defines a workspace");
         };
         let is_cdylib = |target: &Value| {
             let types = target["crate_types"].as_array();
@@ -124,14 +125,14 @@ impl Package {
             .is_some_and(|targets| targets.iter().any(is_cdylib))
         {
             bail!(
-                "the crate in '{shown}' makes no library that a host could load: set crate-type = [\"cdylib\", \"rlib\"] \
+                "the crate in '{shown}' does not build a library that a host can load: set crate-type = [\"cdylib\", \"rlib\"] \
                  under [lib] in its Cargo.toml"
             );
         }
         let target_directory = metadata["target_directory"].as_str();
         Ok(Self {
             target_directory: target_directory
-                .context("cargo metadata names no target directory")?
+                .context("`cargo metadata` reported no target directory")?
                 .into(),
             directory,
             manifest,
@@ -154,19 +155,17 @@ impl Package {
         let why = match tried {
             Ok(status) if status.success() && self.has_component_target() => return Ok(()),
             Ok(status) if status.success() => {
-                "rustup added it to another toolchain than cargo uses".to_owned()
+                "rustup added it to a different toolchain than the one cargo uses".to_owned()
             }
             Ok(_) => format!("'rustup target add {COMPONENT_TARGET}' failed"),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                "there is no rustup here to install it".to_owned()
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => "rustup is not installed".to_owned(),
             Err(error) => format!("rustup can't be started: {error}"),
         };
         bail!(
             "components can't be built: Rust's target {COMPONENT_TARGET} is missing, and {why}\n  \
              install it with your system's package for it, or get Rust from https://rustup.rs and run \
              'rustup target add {COMPONENT_TARGET}'\n  \
-             or build the native plugin alone: --native"
+             or build only the native plugin with --native"
         );
     }
 
@@ -199,7 +198,7 @@ impl Package {
                 reason @ Unusable::File(FileError::WritableByOthers { .. } | FileError::ForeignOwner { .. }),
             ) => {
                 say!("note: '{}' {reason}", path.display());
-                say!("      a host uses it only after that, or once it is installed elsewhere");
+                say!("      a host uses it only after that, or after it is installed in another directory");
             }
             State::Unusable(reason) => bail!("it was built, but '{}' {reason}", path.display()),
         }
@@ -216,7 +215,7 @@ impl Package {
         match &found.plugin {
             Some(plugin) if plugin.descriptor == self.descriptor => Ok(()),
             _ => bail!(
-                "'{}' has another descriptor than plugin.json: export_runner! has to be called in this crate, and once",
+                "'{}' has a descriptor that differs from plugin.json: call export_runner! exactly once, in this crate",
                 found.path.display()
             ),
         }
@@ -235,7 +234,7 @@ impl Package {
             .arg("--manifest-path")
             .arg(&self.manifest)
             .current_dir(&self.directory)
-            // Debug information and names are nine tenths of a small component, and nobody reads them in the host.
+            // Debug information and names are nine tenths of a small component, and the host does not use them.
             .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
             .stdin(Stdio::null())
             .stderr(Stdio::inherit());
@@ -245,7 +244,7 @@ impl Package {
         let output = cargo.output().map_err(no_cargo)?;
         if !output.status.success() {
             bail!(
-                "the {} was not built: cargo failed, and says why above",
+                "the {} was not built: cargo failed; see its output above",
                 match carrier {
                     Carrier::Component => "component",
                     Carrier::Native => "native plugin",
@@ -261,7 +260,9 @@ impl Package {
             .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default())
             .filter_map(|file| file.as_str().map(PathBuf::from))
             .find(|file| file.extension() == Some(OsStr::new(extension)));
-        made.with_context(|| format!("cargo made no *.{extension} file: a native plugin takes Linux"))
+        made.with_context(|| {
+            format!("cargo made no *.{extension} file: native plugins can be built only on Linux")
+        })
     }
 }
 
@@ -287,7 +288,7 @@ fn metadata(manifest: &Path) -> Result<Value> {
             String::from_utf8_lossy(&output.stderr).trim_end()
         );
     }
-    serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")
+    serde_json::from_slice(&output.stdout).context("`cargo metadata` did not print JSON")
 }
 
 fn no_cargo(error: io::Error) -> anyhow::Error {
@@ -303,7 +304,7 @@ fn make_directory(directory: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o755)
         .create(directory)
-        .with_context(|| format!("'{}' can't be made", directory.display()))
+        .with_context(|| format!("'{}' can't be created", directory.display()))
 }
 
 /// Not in place: a host may have the old one open.

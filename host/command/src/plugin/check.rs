@@ -1,4 +1,4 @@
-//! `plugin check`: what would fail in use, and how to mend it.
+//! `plugin check`: what would fail in use, and how to fix it.
 
 use super::find;
 use crate::{Format, args::HostOptions, host, print_json, shown, style};

@@ -17,10 +17,11 @@ pub(super) fn embed(options: &EmbedOptions, format: Format) -> Result<()> {
     let (component, descriptor) = (&options.component, &options.descriptor);
     let json = fs::read(descriptor).with_context(|| format!("'{}' can't be read", descriptor.display()))?;
     let parsed = PluginDescriptor::from_json(&json)
-        .with_context(|| format!("'{}' is unusable", descriptor.display()))?;
+        .with_context(|| format!("'{}' can't be used", descriptor.display()))?;
     if let Some(plugin) = plugin::inspect(component, &Config::default()).plugin {
         bail!(
-            "'{}' has a descriptor already, that of plugin '{}'; give the component as its toolchain made it",
+            "'{}' already has a descriptor, for plugin '{}'; give the component that its toolchain built, before \
+             embedding",
             component.display(),
             plugin.descriptor.name
         );

@@ -1,4 +1,4 @@
-//! `plugin inspect`: what a plugin says of itself.
+//! `plugin inspect`: what a plugin declares.
 
 use crate::{Format, print_json, shown, style};
 use anyhow::Result;

@@ -1,14 +1,13 @@
-//! `plugin install` and `plugin remove`: files into plugins directories, and out of them.
+//! `plugin install`: files into plugins directories.
 //!
 //! A kind that another file of the same directory has is refused, because neither would be used. One that a file
 //! of another directory has is installed: which of the two counts depends on the order of the directories, and if
-//! it is not the new one, a note says so.
+//! it is not the new one, a note says so. To install what is already installed changes nothing.
 
-use super::{find_installed, is_path};
 use crate::args::HostOptions;
 use anyhow::{Context, Result, bail};
 use executor_runtime::{
-    plugin::{Plugin, PluginSet, State, Unusable, check_directory, discover, inspect, search_path},
+    plugin::{Plugin, PluginSet, State, Unusable, check_directory, discover, inspect, users_directory},
     protocol::RuntimeKind,
 };
 use std::{
@@ -18,14 +17,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where plugins go if nobody says: the first directory that is given, else the user's.
+/// Where plugins go by default: the first directory that is given, else the user's.
 pub(super) fn default_directory(options: &HostOptions) -> Result<PathBuf> {
-    match options
-        .plugins_dir
-        .first()
-        .cloned()
-        .or_else(|| search_path(&[]).pop())
-    {
+    match options.plugins_dir.first().cloned().or_else(users_directory) {
         Some(directory) => Ok(directory),
         None => bail!("no directory to install into: give --into DIR"),
     }
@@ -39,11 +33,17 @@ pub(super) fn install(plugins: &PluginSet, file: &Path, directory: &Path, replac
         (State::Usable(_), None) => bail!("not installed: '{}' has no descriptor", file.display()),
     };
     let Some(name) = file.file_name() else {
-        bail!("not installed: '{}' is not the name of a file", file.display());
+        bail!("not installed: '{}' is not a file name", file.display());
     };
     make(directory)?;
     let target = directory.join(name);
     let rivals = rivals(&plugin, directory, plugins);
+    if is_installed(file, &target, &rivals, plugins) {
+        eprintln!("'{}' is already installed", target.display());
+        note_what_hides_it(plugins, directory, &target);
+        compile(plugins, &target);
+        return Ok(());
+    }
     if !replace && let Some((kind, rival)) = rivals.first() {
         bail!(
             "not installed: kind '{kind}' is taken by '{}'; use --replace to install over it",
@@ -68,6 +68,15 @@ pub(super) fn install(plugins: &PluginSet, file: &Path, directory: &Path, replac
     Ok(())
 }
 
+/// Whether `target` has the bytes of `file` and can be used, and no other file is in its way.
+fn is_installed(file: &Path, target: &Path, rivals: &[(RuntimeKind, PathBuf)], plugins: &PluginSet) -> bool {
+    let length = |path: &Path| path.metadata().ok().map(|metadata| metadata.len());
+    rivals.iter().all(|(_, rival)| rival == target)
+        && matches!(inspect(target, plugins.config()).state, State::Usable(_))
+        && length(file) == length(target)
+        && matches!((fs::read(file), fs::read(target)), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Compiles what was installed, so that no run spends its time on that. Not that it could not be used otherwise:
 /// if it does not work, that is told.
 fn compile(plugins: &PluginSet, target: &Path) {
@@ -87,9 +96,9 @@ fn make(directory: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o755)
         .create(directory)
-        .with_context(|| format!("'{}' can't be made", directory.display()))?;
+        .with_context(|| format!("'{}' can't be created", directory.display()))?;
     if let Err(reason) = check_directory(directory) {
-        bail!("not installed: what is in '{}' {reason}", directory.display());
+        bail!("not installed: directory '{}' {reason}", directory.display());
     }
     Ok(())
 }
@@ -103,7 +112,7 @@ fn note_what_hides_it(plugins: &PluginSet, directory: &Path, target: &Path) {
         .any(|searched| searched.canonicalize().ok() == here);
     if !searched {
         say!(
-            "note: '{0}' is not searched by itself; run with --plugins-dir '{0}'",
+            "note: '{0}' is not on the plugin search path; add --plugins-dir '{0}' to use it",
             directory.display()
         );
         return;
@@ -135,7 +144,7 @@ fn rivals(plugin: &Plugin, directory: &Path, plugins: &PluginSet) -> Vec<(Runtim
         .collect()
 }
 
-/// Copies so that nobody ever sees half a plugin, or one that others may write to.
+/// Copies atomically: no reader sees an incomplete plugin, or one that others may write to.
 fn copy(file: &Path, target: &Path) -> io::Result<()> {
     // Another extension, so that a host that looks now does not take it for a plugin.
     let mut temporary = target.as_os_str().to_owned();
@@ -156,44 +165,4 @@ fn copy(file: &Path, target: &Path) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written
-}
-
-/// Removes an installed plugin: by its name, its kind, or its path in a plugins directory.
-pub(super) fn remove(plugins: &PluginSet, wanted: &str) -> Result<()> {
-    let path = if is_path(wanted) {
-        installed_file(plugins, Path::new(wanted))?
-    } else {
-        find_installed(plugins, wanted)?.path.clone()
-    };
-    fs::remove_file(&path).with_context(|| format!("'{}' can't be removed", path.display()))?;
-    say!("removed '{}'", path.display());
-    Ok(())
-}
-
-/// The file in a plugins directory that `path` or a bare file name means, usable or not.
-fn installed_file(plugins: &PluginSet, path: &Path) -> Result<PathBuf> {
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let asked = (directory.canonicalize().ok(), path.file_name());
-    let is_asked = |found: &Path| {
-        (
-            found.parent().and_then(|p| p.canonicalize().ok()),
-            found.file_name(),
-        ) == asked
-    };
-    let bare = path.components().count() == 1;
-    let installed = plugins.list().iter().map(|found| &found.path);
-    match installed.clone().find(|found| is_asked(found)).or_else(|| {
-        installed
-            .clone()
-            .find(|found| bare && found.file_name() == path.file_name())
-    }) {
-        Some(found) => Ok(found.clone()),
-        None => bail!(
-            "not removed: '{}' is not a file in a plugins directory; `plugin list` shows what is installed",
-            path.display()
-        ),
-    }
 }

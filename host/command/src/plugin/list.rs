@@ -42,7 +42,7 @@ pub(super) fn list(plugins: &PluginSet, format: Format) -> Result<()> {
         }
     }
     if plugins.list().is_empty() {
-        writeln!(out, "no plugins; searched:")?;
+        writeln!(out, "no plugins found; searched:")?;
         for directory in plugins.directories() {
             writeln!(out, "  {}", shown::value(&directory.display().to_string()))?;
         }

@@ -7,6 +7,7 @@ mod inspect;
 mod install;
 mod list;
 mod new;
+mod remove;
 
 use super::{
     Format,
@@ -14,7 +15,7 @@ use super::{
     host,
 };
 use anyhow::{Result, bail};
-use executor_runtime::plugin::{self, Found, PluginSet};
+use executor_runtime::plugin::{self, Found, PluginSet, State};
 use std::{path::Path, process::ExitCode};
 
 pub(super) fn plugin(
@@ -38,10 +39,12 @@ pub(super) fn plugin(
                 None => install::default_directory(options)?,
             };
             options.executable.need_engine(None)?;
-            let host = host::start(host::builder(options)?)??;
+            let host = host::start(host::builder_before(&directory, options)?)??;
             install::install(host.plugins(), file, &directory, *replace)?;
         }
-        PluginCommand::Remove { plugin } => install::remove(host::builder(options)?.plugins(), plugin)?,
+        PluginCommand::Remove { plugin } => {
+            remove::remove(host::builder(options)?.plugins(), options, plugin)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -59,23 +62,26 @@ fn is_path(wanted: &str) -> bool {
     wanted.contains('/') || wanted.ends_with(".wasm") || wanted.ends_with(".so")
 }
 
-/// The one installed plugin with this name or kind.
+/// The installed plugin with this name or kind: of several, the one that runs.
 fn find_installed<'a>(plugins: &'a PluginSet, wanted: &str) -> Result<&'a Found> {
-    let mut matching = plugins.list().iter().filter(|found| {
-        found.plugin.as_ref().is_some_and(|plugin| {
-            plugin.descriptor.name == wanted
-                || plugin.descriptor.kinds.iter().any(|kind| kind.as_str() == wanted)
-        })
-    });
-    match (matching.next(), matching.next()) {
-        (Some(found), None) => Ok(found),
-        (Some(one), Some(other)) => bail!(
-            "more than one plugin has the name or kind '{wanted}': '{}' and '{}'; give the path of the one you mean",
-            one.path.display(),
-            other.path.display()
-        ),
-        (None, _) => bail!(
+    let rank = |found: &Found| match &found.state {
+        State::Usable(kinds) if kinds.iter().any(|kind| kind.as_str() == wanted) => 0,
+        State::Usable(_) => 1,
+        State::Unusable(_) => 2,
+    };
+    let matching = plugins.list().iter().filter(|found| is_called(found, wanted));
+    // Of equals the first, as a run takes it.
+    match matching.min_by_key(|found| rank(found)) {
+        Some(found) => Ok(found),
+        None => bail!(
             "no installed plugin has the name or kind '{wanted}'; `plugin list` shows what is installed"
         ),
     }
+}
+
+/// Whether the name or a kind of a plugin is `wanted`.
+fn is_called(found: &Found, wanted: &str) -> bool {
+    found.plugin.as_ref().is_some_and(|plugin| {
+        plugin.descriptor.name == wanted || plugin.descriptor.kinds.iter().any(|kind| kind.as_str() == wanted)
+    })
 }

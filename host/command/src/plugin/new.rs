@@ -44,8 +44,7 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
     let kind = kind(name, options.kind.as_deref())?;
     let Some(sdk) = &options.sdk else {
         bail!(
-            "--sdk PATH is missing: a checkout of executor-runtime, whose SDK the plugin is to use; the SDK is not in \
-             cargo's registry yet"
+            "--sdk PATH is required: the path of a checkout of executor-runtime, until the SDK is published"
         );
     };
     let sdk = sdk_folder(sdk)?;
@@ -67,9 +66,9 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
     match fs::create_dir(&folder) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            bail!("'{}' exists; nothing was written", folder.display())
+            bail!("'{}' already exists; nothing was written", folder.display())
         }
-        Err(error) => return Err(error).with_context(|| format!("'{}' can't be made", folder.display())),
+        Err(error) => return Err(error).with_context(|| format!("'{}' can't be created", folder.display())),
     }
     for (path, text) in &files {
         let path = folder.join(path);
@@ -97,13 +96,13 @@ fn check_name(name: &str) -> Result<()> {
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !valid {
         bail!(
-            "'{}' can't be the name of a plugin: expected a lower-case letter, then at most 63 of a-z, 0-9 and -",
+            "'{}' is not a valid plugin name: expected a lower-case letter, then at most 63 of a-z, 0-9 and -",
             name.escape_debug()
         );
     }
     if TAKEN.contains(&name) || KEYWORDS.contains(&name) {
         bail!(
-            "'{name}' can't be the name of a crate, because Rust uses it; choose another, such as '{name}-plugin'"
+            "'{name}' can't be a crate name, because Rust reserves it; choose another, such as '{name}-plugin'"
         );
     }
     Ok(())
@@ -113,12 +112,12 @@ fn kind(name: &str, asked: Option<&str>) -> Result<RuntimeKind> {
     let text = asked.map_or_else(|| name.replace('-', "_"), str::to_owned);
     let Some(kind) = RuntimeKind::new(&text) else {
         bail!(
-            "--kind '{}' is not a kind: expected a-z, then up to 63 of a-z, 0-9 and _",
+            "--kind '{}' is not a valid runtime kind: expected a lower-case letter, then at most 63 of a-z, 0-9 and _",
             text.escape_debug()
         );
     };
     if HOST_NAMESPACES.contains(&kind.as_str()) {
-        bail!("the kind '{kind}' belongs to the host; choose another with --kind");
+        bail!("kind '{kind}' is reserved for the host; choose another with --kind");
     }
     Ok(kind)
 }
@@ -141,7 +140,7 @@ fn sdk_folder(given: &Path) -> Result<PathBuf> {
     let folder = folder.canonicalize()?;
     if folder.to_str().is_none() {
         bail!(
-            "'{}' can't be written into Cargo.toml, because it is not UTF-8",
+            "'{}' can't be written to Cargo.toml because it is not valid UTF-8",
             folder.display()
         );
     }

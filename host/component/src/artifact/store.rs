@@ -22,12 +22,12 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CreateError {
     #[error(
-        "artifact name {0:?} is not 1 to {MAX_ARTIFACT_NAME} of 'A-Z a-z 0-9 . _ -', or begins with a dot"
+        "invalid artifact name {0:?}: expected 1 to {MAX_ARTIFACT_NAME} of A-Z a-z 0-9 . _ -, not beginning with a dot"
     )]
     InvalidName(String),
-    #[error("artifact {0:?} exists already in this run")]
+    #[error("artifact {0:?} already exists in this run")]
     DuplicateName(String),
-    #[error("this run may make no more than {0} artifacts")]
+    #[error("this run may create at most {0} artifacts")]
     TooMany(u32),
     #[error(transparent)]
     Unwritable(#[from] CaptureError),
@@ -84,7 +84,7 @@ impl ArtifactStore {
         }
         let (directory, path) = state.open_artifacts(&self.0.invocation)?;
         let path = path.join(&name);
-        // A name never begins with a dot, so that an unfinished file is nobody's artifact.
+        // A name never begins with a dot, so that an unfinished file is not an artifact.
         let partial = format!(".{name}.partial");
         let file = create_file_at(directory.as_fd(), &partial).map_err(|errno| CaptureError::Unwritable {
             path: path.clone(),
@@ -120,7 +120,7 @@ impl ArtifactStore {
         let mut state = self.state();
         let capture = state
             .open_capture(&self.0.invocation)
-            .map_err(|error| format!("can't keep the checkpoint: {error}"))?;
+            .map_err(|error| format!("can't write the checkpoint: {error}"))?;
         capture.keep_checkpoint(Fingerprint::of(&self.0.invocation), bytes)
     }
 

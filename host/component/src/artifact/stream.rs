@@ -142,7 +142,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if !self.finished {
-            // Nobody waits for it; a file that stays behind has a name that is no artifact's.
+            // Nothing waits for it; a file that stays behind does not have the name of an artifact.
             let _ = unlinkat(
                 &*self.directory,
                 self.partial.as_str(),
@@ -230,7 +230,7 @@ pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + S
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that is shutting down cancels; then nobody waits for this future either.
+            // Only a runtime that is shutting down cancels; then nothing waits for this future either.
             Err(_) => std::future::pending().await,
         },
     }

@@ -20,11 +20,11 @@ use wasmtime_wasi_http::Error;
 /// the run may have in flight.
 pub(super) struct ResponseBody {
     incoming: Incoming,
-    silence: Option<Silence>,
+    idle_timeout: Option<IdleTimeout>,
     _in_flight: OwnedSemaphorePermit,
 }
 
-struct Silence {
+struct IdleTimeout {
     allowed: Duration,
     over: Pin<Box<Sleep>>,
 }
@@ -37,7 +37,7 @@ impl ResponseBody {
     ) -> Self {
         Self {
             incoming,
-            silence: between_bytes.map(|allowed| Silence {
+            idle_timeout: between_bytes.map(|allowed| IdleTimeout {
                 allowed,
                 over: Box::pin(tokio::time::sleep(allowed)),
             }),
@@ -55,17 +55,17 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
-            if let Some(silence) = &mut self.silence {
+            if let Some(idle_timeout) = &mut self.idle_timeout {
                 // Saturates far in the future.
-                let next = Instant::now().checked_add(silence.allowed);
+                let next = Instant::now().checked_add(idle_timeout.allowed);
                 if let Some(next) = next {
-                    silence.over.as_mut().reset(next);
+                    idle_timeout.over.as_mut().reset(next);
                 }
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(|e| error::from_hyper(&e).into())));
         }
-        if let Some(silence) = &mut self.silence {
-            ready!(silence.over.as_mut().poll(cx));
+        if let Some(idle_timeout) = &mut self.idle_timeout {
+            ready!(idle_timeout.over.as_mut().poll(cx));
             return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
         }
         Poll::Pending

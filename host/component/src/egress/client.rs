@@ -5,12 +5,12 @@
 //! loaded when the first `https` URL is used, because reading them takes milliseconds.
 
 use super::{
-    Ledger,
+    RequestFailures,
     body::ResponseBody,
     error::{Failure, classify},
     exchange::{Answer, Dispatched},
-    ledger::{Cause, Denial},
     request::OutgoingBody,
+    request_failures::{Cause, Denial},
     resolver::GuardedResolver,
 };
 use executor_runtime_egress::Authority;
@@ -71,7 +71,7 @@ impl EgressClient {
         authority: Authority,
         options: RequestOptions,
         in_flight: OwnedSemaphorePermit,
-        ledger: &Ledger,
+        request_failures: &RequestFailures,
         dispatched: &Dispatched,
     ) -> Answer {
         let result = if request.uri().scheme() == Some(&Scheme::HTTPS) {
@@ -84,12 +84,12 @@ impl EgressClient {
         };
         let response = result.map_err(|failure| {
             if let Some(ip) = failure.guarded {
-                ledger.deny(Denial::Guarded(authority.clone(), ip));
+                request_failures.deny(Denial::Guarded(authority.clone(), ip));
             }
-            ledger.set_cause(failure.words.map(|words| Cause::new(authority.clone(), words)));
+            request_failures.set_cause(failure.words.map(|words| Cause::new(authority.clone(), words)));
             failure.code
         })?;
-        ledger.set_cause(None);
+        request_failures.set_cause(None);
         Ok(response.map(|incoming| {
             ResponseBody::new(incoming, options.between_bytes_timeout, in_flight).boxed_unsync()
         }))

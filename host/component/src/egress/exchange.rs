@@ -39,7 +39,7 @@ impl Dispatched {
 
 /// The resource. Dropping it breaks the request off.
 pub(super) enum Exchange {
-    /// On its way, driven by whoever waits for it.
+    /// On its way, driven by the task that waits for it.
     Waiting(Pin<Box<dyn Future<Output = Answer> + Send>>),
     /// On its way, driven by a task.
     Driven(AbortOnDropJoinHandle<Answer>),

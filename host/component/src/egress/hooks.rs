@@ -1,6 +1,8 @@
 //! What a run's side of `wasi:http` decides: who may be asked, and how much at a time.
 
-use super::{EgressClient, Ledger, exchange::Exchange, ledger::Denial, request::OutgoingBody};
+use super::{
+    EgressClient, RequestFailures, exchange::Exchange, request::OutgoingBody, request_failures::Denial,
+};
 use executor_runtime_egress::{Authority, AuthorityError, Grant};
 use http::{HeaderValue, Request};
 use std::{future::Future, sync::Arc};
@@ -25,16 +27,20 @@ fn authority_of(uri: &http::Uri) -> Result<Authority, AuthorityError> {
 pub(crate) struct EgressHooks {
     client: EgressClient,
     grant: Arc<Grant>,
-    ledger: Arc<Ledger>,
+    request_failures: Arc<RequestFailures>,
     in_flight: Arc<Semaphore>,
 }
 
 impl EgressHooks {
-    pub(crate) fn new(client: EgressClient, grant: Arc<Grant>, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(
+        client: EgressClient,
+        grant: Arc<Grant>,
+        request_failures: Arc<RequestFailures>,
+    ) -> Self {
         Self {
             client,
             grant,
-            ledger,
+            request_failures,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
         }
     }
@@ -57,10 +63,10 @@ impl EgressHooks {
             .or_insert(USER_AGENT);
         let whole = request.body().is_whole();
         let client = self.client.clone();
-        let ledger = Arc::clone(&self.ledger);
+        let request_failures = Arc::clone(&self.request_failures);
         Exchange::begin(whole, |dispatched| async move {
             client
-                .send(request, authority, options, place, &ledger, &dispatched)
+                .send(request, authority, options, place, &request_failures, &dispatched)
                 .await
         })
     }
@@ -71,7 +77,7 @@ impl EgressHooks {
             Ok(authority)
         } else {
             tracing::debug!(%authority, "request denied: no grant");
-            self.ledger.deny(Denial::NoGrant(authority));
+            self.request_failures.deny(Denial::NoGrant(authority));
             Err(ErrorCode::HttpRequestDenied)
         }
     }

@@ -24,7 +24,7 @@ pub(super) enum ResolveError {
     Lookup(#[from] io::Error),
     #[error("the name has no address")]
     NoAddress,
-    #[error("the name leads to {0}, which has to be named literally")]
+    #[error("the name resolves to {0}, which must be named literally")]
     Guarded(IpAddr),
 }
 
@@ -53,7 +53,7 @@ impl Service<Name> for GuardedResolver {
     fn call(&mut self, name: Name) -> Self::Future {
         let lookups = Arc::clone(&self.lookups);
         Box::pin(async move {
-            // The semaphore is never closed. The permit stays with the thread, also when nobody waits for it
+            // The semaphore is never closed. The permit stays with the thread, even when nothing waits for it
             // any more.
             let permit = lookups.acquire_owned().await.ok();
             let found = tokio::task::spawn_blocking(move || {

@@ -34,7 +34,7 @@ fn sentence(text: impl ToString) -> RString {
 
 pub(super) extern "C" fn log(level: u8, message: RStr<'_>) {
     with((), |link| {
-        // If the host is gone, nobody wants to read it.
+        // If the host is gone, there is no reader.
         let _ = link.say(&Message::Log {
             level,
             message: shortened(message.as_str()),

@@ -32,7 +32,7 @@ pub(super) struct Link {
 impl Link {
     /// Reads the request; None if the host is gone.
     pub(super) fn accept() -> Option<Self> {
-        // SAFETY: the supervisor has placed the channel here, and nobody else in this process knows it.
+        // SAFETY: the supervisor has placed the channel here, and nothing else in this process uses it.
         let mut channel = unsafe { File::from_raw_fd(CHANNEL) };
         let (mut length, fds) = receive_length(&channel).ok()?;
         channel.read_exact(&mut length[1..]).ok()?;

@@ -30,7 +30,7 @@ pub(crate) fn read_descriptor(file: &PluginFile) -> Result<Vec<u8>, Unusable> {
             expected: "shared library (ELF)",
         });
     }
-    let (header, _) = from_bytes::<Header>(&bytes).map_err(|()| damaged("it breaks off"))?;
+    let (header, _) = from_bytes::<Header>(&bytes).map_err(|()| damaged("it is truncated"))?;
     if header.e_ident.class != elf::ELFCLASS64 || header.e_ident.data != elf::ELFDATA2LSB {
         return Err(wrong_architecture("a 32-bit or big-endian machine".to_owned()));
     }
@@ -44,8 +44,8 @@ pub(crate) fn read_descriptor(file: &PluginFile) -> Result<Vec<u8>, Unusable> {
         });
     }
     let sections = read_sections(file, header)?;
-    let sections =
-        slice_from_all_bytes::<SectionHeader>(&sections).map_err(|()| damaged("its sections break off"))?;
+    let sections = slice_from_all_bytes::<SectionHeader>(&sections)
+        .map_err(|()| damaged("its sections are truncated"))?;
     let names = sections
         .get(usize::from(header.e_shstrndx.get(ENDIAN)))
         .ok_or_else(|| damaged("its sections have no names"))?;

@@ -250,7 +250,7 @@ impl Scan<'_> {
         let mut start = at + reader.original_position() as u64;
         let section_end = start.saturating_add(u64::from(length));
         if section_end > end {
-            return Err(Unusable::Damaged("it breaks off".to_owned()));
+            return Err(Unusable::Damaged("it is truncated".to_owned()));
         }
         let mut name = None;
         if id == section::CUSTOM {

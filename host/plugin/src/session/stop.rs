@@ -49,7 +49,7 @@ impl StopCause {
                 summary.push_str(": ");
                 summary.push_str(said);
             }
-            None => summary.push_str(" and was ended: it did not return in its grace"),
+            None => summary.push_str(" and was killed: it did not return within its grace period"),
         }
         Outcome::failure(kind, summary)
     }

@@ -45,7 +45,7 @@ impl Fingerprint {
 pub fn check_length(state: &[u8]) -> Result<(), String> {
     if state.len() > MAX_CHECKPOINT {
         return Err(format!(
-            "the checkpoint has {} bytes; at most {MAX_CHECKPOINT} are kept",
+            "the checkpoint has {} bytes; the limit is {MAX_CHECKPOINT}",
             state.len()
         ));
     }
@@ -65,10 +65,10 @@ impl CaptureDirectory {
                 })?;
             self.rename_file(PARTIAL, NAME)
         };
-        write().map_err(|error| format!("can't keep the checkpoint: {error}"))
+        write().map_err(|error| format!("can't write the checkpoint: {error}"))
     }
 
-    /// What an interrupted run of the same invocation has left. A file that is no checkpoint of it, such as one
+    /// What an interrupted run of the same invocation has left. A file that is not a checkpoint of it, such as one
     /// that is too long, counts as none.
     pub fn checkpoint(&self, of: Fingerprint) -> Option<Vec<u8>> {
         let file = open_regular_at(&self.handle, NAME).ok()??;

@@ -3,7 +3,7 @@
 //! Regular files only, at any depth, in the order of their paths; links, pipes and sockets are only counted.
 //! Runs after every process of the run has ended, so nothing moves meanwhile.
 
-use super::Patience;
+use super::ReadDeadline;
 use crate::receipt::{self, Receipt};
 use executor_runtime_protocol::ArtifactDescriptor;
 use nix::{
@@ -61,9 +61,9 @@ impl Collected {
 }
 
 /// Lists the files below `directory`, which is at `path`.
-pub fn collect(directory: OwnedFd, path: &Path, patience: &Patience) -> Collected {
+pub fn collect(directory: OwnedFd, path: &Path, read_deadline: &ReadDeadline) -> Collected {
     let mut collected = Collected::default();
-    walk(directory, path, "artifacts", 0, patience, &mut collected);
+    walk(directory, path, "artifacts", 0, read_deadline, &mut collected);
     collected
 }
 
@@ -72,7 +72,7 @@ fn walk(
     path: &Path,
     id: &str,
     depth: usize,
-    patience: &Patience,
+    read_deadline: &ReadDeadline,
     collected: &mut Collected,
 ) {
     let Ok((handle, mut entries)) = read_directory(directory) else {
@@ -89,13 +89,13 @@ fn walk(
         match kind {
             Kind::Directory if depth == MAX_DEPTH => collected.omitted += 1,
             Kind::Directory => match open_inside(&handle, &name, OFlag::O_DIRECTORY) {
-                // What is in it, and how much, nobody has the time to find out.
-                Ok(_) if patience.is_over() => collected.omitted += 1,
-                Ok(inner) => walk(inner, &path, &id, depth + 1, patience, collected),
+                // There is no time to read what is in it.
+                Ok(_) if read_deadline.is_over() => collected.omitted += 1,
+                Ok(inner) => walk(inner, &path, &id, depth + 1, read_deadline, collected),
                 Err(_) => collected.omitted += 1,
             },
             Kind::File if collected.artifacts.len() == MAX_FILES => collected.omitted += 1,
-            Kind::File => match describe(&handle, &name, &path, id, patience) {
+            Kind::File => match describe(&handle, &name, &path, id, read_deadline) {
                 Ok(Some(artifact)) => collected.list(artifact),
                 Ok(None) | Err(_) => collected.omitted += 1,
             },
@@ -153,12 +153,12 @@ fn describe(
     name: &str,
     path: &Path,
     id: String,
-    patience: &Patience,
+    read_deadline: &ReadDeadline,
 ) -> io::Result<Option<ArtifactDescriptor>> {
     let Some(file) = open_regular_at(directory, name)? else {
         return Ok(None);
     };
-    let size = Size::of(file, patience)?;
+    let size = Size::of(file, read_deadline)?;
     Ok(Some(ArtifactDescriptor {
         artifact_id: id,
         path: path.to_string_lossy().into_owned(),
@@ -190,12 +190,12 @@ impl Size {
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn of(mut file: File, patience: &Patience) -> io::Result<Self> {
+    pub fn of(mut file: File, read_deadline: &ReadDeadline) -> io::Result<Self> {
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 64 * 1024];
         let mut bytes = 0;
         loop {
-            if patience.is_over() {
+            if read_deadline.is_over() {
                 return Ok(Self {
                     bytes: file.metadata()?.len(),
                     sha256: None,

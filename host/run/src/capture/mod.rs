@@ -9,13 +9,13 @@
 mod checkpoint;
 mod collect;
 mod name;
-mod patience;
+mod read_deadline;
 mod restore;
 
 pub use checkpoint::{Fingerprint, check_length as check_checkpoint};
 pub use collect::{Collected, Size, collect, open_regular_at};
 
-pub use patience::Patience;
+pub use read_deadline::ReadDeadline;
 pub use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
 
 use executor_runtime_protocol::RuntimeInvocation;
@@ -26,7 +26,7 @@ use nix::{
     sys::stat::{Mode, mkdirat},
     unistd::{UnlinkatFlags, unlinkat},
 };
-use restore::{Home, real_path};
+use restore::{BaseLocation, real_path};
 use std::{
     fs,
     io::{self, Write},
@@ -74,7 +74,7 @@ pub struct CaptureDirectory {
     path: PathBuf,
     handle: OwnedFd,
     /// Where it can be made again, if that is known.
-    home: Option<Home>,
+    location: Option<BaseLocation>,
 }
 
 impl CaptureDirectory {
@@ -91,7 +91,11 @@ impl CaptureDirectory {
     }
 
     fn open_once(invocation: &RuntimeInvocation) -> Result<Self, CaptureError> {
-        let Base { path, handle, home } = match &invocation.artifact_directory {
+        let Base {
+            path,
+            handle,
+            location,
+        } = match &invocation.artifact_directory {
             Some(directory) if !is_default_base(directory, invocation) => {
                 open_given_base(Path::new(directory))?
             }
@@ -101,7 +105,11 @@ impl CaptureDirectory {
         let path = path.join(&name);
         let handle = make_directory(handle.as_fd(), Path::new(&name), &path)?;
         lock(&handle, &path)?;
-        Ok(Self { path, handle, home })
+        Ok(Self {
+            path,
+            handle,
+            location,
+        })
     }
 
     /// Where it is.
@@ -204,7 +212,7 @@ fn lock(directory: &OwnedFd, path: &Path) -> Result<(), CaptureError> {
 struct Base {
     path: PathBuf,
     handle: OwnedFd,
-    home: Option<Home>,
+    location: Option<BaseLocation>,
 }
 
 /// Whether the directory that is given is the one that would be taken without.
@@ -227,19 +235,27 @@ fn open_given_base(directory: &Path) -> Result<Base, CaptureError> {
         opened => opened,
     };
     let handle = handle.map_err(|errno| unwritable(&path, errno))?;
-    let home = real_path(&handle).ok().map(Home::Given);
-    Ok(Base { path, handle, home })
+    let location = real_path(&handle).ok().map(BaseLocation::Configured);
+    Ok(Base {
+        path,
+        handle,
+        location,
+    })
 }
 
-/// The base below the working directory: made by us, so a link there is somebody else's idea.
+/// The base below the working directory: made by us, so a link there is not ours.
 fn open_default_base(working_directory: &Path) -> Result<Base, CaptureError> {
     let parent = absolute(working_directory)?;
     let path = parent.join(DEFAULT_BASE);
     let parent =
         nix::fcntl::open(&parent, DIRECTORY, Mode::empty()).map_err(|errno| unwritable(&parent, errno))?;
     let handle = make_default_base(parent.as_fd(), &path)?;
-    let home = real_path(&parent).ok().map(Home::Default);
-    Ok(Base { path, handle, home })
+    let location = real_path(&parent).ok().map(BaseLocation::Default);
+    Ok(Base {
+        path,
+        handle,
+        location,
+    })
 }
 
 /// Opens the default base in `working_directory`, which is made if it is not there.
@@ -249,14 +265,14 @@ fn make_default_base(working_directory: BorrowedFd<'_>, path: &Path) -> Result<O
     Ok(base)
 }
 
-/// Keeps the default base from showing up in a git checkout, unless somebody has decided about that already. It
+/// Keeps the default base from showing up in a git checkout, unless git's ignore rules already decide that. It
 /// is a courtesy: a run does without.
 fn hide_from_git(base: BorrowedFd<'_>) {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     if let Ok(file) = openat(base, GITIGNORE, flags, Mode::from_bits_truncate(0o666))
         && fs::File::from(file).write_all(b"*\n").is_err()
     {
-        // An empty one would stay for good.
+        // An empty one would stay forever.
         let _ = unlinkat(base, GITIGNORE, UnlinkatFlags::NoRemoveDir);
     }
 }

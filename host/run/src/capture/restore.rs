@@ -6,8 +6,8 @@
 //! followed, and nothing is made above what the host itself had made.
 
 use super::{
-    ARTIFACTS, CaptureDirectory, CaptureError, Collected, DEFAULT_BASE, DIRECTORY, Patience, collect, lock,
-    make_default_base, make_directory, unwritable,
+    ARTIFACTS, CaptureDirectory, CaptureError, Collected, DEFAULT_BASE, DIRECTORY, ReadDeadline, collect,
+    lock, make_default_base, make_directory, unwritable,
 };
 use nix::{
     errno::Errno,
@@ -90,14 +90,14 @@ impl From<FileStat> for FileVersion {
 
 /// Where a capture directory belongs, free of symbolic links.
 #[derive(Debug)]
-pub(super) enum Home {
+pub(super) enum BaseLocation {
     /// In `.executor_runtime` of this directory, which the caller has made.
     Default(PathBuf),
     /// In this base, which is the host's to make.
-    Given(PathBuf),
+    Configured(PathBuf),
 }
 
-impl Home {
+impl BaseLocation {
     /// Opens the base, which is made again if it is gone.
     fn open(&self) -> io::Result<OwnedFd> {
         match self {
@@ -106,7 +106,7 @@ impl Home {
                 let path = working_directory.join(DEFAULT_BASE);
                 make_default_base(parent.as_fd(), &path).map_err(io::Error::other)
             }
-            Self::Given(base) => Ok(walk(base, true)?),
+            Self::Configured(base) => Ok(walk(base, true)?),
         }
     }
 }
@@ -157,21 +157,21 @@ impl CaptureDirectory {
             path: self.path.clone(),
             source,
         };
-        let home = self
-            .home
+        let location = self
+            .location
             .as_ref()
             .ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        let base = home.open().map_err(failed)?;
+        let base = location.open().map_err(failed)?;
         let handle = self.make_again(base.as_fd())?;
         lock(&handle, &self.path)?;
         let restored = Self {
             path: self.path.clone(),
             handle,
-            home: None,
+            location: None,
         };
         if !restored.is_in_place() {
             // A directory on the way was replaced.
-            return Err(failed(io::Error::other("the path leads elsewhere now")));
+            return Err(failed(io::Error::other("a directory in its path was replaced")));
         }
         Ok(restored)
     }
@@ -217,13 +217,13 @@ impl OutputFile {
         &self,
         capture: &CaptureDirectory,
         length: u64,
-        patience: &Patience,
+        read_deadline: &ReadDeadline,
     ) -> Result<(), CaptureError> {
         if self.is_in(capture) {
             return Ok(());
         }
         let copy = File::from(capture.create_file(self.name)?);
-        copy_beginning(&self.file, copy, length, patience).map_err(|source| {
+        copy_beginning(&self.file, copy, length, read_deadline).map_err(|source| {
             // Half a file would pass for the whole.
             let _ = unlinkat(&capture.handle, self.name, UnlinkatFlags::NoRemoveDir);
             CaptureError::Unwritable {
@@ -235,11 +235,11 @@ impl OutputFile {
 }
 
 /// Copies at most `length` bytes from the beginning of `from`, whose position stays where it is.
-fn copy_beginning(from: &File, mut to: File, length: u64, patience: &Patience) -> io::Result<()> {
+fn copy_beginning(from: &File, mut to: File, length: u64, read_deadline: &ReadDeadline) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut offset = 0;
     while offset < length {
-        if patience.is_over() {
+        if read_deadline.is_over() {
             return Err(io::Error::other("there was no time left to copy it"));
         }
         let room = usize::try_from(length - offset).map_or(buffer.len(), |left| left.min(buffer.len()));
@@ -278,7 +278,7 @@ impl Kept {
     /// Nothing could be looked at.
     pub fn nothing(error: &dyn std::error::Error) -> Self {
         Self {
-            outputs: [(); 2].map(|()| Err(format!("the files of the run could not be looked at: {error}"))),
+            outputs: [(); 2].map(|()| Err(format!("the run's files could not be inspected: {error}"))),
             collected: Collected::default(),
         }
     }
@@ -300,7 +300,7 @@ impl CapturedFiles {
 
     /// Restores what the run has taken away, and lists all. Keeps at most the given numbers of bytes of files
     /// that have to be copied. Blocks.
-    pub fn keep(self, lengths: [u64; 2], patience: &Patience) -> Kept {
+    pub fn keep(self, lengths: [u64; 2], read_deadline: &ReadDeadline) -> Kept {
         let mut collected = Collected::default();
         let place = if self.directory.is_in_place() {
             Ok(self.directory)
@@ -314,7 +314,7 @@ impl CapturedFiles {
             let length = lengths.next().unwrap_or_default();
             let kept = match &place {
                 Ok(place) => file
-                    .keep_in(place, length, patience)
+                    .keep_in(place, length, read_deadline)
                     .map(|()| place.path.join(file.name))
                     .map_err(|error| error.to_string()),
                 Err(reason) => Err(reason.clone()),
@@ -324,7 +324,7 @@ impl CapturedFiles {
         if let Ok(place) = &place {
             let here = match place.take_artifacts() {
                 Ok(None) => Collected::default(),
-                Ok(Some(handle)) => collect(handle, &place.artifacts_path(), patience),
+                Ok(Some(handle)) => collect(handle, &place.artifacts_path(), read_deadline),
                 Err(_) => Collected {
                     omitted: 1,
                     ..Collected::default()
@@ -344,7 +344,7 @@ fn count_artifacts(directory: &CaptureDirectory) -> u64 {
     match directory.take_artifacts() {
         Ok(None) => 0,
         Ok(Some(handle)) => {
-            let found = collect(handle, &directory.artifacts_path(), &Patience::none());
+            let found = collect(handle, &directory.artifacts_path(), &ReadDeadline::none());
             found.omitted + found.artifacts.len() as u64
         }
         Err(_) => 1,

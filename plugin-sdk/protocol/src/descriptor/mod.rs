@@ -80,7 +80,7 @@ const KEY: &str = "^[a-z][a-z0-9_-]*(\\.[a-z][a-z0-9_-]*)*\\.([a-z][a-z0-9_-]*|\
 #[cfg_attr(
     feature = "schema",
     schemars(
-        description = "What a plugin is and what it takes: plugin.json.",
+        description = "A plugin's name, kinds and metadata keys: plugin.json.",
         deny_unknown_fields
     )
 )]
@@ -96,7 +96,7 @@ pub struct PluginDescriptor {
     pub kinds: Vec<RuntimeKind>,
     /// The plugin interface that it was built for.
     pub interface: InterfaceVersion,
-    /// One line about what it does.
+    /// One line that describes what it does.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 200)))]
     pub summary: String,
     /// The metadata keys that it reads. Keys have at least two dotted parts (`http.url`), the first of
@@ -114,7 +114,7 @@ pub struct PluginDescriptor {
     schemars(deny_unknown_fields, transform = crate::schema::without_nulls)
 )]
 pub struct MetadataKey {
-    /// What its value is.
+    /// The type of its value.
     #[serde(rename = "type")]
     pub value_type: ValueType,
     /// Whether an invocation has to give it. A required key has no default.
@@ -140,12 +140,12 @@ pub struct MetadataKey {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, length(min = 1), inner(regex(pattern = "^[a-z][a-z0-9_]*$")), extend("uniqueItems" = true)))]
     pub placeholders: Vec<String>,
-    /// One line about it for a person.
+    /// One line that describes it.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 200)))]
     pub help: String,
 }
 
-/// What the text of a metadata value is.
+/// The type of a metadata value, which is text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

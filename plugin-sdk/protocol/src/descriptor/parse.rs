@@ -82,7 +82,7 @@ fn line(value: Value<'_, '_>) -> Option<String> {
 fn kinds(value: Value<'_, '_>) -> Option<Vec<RuntimeKind>> {
     let expected = "a non-empty array of runtime kinds";
     distinct(value, expected, |mut value| match value.as_str() {
-        Some("subprocess") => value.report("\"subprocess\"", "a kind that is not the host's own"),
+        Some("subprocess") => value.report("\"subprocess\"", "a kind that is not reserved for the host"),
         _ => rules::runtime_kind(value),
     })
 }
@@ -112,7 +112,7 @@ fn check_key(key: &str, value: &mut Value<'_, '_>) -> Option<()> {
         return value.report(format_args!("the key {}", quoted(key)), expected);
     }
     if HOST_NAMESPACES.contains(&parts[0]) {
-        let found = format_args!("a key in {:?}, which belongs to the host", parts[0]);
+        let found = format_args!("a key in {:?}, which is reserved for the host", parts[0]);
         return value.report(found, "a namespace of the plugin's own");
     }
     Some(())
@@ -208,7 +208,7 @@ fn only_for<'v, 'de>(
     match value_type {
         Some(other) if !types.contains(&other) => {
             let names: Vec<_> = types.iter().map(|known| known.as_str()).collect();
-            let found = format_args!("a field that means nothing for type {}", other.as_str());
+            let found = format_args!("a field that does not apply to type {}", other.as_str());
             value.report(found, format_args!("it only for type {}", names.join(", ")))
         }
         _ => Some(value),

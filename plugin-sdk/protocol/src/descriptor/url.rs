@@ -56,11 +56,11 @@ pub(crate) fn parse(text: &str, placeholders: &[String]) -> Result<Uri, String> 
 fn check_placeholders(text: &str, placeholders: &[String]) -> Result<(), String> {
     let mut rest = text;
     while let Some(open) = rest.find(['{', '}']) {
-        let inner = rest[open..].strip_prefix('{').ok_or("a } without its {")?;
+        let inner = rest[open..].strip_prefix('{').ok_or("an unmatched }")?;
         let close = inner
             .find(['{', '}'])
             .filter(|&end| inner[end..].starts_with('}'));
-        let name = &inner[..close.ok_or("a { without its }")?];
+        let name = &inner[..close.ok_or("an unmatched {")?];
         if !placeholders.iter().any(|known| known == name) {
             return Err(format!(
                 "the unknown placeholder {}",
@@ -161,9 +161,9 @@ mod tests {
             ("{run_id}://h/", "the scheme \"{run_id}\""),
             ("http://h/{runid}", "the unknown placeholder \"{runid}\""),
             ("http://h/{}", "the unknown placeholder \"{}\""),
-            ("http://h/{run_id", "a { without its }"),
-            ("http://h/{run_{run_id}}", "a { without its }"),
-            ("http://h/run_id}", "a } without its {"),
+            ("http://h/{run_id", "an unmatched {"),
+            ("http://h/{run_{run_id}}", "an unmatched {"),
+            ("http://h/run_id}", "an unmatched }"),
         ] {
             assert_eq!(parse(text, &known).unwrap_err(), found, "{text}");
         }

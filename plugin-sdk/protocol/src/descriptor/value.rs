@@ -23,7 +23,7 @@ impl MetadataKey {
             ValueType::Json => {
                 return serde_json::from_str::<serde::de::IgnoredAny>(text)
                     .map(drop)
-                    .map_err(|error| format!("text that is no JSON ({error})"));
+                    .map_err(|error| format!("text that is not JSON ({error})"));
             }
             ValueType::List => items(text).next().is_some() && items(text).all(|item| self.allows(item)),
         };

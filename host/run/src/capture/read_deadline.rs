@@ -11,14 +11,14 @@ const AT_LEAST: Duration = Duration::from_millis(100);
 
 /// Until when files are read.
 #[derive(Clone, Debug)]
-pub struct Patience {
+pub struct ReadDeadline {
     until: Option<Instant>,
     cancel: CancelToken,
     /// What ends it at once: whatever more is asked for than was when it began.
     ended_by: CancelReason,
 }
 
-impl Patience {
+impl ReadDeadline {
     /// Begins now: until the deadline of the run, or a little longer if that is past or the run was cancelled.
     pub fn new(deadline: Option<Instant>, cancel: &CancelToken) -> Self {
         let least = Instant::now() + AT_LEAST;
@@ -59,15 +59,15 @@ mod tests {
     #[test]
     fn it_ends_with_the_deadline_or_what_is_asked_for_meanwhile() {
         let cancel = CancelToken::new();
-        let endless = Patience::new(None, &cancel);
-        let long = Patience::new(Some(Instant::now() + Duration::from_secs(3600)), &cancel);
-        let late = Patience::new(Some(Instant::now()), &cancel);
+        let endless = ReadDeadline::new(None, &cancel);
+        let long = ReadDeadline::new(Some(Instant::now() + Duration::from_secs(3600)), &cancel);
+        let late = ReadDeadline::new(Some(Instant::now()), &cancel);
         assert!(!endless.is_over() && !long.is_over() && !late.is_over());
         std::thread::sleep(AT_LEAST);
         assert!(late.is_over() && !endless.is_over() && !long.is_over());
         cancel.cancel();
         assert!(endless.is_over() && long.is_over());
-        let cancelled = Patience::new(None, &cancel);
+        let cancelled = ReadDeadline::new(None, &cancel);
         assert!(!cancelled.is_over(), "that much is for every run");
         cancel.kill();
         assert!(cancelled.is_over());

@@ -1,6 +1,6 @@
 //! What went wrong with a run's requests, in words.
 //!
-//! `wasi:http` tells the guest by a code, mostly without a text. The ledger keeps what the code leaves out, so
+//! `wasi:http` tells the guest by a code, mostly without a text. This keeps what the code leaves out, so
 //! that the result of a run that fails can name the host that was denied, or the check that a certificate
 //! failed.
 
@@ -21,7 +21,7 @@ pub(crate) enum Denial {
 
 /// What happened to the requests of one run.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct RequestFailures {
     state: Mutex<State>,
 }
 
@@ -55,7 +55,7 @@ impl Cause {
     }
 }
 
-impl Ledger {
+impl RequestFailures {
     /// Remembers the first denial.
     pub(super) fn deny(&self, denial: Denial) {
         self.state().denial.get_or_insert(denial);
@@ -91,8 +91,8 @@ impl Denial {
                 authority.pattern()
             ),
             Self::Guarded(authority, ip) => format!(
-                "plugin '{plugin}' may not reach '{authority}': the name leads to {ip}, a link-local or \
-                 metadata address, which has to be named literally in a URL or in allow_hosts"
+                "plugin '{plugin}' may not reach '{authority}': the name resolves to {ip}, a link-local or \
+                 metadata address, which must be named literally in a URL or in allow_hosts"
             ),
         }
     }

@@ -1,28 +1,28 @@
 //! Why a guest broke off, in words.
 
-use crate::limits::{Excess, MAX_CALL_BYTES, MAX_HANDLES};
+use crate::limits::{ExceededLimit, MAX_CALL_BYTES, MAX_HANDLES};
 use executor_runtime_run::{ErrorKind, Failure};
 use wasmtime::{Trap, component::ResourceTableError};
 use wasmtime_wasi::I32Exit;
 
 /// What is known about a run that broke off.
-pub(super) struct Breakdown<'a> {
+pub(super) struct GuestFailure<'a> {
     pub(super) plugin: &'a str,
     pub(super) error: &'a wasmtime::Error,
     /// A limit that it went over before.
-    pub(super) excess: Option<Excess>,
+    pub(super) exceeded: Option<ExceededLimit>,
     /// The end of its stderr.
     pub(super) stderr: Option<&'a str>,
 }
 
-impl Breakdown<'_> {
+impl GuestFailure<'_> {
     /// The failure to report.
     pub(super) fn failure(&self) -> Failure {
         let plugin = self.plugin;
         if let Some(words) = self.limit() {
             return Failure::new(
                 ErrorKind::PluginLimit,
-                format!("plugin '{plugin}' went over its {words}"),
+                format!("plugin '{plugin}' exceeded its {words}"),
             );
         }
         let mut summary = format!("plugin '{plugin}' {}", self.cause());
@@ -45,17 +45,16 @@ impl Breakdown<'_> {
                 MAX_CALL_BYTES >> 20
             ));
         }
-        self.excess.map(|excess| excess.to_string())
+        self.exceeded.map(|exceeded| exceeded.to_string())
     }
 
     fn cause(&self) -> String {
         if let Some(trap) = self.error.downcast_ref::<Trap>() {
             return match trap {
                 Trap::UnreachableCodeReached => "panicked or aborted".to_owned(),
-                Trap::StackOverflow => "used up its stack: its recursion is too deep".to_owned(),
+                Trap::StackOverflow => "overflowed its stack: its recursion is too deep".to_owned(),
                 Trap::MemoryOutOfBounds => {
-                    "trapped: it reached for memory that it does not have, or its recursion was too deep"
-                        .to_owned()
+                    "trapped: it accessed memory out of bounds, or its recursion was too deep".to_owned()
                 }
                 other => format!("trapped: {other}"),
             };
