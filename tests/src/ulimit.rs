@@ -34,6 +34,8 @@ pub fn host_of_unused_user(scene: &Scene, limit: &str, arguments: &[&str]) -> Op
     let host = scene.path("host");
     if !host.exists() {
         fs::copy(host_binary(), &host).expect("the scene is new");
+        let engine = "executor-runtime-engine";
+        fs::copy(host_binary().with_file_name(engine), scene.path(engine)).expect("the scene is new");
         fs::set_permissions(scene.root(), fs::Permissions::from_mode(0o1777)).expect("it is ours");
     }
     let user = 1_000_000 + id();

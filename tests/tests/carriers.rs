@@ -200,6 +200,10 @@ fn assert_exhausted(limits: impl Iterator<Item = String>, unused_user: bool, exp
             if finished.code == Some(0) {
                 return true;
             }
+            // The kernel or the loader ends a program that does not even fit.
+            if limit.starts_with("-v") && rejected == 0 && finished.stdout.is_empty() {
+                return false;
+            }
             let summary = finished.expect_rejected("host_exhausted").error_summary.unwrap();
             assert!(summary.starts_with(expected), "with {limit}: {summary}");
             rejected += 1;
@@ -221,10 +225,10 @@ fn without_enough_descriptors_a_plugin_is_rejected_for_that_reason() {
 
 #[test]
 fn without_enough_memory_a_plugin_is_rejected_for_that_reason() {
-    let limits = [
-        32_000, 35_000, 200_000, 1_000_000, 4_000_000, 4_300_000, 6_000_000,
-    ];
-    let limits = limits.into_iter().map(|limit| format!("-v {limit}"));
+    let limits = (5_000..60_000)
+        .step_by(500)
+        .chain([200_000, 1_000_000, 4_000_000, 4_300_000, 6_000_000]);
+    let limits = limits.map(|limit| format!("-v {limit}"));
     assert_exhausted(limits, false, "the host is out of memory; raise `ulimit -v`");
 }
 

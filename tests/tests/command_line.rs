@@ -576,7 +576,7 @@ fn a_host_without_memory_says_so_in_a_result() {
     let scene = Scene::new();
     let file = scene.file("invocation.json", scene.script("true").text());
     // The kernel or the loader ends a program that does not even fit.
-    let mut outcomes = (20_000..60_000).step_by(500).map(|limit| {
+    let mut outcomes = (5_000..60_000).step_by(250).map(|limit| {
         let finished = run_limited(&scene, &format!("-v {limit}"), &file);
         (limit, finished)
     });
@@ -789,9 +789,13 @@ fn an_http_status_is_shown_to_people_as_one() {
 #[test]
 fn an_input_payload_is_never_stdin() {
     let scene = Scene::new();
-    let result = scene
-        .run_with(&["run", "--input", "-", "--", "cat"], b"text")
-        .expect_rejected("input_not_found");
+    let finished = scene.run_with(&["run", "--input", "-", "--", "cat"], b"text");
+    assert_eq!(finished.code, Some(2), "{finished:?}");
+    let advice = "--input - names no file; give --stdin to pass on stdin";
+    assert!(finished.stderr.contains(advice), "{finished:?}");
+
+    let invocation = scene.invocation(&["cat"]).with("input_payload_path", "-");
+    let result = scene.run(&invocation).expect_rejected("input_not_found");
     let summary = result.error_summary.unwrap();
     assert!(
         summary.starts_with("input payload '-' does not exist; '-' does not mean stdin"),

@@ -293,7 +293,7 @@ fn a_failure_says_what_failed_and_leaves_nothing() {
             "dpkg",
             "mkdir -p \"$3/usr/bin\"",
             &[
-                "what was unpacked is no compiler",
+                "the unpacked packages have no compiler for components",
                 "usr/bin/rustc can't be started",
             ],
         ),
@@ -343,7 +343,7 @@ fn a_machine_whose_debian_has_no_such_package_says_so() {
     old.with_debian("1.63.0");
     assert_error(
         old.answer(),
-        &["apt's newest rustc-web is 1.63.0+dfsg1-1, and Rust 1.95 or newer is needed"],
+        &["apt's newest rustc-web is 1.63.0+dfsg1-1, but Rust 1.95 or newer is required"],
     );
 }
 

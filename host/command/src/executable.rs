@@ -13,6 +13,7 @@ use executor_runtime::{
     protocol::{RuntimeInvocation, RuntimeKind},
 };
 use executor_runtime_native::NativePlugins;
+use executor_runtime_run::exhaustion;
 use nix::{
     sys::memfd::{MFdFlags, memfd_create},
     unistd::{dup2_stdin, execv},
@@ -32,6 +33,9 @@ const ENGINE: &str = "executor-runtime-engine";
 
 /// The first argument that the small executable gives the large one; the build id follows. It is not for people.
 const HANDED_OVER: &str = "__handed-over";
+
+/// Address space that the engine takes for a run, in bytes.
+const ENGINE_ADDRESS_SPACE: usize = (4 << 30) + (256 << 20);
 
 /// Made from the sources of the host.
 const BUILD_ID: &str = env!("EXECUTOR_RUNTIME_BUILD_ID");
@@ -87,7 +91,13 @@ impl Executable {
         }
         // Whatever is wrong with the plugin is told where it is run.
         match builder.plugins().plugin(kind) {
-            Ok(Some(plugin)) if plugin.carrier == Carrier::Component => become_engine(stdin),
+            // Where the loader has no room for the engine, this process is left to say so.
+            Ok(Some(plugin))
+                if plugin.carrier == Carrier::Component
+                    && exhaustion::check_address_space(ENGINE_ADDRESS_SPACE).is_ok() =>
+            {
+                become_engine(stdin)
+            }
             _ => Ok(()),
         }
     }
@@ -183,6 +193,9 @@ struct NotHere(PathBuf);
 
 impl NotHere {
     fn failure(path: &Path) -> Failure {
+        if let Err(error) = exhaustion::check_address_space(ENGINE_ADDRESS_SPACE) {
+            return Failure::exhausted(&error);
+        }
         Failure::new(
             ErrorKind::PluginUnusable,
             format!("'{}' is a component, which needs {ENGINE}", path.display()),

@@ -10,8 +10,8 @@ use super::{
     state::RunState,
     ticker::Ticker,
 };
-use executor_runtime_run::Failure;
-use std::{io, num::NonZeroU32, ptr, sync::Arc};
+use executor_runtime_run::{Failure, exhaustion};
+use std::{io, num::NonZeroU32, sync::Arc};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::{
     Config, InstanceAllocationStrategy, PoolingAllocationConfig,
@@ -111,7 +111,7 @@ impl Engine {
     /// # Errors
     /// When the settings don't fit the machine, such as a pool larger than the address space.
     pub fn new(mode: Mode) -> Result<Self, EngineError> {
-        check_address_space().map_err(EngineError::Exhausted)?;
+        exhaustion::check_address_space(ADDRESS_SPACE).map_err(EngineError::Exhausted)?;
         let start = |e: wasmtime::Error| EngineError::Start(format!("{e:#}"));
         let wasmtime = wasmtime::Engine::new(&config(mode)).map_err(start)?;
         let linker = linker(&wasmtime).map_err(start)?;
@@ -182,19 +182,6 @@ impl std::fmt::Debug for Engine {
 /// Address space for one instance, with guard pages around its memory, and for what the engine allocates meanwhile,
 /// which aborts where it can't.
 const ADDRESS_SPACE: usize = (4 << 30) + (128 << 20);
-
-/// Fails if this process can't map what a run takes: because of `ulimit -v`.
-fn check_address_space() -> io::Result<()> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a new mapping, at an address that the kernel chooses, touches no other.
-    let mapped = unsafe { libc::mmap(ptr::null_mut(), ADDRESS_SPACE, libc::PROT_NONE, flags, -1, 0) };
-    if mapped == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it was mapped above, and nothing uses it.
-    unsafe { libc::munmap(mapped, ADDRESS_SPACE) };
-    Ok(())
-}
 
 /// The right to instantiate once; held until the store is gone.
 pub(super) struct Admission<'a> {

@@ -6,6 +6,7 @@ use std::{
     os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    ptr,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -35,6 +36,22 @@ pub fn check_descriptors(count: usize) -> io::Result<()> {
 pub fn check_memory(bytes: usize) -> io::Result<()> {
     let reserved = hint::black_box(Vec::<u8>::new()).try_reserve_exact(bytes);
     reserved.map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+/// Fails if this process can't have `bytes` more of address space: because of `ulimit -v`.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn check_address_space(bytes: usize) -> io::Result<()> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping, at an address that the kernel chooses, touches no other.
+    let mapped = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+    if mapped == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was mapped above, and nothing uses it.
+    unsafe { libc::munmap(mapped, bytes) };
+    Ok(())
 }
 
 /// Fails if this process can't have `count` more threads at the same time.
@@ -157,6 +174,8 @@ mod tests {
         check_descriptors(10).unwrap();
         check_memory(1 << 20).unwrap();
         check_threads(3).unwrap();
+        check_address_space(1 << 20).unwrap();
+        assert!(check_address_space(1 << 60).is_err());
         let error = check_memory(1 << 60).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
     }

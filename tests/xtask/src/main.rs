@@ -3,6 +3,7 @@
 mod demo;
 mod plugins;
 mod server;
+mod soak;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
@@ -30,6 +31,12 @@ enum Task {
     Plugins,
     /// Find the toolchain that builds components, install it if it is missing, and print which it is
     Toolchain,
+    /// Repeat the tests about many kills, runs and races
+    Soak {
+        /// How often
+        #[arg(long, default_value_t = 20)]
+        rounds: u32,
+    },
     /// What CI runs: formatting, clippy with warnings denied, documentation, all tests
     Ci,
 }
@@ -40,6 +47,7 @@ fn main() -> Result<()> {
         Task::Plugins => plugins::build_all().map(drop),
         Task::Test { arguments } => test(&arguments),
         Task::Toolchain => Toolchain::get().map(|toolchain| println!("{toolchain}")),
+        Task::Soak { rounds } => soak::soak(rounds),
         Task::Ci => ci(),
     }
 }
@@ -56,8 +64,7 @@ fn build_executable(name: &str) -> Result<()> {
 
 /// All tests, with the one profile that everything is built with.
 fn test(arguments: &[String]) -> Result<()> {
-    // The end-to-end tests run the host and the helpers, which `cargo test` does not know they need.
-    cargo(&["build", "--release", "--workspace", "--bins"])?;
+    build_for_tests()?;
     let mut all = vec!["test", "--release", "--workspace"];
     all.extend(arguments.iter().map(String::as_str));
     // Looked for once: where rustup's server can't be reached, finding that out takes its time.
@@ -65,6 +72,11 @@ fn test(arguments: &[String]) -> Result<()> {
     let mut test = guest_build::cargo_command();
     test.args(all).env(TOOLCHAIN_VARIABLE, toolchain.name());
     run(test)
+}
+
+/// The end-to-end tests run the host and the helpers, which `cargo test` does not know they need.
+fn build_for_tests() -> Result<()> {
+    cargo(&["build", "--release", "--workspace", "--bins"])
 }
 
 fn ci() -> Result<()> {
