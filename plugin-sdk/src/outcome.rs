@@ -164,7 +164,7 @@ impl RunError {
         self
     }
 
-    /// The same as [`Outcome::elsewhere`], for a run that did not succeed.
+    /// The same as [`Outcome::delegated_run`], for a run that did not succeed.
     ///
     /// Only a native plugin can say so: a component has no files, and is not believed about those of others.
     #[cfg(not(target_family = "wasm"))]

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! - The **host** describes a [`Job`] and waits for its [`Report`] ([`Supervisors`]).
-//! - The **spawner** is forked once, early, and forks the supervisors ([`spawner`]).
-//! - A **supervisor** per job keeps the promise ([`supervise`]): deadline, output, every descendant. The end
+//! - The **spawner** is forked once, early, and forks the supervisors (`spawner`).
+//! - A **supervisor** per job keeps the promise (`supervise`): deadline, output, every descendant. The end
 //!   of the control socket tells it that the host is gone.
 //!
 //! What runs after a `fork` allocates nothing and takes no lock, because the host may have had threads.

@@ -4,7 +4,7 @@
 //! `<working_directory>/.executor_runtime`. Every file in it is opened through a handle on the directory and
 //! without following symbolic links, and made anew, so nothing that was planted there leads outside. The
 //! directory is locked while the run is under way: two runs of one id never write to the same files. What a run
-//! has done to it in the meantime is [`restore`]'s concern.
+//! has done to it in the meantime is the module `restore`'s concern.
 
 mod checkpoint;
 mod collect;
