@@ -458,10 +458,13 @@ fn the_small_executable_finds_the_engine_beside_itself_however_it_is_called() {
 fn a_missing_engine_is_named_and_stops_only_what_needs_it() {
     let (home, run) = with_executables(&EXECUTABLES[..1]);
     let said = run(&home, "bin/executor-runtime");
-    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
+    assert_eq!(said.code, Some(3), "{said:?}");
+    let result: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(result["metadata"]["error.kind"], "plugin_unusable");
     let engine = home.join("bin").canonicalize().unwrap().join(EXECUTABLES[1]);
     let expected = format!("'{}' does not exist", engine.display());
-    assert!(said.stderr.contains(&expected), "{}", said.stderr);
+    let summary = result["error_summary"].as_str().unwrap();
+    assert!(summary.starts_with(&expected), "{summary}");
     let small = home.join("bin/executor-runtime");
     for arguments in [&["run", "--", "true"][..], &["kinds"], &["plugin", "list"]] {
         let said = CommandOutput::from(home.command_of(&small, arguments).output().unwrap());

@@ -9,7 +9,7 @@ const EXIT_STATUS_HELP: &str = "\
 Exit status of `run`:
   0    succeeded
   1    failed
-  2    invalid invocation or command line; nothing was run
+  2    invalid invocation, command line or configuration; nothing was run
   3    rejected: nothing was run
   4    the run ended, but its result could not be written to its file or to stdout
   124  timed out
@@ -69,7 +69,7 @@ pub(super) enum Command {
     /// Run one invocation and print its result
     #[command(after_help = EXIT_STATUS_HELP)]
     Run(Box<RunOptions>),
-    /// Report every problem in an invocation; runs nothing
+    /// Check an invocation against the RxP schema and report every problem; runs nothing
     Validate(InvocationFile),
     /// Show the runner, limits and grants an invocation would get; runs nothing
     Explain(InvocationFile),
@@ -85,7 +85,7 @@ pub(super) enum Command {
         /// Shell to complete for
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, or write one page for each command into a directory
+    /// Print the manual page as roff (view with `| man -l -`), or write a page for each command
     Man {
         /// Directory to write the pages to; it is created if missing
         #[arg(long, value_name = "DIR")]
@@ -102,7 +102,7 @@ pub(super) struct RunOptions {
     /// Command to run; the invocation is built from it
     #[arg(value_name = "COMMAND", last = true)]
     pub(super) words: Vec<String>,
-    /// Time limit for the whole run, in whole seconds: 90, 90s, 1.5m, 2h
+    /// Time limit for the whole run; must come to whole seconds: 90, 90s, 1.5m, 2h
     #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
     pub(super) timeout: Option<u64>,
     /// Time between asking a run to stop and killing it: 0.5, 500ms, 2s
@@ -120,7 +120,7 @@ pub(super) struct RunOptions {
     /// On a terminal, show the end of the output after the run, instead of all of it as it is printed
     #[arg(long)]
     pub(super) no_follow: bool,
-    /// On a terminal, show what the run prints and errors, and no summary, notes or progress
+    /// On a terminal, show only the output of the run and any failure: no summary, notes or progress
     #[arg(long, short)]
     pub(super) quiet: bool,
     /// Print the invocation instead of running it

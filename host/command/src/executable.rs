@@ -15,8 +15,9 @@ use executor_runtime::{
 use executor_runtime_native::NativePlugins;
 use executor_runtime_run::exhaustion;
 use nix::{
+    errno::Errno,
     sys::memfd::{MFdFlags, memfd_create},
-    unistd::{dup2_stdin, execv},
+    unistd::{AccessFlags, access, dup2_stdin, execv},
 };
 use std::{
     env,
@@ -24,7 +25,7 @@ use std::{
     fs::File,
     io::{Seek, Write},
     os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -91,11 +92,8 @@ impl Executable {
         }
         // Whatever is wrong with the plugin is told where it is run.
         match builder.plugins().plugin(kind) {
-            // Where the loader has no room for the engine, this process is left to say so.
-            Ok(Some(plugin))
-                if plugin.carrier == Carrier::Component
-                    && exhaustion::check_address_space(ENGINE_ADDRESS_SPACE).is_ok() =>
-            {
+            // Where there is no engine, or no room for it, this process is left to say so in a result.
+            Ok(Some(plugin)) if plugin.carrier == Carrier::Component && why_no_engine().is_none() => {
                 become_engine(stdin)
             }
             _ => Ok(()),
@@ -129,14 +127,33 @@ pub(crate) fn arguments() -> Result<Vec<OsString>> {
     Ok(arguments)
 }
 
-fn become_engine(stdin: Option<&[u8]>) -> Result<()> {
+/// Why this process can't become the engine, if that is certain.
+fn why_no_engine() -> Option<Failure> {
+    if let Err(error) = exhaustion::check_address_space(ENGINE_ADDRESS_SPACE) {
+        return Some(Failure::exhausted(&error));
+    }
+    let missing = find_engine().err()?;
+    Some(Failure::new(ErrorKind::PluginUnusable, format!("{missing:#}")))
+}
+
+fn find_engine() -> Result<PathBuf> {
     let engine = this_executable()?.with_file_name(ENGINE);
-    if !engine.exists() {
-        bail!(
+    match access(&engine, AccessFlags::X_OK) {
+        Ok(()) => Ok(engine),
+        Err(Errno::ENOENT) => bail!(
             "'{}' does not exist; it runs plugins that are components, so install it beside executor-runtime",
             engine.display()
-        );
+        ),
+        Err(errno) => bail!(
+            "'{}' can't be run: {}",
+            engine.display(),
+            errno.desc().to_lowercase()
+        ),
     }
+}
+
+fn become_engine(stdin: Option<&[u8]>) -> Result<()> {
+    let engine = find_engine()?;
     if let Some(document) = stdin {
         replace_stdin(document).context("the invocation can't be handed over")?;
     }
@@ -192,23 +209,22 @@ impl Loader for OtherExecutable {
 struct NotHere(PathBuf);
 
 impl NotHere {
-    fn failure(path: &Path) -> Failure {
-        if let Err(error) = exhaustion::check_address_space(ENGINE_ADDRESS_SPACE) {
-            return Failure::exhausted(&error);
-        }
-        Failure::new(
-            ErrorKind::PluginUnusable,
-            format!("'{}' is a component, which needs {ENGINE}", path.display()),
-        )
+    fn failure(&self) -> Failure {
+        why_no_engine().unwrap_or_else(|| {
+            Failure::new(
+                ErrorKind::PluginUnusable,
+                format!("'{}' is a component, which needs {ENGINE}", self.0.display()),
+            )
+        })
     }
 }
 
 impl Runner for NotHere {
     fn run<'a>(&'a self, _: &'a Run) -> RunFuture<'a> {
-        Box::pin(async { Outcome::from(Self::failure(&self.0)) })
+        Box::pin(async { Outcome::from(self.failure()) })
     }
 
     fn terms(&self, _: &RuntimeInvocation) -> Result<RunPermissions, Failure> {
-        Err(Self::failure(&self.0))
+        Err(self.failure())
     }
 }

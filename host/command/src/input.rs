@@ -26,7 +26,16 @@ pub(super) fn is_stdin(file: Option<&Path>) -> bool {
 pub(super) fn read(file: Option<&Path>) -> Result<Vec<u8>> {
     match file {
         Some(path) if path != Path::new("-") => {
-            let opened = File::open(path).with_context(|| format!("'{}' can't be read", path.display()))?;
+            let opened = match File::open(path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
+                    "'{0}' does not exist; expected a file with an invocation",
+                    path.display()
+                ),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("'{}' can't be read", path.display()));
+                }
+            };
             if opened.metadata().is_ok_and(|status| status.is_dir()) {
                 bail!(
                     "'{}' is a directory; expected a file with an invocation",

@@ -50,6 +50,7 @@ pub(super) fn kinds(options: &HostOptions, format: Option<Format>) -> Result<Exi
         Format::Json => print_json(&rows)?,
         Format::Human => {
             let width = rows.iter().map(|row| row.runtime_kind.len()).max().unwrap_or(0);
+            let carriers = rows.iter().map(|row| row.carrier.len()).max().unwrap_or(0);
             let mut out = io::stdout().lock();
             for Row {
                 runtime_kind,
@@ -60,7 +61,13 @@ pub(super) fn kinds(options: &HostOptions, format: Option<Format>) -> Result<Exi
             {
                 write!(out, "{runtime_kind:width$}  {carrier}")?;
                 if let (Some(plugin), Some(path)) = (plugin, path) {
-                    write!(out, "  {plugin}  {}", shown::value(&path.display().to_string()))?;
+                    let padding = carriers - carrier.len();
+                    write!(
+                        out,
+                        "{:padding$}  {plugin}  {}",
+                        "",
+                        shown::value(&path.display().to_string())
+                    )?;
                 }
                 writeln!(out)?;
             }

@@ -40,7 +40,7 @@ mod summary;
 mod validate;
 
 use args::{Arguments, Command, PluginCommand};
-use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, error::ErrorKind};
 pub use executable::Executable;
 use std::{
     ffi::OsString,
@@ -145,6 +145,10 @@ fn parse(words: Vec<OsString>) -> Arguments {
     parsed.unwrap_or_else(|error| {
         if !error.use_stderr() {
             error.exit();
+        }
+        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            tell!("{}", error.render());
+            std::process::exit(exit::UNUSABLE.into());
         }
         // What is wrong is quoted.
         let message = shown::message(&error.render().to_string(), "");

@@ -18,7 +18,7 @@ pub(super) fn validate(options: &InvocationFile, format: Option<Format>) -> Resu
             let good = style::stdout().good("valid");
             writeln!(
                 out,
-                "{good}: {} is a {} invocation",
+                "{good}: {} is an invocation of kind {}",
                 input::name(file),
                 invocation.runtime_kind
             )?;

@@ -122,7 +122,7 @@ pub struct PluginConfig {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginLimits {
-    /// Bytes of memory. Default 256 MiB.
+    /// Bytes of memory. Default 256 MiB for a component, none for a native plugin.
     pub memory_bytes: Option<Bytes>,
     /// Seconds between the request to stop and the forced end. Default 2.
     pub grace_seconds: Option<Seconds>,

@@ -98,6 +98,6 @@ fn remedy(reason: &Unusable) -> String {
         Unusable::OtherDigest { .. } => "verify where the file comes from, then update the pin".into(),
         Unusable::Disabled(name) => format!("set enabled = true under [plugins.{name}]"),
         Unusable::SameKind { .. } | Unusable::Shadowed { .. } => "remove one of the two files".into(),
-        Unusable::Load(_) => "see the README for what a component may consist of".into(),
+        Unusable::Load(_) => "build it with the SDK and the toolchain that `executor-runtime plugin build` uses".into(),
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn check<'a>(config: &Config, plugins: impl Iterator<Item = &'a Plugi
         if let Some(mistake) = mistake(name, plugins.clone()) {
             found
                 .mistakes
-                .push(format!("[plugins.{name}] in the configuration is for {mistake}"));
+                .push(format!("[plugins.{name}] in the configuration {mistake}"));
             continue;
         }
         let meant =
@@ -51,10 +51,10 @@ fn mistake<'a>(name: &str, plugins: impl Iterator<Item = &'a Plugin> + Clone) ->
     let runs = |kind: &str| kinds.clone().find(|(there, _)| *there == kind);
     if let Some((_, plugin)) = runs(name) {
         return Some(format!(
-            "a kind, and not for the plugin that runs it; write [plugins.{plugin}]"
+            "is for a kind, and not for the plugin that runs it; write [plugins.{plugin}]"
         ));
     }
-    let no_plugin = "no plugin has that name; did you mean";
+    let no_plugin = "matches no plugin; did you mean";
     if let Some(meant) = misspelt(name, plugins.map(|plugin| plugin.descriptor.name.as_str())) {
         return Some(format!("{no_plugin} [plugins.{meant}]?"));
     }
@@ -64,5 +64,5 @@ fn mistake<'a>(name: &str, plugins: impl Iterator<Item = &'a Plugin> + Clone) ->
         ));
     }
     misspelt(name, [BUILT_IN])
-        .map(|built_in| format!("a kind that is built in; write [{built_in}] or [limits] for that"))
+        .map(|built_in| format!("is for a kind that is built in; write [{built_in}] or [limits] for that"))
 }

@@ -51,7 +51,7 @@ error_kinds! {
     NoRunner => "no_runner", Rejected;
     /// The program does not exist.
     ExecNotFound => "exec_not_found", Rejected;
-    /// The program may not be executed by this user.
+    /// This user is not allowed to execute the program.
     ExecPermission => "exec_permission", Rejected;
     /// The program is not in a format that the kernel executes.
     ExecFormat => "exec_format", Rejected;
@@ -67,7 +67,7 @@ error_kinds! {
     CwdNotFound => "cwd_not_found", Rejected;
     /// The working directory is not a directory.
     CwdNotDir => "cwd_not_dir", Rejected;
-    /// The working directory may not be entered by this user.
+    /// This user is not allowed to enter the working directory.
     CwdPermission => "cwd_permission", Rejected;
     /// The input payload can't be read.
     InputNotFound => "input_not_found", Rejected;
@@ -77,13 +77,13 @@ error_kinds! {
     AlreadyRunning => "already_running", Rejected;
     /// The host had no process, descriptor or memory left to start the run with.
     HostExhausted => "host_exhausted", Rejected;
-    /// The process ended with another exit status than 0.
+    /// The process exited with a status other than 0.
     ExitStatus => "exit_status", Failed;
     /// The process was ended by a signal that the host did not send.
     Signal => "signal", Failed;
     /// The run had more processes than `limits.processes` allows.
     ProcessLimit => "process_limit", Failed;
-    /// The output could not be kept, such as on a full disk.
+    /// The output could not be kept, for example because the disk is full.
     OutputUnwritable => "output_unwritable", Failed;
     /// The run's supervisor process died; the processes that it supervised were ended.
     SupervisorLost => "supervisor_lost", Failed;

@@ -11,7 +11,8 @@
 //!
 //! A duration or size may have a unit: `1.5m`, `64MiB`.
 //!
-//! An invocation may tighten what the operator allows and never widen it: the smaller value counts.
+//! An invocation may tighten what the operator allows and never widen it: the smaller value counts. What the operator
+//! allows is also what an invocation gets that does not ask.
 
 use executor_runtime_protocol::{parse_bytes, parse_duration};
 use executor_runtime_run::{ErrorKind, Failure};
@@ -111,11 +112,7 @@ impl Settings {
         let number = |key| positive_integer(metadata, key);
         let size = |key| bytes(metadata, key);
         Ok(Self {
-            grace: tighter(seconds(metadata, GRACE_SECONDS)?, policy.max_grace).unwrap_or(
-                policy
-                    .max_grace
-                    .map_or(DEFAULT_GRACE, |most| most.min(DEFAULT_GRACE)),
-            ),
+            grace: tighter(seconds(metadata, GRACE_SECONDS)?, policy.max_grace).unwrap_or(DEFAULT_GRACE),
             max_output_bytes: tighter(size(MAX_OUTPUT_BYTES)?, policy.max_output_bytes)
                 .unwrap_or(DEFAULT_MAX_OUTPUT_BYTES),
             limits: Limits {
