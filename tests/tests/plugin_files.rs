@@ -290,30 +290,27 @@ fn what_is_configured_for_no_plugin_is_told() {
 fn what_is_configured_under_a_wrong_name_is_an_error() {
     let (home, invocation) = with_some_name();
     for (name, problem) in [
-        (
-            "some-nam",
-            "no plugin has that name; did you mean [plugins.some-name]?",
-        ),
+        ("some-nam", "matches no plugin; did you mean [plugins.some-name]?"),
         (
             "Some_Name",
-            "no plugin has that name; did you mean [plugins.some-name]?",
+            "matches no plugin; did you mean [plugins.some-name]?",
         ),
         (
             "greeting",
-            "a kind, and not for the plugin that runs it; write [plugins.some-name]",
+            "is for a kind, and not for the plugin that runs it; write [plugins.some-name]",
         ),
         (
             "greetng",
-            "no plugin has that name; did you mean [plugins.some-name], which runs kind 'greeting'?",
+            "matches no plugin; did you mean [plugins.some-name], which runs kind 'greeting'?",
         ),
         (
             "subprocess",
-            "a kind that is built in; write [subprocess] or [limits] for that",
+            "is for a kind that is built in; write [subprocess] or [limits] for that",
         ),
     ] {
         let text = format!("[plugins.{name}]\nenabled = false\n");
         let config = home.write("c.toml", text.as_bytes());
-        let problem = format!("[plugins.{name}] in the configuration is for {problem}");
+        let problem = format!("[plugins.{name}] in the configuration {problem}");
         let run = |arguments: &[&str]| home.run(&[&["--config", &config], arguments].concat());
         for arguments in [
             &["plugin", "list"][..],
