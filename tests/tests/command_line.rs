@@ -311,7 +311,7 @@ fn what_is_shown_to_people_does_not_steer_their_terminal() {
     );
     let missing = scene.run_with(&["run", "missing\u{1b}[2J.json"], b"");
     assert!(
-        missing.stderr.contains("'missing\\u{1b}[2J.json' can't be read"),
+        missing.stderr.contains("'missing\\u{1b}[2J.json' does not exist"),
         "{}",
         missing.stderr
     );

@@ -405,7 +405,7 @@ const EXECUTABLES: [&str; 2] = ["executor-runtime", "executor-runtime-engine"];
 
 /// A home with the plugin `good`, and copies of `executables` in its folder `bin`; returns what runs an invocation of
 /// that plugin, as a document on stdin, with the executable at a path in the home.
-fn with_executables(executables: &[&str]) -> (Home, impl Fn(&Home, &str) -> CommandOutput) {
+fn with_executables(executables: &[&str]) -> (Home, impl Fn(&Home, &str, &[&str]) -> CommandOutput) {
     let home = Home::new();
     fs::create_dir(home.join("bin")).unwrap();
     fs::create_dir_all(home.plugins()).unwrap();
@@ -414,14 +414,14 @@ fn with_executables(executables: &[&str]) -> (Home, impl Fn(&Home, &str) -> Comm
         let built = executor_runtime_tests::host_binary().with_file_name(name);
         fs::copy(built, home.join("bin").join(name)).unwrap();
     }
-    let run = |home: &Home, executable: &str| {
+    let run = |home: &Home, executable: &str, arguments: &[&str]| {
         let document = serde_json::json!({
             "invocation_id": "i", "runtime_name": "tests", "runtime_kind": "good",
             "working_directory": home.path(), "command": ["-"], "timeout_seconds": 60,
             "metadata": {"fixture.behaviour": "ok"},
         });
         let mut child = home
-            .command_of(&home.join(executable), &["run", "-"])
+            .command_of(&home.join(executable), arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -443,7 +443,7 @@ fn the_small_executable_finds_the_engine_beside_itself_however_it_is_called() {
     let (home, run) = with_executables(&EXECUTABLES);
     symlink("bin/executor-runtime", home.join("linked")).unwrap();
     for executable in ["bin/executor-runtime", "linked", "bin/executor-runtime-engine"] {
-        let said = run(&home, executable);
+        let said = run(&home, executable, &["run", "-"]);
         assert_eq!(said.code, Some(0), "{executable}: {said:?}");
         assert_eq!(said.stderr, "", "{executable}");
         let result: Value = serde_json::from_str(&said.stdout).unwrap();
@@ -452,9 +452,66 @@ fn the_small_executable_finds_the_engine_beside_itself_however_it_is_called() {
 }
 
 #[test]
+fn an_invocation_is_read_once_wherever_it_comes_from() {
+    let (home, run) = with_executables(&EXECUTABLES);
+    for command in ["run", "explain"] {
+        for file in ["-", "/dev/stdin", "/proc/self/fd/0"] {
+            let said = run(&home, "bin/executor-runtime", &[command, file]);
+            assert_eq!(said.code, Some(0), "{command} {file}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hand_over_that_fails_is_a_result() {
+    let (home, run) = with_executables(&EXECUTABLES);
+    let script = home.write(
+        "limited",
+        format!(
+            "#!/bin/bash\nulimit -f 0; exec '{}' run -\n",
+            home.join("bin/executor-runtime").display()
+        )
+        .as_bytes(),
+    );
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    let said = run(&home, "limited", &[]);
+    assert_eq!(said.code, Some(3), "{said:?}");
+    let result: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(result["metadata"]["error.kind"], "host_exhausted");
+    assert!(
+        result["error_summary"].as_str().unwrap().contains("ulimit -f"),
+        "{result}"
+    );
+}
+
+#[test]
+fn reading_stdin_for_a_plugin_counts_against_the_time_of_the_run() {
+    let (home, _) = with_executables(&EXECUTABLES);
+    let small = home.join("bin/executor-runtime");
+    let arguments = [
+        "run",
+        "--stdin",
+        "--timeout",
+        "1",
+        "--kind",
+        "good",
+        "--metadata",
+        "fixture.behaviour=ok",
+    ];
+    // Its other end stays open.
+    let (stdin, _held) = std::io::pipe().unwrap();
+    let output = home.command_of(&small, &arguments).stdin(stdin).output().unwrap();
+    let said = CommandOutput::from(output);
+    assert_eq!(said.code, Some(124), "{said:?}");
+    let result: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(result["status"], "timed_out");
+    assert_eq!(result["error_summary"], "timed out while stdin was read");
+}
+
+#[test]
 fn a_missing_engine_is_named_and_stops_only_what_needs_it() {
     let (home, run) = with_executables(&EXECUTABLES[..1]);
-    let said = run(&home, "bin/executor-runtime");
+    let said = run(&home, "bin/executor-runtime", &["run", "-"]);
     assert_eq!(said.code, Some(3), "{said:?}");
     let result: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(result["metadata"]["error.kind"], "plugin_unusable");

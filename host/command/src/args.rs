@@ -3,7 +3,7 @@
 use super::{Executable, Format, logging::LogFormat, schema::Document};
 use clap::{ArgGroup, Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use executor_runtime::protocol::parse_duration;
-use std::{path::PathBuf, time::Duration};
+use std::{fs::File, path::PathBuf, time::Duration};
 
 const EXIT_STATUS_HELP: &str = "\
 Exit status of `run`:
@@ -62,6 +62,9 @@ pub(super) struct HostOptions {
     /// Which carriers there are.
     #[arg(skip)]
     pub(super) executable: Executable,
+    /// The invocation, if the other executable has read it already.
+    #[arg(skip)]
+    pub(super) document: Option<File>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,10 +2,10 @@
 //!
 //! `executor-runtime` is small, so that it starts fast, and runs `subprocess` and native plugins. What needs the
 //! WebAssembly engine is done by `executor-runtime-engine`, which lies beside it: the process turns into it, by
-//! `execve`, before it has started a thread or forked, and hands it what was read from stdin. Both carry a build id,
+//! `execve`, before it has started a thread or forked, and hands it the invocation that it has read. Both carry a build id,
 //! because a pair of two builds would disagree about everything inside.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
     ErrorKind, Failure, HostBuilder, Outcome, Run, RunFuture, RunPermissions, Runner,
     config::PluginConfig,
@@ -16,15 +16,19 @@ use executor_runtime_native::NativePlugins;
 use executor_runtime_run::exhaustion;
 use nix::{
     errno::Errno,
+    fcntl::{FcntlArg, FdFlag, fcntl},
     sys::memfd::{MFdFlags, memfd_create},
-    unistd::{AccessFlags, access, dup2_stdin, execv},
+    unistd::{AccessFlags, access, execv},
 };
 use std::{
     env,
     ffi::{CString, OsString},
     fs::File,
-    io::{Seek, Write},
-    os::unix::ffi::OsStrExt,
+    io::{self, Seek, Write},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::PathBuf,
     sync::Arc,
 };
@@ -68,34 +72,34 @@ impl Executable {
         }
     }
 
-    /// Goes on in the executable with the engine, if this one has none. It starts from the beginning, and reads `stdin` if
-    /// this process has read it.
+    /// Goes on in the executable with the engine, if this one has none. It starts from the beginning.
     ///
     /// # Errors
     /// Why it can't.
-    pub(crate) fn need_engine(self, stdin: Option<&[u8]>) -> Result<()> {
+    pub(crate) fn need_engine(self) -> Result<()> {
         if self.has_engine {
             return Ok(());
         }
-        become_engine(stdin)
+        become_engine(None).map_err(|failure| anyhow!(failure.summary))
     }
 
-    /// The same, if the runner of `kind` needs the engine.
+    /// The same, if the runner of `kind` needs the engine. The invocation was read from `document`, which the engine gets
+    /// from this process: a pipe can't be read twice.
+    ///
+    /// # Errors
+    /// Why the engine can't run it.
     pub(crate) fn need_runner_of(
         self,
         kind: &RuntimeKind,
         builder: &HostBuilder,
-        stdin: Option<&[u8]>,
-    ) -> Result<()> {
+        document: Option<&[u8]>,
+    ) -> Result<(), Failure> {
         if self.has_engine || kind.as_str() == "subprocess" {
             return Ok(());
         }
         // Whatever is wrong with the plugin is told where it is run.
         match builder.plugins().plugin(kind) {
-            // Where there is no engine, or no room for it, this process is left to say so in a result.
-            Ok(Some(plugin)) if plugin.carrier == Carrier::Component && why_no_engine().is_none() => {
-                become_engine(stdin)
-            }
+            Ok(Some(plugin)) if plugin.carrier == Carrier::Component => become_engine(document),
             _ => Ok(()),
         }
     }
@@ -107,33 +111,39 @@ impl Default for Executable {
     }
 }
 
-/// The arguments of this process, without those that the small executable has put there.
+/// The arguments of this process, without those that the small executable has put there; and the document that it has
+/// read.
 ///
 /// # Errors
 /// When that is of another build.
-pub(crate) fn arguments() -> Result<Vec<OsString>> {
+pub(crate) fn arguments() -> Result<(Vec<OsString>, Option<File>)> {
     let mut arguments: Vec<_> = env::args_os().collect();
-    if arguments.get(1).is_some_and(|argument| argument == HANDED_OVER) {
-        let id = arguments.get(2).map(|id| id.to_string_lossy().into_owned());
-        if id.as_deref() != Some(BUILD_ID) {
-            let this = this_executable()?;
-            bail!(
-                "'{}' is not of the same build as '{ENGINE}' beside it; install both from one build",
-                this.with_file_name("executor-runtime").display()
-            );
-        }
-        arguments.drain(1..3);
+    if arguments.get(1).is_none_or(|argument| argument != HANDED_OVER) {
+        return Ok((arguments, None));
     }
-    Ok(arguments)
-}
-
-/// Why this process can't become the engine, if that is certain.
-fn why_no_engine() -> Option<Failure> {
-    if let Err(error) = exhaustion::check_address_space(ENGINE_ADDRESS_SPACE) {
-        return Some(Failure::exhausted(&error));
+    let argument = |index: usize| {
+        arguments
+            .get(index)
+            .map(|argument| argument.to_string_lossy().into_owned())
+    };
+    if argument(2).as_deref() != Some(BUILD_ID) {
+        let this = this_executable()?;
+        bail!(
+            "'{}' is not of the same build as '{ENGINE}' beside it; install both from one build",
+            this.with_file_name("executor-runtime").display()
+        );
     }
-    let missing = find_engine().err()?;
-    Some(Failure::new(ErrorKind::PluginUnusable, format!("{missing:#}")))
+    let document = match argument(3).and_then(|number| number.parse().ok()) {
+        // SAFETY: the small executable has left it open for this, and nothing else in this process knows it.
+        Some(number) => Some(File::from(unsafe { OwnedFd::from_raw_fd(number) })),
+        None => None,
+    };
+    if let Some(document) = &document {
+        fcntl(document, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
+            .context("the invocation was not handed over")?;
+    }
+    arguments.drain(1..arguments.len().min(4));
+    Ok((arguments, document))
 }
 
 fn find_engine() -> Result<PathBuf> {
@@ -152,41 +162,51 @@ fn find_engine() -> Result<PathBuf> {
     }
 }
 
-fn become_engine(stdin: Option<&[u8]>) -> Result<()> {
-    let engine = find_engine()?;
-    if let Some(document) = stdin {
-        replace_stdin(document).context("the invocation can't be handed over")?;
-    }
-    let text = |text: &[u8]| CString::new(text).context("an argument has a NUL byte");
+/// Returns only if it fails.
+fn become_engine(document: Option<&[u8]>) -> Result<(), Failure> {
+    // Where the loader has no room for the engine, this process is left to say so.
+    exhaustion::check_address_space(ENGINE_ADDRESS_SPACE).map_err(|error| Failure::exhausted(&error))?;
+    let unusable = |reason: String| Failure::new(ErrorKind::PluginUnusable, reason);
+    let engine = find_engine().map_err(|error| unusable(format!("{error:#}")))?;
+    let document = document
+        .map(inheritable_copy)
+        .transpose()
+        .map_err(|error| Failure::exhausted(&error))?;
+    let number = document
+        .as_ref()
+        .map_or_else(|| "-".to_owned(), |document| document.as_raw_fd().to_string());
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_default();
-    let mut words = vec![
-        text(name.as_bytes())?,
-        text(HANDED_OVER.as_bytes())?,
-        text(BUILD_ID.as_bytes())?,
-    ];
-    for argument in arguments {
-        words.push(text(argument.as_bytes())?);
-    }
-    match execv(&text(engine.as_os_str().as_bytes())?, &words) {
-        Ok(never) => match never {},
-        Err(errno) => bail!("'{}' can't be run: {}", engine.display(), errno.desc()),
-    }
+    let words: Result<Vec<_>, _> = [name, HANDED_OVER.into(), BUILD_ID.into(), number.into()]
+        .into_iter()
+        .chain(arguments)
+        .map(|word| CString::new(word.as_bytes()))
+        .collect();
+    // What the system passed to this process has no NUL byte.
+    let words = words.map_err(|error| unusable(error.to_string()))?;
+    let path = CString::new(engine.as_os_str().as_bytes()).map_err(|error| unusable(error.to_string()))?;
+    let Err(errno) = execv(&path, &words);
+    Err(Failure::of_exhaustion(&errno.into()).unwrap_or_else(|| {
+        unusable(format!(
+            "'{}' can't be run: {}",
+            engine.display(),
+            errno.desc().to_lowercase()
+        ))
+    }))
+}
+
+/// The document in a file that the next program of this process finds open.
+fn inheritable_copy(document: &[u8]) -> io::Result<File> {
+    let mut copy = File::from(memfd_create(c"executor-runtime-invocation", MFdFlags::empty())?);
+    copy.write_all(document)?;
+    copy.rewind()?;
+    Ok(copy)
 }
 
 /// The path of this executable without links, so that the other one is found however this one was called.
 fn this_executable() -> Result<PathBuf> {
     let path = env::current_exe().context("the path of this executable can't be found")?;
     Ok(path.canonicalize().unwrap_or(path))
-}
-
-/// Makes what was read from stdin readable there again.
-fn replace_stdin(document: &[u8]) -> Result<()> {
-    let mut copy = File::from(memfd_create(c"executor-runtime-stdin", MFdFlags::MFD_CLOEXEC)?);
-    copy.write_all(document)?;
-    copy.rewind()?;
-    dup2_stdin(&copy)?;
-    Ok(())
 }
 
 /// Stands for the components in the small executable: it lists them, and does not run them.
@@ -210,12 +230,10 @@ struct NotHere(PathBuf);
 
 impl NotHere {
     fn failure(&self) -> Failure {
-        why_no_engine().unwrap_or_else(|| {
-            Failure::new(
-                ErrorKind::PluginUnusable,
-                format!("'{}' is a component, which needs {ENGINE}", self.0.display()),
-            )
-        })
+        Failure::new(
+            ErrorKind::PluginUnusable,
+            format!("'{}' is a component, which needs {ENGINE}", self.0.display()),
+        )
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn explain(
     format: Option<Format>,
 ) -> Result<ExitCode> {
     let file = options.file.as_deref();
-    let document = input::read(file)?;
+    let document = input::read(file, host.document.as_ref())?;
     let invocation = match RuntimeInvocation::from_json(&document) {
         Ok(invocation) => invocation,
         Err(invalid) => {
@@ -64,10 +64,14 @@ pub(super) fn explain(
         }
     };
     let builder = host::builder(host)?;
-    let stdin = input::is_stdin(file).then_some(document.as_slice());
-    host.executable
-        .need_runner_of(&invocation.runtime_kind, &builder, stdin)?;
-    let explanation = describe(&invocation, host::start(builder)??.explain(&invocation));
+    let needed = host
+        .executable
+        .need_runner_of(&invocation.runtime_kind, &builder, Some(&document));
+    let mut explained = host::start(builder)??.explain(&invocation);
+    if let Err(failure) = needed {
+        explained.terms = Err(failure);
+    }
+    let explanation = describe(&invocation, explained);
     match Format::or_detect(format) {
         Format::Json => print_json(&explanation)?,
         Format::Human => print(&explanation)?,

@@ -22,8 +22,11 @@ pub(super) fn is_stdin(file: Option<&Path>) -> bool {
     file.is_none_or(|path| path == Path::new("-"))
 }
 
-/// Reads the whole document; one byte over the limit is enough to know that it is too large.
-pub(super) fn read(file: Option<&Path>) -> Result<Vec<u8>> {
+/// Reads the whole document, unless the other executable has done that; one byte over the limit is enough to know that it is too large.
+pub(super) fn read(file: Option<&Path>, handed_over: Option<&File>) -> Result<Vec<u8>> {
+    if let Some(document) = handed_over {
+        return read_bounded(document).context("the invocation was not handed over");
+    }
     match file {
         Some(path) if path != Path::new("-") => {
             let opened = match File::open(path) {

@@ -88,12 +88,13 @@ fn print(text: &[u8]) -> io::Result<()> {
 
 /// Runs the command line of this process and tells how it exits.
 pub fn main(executable: Executable) -> ExitCode {
-    let words = match executable::arguments() {
-        Ok(words) => words,
+    let (words, document) = match executable::arguments() {
+        Ok(arguments) => arguments,
         Err(error) => return report(&error),
     };
     let mut arguments = parse(words);
     arguments.host.executable = executable;
+    arguments.host.document = document;
     logging::start(arguments.log_level, arguments.log_format);
     // A program of somebody else's would inherit it.
     if !matches!(arguments.command, Command::Plugin(PluginCommand::Build(_))) {

@@ -11,10 +11,11 @@ use super::{
 };
 use anyhow::{Result, bail};
 use executor_runtime::{
-    Failure, Host, Run, Termination,
+    CancelReason, ErrorKind, Failure, Host, Run, Termination,
     protocol::{RuntimeInvocation, RuntimeResult},
     reject,
 };
+use executor_runtime_run::{exhaustion, panic_message};
 use std::{
     fs::File,
     io::{self, IsTerminal, Write},
@@ -61,7 +62,10 @@ pub(super) fn run(
     let mut invocation = if is_prompted {
         prompt::invocation(&options.words, &options.prompt, view.follow)?
     } else {
-        let document = document.insert(input::read(options.file.as_deref())?);
+        let document = document.insert(input::read(
+            options.file.as_deref(),
+            host_options.document.as_ref(),
+        )?);
         match RuntimeInvocation::from_json(document) {
             Ok(invocation) => invocation,
             Err(invalid) => {
@@ -77,12 +81,10 @@ pub(super) fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let builder = host::builder(host_options)?;
-    let stdin = document
-        .as_deref()
-        .filter(|_| input::is_stdin(options.file.as_deref()));
-    host_options
-        .executable
-        .need_runner_of(&invocation.runtime_kind, &builder, stdin)?;
+    let needed =
+        host_options
+            .executable
+            .need_runner_of(&invocation.runtime_kind, &builder, document.as_deref());
     let host = host::start(builder)?;
 
     let mut run = Run::new(invocation);
@@ -91,19 +93,24 @@ pub(super) fn run(
     } else {
         None
     };
-    let _payload = if options.stdin {
+    let input = if options.stdin {
         give_stdin(options, &mut run, is_prompted)?
     } else {
-        None
+        Input::Given
     };
     let may_forget_stdin = is_prompted && !options.stdin;
-    let (result, seen, signal) = match &host {
-        Ok(host) => execute(host, &mut run, &view, may_forget_stdin),
-        Err(error) => rejected(&run, error),
+    let (result, seen, signal) = match (&host, needed) {
+        (_, Err(failure)) => rejected(&run, failure),
+        (Ok(host), Ok(())) => execute(host, &mut run, input, &view, may_forget_stdin),
+        (Err(error), Ok(())) => rejected(&run, Failure::exhausted(error)),
     };
     drop(settings);
     // The helper processes end while the result is printed.
     let shutdown = host.as_ref().map(Host::shut_down);
+    if io::stdout().is_terminal() {
+        // A terminal may be held, and nothing watches for signals any more: let them end this process.
+        default_signals();
+    }
     let propagate = options.propagate_exit_code;
     let status = match print(&result, &run, &view, seen) {
         Ok(()) => exit::status(&result, signal, propagate),
@@ -128,6 +135,7 @@ pub(super) fn run(
 fn execute(
     host: &Host,
     run: &mut Run,
+    input: Input,
     view: &View,
     may_forget_stdin: bool,
 ) -> (RuntimeResult, Seen, Option<i32>) {
@@ -137,12 +145,12 @@ fn execute(
     };
     let executor = match executor_runtime::executor() {
         Ok(executor) => executor,
-        Err(error) => return rejected(run, &error),
+        Err(error) => return rejected(run, Failure::exhausted(&error)),
     };
     executor.block_on(async {
         let termination = match Termination::watch() {
             Ok(termination) => termination,
-            Err(error) => return rejected(run, &error),
+            Err(error) => return rejected(run, Failure::exhausted(&error)),
         };
         run.cancel = termination.token().clone();
         let live = Live::start(shows, run.invocation.runtime_kind.as_str());
@@ -150,7 +158,18 @@ fn execute(
             run.events = live.events();
         }
         let reminded = may_forget_stdin && remind(live.as_ref());
-        let result = host.execute(run).await;
+        let result = match input {
+            Input::Given => host.execute(run).await,
+            Input::Payload => match read_payload(run).await {
+                // It stays open until the end of the run.
+                Ok(payload) => {
+                    let path = format!("/proc/self/fd/{}", payload.as_raw_fd());
+                    run.invocation.input_payload_path = Some(path);
+                    host.execute(run).await
+                }
+                Err(failure) => reject(&run.invocation, failure),
+            },
+        };
         let signal = termination.signal();
         // Input may only have come meanwhile.
         if may_forget_stdin && !reminded {
@@ -164,13 +183,40 @@ fn execute(
     })
 }
 
-/// The result of a run for which the machine has not enough left.
-fn rejected(run: &Run, error: &io::Error) -> (RuntimeResult, Seen, Option<i32>) {
-    (
-        reject(&run.invocation, Failure::exhausted(error)),
-        Seen::default(),
-        None,
-    )
+/// The result of a run that did not begin.
+fn rejected(run: &Run, failure: Failure) -> (RuntimeResult, Seen, Option<i32>) {
+    (reject(&run.invocation, failure), Seen::default(), None)
+}
+
+/// Reads our stdin to its end, but not for longer than the run may take.
+async fn read_payload(run: &Run) -> Result<File, Failure> {
+    let reading =
+        exhaustion::try_spawn_blocking(stdin::as_payload).map_err(|error| Failure::exhausted(&error))?;
+    let deadline = async {
+        match run.deadline {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        read = reading.join() => match read {
+            Ok(payload) => payload,
+            Err(panic) => Err(Failure::new(ErrorKind::RunnerPanicked, panic_message(&*panic))),
+        },
+        () = run.cancel.raised(CancelReason::Requested) => {
+            Err(Failure::new(ErrorKind::Cancelled, "cancelled while stdin was read"))
+        }
+        () = deadline => Err(Failure::new(ErrorKind::Timeout, "timed out while stdin was read")),
+    }
+}
+
+/// Has signals that ask for an end do so again.
+fn default_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: SIG_DFL runs no code.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 /// Tells a person of input that is left unread, if there is any.
@@ -185,9 +231,18 @@ fn remind(live: Option<&Live>) -> bool {
     is_waiting
 }
 
-/// Makes our stdin the input of the run. What is returned has to stay open until its end.
-fn give_stdin(options: &RunOptions, run: &mut Run, is_prompted: bool) -> Result<Option<File>> {
-    let invocation = &mut run.invocation;
+/// Where a run gets its input from.
+#[derive(Clone, Copy)]
+enum Input {
+    /// The invocation says so, or the run has it already.
+    Given,
+    /// From our stdin, which is read to its end first.
+    Payload,
+}
+
+/// Makes our stdin the input of the run.
+fn give_stdin(options: &RunOptions, run: &mut Run, is_prompted: bool) -> Result<Input> {
+    let invocation = &run.invocation;
     if !is_prompted && input::is_stdin(options.file.as_deref()) {
         bail!("--stdin: the invocation itself is read from stdin; give it as a FILE");
     }
@@ -196,11 +251,9 @@ fn give_stdin(options: &RunOptions, run: &mut Run, is_prompted: bool) -> Result<
     }
     if invocation.runtime_kind.as_str() == "subprocess" {
         run.stdin = Some(stdin::for_program()?);
-        return Ok(None);
+        return Ok(Input::Given);
     }
-    let payload = stdin::as_payload()?;
-    invocation.input_payload_path = Some(format!("/proc/self/fd/{}", payload.as_raw_fd()));
-    Ok(Some(payload))
+    Ok(Input::Payload)
 }
 
 fn print(result: &RuntimeResult, run: &Run, view: &View, seen: Seen) -> Result<()> {

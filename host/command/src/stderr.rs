@@ -6,14 +6,19 @@
 
 use super::style;
 use std::{
-    io::{self, Write},
-    os::fd::AsRawFd,
-    sync::{Mutex, PoisonError},
+    fs::{File, OpenOptions},
+    io::{self, IsTerminal, Write},
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    sync::{Mutex, OnceLock, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 /// How long the first line without room waits for a reader that is only slow.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long to wait for a terminal that has too little room.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What a pipe that has room at all takes without blocking (POSIX: `PIPE_BUF` on Linux).
 const PIECE: usize = 4096;
@@ -112,23 +117,49 @@ impl State {
 
     /// Whether all of `bytes` was written.
     fn put(&mut self, mut bytes: &[u8], until: Instant) -> bool {
-        let mut stderr = io::stderr();
+        let terminal = terminal();
         while !bytes.is_empty() {
-            if !has_room(stderr.as_raw_fd(), until) {
+            if !has_room(io::stderr().as_raw_fd(), until) {
                 return false;
             }
-            match stderr.write(&bytes[..bytes.len().min(PIECE)]) {
+            let piece = &bytes[..bytes.len().min(PIECE)];
+            let written = match terminal {
+                Some(mut terminal) => terminal.write(piece),
+                None => io::stderr().write(piece),
+            };
+            match written {
                 Ok(0) => return false,
                 Ok(written) => {
                     self.within_line = bytes[written - 1] != b'\n';
                     bytes = &bytes[written..];
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if Instant::now() >= until {
+                        return false;
+                    }
+                    thread::sleep(PAUSE);
+                }
                 Err(_) => return false,
             }
         }
         true
     }
+}
+
+/// Stderr, if it is a terminal, opened once more so that writing never blocks: a terminal that has some room may have
+/// less than is written.
+fn terminal() -> Option<&'static File> {
+    static TERMINAL: OnceLock<Option<File>> = OnceLock::new();
+    let open = || {
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+        let mut options = OpenOptions::new();
+        options.write(true).custom_flags(flags);
+        options.open("/proc/self/fd/2").ok()
+    };
+    TERMINAL
+        .get_or_init(|| io::stderr().is_terminal().then(open).flatten())
+        .as_ref()
 }
 
 fn has_room(descriptor: i32, until: Instant) -> bool {

@@ -1,6 +1,7 @@
 //! Our own stdin, as the input of a run: on request (`--stdin`), and with a note where it was forgotten.
 
 use anyhow::{Context, Result, bail};
+use executor_runtime::{ErrorKind, Failure};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open},
@@ -12,6 +13,7 @@ use std::{
     io::{self, IsTerminal},
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::Path,
 };
 
 /// Our stdin as a program is to read it.
@@ -38,14 +40,28 @@ pub(super) fn for_program() -> Result<OwnedFd> {
         .context("--stdin: stdin can't be passed on")
 }
 
-/// Our stdin as a file that a plugin reads: it is read to its end first, into a file that has no name.
-pub(super) fn as_payload() -> Result<File> {
+/// Our stdin as a file that a plugin reads: it is read to its end first, into a file that has no name. Blocks.
+///
+/// # Errors
+/// Why it can't be kept.
+pub(super) fn as_payload() -> Result<File, Failure> {
     let directory = env::temp_dir();
+    keep_stdin(&directory).map_err(|error| {
+        Failure::of_exhaustion(&error).unwrap_or_else(|| {
+            let place = directory.display();
+            Failure::new(
+                ErrorKind::InputNotFound,
+                format!("--stdin: stdin can't be kept in '{place}': {error}"),
+            )
+        })
+    })
+}
+
+fn keep_stdin(directory: &Path) -> io::Result<File> {
     let flags = OFlag::O_RDWR | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-    let place = || format!("--stdin: stdin can't be kept in '{}'", directory.display());
-    let mut file = File::from(open(&directory, flags, mode).with_context(place)?);
-    io::copy(&mut io::stdin().lock(), &mut file).with_context(place)?;
+    let mut file = File::from(open(directory, flags, mode)?);
+    io::copy(&mut io::stdin().lock(), &mut file)?;
     Ok(file)
 }
 

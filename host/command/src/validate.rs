@@ -10,7 +10,7 @@ use std::{
 
 pub(super) fn validate(options: &InvocationFile, format: Option<Format>) -> Result<ExitCode> {
     let file = options.file.as_deref();
-    let document = input::read(file)?;
+    let document = input::read(file, None)?;
     let checked = RuntimeInvocation::from_json(&document);
     let mut out = io::stdout();
     match (&checked, Format::or_detect(format)) {

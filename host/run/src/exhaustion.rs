@@ -4,7 +4,7 @@ use std::{
     fs::File,
     hint, io,
     os::fd::OwnedFd,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     path::Path,
     ptr,
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -154,7 +154,11 @@ fn run_once<T>(work: &Mutex<Option<impl FnOnce() -> T>>) -> Option<T> {
 /// Those of [`check_threads`].
 pub fn start_tokio_thread() -> io::Result<()> {
     check_threads(1)?;
+    // Another process may take it meanwhile. The panic is an error here, and not worth words of its own.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
     let started = catch_unwind(|| tokio::task::spawn_blocking(|| ()));
+    panic::set_hook(hook);
     started
         .map(drop)
         .map_err(|_| io::Error::from_raw_os_error(libc::EAGAIN))

@@ -10,7 +10,7 @@ use std::{
 };
 
 pub(super) fn check(plugin: &str, options: &HostOptions, format: Format) -> Result<ExitCode> {
-    options.executable.need_engine(None)?;
+    options.executable.need_engine()?;
     let host = host::start(host::builder(options)?)??;
     let path = find(host.plugins(), plugin)?.path;
     let executor = executor_runtime::executor()?;

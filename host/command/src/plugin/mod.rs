@@ -38,7 +38,7 @@ pub(super) fn plugin(
                 Some(directory) => directory.clone(),
                 None => install::default_directory(options)?,
             };
-            options.executable.need_engine(None)?;
+            options.executable.need_engine()?;
             let host = host::start(host::builder_before(&directory, options)?)??;
             install::install(host.plugins(), file, &directory, *replace)?;
         }
