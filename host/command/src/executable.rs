@@ -133,11 +133,9 @@ pub(crate) fn arguments() -> Result<(Vec<OsString>, Option<File>)> {
             this.with_file_name("executor-runtime").display()
         );
     }
-    let document = match argument(3).and_then(|number| number.parse().ok()) {
-        // SAFETY: the small executable has left it open for this, and nothing else in this process knows it.
-        Some(number) => Some(File::from(unsafe { OwnedFd::from_raw_fd(number) })),
-        None => None,
-    };
+    let number = argument(3).and_then(|number| number.parse().ok());
+    // SAFETY: the small executable has left it open for this, and nothing else in this process knows it.
+    let document = number.map(|number| File::from(unsafe { OwnedFd::from_raw_fd(number) }));
     if let Some(document) = &document {
         fcntl(document, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
             .context("the invocation was not handed over")?;
