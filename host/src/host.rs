@@ -6,7 +6,7 @@ use crate::{
 };
 use executor_runtime_plugin::PluginSet;
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp};
-use executor_runtime_run::{exhaustion, panic_message, result_file};
+use executor_runtime_run::{exhaustion, panic_message, result_file, until};
 use executor_runtime_supervisor::{Shutdown, Supervisors};
 use std::{
     collections::BTreeMap,
@@ -104,7 +104,7 @@ impl Host {
         self.execute(&run).await
     }
 
-    /// Executes a run that was put together by the caller, with whoever is to hear of its events; otherwise as
+    /// Executes a run that was put together by the caller, with a listener for its events; otherwise as
     /// [`Host::run_until`] does.
     pub async fn execute(&self, run: &Run) -> RuntimeResult {
         let started_at = Timestamp::now();
@@ -131,12 +131,6 @@ impl Host {
         let (registry, wanted) = (Arc::clone(&self.registry), kind.clone());
         let finding = exhaustion::try_spawn_blocking(move || registry.find(&wanted))
             .map_err(|error| Failure::exhausted(&error))?;
-        let deadline = async {
-            match run.deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         let what = "while the plugins directories were read";
         tokio::select! {
             biased;
@@ -147,7 +141,7 @@ impl Host {
             () = run.cancel.raised(CancelReason::Requested) => {
                 Err(Failure::new(ErrorKind::Cancelled, format!("told to stop {what}")))
             }
-            () = deadline => Err(Failure::new(ErrorKind::Timeout, format!("timed out {what}"))),
+            () = until(run.deadline) => Err(Failure::new(ErrorKind::Timeout, format!("timed out {what}"))),
         }
     }
 
@@ -283,7 +277,7 @@ fn into_result(
     let wall = receipt::seconds(started.elapsed());
     let wall_key = receipt::USAGE_WALL_SECONDS.to_owned();
     let (started_at, finished_at) = match outcome.times {
-        // Whoever measured them may have left out how long it took.
+        // A dispatcher may give the times and not how long it took.
         Some(times) => {
             metadata.entry(wall_key).or_insert(wall);
             times

@@ -2,7 +2,7 @@
 
 use crate::{CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, Runner, host::panicked, receipt};
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
-use executor_runtime_run::exhaustion;
+use executor_runtime_run::{exhaustion, until};
 use std::{fmt, sync::Arc};
 
 type Dispatch = dyn Fn(RuntimeInvocation) -> RuntimeResult + Send + Sync;
@@ -53,12 +53,6 @@ impl ManualRunner {
             Ok(answer) => answer,
             Err(error) => return Failure::exhausted(&error).into(),
         };
-        let due = async {
-            match run.deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             answer = answer.join() => match answer {
@@ -69,7 +63,7 @@ impl ManualRunner {
                 ErrorKind::Cancelled,
                 "the run was cancelled; its dispatcher can't be interrupted and may still be running",
             ),
-            () = due => Outcome::failure(
+            () = until(run.deadline) => Outcome::failure(
                 ErrorKind::Timeout,
                 format!(
                     "the dispatcher did not answer within {} seconds; it can't be interrupted and may still be running",

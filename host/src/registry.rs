@@ -142,9 +142,6 @@ impl Registry {
         let mut failure = Failure::no_runner(kind);
         let known = self.origins();
         let known: Vec<_> = known.keys().map(RuntimeKind::as_str).collect();
-        if let Some(meant) = closest(kind.as_str(), known.iter().copied()) {
-            failure.summary += &format!("; did you mean '{meant}'?");
-        }
         failure.summary += &format!("; the kinds here are {}", known.join(", "));
         let unread = self
             .plugins
@@ -152,12 +149,14 @@ impl Registry {
             .iter()
             .filter(|found| found.plugin.is_none())
             .count();
-        let files = match unread {
-            0 => return failure,
-            1 => "1 plugin file".to_owned(),
-            more => format!("{more} plugin files"),
+        failure.summary += &match unread {
+            0 => String::new(),
+            1 => "; 1 plugin file can't be used, `plugin list` says why".to_owned(),
+            more => format!("; {more} plugin files can't be used, `plugin list` says why"),
         };
-        failure.summary += &format!("; {files} can't be used, `plugin list` says why");
+        if let Some(meant) = closest(kind.as_str(), known.iter().copied()) {
+            failure.summary += &format!("; did you mean '{meant}'?");
+        }
         failure
     }
 }

@@ -96,7 +96,7 @@ pub fn main(executable: Executable) -> ExitCode {
     arguments.host.executable = executable;
     arguments.host.document = document;
     logging::start(arguments.log_level, arguments.log_format);
-    // A program of somebody else's would inherit it.
+    // `cargo` would inherit it.
     if !matches!(arguments.command, Command::Plugin(PluginCommand::Build(_))) {
         ignore_file_size_signal();
     }

@@ -401,7 +401,7 @@ fn write_all(stream: Stream, mut bytes: &[u8]) -> bool {
         match nix::unistd::write(descriptor, bytes) {
             Ok(written) => bytes = &bytes[written..],
             Err(Errno::EINTR) => {}
-            // Somebody has made it so for all who share it.
+            // Another process that shares it has made it so.
             Err(Errno::EAGAIN) => {
                 let mut room = [PollFd::new(descriptor, PollFlags::POLLOUT)];
                 let _ = poll(&mut room, PollTimeout::NONE);

@@ -15,7 +15,7 @@ use executor_runtime::{
     protocol::{RuntimeInvocation, RuntimeResult},
     reject,
 };
-use executor_runtime_run::{exhaustion, panic_message};
+use executor_runtime_run::{exhaustion, panic_message, until};
 use std::{
     fs::File,
     io::{self, IsTerminal, Write},
@@ -114,7 +114,7 @@ pub(super) fn run(
     let propagate = options.propagate_exit_code;
     let status = match print(&result, &run, &view, seen) {
         Ok(()) => exit::status(&result, signal, propagate),
-        // Whoever was to read it has gone, and may be told by the exit status.
+        // The reader has gone; the exit status still tells.
         Err(error) if is_broken_pipe(&error) => exit::unprinted(&result, propagate),
         Err(error) => {
             let heading = style::stderr().error("error:");
@@ -126,8 +126,8 @@ pub(super) fn run(
         }
     };
     drop(shutdown);
-    // Nothing of the run is left, and no process of ours. What is (a pool of connections, an engine) ends with this
-    // process, and the caller need not wait for it to be taken down in order.
+    // No process of the run or of ours is left. A pool of connections or an engine ends with this process, and the
+    // caller need not wait for it to be taken down in order.
     std::process::exit(status.into())
 }
 
@@ -192,12 +192,6 @@ fn rejected(run: &Run, failure: Failure) -> (RuntimeResult, Seen, Option<i32>) {
 async fn read_payload(run: &Run) -> Result<File, Failure> {
     let reading =
         exhaustion::try_spawn_blocking(stdin::as_payload).map_err(|error| Failure::exhausted(&error))?;
-    let deadline = async {
-        match run.deadline {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         biased;
         read = reading.join() => match read {
@@ -207,7 +201,7 @@ async fn read_payload(run: &Run) -> Result<File, Failure> {
         () = run.cancel.raised(CancelReason::Requested) => {
             Err(Failure::new(ErrorKind::Cancelled, "cancelled while stdin was read"))
         }
-        () = deadline => Err(Failure::new(ErrorKind::Timeout, "timed out while stdin was read")),
+        () = until(run.deadline) => Err(Failure::new(ErrorKind::Timeout, "timed out while stdin was read")),
     }
 }
 

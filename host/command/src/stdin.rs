@@ -100,10 +100,9 @@ impl TerminalSettings {
         let mut settings = MaybeUninit::uninit();
         // SAFETY: `settings` is valid for writing.
         let told = unsafe { libc::tcgetattr(io::stdin().as_raw_fd(), settings.as_mut_ptr()) };
+        Errno::result(told).ok()?;
         // SAFETY: the call has succeeded, and written it.
-        Errno::result(told)
-            .ok()
-            .map(|_| Self(unsafe { settings.assume_init() }))
+        Some(Self(unsafe { settings.assume_init() }))
     }
 }
 

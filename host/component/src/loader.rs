@@ -12,7 +12,7 @@ use executor_runtime_plugin::{
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner, exhaustion,
-    panic_message,
+    panic_message, until,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
@@ -129,16 +129,10 @@ impl ComponentRunner {
                 Err(panic) => Err(Unusable::Load(format!("it panicked: {}", panic_message(&*panic)))),
             }
         });
-        let deadline = async {
-            match run.deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         let name = &self.plugin.descriptor.name;
         tokio::select! {
             loaded = loading => loaded.map_err(|reason| reason.failure(name, &self.plugin.path)),
-            () = deadline => Err(Failure::new(
+            () = until(run.deadline) => Err(Failure::new(
                 ErrorKind::Timeout,
                 format!(
                     "timed out while plugin '{name}' was compiled; `executor-runtime plugin check {name}` or a run \

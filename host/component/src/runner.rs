@@ -175,7 +175,7 @@ enum End {
     Returned(Result<types::Outcome, types::Failure>),
     Broke(wasmtime::Error, Option<ExceededLimit>),
     Forced,
-    /// Nothing of it ran.
+    /// The host was out of something, and the guest did not run.
     Exhausted(io::Error),
 }
 

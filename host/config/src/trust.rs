@@ -29,7 +29,7 @@ pub enum FileError {
     /// A directory, a pipe, a device.
     #[error("is not a regular file")]
     NotAFile,
-    /// Somebody else could replace what is in it.
+    /// Another user could replace its contents.
     #[error("could be changed by others: '{}' has mode {mode:04o}; run chmod go-w on it", path.display())]
     WritableByOthers {
         /// The file itself, or a directory above it.
@@ -37,7 +37,7 @@ pub enum FileError {
         /// Its permission bits.
         mode: u32,
     },
-    /// It belongs to somebody else.
+    /// It belongs to another user.
     #[error(
         "could be changed by others: '{}' belongs to user {uid}, who is neither root nor the user that runs the host; \
          run chown on it",

@@ -32,8 +32,8 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// The limits as an invocation's author knows them. Those on memory count for a component only, unless somebody
-    /// has asked for one.
+    /// The limits under the names of their metadata keys, and the hosts that may be reached. `with_memory`: whether the
+    /// limit on memory applies, which for a native plugin it does only if it was asked for.
     pub fn terms(&self, with_memory: bool, grants: impl IntoIterator<Item = String>) -> RunPermissions {
         let Limits {
             memory_bytes,

@@ -1,6 +1,6 @@
 //! What a run tells while it is under way: where its output can be followed, its progress, that it is stopping.
 //!
-//! Whoever asks for a run gives it [`Events`]; runners report to it. Bytes of output are no events: they stay in the
+//! The caller gives a run its [`Events`], and the runner reports to them. Bytes of output are no events: they stay in the
 //! files, and a follower reads them from there, so that a slow one holds up nothing.
 
 use std::{

@@ -120,7 +120,7 @@ pub fn try_spawn_blocking<T: Send + 'static>(
 ) -> io::Result<Work<T>> {
     let (done, result) = oneshot::channel();
     let runs = thread::Builder::new().stack_size(STACK).spawn(move || {
-        // Perhaps nobody waits any more.
+        // The receiver may be gone.
         let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
     });
     match runs {

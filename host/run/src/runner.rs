@@ -50,6 +50,14 @@ impl Run {
     }
 }
 
+/// Completes at a deadline; never without one.
+pub async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What a run may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunPermissions {

@@ -294,7 +294,7 @@ async fn abandon(supervisor: Supervisor) -> bool {
     let (done, swept) = tokio::sync::oneshot::channel();
     let (spawner, id) = (Arc::clone(&supervisor.spawner), supervisor.id);
     let abandoning = thread::Builder::new().spawn(move || {
-        // Nobody waits for it if the run was dropped.
+        // If the run was dropped, no one waits for it.
         let _ = done.send(supervisor.spawner.abandon(id));
     });
     match abandoning {

@@ -39,7 +39,7 @@ pub(super) fn serve(socket: RawFd, kept: Option<RawFd>, target: Target) -> ! {
             spawner.run();
             0
         }
-        // Whoever collects it learns why.
+        // The exit status tells why.
         Err(errno) => errno as i32,
     };
     sys::exit_now(status)

@@ -48,7 +48,7 @@ enum Process {
     Own(libc::pid_t),
     /// It was ours, and is gone.
     Collected,
-    /// Somebody else's.
+    /// Another process's child.
     Foreign,
 }
 
@@ -200,7 +200,7 @@ impl Drop for Spawner {
     }
 }
 
-/// Collects a child that ends within `time`, and returns its status; 0 if somebody else has collected it.
+/// Collects a child that ends within `time`, and returns its status; 0 if it was collected elsewhere.
 fn collected_within(pid: libc::pid_t, time: Duration) -> Option<i32> {
     let until = sys::monotonic_ns() + time.as_nanos() as u64;
     // There may be no descriptor left to wait on.

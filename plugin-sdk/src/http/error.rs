@@ -25,7 +25,7 @@ pub enum HttpError {
         /// What the resolver said.
         reason: String,
     },
-    /// Nobody listens there.
+    /// Nothing listens there.
     Refused {
         /// What was asked.
         host: String,

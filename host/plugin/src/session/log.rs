@@ -23,9 +23,9 @@ const MAX_TAIL: usize = 400;
 /// How serious a line is.
 #[derive(Clone, Copy, Debug)]
 pub enum Level {
-    /// For whoever follows every step.
+    /// Every step.
     Trace,
-    /// For whoever looks for a fault.
+    /// Details that help to find a fault.
     Debug,
     /// Worth knowing.
     Info,

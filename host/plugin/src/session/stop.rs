@@ -5,7 +5,7 @@
 //! future, the guest's host functions and the engine's interrupt all read it.
 
 use executor_runtime_protocol::Status;
-use executor_runtime_run::{CancelReason, CancelToken, ErrorKind, Outcome};
+use executor_runtime_run::{CancelReason, CancelToken, ErrorKind, Outcome, until};
 use std::{
     num::NonZeroU64,
     sync::Arc,
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub enum StopCause {
     /// Its deadline passed.
     Deadline,
-    /// Somebody raised its cancel token.
+    /// Its cancel token was raised.
     Cancelled,
 }
 
@@ -106,14 +106,8 @@ impl Stop {
 
     /// Completes when the run has to be ended; asks it to stop when the time for that comes.
     pub async fn supervise(&self) {
-        let deadline = async {
-            match self.deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         let request = tokio::select! {
-            () = deadline => self.request(StopCause::Deadline),
+            () = until(self.deadline) => self.request(StopCause::Deadline),
             () = self.cancel.raised(CancelReason::Requested) => self.request(StopCause::Cancelled),
         };
         tokio::select! {
