@@ -46,6 +46,7 @@ pub(super) async fn list(
                 None => collected.omitted += 1,
             }
         }
+        capture.unlock();
         collected
     });
     listing.await.unwrap_or_else(|_| Collected {

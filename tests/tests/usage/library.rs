@@ -9,7 +9,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     collections::BTreeMap,
     fs,
-    os::{fd::AsFd, unix::fs::FileExt},
+    io::{self, Read, Write},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::{fs::FileExt, process::CommandExt},
+    },
+    process::Command,
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -408,6 +413,46 @@ fn many_threads_share_a_runtime_and_each_gets_its_own_result() {
             });
         }
     });
+}
+
+#[test]
+fn the_next_run_of_an_id_begins_whatever_was_forked_during_the_one_before() {
+    let scene = Scene::new();
+    let runtime = Host::builder().build().unwrap();
+    let run = |script: &str| {
+        let invocation = scene.script(script).id("same").timeout(20, 0.5);
+        runtime.run_blocking(invocation.parsed())
+    };
+    let (mut is_forked, forked) = io::pipe().unwrap();
+    let (held, mut release) = io::pipe().unwrap();
+    let mut stranger = Command::new("true");
+    // SAFETY: both calls may be made between `fork` and `exec`; the descriptors are open, and what the calls read and
+    // write is valid.
+    unsafe {
+        stranger.pre_exec(move || {
+            libc::write(forked.as_raw_fd(), [1_u8].as_ptr().cast(), 1);
+            let mut released = libc::pollfd {
+                fd: held.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            libc::poll(&raw mut released, 1, 60_000);
+            Ok(())
+        });
+    }
+    let [first, second] = thread::scope(|scope| {
+        let first = scope.spawn(|| run("echo > ready; until [ -e go ]; do sleep 0.01; done"));
+        scene.await_file("ready");
+        // It has a copy of everything that this process has open, until it executes its program.
+        scope.spawn(move || stranger.status().unwrap());
+        is_forked.read_exact(&mut [0]).unwrap();
+        scene.file("go", "");
+        let results = [first.join().unwrap(), run("true")];
+        release.write_all(&[1]).unwrap();
+        results
+    });
+    assert_eq!(first.status, Status::Succeeded, "{first:?}");
+    assert_eq!(second.status, Status::Succeeded, "{second:?}");
 }
 
 #[test]

@@ -154,6 +154,7 @@ impl ArtifactStore {
         }
         capture.forget_checkpoint();
         capture.remove_if_empty();
+        capture.unlock();
         collected
     }
 

@@ -127,6 +127,14 @@ impl CaptureDirectory {
         self.handle.try_clone()
     }
 
+    /// Lets the next run of this id begin: for the end of a run of which no process is left. Closing every handle
+    /// would do the same, but a child that another thread has forked at this moment has a copy of each until it
+    /// executes its program.
+    pub fn unlock(&self) {
+        // SAFETY: no memory is involved. It can't fail: the descriptor is open.
+        unsafe { libc::flock(self.handle.as_raw_fd(), libc::LOCK_UN) };
+    }
+
     /// Makes the file `name` anew: whatever stood there, a link or a pipe too, is replaced and not opened.
     pub fn create_file(&self, name: &str) -> Result<OwnedFd, CaptureError> {
         create_file_at(self.handle.as_fd(), name).map_err(|errno| unwritable(&self.path.join(name), errno))
@@ -180,6 +188,7 @@ impl CaptureDirectory {
         let _ = unlinkat(&self.handle, ARTIFACTS, UnlinkatFlags::RemoveDir);
         // An earlier run may have left something.
         self.remove_if_empty();
+        self.unlock();
     }
 }
 

@@ -285,11 +285,16 @@ impl Kept {
 }
 
 impl CapturedFiles {
-    /// What there is to list, if that takes no time: the run left everything in place, and no artifacts.
+    /// What there is to list, if that takes no time: the run left everything in place, and no artifacts. Then the
+    /// directory is unlocked.
     pub fn keep_at_once(&self) -> Option<Kept> {
         let in_place =
             self.directory.is_in_place() && self.outputs.iter().all(|file| file.is_in(&self.directory));
-        (in_place && matches!(self.directory.take_artifacts(), Ok(None))).then(|| Kept {
+        if !in_place || !matches!(self.directory.take_artifacts(), Ok(None)) {
+            return None;
+        }
+        self.directory.unlock();
+        Some(Kept {
             outputs: self
                 .outputs
                 .each_ref()
@@ -298,7 +303,7 @@ impl CapturedFiles {
         })
     }
 
-    /// Restores what the run has taken away, and lists all. Keeps at most the given numbers of bytes of files
+    /// Restores what the run has taken away, lists all, and unlocks the directory. Keeps at most the given numbers of bytes of files
     /// that have to be copied. Blocks.
     pub fn keep(self, lengths: [u64; 2], read_deadline: &ReadDeadline) -> Kept {
         let mut collected = Collected::default();
@@ -334,6 +339,7 @@ impl CapturedFiles {
                 omitted: here.omitted + collected.omitted,
                 ..here
             };
+            place.unlock();
         }
         Kept { outputs, collected }
     }
