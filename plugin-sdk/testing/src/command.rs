@@ -1,6 +1,7 @@
 //! The host's command line, in a place of its own.
 
 use crate::{
+    directory::Directory,
     executable,
     process::{Ended, Process},
 };
@@ -16,11 +17,11 @@ use std::{
 /// A directory, and the operator's configuration in it. What the user who runs the test has configured or installed
 /// is no part of it.
 #[derive(Debug)]
-pub(crate) struct Place(tempfile::TempDir);
+pub(crate) struct Place(Directory);
 
 impl Place {
     pub(crate) fn new(config: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary directory: {error}"));
+        let directory = Directory::new().unwrap_or_else(|error| panic!("no temporary directory: {error}"));
         let place = Self(directory);
         // A host refuses configuration that others may write to, whatever the umask is.
         let written = OpenOptions::new()

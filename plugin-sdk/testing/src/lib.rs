@@ -35,6 +35,7 @@
 pub mod build;
 mod command;
 mod conformance;
+mod directory;
 mod executable;
 mod host;
 mod loopback;

@@ -1,5 +1,6 @@
 //! A process of the host, of which nothing is left when it is dropped.
 
+use crate::directory::Directory;
 use std::{
     fs::{self, File},
     io::{self, Read, Seek},
@@ -16,7 +17,7 @@ const LOADING: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(2);
 
-/// A process without stdin, whose output is kept in files: nothing has to read it while it runs.
+/// A process without stdin, whose output is kept in files without a name: nothing has to read it while it runs.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -34,7 +35,13 @@ pub(crate) struct Ended {
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
-        let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let directory = Directory::new()?;
+        let unnamed = |name| {
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true);
+            options.open(directory.path().join(name))
+        };
+        let (stdout, stderr) = (unnamed("stdout")?, unnamed("stderr")?);
         let child = command
             .stdin(Stdio::null())
             .stdout(stdout.try_clone()?)
