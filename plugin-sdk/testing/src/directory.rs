@@ -1,8 +1,13 @@
 //! A temporary directory, which is removed when it is dropped.
 
 use std::{
-    env, fs, io,
+    env,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Made by hand: the crate `tempfile` brings features to dependencies of the SDK, which would then be compiled twice.
@@ -12,8 +17,18 @@ pub(crate) struct Directory(PathBuf);
 impl Directory {
     /// One that only this user may use.
     pub(crate) fn new() -> io::Result<Self> {
-        let template = env::temp_dir().join("executor-runtime-test-XXXXXX");
-        Ok(Self(nix::unistd::mkdtemp(&template)?))
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("executor-runtime-test-{}-{number}", process::id());
+            let path = env::temp_dir().join(name);
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                // Left by an earlier process with this id.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
