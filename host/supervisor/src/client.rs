@@ -8,8 +8,8 @@ use crate::{
     sys,
     target::Target,
     wire::{
-        ATTACHED_CHANNEL, ATTACHED_OUTPUT_EVENT, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE,
-        Order, RawReport,
+        ATTACHED_CHANNEL, ATTACHED_OUTPUT_EVENT, ATTACHED_SPEC, MAX_INLINE_SPEC, ORDER_JOB, ORDER_KILL,
+        ORDER_RECRUIT, ORDER_TERMINATE, Order, RawReport,
     },
 };
 use nix::{
@@ -29,7 +29,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// How long after the moment at which it should have ended a job, a supervisor that says nothing (it may have
 /// been stopped by what it supervises) is given up on. The spawner then ends the job.
@@ -46,6 +46,8 @@ pub struct Supervisors {
     spawner: Mutex<Arc<Spawner>>,
     idle: Mutex<Vec<Supervisor>>,
     next_id: AtomicU64,
+    /// Nothing is kept for a later job.
+    once: bool,
 }
 
 /// Becomes a spawner for the host at the other end of `socket`, whose jobs run `entry` instead of a program:
@@ -91,10 +93,19 @@ impl Supervisors {
             spawner: Mutex::new(Arc::new(Spawner::start()?)),
             idle: Mutex::default(),
             next_id: AtomicU64::new(0),
+            once: false,
         };
         let first = supervisors.recruit()?;
         supervisors.dismiss(first);
         Ok(supervisors)
+    }
+
+    /// Has spawner and supervisor end as soon as the first job does, while the host is still busy with what came of it.
+    /// A later job is possible, and starts new ones.
+    #[must_use]
+    pub fn for_one_job(mut self) -> Self {
+        self.once = true;
+        self
     }
 
     /// Uses a spawner that another process has started: the process at the other end of `socket`, in
@@ -104,6 +115,7 @@ impl Supervisors {
             spawner: Mutex::new(Arc::new(Spawner::attach(socket))),
             idle: Mutex::default(),
             next_id: AtomicU64::new(0),
+            once: false,
         }
     }
 
@@ -113,22 +125,17 @@ impl Supervisors {
     }
 
     fn try_supervise(&self, job: Job) -> io::Result<Supervised<'_>> {
-        let mut spec = File::from(memfd_create(c"executor-runtime-job", MFdFlags::MFD_CLOEXEC)?);
-        spec.write_all(&job.encode())?;
-        let fixed = [
-            spec.as_fd(),
-            job.cwd.as_fd(),
-            job.stdin.as_fd(),
-            job.stdout.as_fd(),
-            job.stderr.as_fd(),
-        ];
-        let mut fds: Vec<_> = fixed
-            .into_iter()
-            .chain([job.lock.as_fd()])
-            .map(sys::raw)
-            .collect();
+        let mut spec = job.encode();
+        let spec_file = if spec.len() > MAX_INLINE_SPEC {
+            Some(memory_file(&std::mem::take(&mut spec))?)
+        } else {
+            None
+        };
+        let fixed = [&job.cwd, &job.stdin, &job.stdout, &job.stderr, &job.lock];
+        let mut fds = fixed.map(|fd| sys::raw(fd.as_fd())).to_vec();
         let mut attached = 0;
         for (optional, bit) in [
+            (&spec_file, ATTACHED_SPEC),
             (&job.channel, ATTACHED_CHANNEL),
             (&job.output_event, ATTACHED_OUTPUT_EVENT),
         ] {
@@ -147,7 +154,7 @@ impl Supervisors {
             let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let fresh = kept.is_none();
             let supervisor = kept.map_or_else(|| self.recruit(), Ok)?;
-            match sys::send(supervisor.control.as_raw_fd(), &order, &fds) {
+            match sys::send_with_tail(supervisor.control.as_raw_fd(), &order, &spec, &fds) {
                 Ok(()) => break supervisor,
                 // It was killed while it had nothing to do.
                 Err(Errno::EPIPE | Errno::ECONNRESET) if !fresh => {}
@@ -205,6 +212,12 @@ impl Supervisors {
             idle.push(supervisor);
         }
     }
+}
+
+fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create(c"executor-runtime-job", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(file.into())
 }
 
 /// Processes on their way out. Dropping it waits until they are gone and collected, three seconds at most.
@@ -276,7 +289,9 @@ impl Supervised<'_> {
         } = self;
         match report(&supervisor, terminate, kill, ends_after, grace).await {
             Ok(raw) => {
-                if raw.retired == 0 {
+                if supervisors.once {
+                    supervisor.spawner.ask_to_end();
+                } else if raw.retired == 0 {
                     supervisors.dismiss(supervisor);
                 }
                 Ok(raw.into())
@@ -317,7 +332,8 @@ async fn report(
     grace: Duration,
 ) -> Result<RawReport, NoReport> {
     // SAFETY: the descriptor is owned by `supervisor`, which outlives the registration.
-    let registered = unsafe { AsyncFd::register(supervisor.control.as_fd()) };
+    let registered =
+        unsafe { AsyncFd::register_with_interest(supervisor.control.as_fd(), Interest::READABLE) };
     let control = registered.map_err(|_| NoReport { overdue: true })?;
     let order = |tag| {
         // If the supervisor is gone, the next turn finds out.
