@@ -10,19 +10,21 @@ use std::{
 };
 
 /// The crate, with words in capitals for what is filled in.
-const TEMPLATE: [(&str, &str); 4] = [
+const TEMPLATE: [(&str, &str); 5] = [
     ("Cargo.toml", include_str!("template/Cargo.toml.in")),
     ("plugin.json", include_str!("template/plugin.json.in")),
     (".gitignore", include_str!("template/gitignore.in")),
     ("src/lib.rs", include_str!("template/src/lib.rs.in")),
+    ("tests/plugin.rs", include_str!("template/tests/plugin.rs.in")),
 ];
 
 /// Names that cargo refuses for a package, or that a dependency of the crate has.
-const TAKEN: [&str; 8] = [
+const TAKEN: [&str; 9] = [
     "alloc",
     "build",
     "core",
     "executor-runtime-sdk",
+    "executor-runtime-testing",
     "proc-macro",
     "proc_macro",
     "std",
@@ -55,8 +57,8 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
             .replace("__KIND__", kind.as_str())
             .replace("__TYPE__", &type_name(name))
             .replace("__INTERFACE__", &INTERFACE_VERSION.to_string())
-            // JSON's strings are TOML's too.
-            .replace("__SDK__", &format!("{{ path = {} }}", serde_json::json!(sdk)))
+            .replace("__SDK__", &dependency(&sdk))
+            .replace("__TESTING__", &dependency(&sdk.join("testing")))
     };
     let files = TEMPLATE.map(|(path, text)| (path, filled(text)));
     for (_, descriptor) in files.iter().filter(|(path, _)| *path == "plugin.json") {
@@ -145,6 +147,11 @@ fn sdk_folder(given: &Path) -> Result<PathBuf> {
         );
     }
     Ok(folder)
+}
+
+/// A dependency by path, in Cargo.toml. JSON's strings are TOML's too.
+fn dependency(path: &Path) -> String {
+    format!("{{ path = {} }}", serde_json::json!(path))
 }
 
 /// `word-count` as the name of a type: `WordCount`.
