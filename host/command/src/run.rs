@@ -56,6 +56,14 @@ pub(super) fn run(
     host_options: &HostOptions,
     format: Option<Format>,
 ) -> Result<ExitCode> {
+    if let (Some(file), false) = (&options.file, options.words.is_empty()) {
+        bail!(
+            "an invocation ('{}') and a command ('{}') can't be given together: the invocation names its own command; \
+             leave out one of them",
+            file.display(),
+            options.words.join(" ")
+        );
+    }
     let view = View::new(options, format);
     let is_prompted = !options.words.is_empty() || options.prompt.kind.is_some();
     let mut document = None;
@@ -109,7 +117,7 @@ pub(super) fn run(
     let shutdown = host.as_ref().map(Host::shut_down);
     if io::stdout().is_terminal() {
         // A terminal may be held, and nothing watches for signals any more: let them end this process.
-        default_signals();
+        Termination::end_process_again();
     }
     let propagate = options.propagate_exit_code;
     let status = match print(&result, &run, &view, seen) {
@@ -202,14 +210,6 @@ async fn read_payload(run: &Run) -> Result<File, Failure> {
             Err(Failure::new(ErrorKind::Cancelled, "cancelled while stdin was read"))
         }
         () = until(run.deadline) => Err(Failure::new(ErrorKind::Timeout, "timed out while stdin was read")),
-    }
-}
-
-/// Has signals that ask for an end do so again.
-fn default_signals() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: SIG_DFL runs no code.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 

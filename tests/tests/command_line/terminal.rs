@@ -195,6 +195,32 @@ fn a_terminal_that_is_closed_ends_the_run_and_keeps_its_output() {
 }
 
 #[test]
+fn a_run_under_nohup_goes_on_when_its_terminal_is_closed() {
+    let scene = Scene::new();
+    let mut command = Command::new("sh");
+    let host = executor_runtime_tests::host_binary();
+    // What runs ends a while after the terminal can't be opened any more.
+    let run =
+        "echo up > ready; while true > \"$TERMINAL\"; do sleep 0.01; done 2> /dev/null; sleep 0.3; echo done";
+    let line = format!(
+        "TERMINAL=$(tty) exec nohup {} run --output result.json -- sh -c '{run}'",
+        host.display()
+    );
+    scene
+        .marked(&mut command)
+        .current_dir(scene.root())
+        .args(["-c", &line]);
+    let terminal = Setup::columns(80).held().start(&mut command);
+    scene.await_file("ready");
+    let status = terminal.close();
+    assert_eq!(status.code(), Some(0));
+    let result = result(&scene.path("result.json"));
+    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+    assert_eq!(fs::read_to_string(result.stdout_path.unwrap()).unwrap(), "done\n");
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn output_over_its_cap_is_said_to_be_cut_off() {
     let scene = Scene::new();
     let mut command = script(
