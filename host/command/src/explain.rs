@@ -141,7 +141,7 @@ fn print(explanation: &Explanation) -> io::Result<()> {
             out,
             "{} {name} = {}",
             style.faint("limit     "),
-            shown::value(value)
+            shown::setting(name, value)
         )?;
     }
     for grant in &explanation.grants {
