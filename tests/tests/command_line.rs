@@ -46,6 +46,8 @@ fn a_wrong_command_line_is_explained_and_exits_with_2() {
         &["run", "--timeout", "0", "--", "true"],
         &["run", "--timeout", "1.5", "--", "true"],
         &["run", "--env", "novalue", "--", "true"],
+        &["run", "--metadata", "novalue", "--", "true"],
+        &["run", "--metadata", "=value", "--", "true"],
         &["run", "--kind", "No Kind", "--", "true"],
         &["run", "--format", "xml", "--", "true"],
         &["run", "--id", "", "--", "true"],

@@ -43,7 +43,7 @@ const HANDED_OVER: &str = "__handed-over";
 const ENGINE_ADDRESS_SPACE: usize = (4 << 30) + (256 << 20);
 
 /// Made from the sources of the host.
-const BUILD_ID: &str = env!("EXECUTOR_RUNTIME_BUILD_ID");
+pub(crate) const BUILD_ID: &str = env!("EXECUTOR_RUNTIME_BUILD_ID");
 
 /// Which of the two this process is.
 #[derive(Clone, Copy, Debug)]
