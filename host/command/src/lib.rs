@@ -29,6 +29,7 @@ mod live;
 mod logging;
 mod man;
 mod plugin;
+mod problems;
 mod prompt;
 mod run;
 mod schema;

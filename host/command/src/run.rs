@@ -5,9 +5,10 @@ use super::{
     args::{HostOptions, RunOptions},
     exit, host, input, is_broken_pipe,
     live::{Live, Seen, Shows},
-    print_json, prompt,
+    print_json, problems, prompt,
     stdin::{self, TerminalSettings},
-    style, summary,
+    style,
+    summary::{self, Answer},
 };
 use anyhow::{Result, bail};
 use executor_runtime::{
@@ -77,8 +78,7 @@ pub(super) fn run(
         match RuntimeInvocation::from_json(document) {
             Ok(invocation) => invocation,
             Err(invalid) => {
-                let source = input::name(options.file.as_deref());
-                tell!("{} {source} is {invalid}", style::stderr().error("error:"));
+                problems::tell(options.file.as_deref(), &invalid);
                 return Ok(exit::UNUSABLE.into());
             }
         }
@@ -251,13 +251,21 @@ fn give_stdin(options: &RunOptions, run: &mut Run, is_prompted: bool) -> Result<
 }
 
 fn print(result: &RuntimeResult, run: &Run, view: &View, seen: Seen) -> Result<()> {
+    let answer = if view.follow {
+        Answer::of(result, run.invocation.artifact_directory.as_deref())
+    } else {
+        None
+    };
     match view.format {
-        Format::Json => print_json(result)?,
-        Format::Human if view.quiet => summary::print_failure(result, seen)?,
-        Format::Human => summary::print(result, seen)?,
+        Format::Json => {
+            summary::print_file_error(result);
+            print_json(result)?;
+        }
+        Format::Human if view.quiet => summary::print_failure(result, seen, answer.as_ref())?,
+        Format::Human => summary::print(result, seen, answer.as_ref())?,
     }
-    if view.follow {
-        summary::print_body(result, run.invocation.artifact_directory.as_deref())?;
+    if let Some(answer) = answer {
+        answer.print()?;
     }
     Ok(io::stdout().flush()?)
 }
