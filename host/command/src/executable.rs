@@ -72,6 +72,15 @@ impl Executable {
         }
     }
 
+    /// What plugins of this carrier need to run and is missing, as a sentence that goes after the plugin's path.
+    pub(crate) fn missing_for(self, carrier: Carrier) -> Option<String> {
+        if self.has_engine || carrier != Carrier::Component {
+            return None;
+        }
+        let error = find_engine().err()?;
+        Some(format!("needs the WebAssembly engine: {error:#}"))
+    }
+
     /// Goes on in the executable with the engine, if this one has none. It starts from the beginning.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `plugin inspect`: what a plugin declares.
 
-use crate::{Format, print_json, shown, style};
+use super::why_unusable;
+use crate::{Executable, Format, print_json, shown, style};
 use anyhow::Result;
 use executor_runtime::{
     plugin::{Found, State},
@@ -9,10 +10,11 @@ use executor_runtime::{
 use std::io::{self, Write};
 
 /// A plugin file as machines see it.
-pub(super) fn document(found: &Found) -> serde_json::Value {
-    let (kinds, reason) = match &found.state {
-        State::Usable(kinds) => (kinds.as_slice(), None),
-        State::Unusable(reason) => (&[][..], Some(reason.to_string())),
+pub(super) fn document(found: &Found, executable: Executable) -> serde_json::Value {
+    let reason = why_unusable(found, executable);
+    let kinds = match &found.state {
+        State::Usable(kinds) if reason.is_none() => kinds.as_slice(),
+        _ => &[],
     };
     serde_json::json!({
         "path": found.path,
@@ -24,17 +26,18 @@ pub(super) fn document(found: &Found) -> serde_json::Value {
     })
 }
 
-pub(super) fn inspect(found: &Found, format: Format) -> Result<()> {
+pub(super) fn inspect(found: &Found, executable: Executable, format: Format) -> Result<()> {
     if format == Format::Json {
-        return print_json(&document(found));
+        return print_json(&document(found, executable));
     }
     let style = style::stdout();
     let mut out = io::stdout().lock();
     let path = shown::value(&found.path.display().to_string());
     writeln!(out, "{} {path}", style.faint("file     "))?;
-    if let State::Unusable(reason) = &found.state {
-        let reason = shown::message(&reason.to_string(), "");
-        writeln!(out, "{} it {reason}", style.error("unusable:"))?;
+    if let Some(reason) = why_unusable(found, executable) {
+        let text = format!("it {}", shown::message(&reason, ""));
+        let heading = style.error("unusable:");
+        writeln!(out, "{}", style.after(&heading, "unusable:", &text, "  "))?;
     }
     let Some(plugin) = &found.plugin else {
         return Ok(());
@@ -56,8 +59,10 @@ pub(super) fn inspect(found: &Found, format: Format) -> Result<()> {
         writeln!(out, "{}", style.faint("metadata keys"))?;
     }
     for (key, spec) in &descriptor.metadata {
-        writeln!(out, "  {key}  {}", shown::value(&describe_key(spec)))?;
-        writeln!(out, "      {}", shown::value(&spec.help))?;
+        let key = format!("  {key}  {}", shown::value(&describe_key(spec)));
+        writeln!(out, "{}", style.wrap(&key, 0, "    "))?;
+        let help = format!("      {}", shown::value(&spec.help));
+        writeln!(out, "{}", style.wrap(&help, 0, "      "))?;
     }
     Ok(())
 }
