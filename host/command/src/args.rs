@@ -5,7 +5,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, builder::NonEmptyStringValueParse
 use executor_runtime::protocol::parse_duration;
 use std::{fs::File, path::PathBuf, time::Duration};
 
-const EXIT_STATUS_HELP: &str = "\
+pub(super) const EXIT_STATUS_HELP: &str = "\
 Exit status of `run`:
   0    succeeded
   1    failed
@@ -14,6 +14,12 @@ Exit status of `run`:
   4    the run ended, but its result could not be written to its file or to stdout
   124  timed out
   130  cancelled (128 + N if this process received signal N)";
+
+/// An invocation, or a command or kind that one is built from.
+const RUN_USAGE: &str = "\
+executor-runtime run [OPTIONS] [FILE]
+       executor-runtime run [OPTIONS] -- <COMMAND>...
+       executor-runtime run [OPTIONS] --kind <KIND> [-- <COMMAND>...]";
 
 /// The version, and which build of it this is.
 const VERSION: &str = concat!(
@@ -78,7 +84,7 @@ pub(super) struct HostOptions {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run one invocation and print its result
-    #[command(after_help = EXIT_STATUS_HELP)]
+    #[command(override_usage = RUN_USAGE, after_help = EXIT_STATUS_HELP)]
     Run(Box<RunOptions>),
     /// Check an invocation against the RxP schema and report every problem; runs nothing
     Validate(InvocationFile),

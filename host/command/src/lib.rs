@@ -28,6 +28,7 @@ mod kinds;
 mod live;
 mod logging;
 mod man;
+mod manual;
 mod plugin;
 mod problems;
 mod prompt;
