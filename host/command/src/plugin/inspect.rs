@@ -44,14 +44,10 @@ pub(super) fn inspect(found: &Found, executable: Executable, format: Format) -> 
     };
     let descriptor = &plugin.descriptor;
     let kinds: Vec<_> = descriptor.kinds.iter().map(RuntimeKind::as_str).collect();
-    writeln!(
-        out,
-        "{} {} {}, {}",
-        style.faint("plugin   "),
-        descriptor.name,
-        descriptor.version,
-        shown::value(&descriptor.summary)
-    )?;
+    let (name, version) = (&descriptor.name, &descriptor.version);
+    let about = format!("{name} {version}, {}", shown::value(&descriptor.summary));
+    let label = "plugin   ";
+    writeln!(out, "{}", style.after(&style.faint(label), label, &about, "  "))?;
     writeln!(out, "{} {}", style.faint("carrier  "), plugin.carrier.as_str())?;
     writeln!(out, "{} {}", style.faint("interface"), descriptor.interface)?;
     writeln!(out, "{} {}", style.faint("kinds    "), kinds.join(", "))?;
