@@ -31,6 +31,7 @@ pub struct HostBuilder {
     plugins: OnceCell<PluginSet>,
     carriers: Vec<MakeLoader>,
     runners: BTreeMap<RuntimeKind, Arc<dyn Runner>>,
+    for_one_job: bool,
 }
 
 impl HostBuilder {
@@ -66,6 +67,14 @@ impl HostBuilder {
         self
     }
 
+    /// Ends the processes that supervise jobs as soon as the first job ends, for a program that runs one `subprocess` and
+    /// exits: it has less to wait for. A later job starts new ones.
+    #[must_use]
+    pub fn for_one_job(mut self) -> Self {
+        self.for_one_job = true;
+        self
+    }
+
     /// The plugins of the host, to look at before it is started.
     pub fn plugins(&self) -> &PluginSet {
         self.plugins
@@ -79,7 +88,11 @@ impl HostBuilder {
     /// When the system can't supervise processes (see the README for what it needs), or the machine has not enough left.
     pub fn build(mut self) -> io::Result<Host> {
         exhaustion::check_memory(MEMORY)?;
-        let supervisors = Arc::new(Supervisors::start()?);
+        let mut supervisors = Supervisors::start()?;
+        if self.for_one_job {
+            supervisors = supervisors.for_one_job();
+        }
+        let supervisors = Arc::new(supervisors);
         let policy = policy(self.config.subprocess());
         let subprocess = Arc::new(SubprocessRunner::new(Arc::clone(&supervisors), policy));
         let plugins = self

@@ -93,6 +93,12 @@ pub(super) fn run(
         host_options
             .executable
             .need_runner_of(&invocation.runtime_kind, &builder, document.as_deref());
+    // A run of a plugin may take several jobs.
+    let builder = if invocation.runtime_kind.as_str() == "subprocess" {
+        builder.for_one_job()
+    } else {
+        builder
+    };
     let host = host::start(builder)?;
 
     let mut run = Run::new(invocation);

@@ -46,6 +46,8 @@ pub struct Supervisors {
     spawner: Mutex<Arc<Spawner>>,
     idle: Mutex<Vec<Supervisor>>,
     next_id: AtomicU64,
+    /// Nothing is kept for a later job.
+    once: bool,
 }
 
 /// Becomes a spawner for the host at the other end of `socket`, whose jobs run `entry` instead of a program:
@@ -91,10 +93,19 @@ impl Supervisors {
             spawner: Mutex::new(Arc::new(Spawner::start()?)),
             idle: Mutex::default(),
             next_id: AtomicU64::new(0),
+            once: false,
         };
         let first = supervisors.recruit()?;
         supervisors.dismiss(first);
         Ok(supervisors)
+    }
+
+    /// Has spawner and supervisor end as soon as the first job does, while the host is still busy with what came of it.
+    /// A later job is possible, and starts new ones.
+    #[must_use]
+    pub fn for_one_job(mut self) -> Self {
+        self.once = true;
+        self
     }
 
     /// Uses a spawner that another process has started: the process at the other end of `socket`, in
@@ -104,6 +115,7 @@ impl Supervisors {
             spawner: Mutex::new(Arc::new(Spawner::attach(socket))),
             idle: Mutex::default(),
             next_id: AtomicU64::new(0),
+            once: false,
         }
     }
 
@@ -276,7 +288,9 @@ impl Supervised<'_> {
         } = self;
         match report(&supervisor, terminate, kill, ends_after, grace).await {
             Ok(raw) => {
-                if raw.retired == 0 {
+                if supervisors.once {
+                    supervisor.spawner.ask_to_end();
+                } else if raw.retired == 0 {
                     supervisors.dismiss(supervisor);
                 }
                 Ok(raw.into())
