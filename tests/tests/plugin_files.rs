@@ -549,7 +549,7 @@ fn a_missing_engine_is_named_and_stops_only_what_needs_it() {
     assert!(kinds.stdout.contains("\"good\""), "{}", kinds.stdout);
     // Listings say what is missing, and where it was looked for.
     let expected = format!("needs the WebAssembly engine: {expected}");
-    let reason = &kinds.json().as_array().unwrap()[0]["reason"];
+    let reason = kinds.json()[0]["reason"].take();
     assert!(reason.as_str().unwrap().starts_with(&expected), "{reason}");
     let listed = CommandOutput::from(home.command_of(&small, &["plugin", "list"]).output().unwrap()).json();
     assert_eq!(listed[0]["usable"], false);

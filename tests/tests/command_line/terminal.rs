@@ -417,9 +417,6 @@ fn a_kind_needs_no_command_and_its_answer_is_shown() {
             binary.ends_with("(the answer is not text: 4 bytes)\x1b[0m\n"),
             "{binary}"
         );
-        let missing = on_terminal(&mut request("/", &[]), 200);
-        assert!(missing.contains("HTTP 404: no such thing\n"), "{missing}");
-
         let (ours, mut theirs) = std::io::pipe().unwrap();
         theirs.write_all(b"the body").unwrap();
         drop(theirs);

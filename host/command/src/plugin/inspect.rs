@@ -1,7 +1,10 @@
 //! `plugin inspect`: what a plugin declares.
 
 use super::why_unusable;
-use crate::{Executable, Format, print_json, shown, style};
+use crate::{
+    Executable, Format, print_json, shown,
+    style::{self, Style},
+};
 use anyhow::Result;
 use executor_runtime::{
     plugin::{Found, State},
@@ -33,7 +36,7 @@ pub(super) fn inspect(found: &Found, executable: Executable, format: Format) -> 
     let style = style::stdout();
     let mut out = io::stdout().lock();
     let path = shown::value(&found.path.display().to_string());
-    writeln!(out, "{} {path}", style.faint("file     "))?;
+    row(&mut out, style, "file", &path)?;
     if let Some(reason) = why_unusable(found, executable) {
         let text = format!("it {}", shown::message(&reason, ""));
         let heading = style.error("unusable:");
@@ -46,11 +49,10 @@ pub(super) fn inspect(found: &Found, executable: Executable, format: Format) -> 
     let kinds: Vec<_> = descriptor.kinds.iter().map(RuntimeKind::as_str).collect();
     let (name, version) = (&descriptor.name, &descriptor.version);
     let about = format!("{name} {version}, {}", shown::value(&descriptor.summary));
-    let label = "plugin   ";
-    writeln!(out, "{}", style.after(&style.faint(label), label, &about, "  "))?;
-    writeln!(out, "{} {}", style.faint("carrier  "), plugin.carrier.as_str())?;
-    writeln!(out, "{} {}", style.faint("interface"), descriptor.interface)?;
-    writeln!(out, "{} {}", style.faint("kinds    "), kinds.join(", "))?;
+    row(&mut out, style, "plugin", &about)?;
+    row(&mut out, style, "carrier", plugin.carrier.as_str())?;
+    row(&mut out, style, "interface", &descriptor.interface.to_string())?;
+    row(&mut out, style, "kinds", &kinds.join(", "))?;
     if !descriptor.metadata.is_empty() {
         writeln!(out, "{}", style.faint("metadata keys"))?;
     }
@@ -61,6 +63,12 @@ pub(super) fn inspect(found: &Found, executable: Executable, format: Format) -> 
         writeln!(out, "{}", style.wrap(&help, 0, "      "))?;
     }
     Ok(())
+}
+
+/// A line that begins with what it is about.
+fn row(out: &mut impl Write, style: Style, label: &str, text: &str) -> io::Result<()> {
+    let label = format!("{label:9}");
+    writeln!(out, "{}", style.after(&style.faint(&label), &label, text, "  "))
 }
 
 fn describe_key(spec: &MetadataKey) -> String {
