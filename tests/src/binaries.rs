@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    process::Command,
     sync::LazyLock,
 };
 
@@ -42,6 +43,19 @@ fn same_file(one: &Path, other: &Path) -> bool {
         (Ok(one), Ok(other)) => one.ino() == other.ino() && one.dev() == other.dev(),
         _ => false,
     }
+}
+
+/// Copies an executable to a place where it can be started at once. Another process does it: a file that this one
+/// had open for writing would be busy for as long as a child that another test starts meanwhile has it open, too.
+#[track_caller]
+pub fn copy_executable(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args([from, to]).status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "'{}' can't be copied to '{}'",
+        from.display(),
+        to.display()
+    );
 }
 
 /// A helper binary of this package.

@@ -4,77 +4,65 @@
 //! root that needs no more than `unshare` and `mount` of util-linux; other users need the kernel's permission to
 //! make user namespaces.
 
-use std::{
-    env,
-    io::Write,
-    mem,
-    net::Ipv4Addr,
-    process::{Command, Output},
-};
+use crate::own_process;
+use std::{env, io::Write, mem, net::Ipv4Addr, process::Command};
 
-/// Set in the namespaces.
-const INSIDE: &str = "E2E_NAMESPACE";
-
-/// Runs `test`, the body of the test called `name`, with this `/etc/hosts` and only a loopback interface, which
-/// also has the address `link_local`.
+/// Runs `body`, that of the test function `test`, with this `/etc/hosts` and only a loopback interface, which also
+/// has the address `link_local`.
 ///
 /// Where the machine makes no namespaces it says so, and nothing is tested.
 ///
 /// # Panics
 /// When the test fails there.
-pub fn with_hosts(name: &str, hosts: &str, link_local: Ipv4Addr, test: impl FnOnce()) {
-    if env::var_os(INSIDE).is_some() {
+pub fn with_hosts(test: impl Fn(), hosts: &str, link_local: Ipv4Addr, body: impl FnOnce()) {
+    if own_process::is_own() {
         raise_loopback(link_local).expect("the namespace is this program's own");
-        return test();
+        return body();
     }
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(hosts.as_bytes()).expect("it can be written");
     let path = file.path().to_str().expect("temporary directories are UTF-8");
     let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
-    run_inside(name, &["--mount", "--net", "sh", "-c", script, path]);
+    run_inside(&test, &["--mount", "--net", "sh", "-c", script, path]);
 }
 
-/// Runs `test`, the body of the test called `name`, where what it mounts is seen by no one else.
+/// Runs `body`, that of the test function `test`, where what it mounts is seen by no one else.
 ///
 /// Where the machine makes no namespaces it says so, and nothing is tested.
 ///
 /// # Panics
 /// When the test fails there.
-pub fn with_mounts(name: &str, test: impl FnOnce()) {
-    if env::var_os(INSIDE).is_some() {
-        return test();
+pub fn with_mounts(test: impl Fn(), body: impl FnOnce()) {
+    if own_process::is_own() {
+        return body();
     }
-    run_inside(name, &["--mount"]);
+    run_inside(&test, &["--mount"]);
 }
 
-/// Runs the test called `name` of this program by way of `unshare` with these arguments.
-fn run_inside(name: &str, way: &[&str]) {
-    let inside = |arguments: &[&str]| -> std::io::Result<Output> {
+/// Runs the function `test` of this program by way of `unshare` with these arguments.
+fn run_inside(test: &impl Fn(), way: &[&str]) {
+    let inside = || {
         let mut command = Command::new("unshare");
         // SAFETY: no memory is involved.
         if unsafe { libc::geteuid() } != 0 {
             command.arg("--map-root-user");
         }
-        command.args(way).args(arguments).env(INSIDE, "1").output()
+        command.args(way);
+        command
     };
-    let reason = match inside(&["true"]) {
+    let reason = match inside().arg("true").output() {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
         Err(error) => Some(error.to_string()),
     };
     if let Some(reason) = reason {
-        crate::not_tested(name, format!("this machine makes no namespaces: {reason}"));
+        let reason = format!("this machine makes no namespaces: {reason}");
+        crate::not_tested(own_process::name(test), reason);
         return;
     }
-    let program = env::current_exe().expect("a program has a path");
-    let program = program.to_str().expect("the target directory is UTF-8");
-    let output = inside(&[program, "--exact", name, "--nocapture"]).expect("it started before");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "in the namespace: {said}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let mut command = inside();
+    command.arg(env::current_exe().expect("a program has a path"));
+    own_process::run(test, command).expect("it started before");
 }
 
 /// Gives the loopback interface a second address, and switches it on.

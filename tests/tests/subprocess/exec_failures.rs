@@ -1,7 +1,7 @@
 //! Every way in which a program can't be started is a rejection of its own, and nothing is run instead.
 
 use executor_runtime_protocol::RuntimeResult;
-use executor_runtime_tests::{Invocation, Scene, host_binary};
+use executor_runtime_tests::{Invocation, Scene, copy_executable, host_binary};
 use serde_json::json;
 use std::{
     fs,
@@ -211,7 +211,7 @@ fn run_unprivileged(scene: &Scene, invocation: &Invocation) -> RuntimeResult {
     let host = scene.path("host");
     if !host.exists() {
         // Where that user reaches it.
-        fs::copy(host_binary(), &host).unwrap();
+        copy_executable(&host_binary(), &host);
         fs::set_permissions(scene.root(), fs::Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = if nix::unistd::geteuid().is_root() {

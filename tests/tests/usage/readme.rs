@@ -273,7 +273,7 @@ fn the_receipts_of_official_kinds_are_as_listed() {
         })
         .filter(|(key, _)| key.starts_with("http.") || key.starts_with("manual."))
         .collect();
-    // It takes a host that dies, which `checkpoints` kills.
+    // It takes a host that dies, which `plugins::checkpoints` kills.
     sent.insert(("http.resumed".to_owned(), "http_async".to_owned()));
     let listed: BTreeSet<_> = rows("official receipts")
         .into_iter()

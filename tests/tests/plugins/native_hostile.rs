@@ -2,11 +2,10 @@
 
 use executor_runtime::protocol::Status;
 use executor_runtime_tests::{
-    fixtures,
+    fixtures, marked,
     plugins::{Plugins, summary},
 };
 use std::{
-    fs,
     sync::{LazyLock, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -109,22 +108,15 @@ fn no_state_is_left_for_the_next_run() {
 
 #[test]
 fn leaked_processes_are_gone_when_the_run_returns() {
-    let before = sleepers();
     let result = run("leave_processes");
+    let mark = format!(
+        "HOSTILE_RUN={}/{}",
+        PLUGINS.directory().display(),
+        result.invocation_id
+    );
+    assert_eq!(marked(&mark), []);
     assert_eq!(summary(&result), "succeeded");
     assert!(result.metadata["leaked_descendants"].parse::<u32>().unwrap() >= 3);
-    assert_eq!(sleepers(), before);
-}
-
-/// Processes that sleep for an hour, as the fixture's do.
-fn sleepers() -> usize {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter(|process| {
-            let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            arguments == b"sleep\x003600\x00"
-        })
-        .count()
 }
 
 #[test]

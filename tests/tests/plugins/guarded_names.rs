@@ -25,11 +25,11 @@ fd00:ec2::254 metadata-6.test
 127.0.0.1 good-last.test
 ";
 
-/// Runs the test of this name where these names lead there.
-fn in_namespace(name: &str, test: impl FnOnce()) {
+/// Runs `body`, that of the test function `test`, where these names lead there.
+fn in_namespace(test: impl Fn(), body: impl FnOnce()) {
     // What it takes is built where there is a network.
     drop(Installed::component("http"));
-    with_hosts(name, HOSTS, LINK_LOCAL, test);
+    with_hosts(test, HOSTS, LINK_LOCAL, body);
 }
 
 fn summary(result: &RuntimeResult) -> &str {
@@ -68,7 +68,7 @@ fn denied(installed: &Installed, url: &str, authority: &str, leads_to: &str) {
 
 #[test]
 fn a_name_that_leads_to_a_guarded_address_is_denied() {
-    in_namespace("a_name_that_leads_to_a_guarded_address_is_denied", || {
+    in_namespace(a_name_that_leads_to_a_guarded_address_is_denied, || {
         let trap = trap("169.254.10.10:0");
         let port = trap.port();
         for installed in [
@@ -112,7 +112,7 @@ fn a_name_that_leads_to_a_guarded_address_is_denied() {
 #[test]
 fn of_a_name_with_good_and_guarded_addresses_only_the_good_are_used() {
     in_namespace(
-        "of_a_name_with_good_and_guarded_addresses_only_the_good_are_used",
+        of_a_name_with_good_and_guarded_addresses_only_the_good_are_used,
         || {
             let good = Scripted::at("127.0.0.1:0", |_, _| Answer::new(200, "good"));
             let trap_at_its_port = trap(&format!("169.254.10.10:{}", good.port()));
@@ -136,7 +136,7 @@ fn of_a_name_with_good_and_guarded_addresses_only_the_good_are_used() {
 
 #[test]
 fn a_redirect_is_no_detour_either() {
-    in_namespace("a_redirect_is_no_detour_either", || {
+    in_namespace(a_redirect_is_no_detour_either, || {
         let trap = trap("169.254.10.10:0");
         let port = trap.port();
         let redirecting = Scripted::start(|request, _| {
@@ -174,7 +174,7 @@ fn a_redirect_is_no_detour_either() {
 
 #[test]
 fn named_literally_it_is_reached() {
-    in_namespace("named_literally_it_is_reached", || {
+    in_namespace(named_literally_it_is_reached, || {
         let server = trap("169.254.10.10:0");
         let installed = Installed::component("http");
         get(&installed, &server.url("/")).expect(Status::Succeeded);

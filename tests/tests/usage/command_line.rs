@@ -1,6 +1,5 @@
 //! The command line as scripts and people use it.
 
-#[path = "command_line/terminal.rs"]
 mod terminal;
 
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};

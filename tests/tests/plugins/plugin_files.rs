@@ -1,6 +1,7 @@
 //! Plugin files: what `check` finds in them, and what `install` and `remove` do with them.
 
 use executor_runtime_tests::{
+    copy_executable,
     descriptors::behaviours_with,
     home::{CommandOutput, Home, verdicts},
 };
@@ -412,7 +413,7 @@ fn with_executables(executables: &[&str]) -> (Home, impl Fn(&Home, &str, &[&str]
     fs::write(home.plugins().join("good.wasm"), named("good", &["good"])).unwrap();
     for name in executables {
         let built = executor_runtime_tests::host_binary().with_file_name(name);
-        fs::copy(built, home.join("bin").join(name)).unwrap();
+        copy_executable(&built, &home.join("bin").join(name));
     }
     let run = |home: &Home, executable: &str, arguments: &[&str]| {
         let document = serde_json::json!({

@@ -150,7 +150,7 @@ fn a_host_collects_its_own_processes_before_it_ends() {
 #[test]
 fn a_working_directory_can_be_unmounted_when_its_run_has_ended() {
     with_mounts(
-        "a_working_directory_can_be_unmounted_when_its_run_has_ended",
+        a_working_directory_can_be_unmounted_when_its_run_has_ended,
         || {
             let scene = Scene::new();
             let directory = scene.path("mounted");

@@ -1,0 +1,7 @@
+//! The official kinds, `http`, `http_async` and `manual`, against real servers.
+
+mod http_extremes;
+mod official_http;
+mod official_http_async;
+mod official_manual;
+mod tls;

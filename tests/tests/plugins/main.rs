@@ -1,0 +1,14 @@
+//! Plugins of any kind, on both carriers: how they are made, found, loaded and confined.
+
+mod author_tools;
+mod carriers;
+mod checkpoints;
+mod component_bounds;
+mod component_egress;
+mod guarded_names;
+mod guest_toolchains;
+mod native_hostile;
+mod native_loading;
+mod plugin_discovery;
+mod plugin_files;
+mod stuck_hosts;

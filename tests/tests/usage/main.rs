@@ -1,0 +1,6 @@
+//! The host as it is used: at the command line, as a library, and as the README says.
+
+mod bad_input;
+mod command_line;
+mod library;
+mod readme;
