@@ -86,6 +86,9 @@ fn tell(folder: &Path, name: &str, kind: &RuntimeKind, sdk: &Path) {
     let folder = folder.display();
     say!("wrote '{folder}': plugin {name}, which runs the kind {kind}");
     say!("it uses the SDK in '{}'", sdk.display());
+    say!(
+        "it waits until a service is up, as an example; replace src/lib.rs and plugin.json by what yours does"
+    );
     say!("next, test it and build it:");
     say!("  cargo test --manifest-path '{folder}/Cargo.toml'");
     say!("  executor-runtime plugin build '{folder}'");
