@@ -191,7 +191,6 @@ async fn write_result(path: PathBuf, result: RuntimeResult) -> RuntimeResult {
 }
 
 fn note_unwritten(result: &mut RuntimeResult, error: String) {
-    tracing::error!("{error}");
     result
         .metadata
         .insert(receipt::RESULT_FILE_ERROR.to_owned(), error);

@@ -2,8 +2,12 @@
 //!
 //! The first one cancels every run that was given the token; each gets its grace and writes its result. A
 //! second one, of whichever kind, ends them at once.
+//!
+//! SIGINT and SIGHUP that this process was started to ignore stay ignored: `nohup` does so with SIGHUP, and a shell without
+//! job control with SIGINT for a command in the background. SIGTERM is only ever sent on purpose, and always counts.
 
 use crate::CancelToken;
+use executor_runtime_run::signals;
 use std::{
     io,
     sync::{
@@ -22,15 +26,16 @@ pub struct Termination {
 
 impl Termination {
     /// Watches from now on, in the current tokio runtime, which needs I/O.
+    ///
+    /// # Errors
+    /// When no handler can be installed.
     pub fn watch() -> io::Result<Self> {
         let token = CancelToken::new();
         let first = Arc::new(AtomicI32::new(0));
-        let signals = [
-            SignalKind::terminate(),
-            SignalKind::interrupt(),
-            SignalKind::hangup(),
-        ];
-        for kind in signals {
+        for kind in kinds() {
+            if kind != SignalKind::terminate() && signals::is_ignored(kind.as_raw_value()) {
+                continue;
+            }
             let watched = Watched {
                 signal: signal(kind)?,
                 number: kind.as_raw_value(),
@@ -38,6 +43,15 @@ impl Termination {
             tokio::spawn(watched.forward(token.clone(), first.clone()));
         }
         Ok(Self { token, first })
+    }
+
+    /// Has the signals end this process again, except those that it was started to ignore.
+    pub fn end_process_again() {
+        for number in kinds().map(|kind| kind.as_raw_value()) {
+            if !signals::is_ignored(number) {
+                signals::set_default(number);
+            }
+        }
     }
 
     /// The token that the signals raise.
@@ -49,6 +63,15 @@ impl Termination {
     pub fn signal(&self) -> Option<i32> {
         Some(self.first.load(Ordering::SeqCst)).filter(|number| *number != 0)
     }
+}
+
+/// The signals that end runs.
+fn kinds() -> [SignalKind; 3] {
+    [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ]
 }
 
 struct Watched {

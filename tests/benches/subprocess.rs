@@ -7,6 +7,7 @@ use executor_runtime::{
     protocol::{RuntimeInvocation, Status},
 };
 use std::{
+    fs,
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
@@ -20,10 +21,12 @@ fn main() {
         .expect("this system can supervise processes");
     let directory = tempfile::tempdir().expect("a temporary directory");
     println!(
-        "{:<44} {:>12} {:>12} {:>8} {:>6}",
+        "{:<52} {:>12} {:>12} {:>8} {:>6}",
         "", "ours", "baseline", "ratio", "goal"
     );
-    one_shot(directory.path());
+    if std::env::var_os("SEQ").is_none() {
+        one_shot(directory.path());
+    }
     sequential(&runtime, directory.path());
     concurrent(&runtime, directory.path());
     growth(&runtime, directory.path());
@@ -31,7 +34,7 @@ fn main() {
 
 fn row(what: &str, ours: Duration, baseline: Duration, goal: &str) {
     println!(
-        "{what:<44} {:>9.3} ms {:>9.3} ms {:>8.2} {goal:>6}",
+        "{what:<52} {:>9.3} ms {:>9.3} ms {:>8.2} {goal:>6}",
         ours.as_secs_f64() * 1e3,
         baseline.as_secs_f64() * 1e3,
         ours.as_secs_f64() / baseline.as_secs_f64(),
@@ -51,11 +54,13 @@ fn alternate(rounds: usize, mut ours: impl FnMut(), mut baseline: impl FnMut()) 
             times.push(start.elapsed());
         }
     }
-    let [ours, baseline] = times.map(|mut times| {
-        times.sort();
-        times[times.len() / 2]
-    });
+    let [ours, baseline] = times.map(median);
     (ours, baseline)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
 }
 
 fn invocation(directory: &Path) -> RuntimeInvocation {
@@ -76,6 +81,20 @@ fn run(runtime: &Host, directory: &Path) {
     assert_eq!(result.status, Status::Succeeded, "{result:?}");
 }
 
+/// What is done by hand in place of a run: a directory, a file for each output, spawn and wait.
+fn by_hand(directory: &Path) {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let capture = directory.join(format!("by-hand-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    fs::create_dir(&capture).expect("makes a directory");
+    let file = |name| fs::File::create(capture.join(name)).expect("makes a file");
+    let status = Command::new("/bin/true")
+        .stdin(Stdio::null())
+        .stdout(file("stdout.txt"))
+        .stderr(file("stderr.txt"))
+        .status();
+    assert!(status.expect("true runs").success());
+}
+
 fn raw() {
     assert!(
         Command::new("/bin/true")
@@ -90,7 +109,7 @@ fn raw() {
 fn one_shot(directory: &Path) {
     let host = executor_runtime_tests::host_binary();
     let document = directory.join("invocation.json");
-    std::fs::write(
+    fs::write(
         &document,
         serde_json::to_vec(&invocation(directory)).expect("serialises"),
     )
@@ -114,16 +133,19 @@ fn one_shot(directory: &Path) {
         || quiet(&host, &["--version"]),
         || quiet(Path::new("/bin/true"), &[]),
     );
-    row("host --version / /bin/true", ours, baseline, "");
+    row("host --version / /bin/true", ours, baseline, "1.8");
 }
 
 fn sequential(runtime: &Host, directory: &Path) {
+    let (ours, baseline) = alternate(1000, || run(runtime, directory), || by_hand(directory));
+    row("sequential run / by hand, with its files", ours, baseline, "1.4");
     let (ours, baseline) = alternate(1000, || run(runtime, directory), raw);
-    row("sequential run / raw spawn + wait", ours, baseline, "1.3");
+    row("sequential run / spawn + wait alone", ours, baseline, "");
 }
 
 fn concurrent(runtime: &Host, directory: &Path) {
     const RUNS: usize = 1024;
+    const ROUNDS: usize = 7;
     for threads in [2, 8, 64] {
         let time = |run: &(dyn Fn() + Sync)| {
             let start = Instant::now();
@@ -134,20 +156,23 @@ fn concurrent(runtime: &Host, directory: &Path) {
             });
             start.elapsed() / RUNS as u32
         };
-        let ours = time(&|| run(runtime, directory));
-        let baseline = time(&raw);
+        let (mut ours, mut baseline) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            ours.push(time(&|| run(runtime, directory)));
+            baseline.push(time(&|| by_hand(directory)));
+        }
         row(
-            &format!("{threads} concurrent, per run / raw"),
-            ours,
-            baseline,
-            "",
+            &format!("{threads} concurrent, per run / by hand, with its files"),
+            median(ours),
+            median(baseline),
+            if threads == 64 { "1.4" } else { "" },
         );
     }
 }
 
 /// What this process holds: resident memory, descriptors, threads.
 fn held() -> (u64, usize, usize) {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let field = |name: &str| {
         let line = status
             .lines()
@@ -158,9 +183,7 @@ fn held() -> (u64, usize, usize) {
             .and_then(|number| number.parse::<u64>().ok())
             .expect("a number")
     };
-    let descriptors = std::fs::read_dir("/proc/self/fd")
-        .expect("/proc is mounted")
-        .count();
+    let descriptors = fs::read_dir("/proc/self/fd").expect("/proc is mounted").count();
     (field("VmRSS:"), descriptors, field("Threads:") as usize)
 }
 

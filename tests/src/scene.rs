@@ -4,6 +4,7 @@ use crate::{Finished, Invocation, Process, Watchdog, binaries, eventually, proce
 use std::{
     fs,
     io::Write,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -94,8 +95,17 @@ impl Scene {
         format!("{MARKER}={}", self.mark)
     }
 
-    /// Marks a command's process.
+    /// Marks a command's process. Signals do by default what they do by default, however the tests were started.
     pub fn marked<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        // SAFETY: `signal` may be called between `fork` and `exec`; SIG_DFL runs no code.
+        unsafe {
+            command.pre_exec(|| {
+                for signal in [libc::SIGINT, libc::SIGHUP] {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+                Ok(())
+            });
+        }
         command.env(MARKER, &self.mark)
     }
 

@@ -5,7 +5,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, builder::NonEmptyStringValueParse
 use executor_runtime::protocol::parse_duration;
 use std::{fs::File, path::PathBuf, time::Duration};
 
-const EXIT_STATUS_HELP: &str = "\
+pub(super) const EXIT_STATUS_HELP: &str = "\
 Exit status of `run`:
   0    succeeded
   1    failed
@@ -14,6 +14,20 @@ Exit status of `run`:
   4    the run ended, but its result could not be written to its file or to stdout
   124  timed out
   130  cancelled (128 + N if this process received signal N)";
+
+/// An invocation, or a command or kind that one is built from.
+const RUN_USAGE: &str = "\
+executor-runtime run [OPTIONS] [FILE]
+       executor-runtime run [OPTIONS] -- <COMMAND>...
+       executor-runtime run [OPTIONS] --kind <KIND> [-- <COMMAND>...]";
+
+/// The version, and which build of it this is.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (build ",
+    env!("EXECUTOR_RUNTIME_BUILD_ID"),
+    ")"
+);
 
 /// The heading of the options that every command takes.
 const GLOBAL_OPTIONS: &str = "Global options";
@@ -24,7 +38,7 @@ const CHECK_HELP: &str = "Exit status: 0 if no check failed, 1 if a check failed
 ///
 /// `run` reads one RxP 0.1 RuntimeInvocation, executes it, and prints one RuntimeResult.
 #[derive(Debug, Parser)]
-#[command(name = "executor-runtime", version, after_help = EXIT_STATUS_HELP, max_term_width = 100)]
+#[command(name = "executor-runtime", version = VERSION, after_help = EXIT_STATUS_HELP, max_term_width = 100)]
 pub(super) struct Arguments {
     /// How to print results [default: human on a terminal, json otherwise]
     #[arg(long, global = true, value_enum, value_name = "FORMAT", help_heading = GLOBAL_OPTIONS)]
@@ -70,7 +84,7 @@ pub(super) struct HostOptions {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run one invocation and print its result
-    #[command(after_help = EXIT_STATUS_HELP)]
+    #[command(override_usage = RUN_USAGE, after_help = EXIT_STATUS_HELP)]
     Run(Box<RunOptions>),
     /// Check an invocation against the RxP schema and report every problem; runs nothing
     Validate(InvocationFile),
@@ -100,7 +114,7 @@ pub(super) enum Command {
 #[command(group = ArgGroup::new("prompted").args(["words", "kind"]).multiple(true))]
 pub(super) struct RunOptions {
     /// Invocation file; reads stdin if `-` or omitted
-    #[arg(value_name = "FILE", conflicts_with = "words")]
+    #[arg(value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
     /// Command to run; the invocation is built from it
     #[arg(value_name = "COMMAND", last = true)]
@@ -141,10 +155,10 @@ pub(super) struct PromptOptions {
     #[arg(long, value_name = "DIR", requires = "prompted", conflicts_with = "file")]
     pub(super) cwd: Option<String>,
     /// Set an environment variable for the command (repeatable)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "prompted", conflicts_with = "file")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, requires = "prompted", conflicts_with = "file")]
     pub(super) env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "prompted", conflicts_with = "file")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = metadata, requires = "prompted", conflicts_with = "file")]
     pub(super) metadata: Vec<(String, String)>,
     /// Runtime kind; all but subprocess need no COMMAND [default: subprocess]
     #[arg(long, value_name = "KIND", conflicts_with = "file")]
@@ -273,9 +287,15 @@ fn whole_seconds(text: &str) -> Result<u64, String> {
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE".to_owned()),
-    }
+fn variable(text: &str) -> Result<(String, String), String> {
+    pair(text).ok_or_else(|| "expected a name, `=` and a value, such as LANG=C".to_owned())
+}
+
+fn metadata(text: &str) -> Result<(String, String), String> {
+    pair(text).ok_or_else(|| "expected a key, `=` and a value, such as limits.memory_bytes=64MiB".to_owned())
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
 }

@@ -43,7 +43,7 @@ const HANDED_OVER: &str = "__handed-over";
 const ENGINE_ADDRESS_SPACE: usize = (4 << 30) + (256 << 20);
 
 /// Made from the sources of the host.
-const BUILD_ID: &str = env!("EXECUTOR_RUNTIME_BUILD_ID");
+pub(crate) const BUILD_ID: &str = env!("EXECUTOR_RUNTIME_BUILD_ID");
 
 /// Which of the two this process is.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,15 @@ impl Executable {
             carriers,
             has_engine: true,
         }
+    }
+
+    /// What plugins of this carrier need to run and is missing, as a sentence that goes after the plugin's path.
+    pub(crate) fn missing_for(self, carrier: Carrier) -> Option<String> {
+        if self.has_engine || carrier != Carrier::Component {
+            return None;
+        }
+        let error = find_engine().err()?;
+        Some(format!("needs the WebAssembly engine: {error:#}"))
     }
 
     /// Goes on in the executable with the engine, if this one has none. It starts from the beginning.

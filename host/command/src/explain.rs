@@ -3,7 +3,8 @@
 use super::{
     Format,
     args::{HostOptions, InvocationFile},
-    exit, host, input, print_json, shown, style,
+    exit, host, input, print_json, problems, shown,
+    style::{self, Style},
 };
 use anyhow::Result;
 use executor_runtime::{Failure, Origin, protocol::RuntimeInvocation};
@@ -55,11 +56,7 @@ pub(super) fn explain(
     let invocation = match RuntimeInvocation::from_json(&document) {
         Ok(invocation) => invocation,
         Err(invalid) => {
-            tell!(
-                "{} {} is {invalid}",
-                style::stderr().error("error:"),
-                input::name(file)
-            );
+            problems::tell(file, &invalid);
             return Ok(exit::UNUSABLE.into());
         }
     };
@@ -122,38 +119,36 @@ fn describe(invocation: &RuntimeInvocation, explained: executor_runtime::Explana
 fn print(explanation: &Explanation) -> io::Result<()> {
     let style = style::stdout();
     let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{} {}",
-        style.faint("invocation"),
-        shown::value(&explanation.invocation_id)
-    )?;
-    writeln!(out, "{} {}", style.faint("kind      "), explanation.runtime_kind)?;
+    let mut row = |label: &str, text: &str| row(&mut out, style, label, text);
+    row("invocation", &shown::value(&explanation.invocation_id))?;
+    row("kind", &explanation.runtime_kind)?;
     if let Some(carrier) = explanation.carrier {
-        write!(out, "{} {carrier}", style.faint("runs in   "))?;
-        if let (Some(plugin), Some(path)) = (&explanation.plugin, &explanation.path) {
-            write!(out, ", plugin {plugin}, '{}'", shown::value(path))?;
-        }
-        writeln!(out)?;
+        let runner = match (&explanation.plugin, &explanation.path) {
+            (Some(plugin), Some(path)) => format!("{carrier}, plugin {plugin}, '{}'", shown::value(path)),
+            _ => carrier.to_owned(),
+        };
+        row("runs in", &runner)?;
     }
     for (name, value) in &explanation.limits {
-        writeln!(
-            out,
-            "{} {name} = {}",
-            style.faint("limit     "),
-            shown::value(value)
-        )?;
+        row("limit", &format!("{name} = {}", shown::setting(name, value)))?;
     }
     for grant in &explanation.grants {
-        writeln!(out, "{} {}", style.faint("may reach "), shown::value(grant))?;
+        row("may reach", &shown::value(grant))?;
     }
     if let Some(Rejection {
         error_kind,
         error_summary,
     }) = &explanation.rejected
     {
-        let summary = shown::summary(error_summary, "  ");
-        writeln!(out, "{} {summary} ({error_kind})", style.error("rejected:"))?;
+        let reason = format!("{} ({error_kind})", shown::summary(error_summary, ""));
+        let heading = style.error("rejected:");
+        writeln!(out, "{}", style.after(&heading, "rejected:", &reason, "  "))?;
     }
     Ok(())
+}
+
+/// A line that begins with what it is about.
+fn row(out: &mut impl Write, style: Style, label: &str, text: &str) -> io::Result<()> {
+    let label = format!("{label:10}");
+    writeln!(out, "{}", style.after(&style.faint(&label), &label, text, "  "))
 }

@@ -5,9 +5,10 @@ use super::{
     args::{HostOptions, RunOptions},
     exit, host, input, is_broken_pipe,
     live::{Live, Seen, Shows},
-    print_json, prompt,
+    print_json, problems, prompt,
     stdin::{self, TerminalSettings},
-    style, summary,
+    style,
+    summary::{self, Answer},
 };
 use anyhow::{Result, bail};
 use executor_runtime::{
@@ -56,6 +57,14 @@ pub(super) fn run(
     host_options: &HostOptions,
     format: Option<Format>,
 ) -> Result<ExitCode> {
+    if let (Some(file), false) = (&options.file, options.words.is_empty()) {
+        bail!(
+            "an invocation ('{}') and a command ('{}') can't be given together: the invocation names its own command; \
+             leave out one of them",
+            file.display(),
+            options.words.join(" ")
+        );
+    }
     let view = View::new(options, format);
     let is_prompted = !options.words.is_empty() || options.prompt.kind.is_some();
     let mut document = None;
@@ -69,8 +78,7 @@ pub(super) fn run(
         match RuntimeInvocation::from_json(document) {
             Ok(invocation) => invocation,
             Err(invalid) => {
-                let source = input::name(options.file.as_deref());
-                tell!("{} {source} is {invalid}", style::stderr().error("error:"));
+                problems::tell(options.file.as_deref(), &invalid);
                 return Ok(exit::UNUSABLE.into());
             }
         }
@@ -115,7 +123,7 @@ pub(super) fn run(
     let shutdown = host.as_ref().map(Host::shut_down);
     if io::stdout().is_terminal() {
         // A terminal may be held, and nothing watches for signals any more: let them end this process.
-        default_signals();
+        Termination::end_process_again();
     }
     let propagate = options.propagate_exit_code;
     let status = match print(&result, &run, &view, seen) {
@@ -211,14 +219,6 @@ async fn read_payload(run: &Run) -> Result<File, Failure> {
     }
 }
 
-/// Has signals that ask for an end do so again.
-fn default_signals() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: SIG_DFL runs no code.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-}
-
 /// Tells a person of input that is left unread, if there is any.
 fn remind(live: Option<&Live>) -> bool {
     let Some(live) = live else {
@@ -257,13 +257,21 @@ fn give_stdin(options: &RunOptions, run: &mut Run, is_prompted: bool) -> Result<
 }
 
 fn print(result: &RuntimeResult, run: &Run, view: &View, seen: Seen) -> Result<()> {
+    let answer = if view.follow {
+        Answer::of(result, run.invocation.artifact_directory.as_deref())
+    } else {
+        None
+    };
     match view.format {
-        Format::Json => print_json(result)?,
-        Format::Human if view.quiet => summary::print_failure(result, seen)?,
-        Format::Human => summary::print(result, seen)?,
+        Format::Json => {
+            summary::print_file_error(result);
+            print_json(result)?;
+        }
+        Format::Human if view.quiet => summary::print_failure(result, seen, answer.as_ref())?,
+        Format::Human => summary::print(result, seen, answer.as_ref())?,
     }
-    if view.follow {
-        summary::print_body(result, run.invocation.artifact_directory.as_deref())?;
+    if let Some(answer) = answer {
+        answer.print()?;
     }
     Ok(io::stdout().flush()?)
 }

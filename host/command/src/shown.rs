@@ -35,6 +35,44 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
+/// A limit or setting of this name, with its unit: `64 MiB`, `1.5 s`. As it is where its name tells no unit.
+pub(super) fn setting(name: &str, number: &str) -> String {
+    let bytes = || name.ends_with("_bytes").then(|| number.parse().ok()).flatten();
+    let seconds = || {
+        name.ends_with("_seconds")
+            .then(|| number.parse::<f64>().ok())
+            .flatten()
+    };
+    if let Some(bytes) = bytes() {
+        exact_size(bytes)
+    } else if let Some(seconds) = seconds() {
+        format!("{seconds} s")
+    } else {
+        value(number)
+    }
+}
+
+/// A number of bytes in the largest unit in which it is a whole number.
+fn exact_size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 8] = [
+        (1 << 40, "TiB"),
+        (1 << 30, "GiB"),
+        (1 << 20, "MiB"),
+        (1 << 10, "KiB"),
+        (1_000_000_000_000, "TB"),
+        (1_000_000_000, "GB"),
+        (1_000_000, "MB"),
+        (1000, "kB"),
+    ];
+    // The one that leaves the smallest number, so that 1 GB is not 976562.5 KiB or the like.
+    let in_unit = UNITS.iter().filter(|(unit, _)| bytes > 0 && bytes % unit == 0);
+    match in_unit.max_by_key(|(unit, _)| *unit) {
+        Some((unit, name)) => format!("{} {name}", bytes / unit),
+        None if bytes == 1 => "1 byte".to_owned(),
+        None => format!("{bytes} bytes"),
+    }
+}
+
 /// A number of bytes: exact as long as it is short.
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -108,6 +146,22 @@ mod tests {
             (size(1 << 20), size(5 << 39)),
             ("1.0 MiB".to_owned(), "2.5 TiB".to_owned())
         );
+    }
+
+    #[test]
+    fn a_setting_is_shown_with_its_unit() {
+        for (name, number, shown) in [
+            ("limits.memory_bytes", "67108864", "64 MiB"),
+            ("artifact_bytes", "1000000000", "1 GB"),
+            ("artifact_bytes", "1500", "1500 bytes"),
+            ("artifact_bytes", "1", "1 byte"),
+            ("artifact_bytes", "0", "0 bytes"),
+            ("plugin.grace_seconds", "1.5", "1.5 s"),
+            ("timeout_seconds", "90", "90 s"),
+            ("limits.processes", "1024", "1024"),
+        ] {
+            assert_eq!(setting(name, number), shown, "{name} {number}");
+        }
     }
 
     #[test]

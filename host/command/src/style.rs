@@ -103,6 +103,7 @@ impl Style {
             for (index, word) in line.split(' ').enumerate() {
                 let wide = width(word);
                 if index > 0 && used.saturating_add(1 + wide) > most {
+                    wrapped.truncate(wrapped.trim_end_matches(' ').len());
                     wrapped.push('\n');
                     wrapped.push_str(indent);
                     used = indent.len();
@@ -180,6 +181,7 @@ mod tests {
         let text = "one two three\nfour a-word-that-is-too-long five";
         let expected = "one two\n  three\n  four\n  a-word-that-is-too-long\n  five";
         assert_eq!(wide(10).wrap(text, 2, "  "), expected);
+        assert_eq!(wide(12).wrap("a    column   b", 0, "  "), "a    column\n  b");
         let nowhere = Style {
             coloured: false,
             columns: None,

@@ -6,7 +6,7 @@ use super::{
     style::{self, Style},
 };
 use executor_runtime::{
-    protocol::{RuntimeResult, Status},
+    protocol::{RuntimeResult, Status, printable},
     receipt,
 };
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
@@ -25,14 +25,24 @@ const BODY_BYTES: u64 = 16 * 1024;
 const BODY: &str = "response_body";
 /// Under which kinds that speak HTTP tell the answer's code. `http` has it as its exit code, too.
 const HTTP_STATUS: &str = "http.status";
+/// Under which the headers of an answer are told: dozens, of which a person rarely needs one.
+const HTTP_HEADERS: &str = "http.header";
+/// How many values of a plugin's own are shown.
+const RECEIPT_ROWS: usize = 20;
+/// How much of each.
+const RECEIPT_CHARS: usize = 200;
 const INDENT: &str = "  ";
 
 /// The summary, after what was `seen` of the output.
-pub(super) fn print(result: &RuntimeResult, seen: Seen) -> io::Result<()> {
+pub(super) fn print(result: &RuntimeResult, seen: Seen, answer: Option<&Answer>) -> io::Result<()> {
     let style = style::stdout();
     let mut out = io::stdout().lock();
     start_line(&mut out, style, result, seen)?;
-    ending(&mut out, style, result)?;
+    ending(&mut out, style, result, answer)?;
+    for note in notes(result) {
+        line(&mut out, style, INDENT, &note)?;
+    }
+    print_receipt(&mut out, style, result)?;
     let streams = [
         (
             "stdout",
@@ -76,26 +86,38 @@ pub(super) fn print(result: &RuntimeResult, seen: Seen) -> io::Result<()> {
     {
         labelled(&mut out, style, "artifact", &shown::value(&artifact.path))?;
     }
-    if let Some(error) = result.metadata.get(receipt::RESULT_FILE_ERROR) {
-        let heading = style.error("error:");
-        writeln!(
-            out,
-            "{}",
-            style.after(&heading, "error:", &shown::value(error), INDENT)
-        )?;
+    match file_error(result, style) {
+        Some(error) => writeln!(out, "{error}"),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Tells on stderr that the result could not be written to its file, if so.
+pub(super) fn print_file_error(result: &RuntimeResult) {
+    if let Some(error) = file_error(result, style::stderr()) {
+        tell!("{error}");
+    }
+}
+
+fn file_error(result: &RuntimeResult, style: Style) -> Option<String> {
+    let error = result.metadata.get(receipt::RESULT_FILE_ERROR)?;
+    let heading = style.error("error:");
+    Some(style.after(&heading, "error:", &shown::value(error), INDENT))
 }
 
 /// All that is said of a run that did not succeed where no summary is wanted.
-pub(super) fn print_failure(result: &RuntimeResult, seen: Seen) -> io::Result<()> {
+pub(super) fn print_failure(result: &RuntimeResult, seen: Seen, answer: Option<&Answer>) -> io::Result<()> {
     let mut out = io::stderr().lock();
     if result.status == Status::Succeeded && !result.metadata.contains_key(receipt::RESULT_FILE_ERROR) {
         return Ok(());
     }
     let style = style::stderr();
     start_line(&mut out, style, result, seen)?;
-    ending(&mut out, style, result)
+    ending(&mut out, style, result, answer)?;
+    match file_error(result, style) {
+        Some(error) => writeln!(out, "{error}"),
+        None => Ok(()),
+    }
 }
 
 /// Goes to the beginning of a line.
@@ -109,7 +131,12 @@ fn start_line(out: &mut impl Write, style: Style, result: &RuntimeResult, seen: 
 }
 
 /// How it ended, and why.
-fn ending(out: &mut impl Write, style: Style, result: &RuntimeResult) -> io::Result<()> {
+fn ending(
+    out: &mut impl Write,
+    style: Style,
+    result: &RuntimeResult,
+    answer: Option<&Answer>,
+) -> io::Result<()> {
     let plain = result.status.as_str().replace('_', " ");
     let status = match result.status {
         Status::Succeeded => style.good(&plain),
@@ -132,10 +159,122 @@ fn ending(out: &mut impl Write, style: Style, result: &RuntimeResult) -> io::Res
         told.push_str(&format!(", {seconds:.3} s"));
     }
     writeln!(out, "{}", style.after(&status, &plain, &told, INDENT))?;
-    match &result.error_summary {
-        Some(summary) => line(out, style, INDENT, &shown::summary(summary, "")),
+    match reason(result, answer) {
+        Some(reason) => line(out, style, INDENT, &reason),
         None => Ok(()),
     }
+}
+
+/// Why it did not succeed, and the code for that.
+fn reason(result: &RuntimeResult, answer: Option<&Answer>) -> Option<String> {
+    let summary = result.error_summary.as_deref().map(|summary| {
+        let own = answer.and_then(|answer| answer.without_quote(summary));
+        shown::summary(own.unwrap_or(summary), "")
+    });
+    let code = result
+        .metadata
+        .get(receipt::ERROR_KIND)
+        .map(|code| shown::value(code));
+    match (summary, code) {
+        (Some(summary), Some(code)) => Some(format!("{summary} ({code})")),
+        (summary, code) => summary.or(code),
+    }
+}
+
+/// What the host has to tell of the run besides how it ended, in words.
+fn notes(result: &RuntimeResult) -> Vec<String> {
+    let count = |key: &str| {
+        result
+            .metadata
+            .get(key)?
+            .parse::<u64>()
+            .ok()
+            .filter(|count| *count > 0)
+    };
+    let told = |key: &str, one: &str, many: &str| {
+        let count = count(key)?;
+        Some(match count {
+            1 => format!("1 {one}"),
+            _ => format!("{count} {many}"),
+        })
+    };
+    let dumped = result.metadata.contains_key(receipt::CORE_DUMPED);
+    [
+        told(
+            receipt::LEAKED_DESCENDANTS,
+            "process outlived the main process, and was ended",
+            "processes outlived the main process, and were ended",
+        ),
+        told(
+            receipt::UNKILLABLE_DESCENDANTS,
+            "process could not be ended, because it is stuck in the kernel",
+            "processes could not be ended, because they are stuck in the kernel",
+        ),
+        dumped.then(|| "the main process dumped core".to_owned()),
+        told(
+            receipt::ARTIFACTS_OMITTED,
+            "file is not listed as an artifact: it is one too many, not a regular file, or was moved or removed",
+            "files are not listed as artifacts: they are too many, not regular files, or were moved or removed",
+        ),
+        told(
+            receipt::ARTIFACTS_UNDIGESTED,
+            "artifact has no SHA-256, because the time of the run was over",
+            "artifacts have no SHA-256, because the time of the run was over",
+        ),
+        told(
+            receipt::PLUGIN_LOG_DROPPED,
+            "log line of the plugin was dropped: there were too many",
+            "log lines of the plugin were dropped: there were too many",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Which plugin ran it, and what that has added to the receipt.
+fn print_receipt(out: &mut impl Write, style: Style, result: &RuntimeResult) -> io::Result<()> {
+    let text = |key: &str| result.metadata.get(key).map(|text| shown::value(text));
+    if let (Some(name), Some(version), Some(carrier)) = (
+        text(receipt::PLUGIN_NAME),
+        text(receipt::PLUGIN_VERSION),
+        text(receipt::PLUGIN_CARRIER),
+    ) {
+        labelled(out, style, "plugin", &format!("{name} {version}, {carrier}"))?;
+    }
+    let own: Vec<_> = result
+        .metadata
+        .iter()
+        .filter(|(key, value)| is_of_interest(result, key, value))
+        .collect();
+    for (key, value) in own.iter().take(RECEIPT_ROWS) {
+        let (key, value) = (shown::value(key), shown::value(&shortened(value)));
+        labelled(out, style, "receipt", &format!("{key} = {value}"))?;
+    }
+    match own.len().saturating_sub(RECEIPT_ROWS) {
+        0 => Ok(()),
+        more => labelled(
+            out,
+            style,
+            "receipt",
+            &format!("… and {more} more, which --format json shows"),
+        ),
+    }
+}
+
+fn shortened(value: &str) -> String {
+    match value.char_indices().nth(RECEIPT_CHARS) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
+/// Whether a value was added by the plugin, and says something that is not shown already.
+fn is_of_interest(result: &RuntimeResult, key: &str, value: &str) -> bool {
+    let is_the_hosts = receipt::KEYS.iter().any(|(known, _)| *known == key);
+    let is_shown =
+        key == HTTP_STATUS && result.exit_code.map(|code| code.to_string()).as_deref() == Some(value);
+    !is_the_hosts && !is_shown && !key.starts_with(HTTP_HEADERS)
 }
 
 /// A paragraph that is indented.
@@ -195,41 +334,61 @@ fn print_tail(out: &mut impl Write, style: Style, mut file: File, size: u64) -> 
     Ok(())
 }
 
-/// Prints the beginning of the answer that a run has left in `directory`, if there is one and it is text.
-pub(super) fn print_body(result: &RuntimeResult, directory: Option<&str>) -> io::Result<()> {
-    let own = |path: &Path| {
-        let within = directory.is_some_and(|directory| path.starts_with(directory));
-        within && !path.components().any(|part| part == Component::ParentDir)
-    };
-    let Some(artifact) = result
-        .artifacts
-        .iter()
-        .find(|artifact| artifact.artifact_id == BODY && own(Path::new(&artifact.path)))
-    else {
-        return Ok(());
-    };
-    let Ok(file) = open(&artifact.path) else {
-        return Ok(());
-    };
-    let size = file.metadata()?.len();
-    let mut bytes = Vec::new();
-    file.take(BODY_BYTES).read_to_end(&mut bytes)?;
-    let (style, mut out) = (style::stdout(), io::stdout().lock());
-    let Some(text) = text_of(&bytes, size) else {
-        return writeln!(
-            out,
-            "{}",
-            style.faint(&format!("(the answer is not text: {})", shown::size(size)))
-        );
-    };
-    for line in text.lines() {
-        writeln!(out, "{}", shown::output(line))?;
+/// The answer that a run has kept.
+#[derive(Debug)]
+pub(super) struct Answer {
+    beginning: Vec<u8>,
+    size: u64,
+}
+
+impl Answer {
+    /// The answer that a run has left in `directory`, if there is one.
+    pub(super) fn of(result: &RuntimeResult, directory: Option<&str>) -> Option<Self> {
+        let own = |path: &Path| {
+            let within = directory.is_some_and(|directory| path.starts_with(directory));
+            within && !path.components().any(|part| part == Component::ParentDir)
+        };
+        let artifact = result
+            .artifacts
+            .iter()
+            .find(|artifact| artifact.artifact_id == BODY && own(Path::new(&artifact.path)))?;
+        let file = open(&artifact.path).ok()?;
+        let size = file.metadata().ok()?.len();
+        let mut beginning = Vec::new();
+        file.take(BODY_BYTES).read_to_end(&mut beginning).ok()?;
+        Some(Self { beginning, size })
     }
-    let left = size.saturating_sub(bytes.len() as u64);
-    if left > 0 {
-        writeln!(out, "{}", style.faint(&format!("… ({} more)", shown::size(left))))?;
+
+    /// Prints its beginning, if it is text.
+    pub(super) fn print(&self) -> io::Result<()> {
+        let (style, mut out) = (style::stdout(), io::stdout().lock());
+        let Some(text) = self.text() else {
+            let size = shown::size(self.size);
+            let note = format!("(the answer is not text: {size})");
+            return writeln!(out, "{}", style.faint(&note));
+        };
+        for line in text.lines() {
+            writeln!(out, "{}", shown::output(line))?;
+        }
+        let left = self.size.saturating_sub(self.beginning.len() as u64);
+        if left > 0 {
+            writeln!(out, "{}", style.faint(&format!("… ({} more)", shown::size(left))))?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// What a summary says before it quotes the beginning of this answer; None if it does not.
+    fn without_quote<'a>(&self, summary: &'a str) -> Option<&'a str> {
+        let text = printable(self.text()?);
+        let quotes = |quote: &str| !quote.is_empty() && text.starts_with(quote);
+        let mut colons = summary.match_indices(": ");
+        let (at, _) = colons.find(|(at, colon)| quotes(&summary[at + colon.len()..]))?;
+        Some(&summary[..at])
+    }
+
+    fn text(&self) -> Option<&str> {
+        text_of(&self.beginning, self.size)
+    }
 }
 
 /// The text that a file of `size` bytes begins with; None if it is none.

@@ -1,6 +1,6 @@
 //! `validate`: everything that is wrong with an invocation, at once.
 
-use super::{Format, args::InvocationFile, exit, input, print_json, style};
+use super::{Format, args::InvocationFile, exit, input, print_json, problems, style};
 use anyhow::Result;
 use executor_runtime::protocol::RuntimeInvocation;
 use std::{
@@ -15,17 +15,17 @@ pub(super) fn validate(options: &InvocationFile, format: Option<Format>) -> Resu
     let mut out = io::stdout();
     match (&checked, Format::or_detect(format)) {
         (Ok(invocation), Format::Human) => {
-            let good = style::stdout().good("valid");
-            writeln!(
-                out,
-                "{good}: {} is an invocation of kind {}",
-                input::name(file),
-                invocation.runtime_kind
-            )?;
+            let style = style::stdout();
+            let kind = &invocation.runtime_kind;
+            let text = format!("{} is an invocation of kind {kind}", input::name(file));
+            let heading = style.good("valid:");
+            writeln!(out, "{}", style.after(&heading, "valid:", &text, "  "))?;
         }
         (Err(invalid), Format::Human) => {
-            let bad = style::stdout().error("invalid:");
-            writeln!(out, "{bad} {} is {invalid}", input::name(file))?;
+            let style = style::stdout();
+            let heading = style.error("invalid:");
+            let text = problems::text(style, &heading, "invalid:", file, invalid);
+            writeln!(out, "{text}")?;
         }
         (checked, Format::Json) => {
             let (problems, omitted) = match checked {

@@ -14,7 +14,7 @@ use executor_runtime_run::{Failure, exhaustion};
 use std::{io, num::NonZeroU32, sync::Arc};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::{
-    Config, InstanceAllocationStrategy, PoolingAllocationConfig,
+    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig,
     component::{Component, HasSelf, InstancePre, Linker},
 };
 
@@ -235,9 +235,11 @@ fn config(mode: Mode) -> Config {
         // Instances are as large as the code says; these bound a component that says something absurd.
         pool.max_core_instance_size(4 << 20);
         pool.max_component_instance_size(4 << 20);
-        // A slot that is used again keeps this much of its memory, zeroed by hand instead of by a system
-        // call; a small Rust guest touches less.
-        pool.linear_memory_keep_resident(64 * 1024);
+        // A slot that is used again keeps this much of its memory, zeroed by hand instead of by a system call, after
+        // which every processor has to forget its translations; a small Rust guest touches less. Where the kernel
+        // tells which pages were touched, only those are zeroed.
+        pool.pagemap_scan(Enabled::Auto);
+        pool.linear_memory_keep_resident(256 * 1024);
         pool.table_keep_resident(16 * 1024);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }

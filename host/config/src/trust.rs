@@ -30,7 +30,11 @@ pub enum FileError {
     #[error("is not a regular file")]
     NotAFile,
     /// Another user could replace its contents.
-    #[error("could be changed by others: '{}' has mode {mode:04o}; run chmod go-w on it", path.display())]
+    #[error(
+        "is not trusted, because other users can write to '{}' (mode {mode:04o}); run: {}",
+        path.display(),
+        remove_write_permission(path)
+    )]
     WritableByOthers {
         /// The file itself, or a directory above it.
         path: PathBuf,
@@ -39,9 +43,9 @@ pub enum FileError {
     },
     /// It belongs to another user.
     #[error(
-        "could be changed by others: '{}' belongs to user {uid}, who is neither root nor the user that runs the host; \
-         run chown on it",
-        path.display()
+        "is not trusted, because '{}' belongs to user {uid}, who is neither root nor the user of this host; run as root: {}",
+        path.display(),
+        take_over(path)
     )]
     ForeignOwner {
         /// The file itself, or a directory above it.
@@ -64,6 +68,30 @@ impl From<&io::Error> for FileError {
             None => Self::Unreadable(error.to_string()),
         }
     }
+}
+
+impl FileError {
+    /// The command that makes the file trusted, if there is one.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::WritableByOthers { path, .. } => Some(remove_write_permission(path)),
+            Self::ForeignOwner { path, .. } => Some(take_over(path)),
+            Self::Unreadable(_) | Self::System(_) | Self::NotAFile => None,
+        }
+    }
+}
+
+fn remove_write_permission(path: &Path) -> String {
+    format!("chmod go-w {}", quoted(path))
+}
+
+fn take_over(path: &Path) -> String {
+    format!("chown {} {}", Uid::effective(), quoted(path))
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 
 /// An I/O error in plain words, without Rust's number in brackets.

@@ -61,9 +61,10 @@ fn remedy(reason: &Unusable) -> String {
         }
         Unusable::Exhausted(_) => "give the host more of it, and check again".into(),
         Unusable::File(FileError::NotAFile) => "give the path of the plugin file itself".into(),
-        Unusable::File(FileError::WritableByOthers { path, .. }) => format!("chmod go-w '{}'", path.display()),
-        Unusable::File(FileError::ForeignOwner { path, .. }) => {
-            format!("chown '{}', or copy the plugin to a directory of yours", path.display())
+        Unusable::File(error @ FileError::WritableByOthers { .. }) => error.remedy().unwrap_or_default(),
+        Unusable::File(error @ FileError::ForeignOwner { .. }) => {
+            let command = error.remedy().unwrap_or_default();
+            format!("{command}, or copy the plugin to a directory of yours")
         }
         Unusable::Empty | Unusable::Damaged(_) => {
             "rebuild it, or download it again".into()

@@ -12,6 +12,7 @@ mod panic;
 pub mod receipt;
 pub mod result_file;
 mod runner;
+pub mod signals;
 mod usage;
 
 pub use cancel::{CancelReason, CancelToken};

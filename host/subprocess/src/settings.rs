@@ -14,7 +14,7 @@
 //! An invocation may tighten what the operator allows and never widen it: the smaller value counts. What the operator
 //! allows is also what an invocation gets that does not ask.
 
-use executor_runtime_protocol::{parse_bytes, parse_duration};
+use executor_runtime_protocol::{closest, parse_bytes, parse_duration};
 use executor_runtime_run::{ErrorKind, Failure};
 use executor_runtime_supervisor::Limits;
 use std::{collections::BTreeMap, time::Duration};
@@ -38,6 +38,9 @@ pub(crate) const KEYS: &[&str] = &[
     OPEN_FILES,
     PROCESSES,
 ];
+
+/// At most this many unknown keys are named; the rest are counted.
+const MAX_UNKNOWN: usize = 20;
 
 /// The most that an operator allows a subprocess. `None`: as much as the invocation asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,13 +104,12 @@ impl Settings {
         metadata: &BTreeMap<String, String>,
         policy: &SubprocessPolicy,
     ) -> Result<Self, Failure> {
-        for key in metadata.keys().filter(|key| is_ours(key)) {
-            if !KEYS.contains(&key.as_str()) {
-                return Err(invalid(format!(
-                    "metadata key '{key}' is unknown; the keys are {}",
-                    KEYS.join(", ")
-                )));
-            }
+        let unknown: Vec<_> = metadata
+            .keys()
+            .filter(|key| is_ours(key) && !is_known(key))
+            .collect();
+        if !unknown.is_empty() {
+            return Err(unknown_keys(&unknown));
         }
         let number = |key| positive_integer(metadata, key);
         let size = |key| bytes(metadata, key);
@@ -127,6 +129,35 @@ impl Settings {
 
 fn is_ours(key: &str) -> bool {
     key.starts_with("subprocess.") || key.starts_with("limits.")
+}
+
+fn is_known(key: &str) -> bool {
+    KEYS.contains(&key)
+}
+
+/// Names every key that is not one of ours, each with the one that was most likely meant.
+fn unknown_keys(keys: &[&String]) -> Failure {
+    let named: Vec<_> = keys
+        .iter()
+        .take(MAX_UNKNOWN)
+        .map(|key| match closest(key, KEYS.iter().copied()) {
+            Some(known) => format!("'{key}' (did you mean '{known}'?)"),
+            None => format!("'{key}'"),
+        })
+        .collect();
+    let (noun, verb) = match keys {
+        [_] => ("key", "is"),
+        _ => ("keys", "are"),
+    };
+    let more = match keys.len().saturating_sub(MAX_UNKNOWN) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    invalid(format!(
+        "metadata {noun} {}{more} {verb} unknown; the keys are {}",
+        named.join(", "),
+        KEYS.join(", ")
+    ))
 }
 
 fn tighter<T: Ord>(asked: Option<T>, allowed: Option<T>) -> Option<T> {
@@ -238,6 +269,27 @@ mod tests {
     }
 
     #[test]
+    fn every_unknown_key_is_reported_with_the_one_that_was_meant() {
+        let read = |pairs: &[(&str, &str)]| Settings::read(&metadata(pairs), &SubprocessPolicy::default());
+        let summary = read(&[
+            ("limits.colour", "1"),
+            ("limits.process", "1"),
+            ("limits.processes", "1"),
+            ("subprocess.max_outputbytes", "1"),
+        ])
+        .unwrap_err()
+        .summary;
+        let expected = "metadata keys 'limits.colour', 'limits.process' (did you mean 'limits.processes'?), \
+                        'subprocess.max_outputbytes' (did you mean 'subprocess.max_output_bytes'?) are unknown; \
+                        the keys are ";
+        assert!(summary.starts_with(expected), "{summary}");
+        let many: Vec<_> = (0..25).map(|number| format!("limits.{number}")).collect();
+        let pairs: Vec<_> = many.iter().map(|key| (key.as_str(), "1")).collect();
+        let summary = read(&pairs).unwrap_err().summary;
+        assert!(summary.contains(", and 5 more are unknown"), "{summary}");
+    }
+
+    #[test]
     fn unusable_settings_are_named() {
         for (key, value, expected) in [
             (
@@ -258,7 +310,7 @@ mod tests {
             (
                 "limits.memory",
                 "1",
-                "metadata key 'limits.memory' is unknown; the keys are subprocess.grace_seconds, \
+                "metadata key 'limits.memory' (did you mean 'limits.memory_bytes'?) is unknown; the keys are subprocess.grace_seconds, \
                  subprocess.max_output_bytes, limits.memory_bytes, limits.cpu_seconds, limits.open_files, \
                  limits.processes",
             ),

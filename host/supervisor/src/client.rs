@@ -8,8 +8,8 @@ use crate::{
     sys,
     target::Target,
     wire::{
-        ATTACHED_CHANNEL, ATTACHED_OUTPUT_EVENT, ORDER_JOB, ORDER_KILL, ORDER_RECRUIT, ORDER_TERMINATE,
-        Order, RawReport,
+        ATTACHED_CHANNEL, ATTACHED_OUTPUT_EVENT, ATTACHED_SPEC, MAX_INLINE_SPEC, ORDER_JOB, ORDER_KILL,
+        ORDER_RECRUIT, ORDER_TERMINATE, Order, RawReport,
     },
 };
 use nix::{
@@ -29,7 +29,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// How long after the moment at which it should have ended a job, a supervisor that says nothing (it may have
 /// been stopped by what it supervises) is given up on. The spawner then ends the job.
@@ -125,22 +125,17 @@ impl Supervisors {
     }
 
     fn try_supervise(&self, job: Job) -> io::Result<Supervised<'_>> {
-        let mut spec = File::from(memfd_create(c"executor-runtime-job", MFdFlags::MFD_CLOEXEC)?);
-        spec.write_all(&job.encode())?;
-        let fixed = [
-            spec.as_fd(),
-            job.cwd.as_fd(),
-            job.stdin.as_fd(),
-            job.stdout.as_fd(),
-            job.stderr.as_fd(),
-        ];
-        let mut fds: Vec<_> = fixed
-            .into_iter()
-            .chain([job.lock.as_fd()])
-            .map(sys::raw)
-            .collect();
+        let mut spec = job.encode();
+        let spec_file = if spec.len() > MAX_INLINE_SPEC {
+            Some(memory_file(&std::mem::take(&mut spec))?)
+        } else {
+            None
+        };
+        let fixed = [&job.cwd, &job.stdin, &job.stdout, &job.stderr, &job.lock];
+        let mut fds = fixed.map(|fd| sys::raw(fd.as_fd())).to_vec();
         let mut attached = 0;
         for (optional, bit) in [
+            (&spec_file, ATTACHED_SPEC),
             (&job.channel, ATTACHED_CHANNEL),
             (&job.output_event, ATTACHED_OUTPUT_EVENT),
         ] {
@@ -159,7 +154,7 @@ impl Supervisors {
             let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let fresh = kept.is_none();
             let supervisor = kept.map_or_else(|| self.recruit(), Ok)?;
-            match sys::send(supervisor.control.as_raw_fd(), &order, &fds) {
+            match sys::send_with_tail(supervisor.control.as_raw_fd(), &order, &spec, &fds) {
                 Ok(()) => break supervisor,
                 // It was killed while it had nothing to do.
                 Err(Errno::EPIPE | Errno::ECONNRESET) if !fresh => {}
@@ -217,6 +212,12 @@ impl Supervisors {
             idle.push(supervisor);
         }
     }
+}
+
+fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create(c"executor-runtime-job", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(file.into())
 }
 
 /// Processes on their way out. Dropping it waits until they are gone and collected, three seconds at most.
@@ -331,7 +332,8 @@ async fn report(
     grace: Duration,
 ) -> Result<RawReport, NoReport> {
     // SAFETY: the descriptor is owned by `supervisor`, which outlives the registration.
-    let registered = unsafe { AsyncFd::register(supervisor.control.as_fd()) };
+    let registered =
+        unsafe { AsyncFd::register_with_interest(supervisor.control.as_fd(), Interest::READABLE) };
     let control = registered.map_err(|_| NoReport { overdue: true })?;
     let order = |tag| {
         // If the supervisor is gone, the next turn finds out.

@@ -42,24 +42,16 @@ pub(super) fn sweep(
     let mut rounds = 0;
     let mut urgent = false;
     loop {
+        // Most jobs leave nothing, which the kernel says at once.
+        let children_left = reap_ended(&mut on_reaped);
         let mut living = 0;
-        let complete = for_each_child(own_children(), |pid| {
-            if !spared(pid) {
-                living += 1;
-                kill_with_group(pid);
-            }
-        });
-        let mut children_left = true;
-        loop {
-            match sys::reap(-1) {
-                Wait::Ended(reaped) => on_reaped(&reaped),
-                Wait::Alive => break,
-                Wait::NoChildren => {
-                    children_left = false;
-                    break;
+        let complete = children_left
+            && for_each_child(own_children(), |pid| {
+                if !spared(pid) {
+                    living += 1;
+                    kill_with_group(pid);
                 }
-            }
-        }
+            });
         // The kernel's list may lack children while others are being removed from it: only an empty list
         // of a complete reading counts.
         if !children_left || (complete && living == 0) {
@@ -86,6 +78,17 @@ pub(super) fn sweep(
         }];
         sys::poll(&mut ready, Some(sys::monotonic_ns() + ROUND_NS));
         sys::drain_signals(signals);
+    }
+}
+
+/// Collects every child that has ended; whether others are left.
+fn reap_ended(on_reaped: &mut impl FnMut(&sys::Reaped)) -> bool {
+    loop {
+        match sys::reap(-1) {
+            Wait::Ended(reaped) => on_reaped(&reaped),
+            Wait::Alive => return true,
+            Wait::NoChildren => return false,
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub struct Limits {
 }
 
 impl Job {
-    /// The memory file's contents.
+    /// Its specification, as it is sent.
     pub(super) fn encode(&self) -> Vec<u8> {
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(UNLIMITED);
         let header = SpecHeader {

@@ -11,8 +11,8 @@
 use super::{
     descendants,
     output::{Drained, Output},
-    spec::Spec,
-    sys::{self, Forked, Wait},
+    spec::{Spec, SpecRoom},
+    sys::{self, ChildStack, Forked, Wait},
     target::{self, OutputFds, StartError, Target},
     wire::{
         CAUSE_CANCEL, CAUSE_DEADLINE, CAUSE_NONE, CAUSE_PROCESSES, JobFds, ORDER_JOB, ORDER_KILL,
@@ -33,12 +33,14 @@ const COUNT_INTERVAL_NS: u64 = 20_000_000;
 pub(super) fn serve(control: RawFd, target: Target) -> ! {
     // SAFETY: no memory is involved.
     let spawner = unsafe { libc::getppid() };
-    if let Err(errno) = set_up(control) {
+    let mut room = set_up(control).unwrap_or_else(|errno| {
         refuse(control, STAGE_SUPERVISOR, errno);
-        sys::exit_now(1);
-    }
+        sys::exit_now(1)
+    });
     // Waiting for an order blocks; a job's end and the host's are told by `poll`.
-    while let Ok(Some((order, received))) = sys::receive::<Order>(CONTROL, 0) {
+    while let Ok(Some((order, len, received))) =
+        sys::receive_with_tail::<Order>(CONTROL, 0, room.spec.message)
+    {
         if order.tag != ORDER_JOB {
             // A word about a job that was over before it came.
             continue;
@@ -49,8 +51,10 @@ pub(super) fn serve(control: RawFd, target: Target) -> ! {
             errno: Errno::EMFILE,
         });
         let report = job
-            .and_then(|fds| run(&fds, target))
+            .and_then(|fds| run(&fds, len, &mut room, target))
             .unwrap_or_else(|StartError { stage, errno }| not_started(stage, errno));
+        // Its variables may be secret, and are nothing to the next job.
+        room.spec.forget(len);
         // Before the report, so that its reader finds the capture directory unlocked.
         sys::close_from(SIGNALS + 1);
         if sys::send(CONTROL, &report, &[]).is_err() || report.retired != 0 {
@@ -78,7 +82,13 @@ pub(super) fn refuse(control: RawFd, stage: u32, errno: Errno) {
     let _ = sys::send(control, &not_started(stage, errno), &[]);
 }
 
-fn set_up(control: RawFd) -> sys::Result<()> {
+/// Memory that one job after another uses.
+struct Room {
+    spec: SpecRoom,
+    stack: ChildStack,
+}
+
+fn set_up(control: RawFd) -> sys::Result<Room> {
     // SAFETY: neither call involves memory.
     unsafe {
         libc::setsid();
@@ -90,15 +100,23 @@ fn set_up(control: RawFd) -> sys::Result<()> {
     let signals = sys::child_signals()?;
     sys::place_fd(signals, SIGNALS)?;
     sys::close_from(SIGNALS + 1);
-    Ok(())
+    Ok(Room {
+        spec: SpecRoom::map()?,
+        stack: ChildStack::map()?,
+    })
 }
 
-fn run(fds: &JobFds, target: Target) -> Result<RawReport, StartError> {
+/// Runs a job to its end; its specification is a memory file, or the first `len` bytes of what came in the message.
+fn run(fds: &JobFds, len: usize, room: &mut Room, target: Target) -> Result<RawReport, StartError> {
     let broken = |errno| StartError {
         stage: STAGE_SUPERVISOR,
         errno,
     };
-    let spec = Spec::map(fds.spec).map_err(broken)?;
+    let spec = match fds.spec {
+        Some(file) => Spec::map(file),
+        None => Spec::of_message(&room.spec, len),
+    };
+    let spec = spec.map_err(broken)?;
     let cap = spec.header.max_output_bytes;
     let (outputs, write_ends) = if spec.header.direct_output == 1 {
         (
@@ -123,12 +141,12 @@ fn run(fds: &JobFds, target: Target) -> Result<RawReport, StartError> {
             },
         )
     };
-    let room = if spec.header.processes == UNLIMITED {
+    let counting_room = if spec.header.processes == UNLIMITED {
         Default::default()
     } else {
         descendants::counting_room().map_err(broken)?
     };
-    let target = start_target(&spec, fds, write_ends, target)?;
+    let target = start_target(&spec, fds, write_ends, target, &mut room.stack)?;
     // The target has its own now. Keeping these here would hide the end of its output, or of its channel.
     for fd in [Some(write_ends.stdout), Some(write_ends.stderr), fds.channel]
         .into_iter()
@@ -141,7 +159,7 @@ fn run(fds: &JobFds, target: Target) -> Result<RawReport, StartError> {
         deadline_ns: spec.header.deadline_ns,
         grace_ns: spec.header.grace_ns,
         processes: spec.header.processes,
-        room,
+        room: counting_room,
         outputs,
         output_event: fds.output_event,
         state: State::Running,
@@ -159,6 +177,7 @@ fn start_target(
     fds: &JobFds,
     output: OutputFds,
     target: Target,
+    stack: &mut ChildStack,
 ) -> Result<libc::pid_t, StartError> {
     let start = Start {
         spec,
@@ -172,7 +191,7 @@ fn start_target(
         return fork_entry(&start, entry);
     }
     // SAFETY: this process has one thread; `target_main` ends without returning, and writes to `error` only.
-    let started = unsafe { sys::run_suspended(&start, target_main) };
+    let started = unsafe { sys::run_suspended(&start, target_main, stack) };
     let pid = started.map_err(|errno| StartError {
         stage: STAGE_FORK,
         errno,

@@ -45,7 +45,21 @@ pub(super) unsafe fn fork() -> Result<Forked> {
 }
 
 /// Memory for the stack of a child of [`run_suspended`].
-const CHILD_STACK: usize = 64 * 1024;
+pub(super) struct ChildStack(*mut u8);
+
+impl ChildStack {
+    const LEN: usize = 64 * 1024;
+
+    /// Maps it, for as long as this process lives.
+    pub(super) fn map() -> Result<Self> {
+        map_anonymous(Self::LEN).map(Self)
+    }
+
+    /// The architectures that Linux runs on grow the stack downwards, from a 16-byte boundary.
+    fn top(&self) -> *mut libc::c_void {
+        self.0.wrapping_add(Self::LEN).cast()
+    }
+}
 
 /// Starts a child that runs `body` in this process's memory, with the caller suspended until the child has
 /// called `execve` or ended: what `vfork` does, on a stack of its own. Nothing is copied and nothing is
@@ -57,18 +71,19 @@ const CHILD_STACK: usize = 64 * 1024;
 pub(super) unsafe fn run_suspended<T>(
     argument: &T,
     body: extern "C" fn(*mut libc::c_void) -> i32,
+    stack: &mut ChildStack,
 ) -> Result<libc::pid_t> {
-    let stack = map_anonymous(CHILD_STACK)?;
-    // The architectures that Linux runs on grow the stack downwards, from a 16-byte boundary.
-    let top = stack.wrapping_add(CHILD_STACK).cast();
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack is fresh; the caller vouches for `body`, which outlives its borrow of `argument`
-    // only in the sense that this frame is suspended meanwhile.
-    let pid =
-        Errno::result(unsafe { libc::clone(body, top, flags, ptr::from_ref(argument).cast_mut().cast()) });
-    // SAFETY: the child is done with it.
-    unsafe { unmap(stack, CHILD_STACK) };
-    pid
+    // SAFETY: no one else uses the stack until the child is done with it; the caller vouches for `body`, which
+    // outlives its borrow of `argument` only in the sense that this frame is suspended meanwhile.
+    Errno::result(unsafe {
+        libc::clone(
+            body,
+            stack.top(),
+            flags,
+            ptr::from_ref(argument).cast_mut().cast(),
+        )
+    })
 }
 
 /// Ends the process without running anything of the C library's or Rust's exit handlers.
@@ -189,17 +204,27 @@ pub(super) fn kill(pid: libc::pid_t, signal: i32) {
 
 /// Sends one message, with `fds` attached.
 pub(super) fn send<M: Message>(socket: RawFd, message: &M, fds: &[RawFd]) -> Result<()> {
+    send_with_tail(socket, message, &[], fds)
+}
+
+/// Sends one message with bytes behind it, and with `fds` attached.
+pub(super) fn send_with_tail<M: Message>(
+    socket: RawFd,
+    message: &M,
+    tail: &[u8],
+    fds: &[RawFd],
+) -> Result<()> {
     let mut control = ControlBuffer::default();
     // SAFETY: all-zero is a valid msghdr; every pointer set below outlives the call, and the control
     // buffer has room for MAX_FDS descriptors, which is checked.
     unsafe {
         let mut header: libc::msghdr = std::mem::zeroed();
-        let mut part = libc::iovec {
-            iov_base: message.bytes().as_ptr().cast_mut().cast(),
-            iov_len: size_of::<M>(),
-        };
-        header.msg_iov = &raw mut part;
-        header.msg_iovlen = 1;
+        let mut parts = [message.bytes(), tail].map(|bytes| libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        });
+        header.msg_iov = parts.as_mut_ptr();
+        header.msg_iovlen = parts.len() as _;
         if !fds.is_empty() {
             if fds.len() > MAX_FDS {
                 return Err(Errno::EINVAL);
@@ -238,6 +263,16 @@ impl ReceivedFds {
 
 /// Receives one message; none once the other side is closed.
 pub(super) fn receive<M: Message>(socket: RawFd, flags: i32) -> Result<Option<(M, ReceivedFds)>> {
+    let received = receive_with_tail(socket, flags, &mut [])?;
+    Ok(received.map(|(message, _, fds)| (message, fds)))
+}
+
+/// Receives one message, and the bytes behind it into `tail`; tells how many there were.
+pub(super) fn receive_with_tail<M: Message>(
+    socket: RawFd,
+    flags: i32,
+    tail: &mut [u8],
+) -> Result<Option<(M, usize, ReceivedFds)>> {
     let mut message = M::default();
     let mut control = ControlBuffer::default();
     let mut received = ReceivedFds {
@@ -245,14 +280,14 @@ pub(super) fn receive<M: Message>(socket: RawFd, flags: i32) -> Result<Option<(M
         len: 0,
     };
     // SAFETY: as in `send`; the kernel writes no more than `msg_controllen` bytes of control data.
-    unsafe {
+    let tail_len = unsafe {
         let mut header: libc::msghdr = std::mem::zeroed();
-        let mut part = libc::iovec {
-            iov_base: message.bytes_mut().as_mut_ptr().cast(),
-            iov_len: size_of::<M>(),
-        };
-        header.msg_iov = &raw mut part;
-        header.msg_iovlen = 1;
+        let mut parts = [message.bytes_mut(), tail].map(|bytes| libc::iovec {
+            iov_base: bytes.as_mut_ptr().cast(),
+            iov_len: bytes.len(),
+        });
+        header.msg_iov = parts.as_mut_ptr();
+        header.msg_iovlen = parts.len() as _;
         header.msg_control = control.0.as_mut_ptr().cast();
         header.msg_controllen = size_of_val(&control.0) as _;
         let len = loop {
@@ -282,11 +317,12 @@ pub(super) fn receive<M: Message>(socket: RawFd, flags: i32) -> Result<Option<(M
         if len == 0 {
             return Ok(None);
         }
-        if len != size_of::<M>() {
+        if header.msg_flags & libc::MSG_TRUNC != 0 {
             return Err(Errno::EBADMSG);
         }
-    }
-    Ok(Some((message, received)))
+        len.checked_sub(size_of::<M>()).ok_or(Errno::EBADMSG)?
+    };
+    Ok(Some((message, tail_len, received)))
 }
 
 /// Room for the control data of MAX_FDS descriptors, aligned as `cmsghdr` needs.

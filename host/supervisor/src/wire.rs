@@ -2,8 +2,8 @@
 //!
 //! All three run the same code of the same build, so messages are plain `repr(C)` structs sent whole over
 //! `SOCK_SEQPACKET` sockets: a message is never split or merged. The variable part of a job (argument and
-//! environment strings) travels as a sealed memory file that the supervisor maps, because after `fork` it
-//! may not allocate, and because it may be larger than a message.
+//! environment strings) follows its order in the same message. One that is too long for that travels as a
+//! memory file, which the supervisor maps, because after `fork` it may not allocate.
 
 use std::{ffi::CString, os::fd::RawFd};
 
@@ -31,7 +31,7 @@ pub(super) unsafe trait Message: Copy + Default {
 pub(super) struct Order {
     /// One of the `ORDER_` constants.
     pub(super) tag: u32,
-    /// Which of the optional descriptors are attached: bit 0 the channel, bit 1 what is told of output.
+    /// Which of the optional descriptors are attached, in the order of the `ATTACHED_` bits.
     pub(super) attached: u32,
     /// Which supervisor it is about.
     pub(super) supervisor: u64,
@@ -50,10 +50,15 @@ pub(super) const ORDER_TERMINATE: u32 = 4;
 /// To a busy supervisor: end the job at once.
 pub(super) const ORDER_KILL: u32 = 5;
 
-/// `Order::attached`: a channel descriptor follows the fixed ones.
-pub(super) const ATTACHED_CHANNEL: u32 = 1;
-/// `Order::attached`: a descriptor to be told of output follows.
-pub(super) const ATTACHED_OUTPUT_EVENT: u32 = 2;
+/// `Order::attached`: the memory file with the job's specification, which otherwise follows in the message.
+pub(super) const ATTACHED_SPEC: u32 = 1;
+/// `Order::attached`: a channel descriptor.
+pub(super) const ATTACHED_CHANNEL: u32 = 2;
+/// `Order::attached`: a descriptor to be told of output.
+pub(super) const ATTACHED_OUTPUT_EVENT: u32 = 4;
+
+/// Bytes of a specification that fit into a message. The kernel sends about 200 KiB at once.
+pub(super) const MAX_INLINE_SPEC: usize = 32 * 1024;
 
 /// Spawner to host: nothing that this supervisor supervised is left.
 #[repr(C)]
@@ -73,8 +78,8 @@ pub(super) const MAX_FDS: usize = 8;
 /// until the job is over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JobFds {
-    /// The memory file with the [`SpecHeader`] and the strings.
-    pub(super) spec: RawFd,
+    /// The memory file with the [`SpecHeader`] and the strings, unless they came in the message.
+    pub(super) spec: Option<RawFd>,
     pub(super) cwd: RawFd,
     pub(super) stdin: RawFd,
     pub(super) stdout: RawFd,
@@ -88,7 +93,7 @@ pub(super) struct JobFds {
 impl JobFds {
     /// Names the descriptors of an [`ORDER_JOB`].
     pub(super) fn name(order: &Order, received: &[RawFd]) -> Option<Self> {
-        let &[spec, cwd, stdin, stdout, stderr, _lock, ref rest @ ..] = received else {
+        let &[cwd, stdin, stdout, stderr, _lock, ref rest @ ..] = received else {
             return None;
         };
         let mut rest = rest.iter().copied();
@@ -96,6 +101,7 @@ impl JobFds {
             0 => Some(None),
             _ => rest.next().map(Some),
         };
+        let spec = attached(ATTACHED_SPEC)?;
         let channel = attached(ATTACHED_CHANNEL)?;
         let output_event = attached(ATTACHED_OUTPUT_EVENT)?;
         Some(Self {
@@ -113,7 +119,7 @@ impl JobFds {
 /// `SpecHeader`: no limit, no deadline.
 pub(super) const UNLIMITED: u64 = u64::MAX;
 
-/// The beginning of a job's memory file; the strings follow, each with its NUL: the program's path, then
+/// The beginning of a job's specification; the strings follow, each with its NUL: the program's path, then
 /// `argc` arguments, then `envc` variables.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
@@ -136,7 +142,7 @@ pub(super) struct SpecHeader {
 // SAFETY: `repr(C)`, 64-bit integers only.
 unsafe impl Message for SpecHeader {}
 
-/// Serialises a job's memory file.
+/// Serialises a job's specification.
 pub(super) fn encode_spec(
     header: SpecHeader,
     program: &CString,

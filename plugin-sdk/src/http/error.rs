@@ -128,7 +128,7 @@ impl fmt::Display for HttpError {
         match self {
             Self::InvalidRequest { reason } => write!(f, "the request can't be sent: {reason}"),
             Self::Denied { host } => write!(f, "this plugin may not reach {host}"),
-            Self::Dns { host, reason } => write!(f, "DNS: no address for {host}: {reason}"),
+            Self::Dns { host, reason } => write!(f, "no address was found for {host}: {reason}"),
             Self::Refused { host } => write!(f, "connection refused by {host}"),
             Self::Unreachable { host, reason } => write!(f, "{host} can't be reached: {reason}"),
             Self::Tls { host, check } => write!(f, "TLS: no secure connection to {host}: {check}"),

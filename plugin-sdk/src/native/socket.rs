@@ -329,5 +329,5 @@ fn lookup_error(error: &io::Error) -> Error {
     let text = error.to_string();
     // The standard library's own prefix says what the summary says already.
     let reason = text.strip_prefix("failed to lookup address information: ");
-    Error::Other(Box::new(LookupFailed(reason.unwrap_or(&text).to_owned())))
+    Error::Other(Box::new(LookupFailed(reason.unwrap_or(&text).to_lowercase())))
 }

@@ -1,30 +1,31 @@
 //! The real host with one plugin.
 
-use crate::template;
-use executor_runtime::{
-    CancelToken, Host,
-    config::Config,
-    plugin::{PluginSet, State},
-    protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult},
-};
-use executor_runtime_component::{CodeCache, Components, Mode};
-use executor_runtime_native::NativePlugins;
+use crate::{command::Place, executable::not_understood, process::Process};
+use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult};
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
+    fs,
     num::NonZeroU64,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
+/// So that no test hangs.
+const TIMEOUT: NonZeroU64 = NonZeroU64::new(120).unwrap();
+
 /// A host that has one plugin, and a directory for what its runs leave.
+///
+/// Each run is a process of the executable `executor-runtime`. That is the one that `$EXECUTOR_RUNTIME_EXECUTABLE`
+/// names, else the first one of: what is built in the test's target directory, what is built in the checkout that this
+/// crate lies in, what is installed in a directory of `PATH`.
 #[derive(Debug)]
 pub struct PluginHost {
-    host: Host,
+    place: Place,
     kind: RuntimeKind,
-    directory: tempfile::TempDir,
+    invocations: AtomicU64,
     runs: AtomicU64,
 }
 
@@ -32,7 +33,7 @@ impl PluginHost {
     /// Takes the plugin file at `path`, a `.wasm` or `.so`.
     ///
     /// # Panics
-    /// If it can't be used; the message is what `plugin list` says.
+    /// If it can't be used, with what `plugin list` says; or if there is no host.
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self::configured(path, "")
     }
@@ -40,66 +41,41 @@ impl PluginHost {
     /// The same with an operator's configuration, the text of an `executor-runtime.toml`.
     ///
     /// # Panics
-    /// If the plugin or the configuration can't be used.
+    /// If the plugin or the configuration can't be used, or there is no host.
     pub fn configured(path: impl AsRef<Path>, config: &str) -> Self {
-        template::ensure_linked();
         let path = path.as_ref();
-        let config = match Config::parse(config, "executor-runtime.toml") {
-            Ok(config) => config,
-            Err(error) => panic!("{error}"),
-        };
-        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary directory: {error}"));
+        let place = Place::new(config);
         // Alone in a directory, whatever lies beside the file.
-        let alone = directory.path().join("plugins");
-        let linked = std::fs::create_dir(&alone).and_then(|()| {
+        let alone = place.path().join("plugins");
+        let linked = fs::create_dir(&alone).and_then(|()| {
             let real = path.canonicalize()?;
-            std::os::unix::fs::symlink(&real, alone.join(real.file_name().unwrap_or_default()))
+            symlink(&real, alone.join(real.file_name().unwrap_or_default()))
         });
         if let Err(error) = linked {
             panic!("'{}' can't be used: {error}", path.display());
         }
-        let cache = CodeCache::new(directory.path().join("cache"));
-        let host = Host::builder()
-            .config(config)
-            .plugins_in(vec![alone])
-            .carrier(|supervisors| NativePlugins::new(Arc::clone(supervisors)))
-            .carrier(|_| Components::new(Mode::OneShot, cache))
-            .build()
-            .unwrap_or_else(|error| panic!("this machine can't run a host: {error}"));
-        let found = host.plugins().list();
-        for found in found {
-            if let State::Unusable(reason) = &found.state {
-                panic!("'{}' {reason}", path.display());
-            }
-        }
-        let kinds = found.iter().filter_map(|found| found.plugin.as_ref());
-        let kind = kinds
-            .flat_map(|plugin| plugin.descriptor.kinds.first().cloned())
-            .next();
-        let Some(kind) = kind else {
-            panic!(
-                "'{}' is not a plugin file: it is named neither *.wasm nor *.so",
-                path.display()
-            );
+        let kind = match first_kind(&place, &alone) {
+            Ok(kind) => kind,
+            Err(reason) => panic!("'{}' {reason}", path.display()),
         };
         Self {
-            host,
+            place,
             kind,
-            directory,
+            invocations: AtomicU64::new(0),
             runs: AtomicU64::new(0),
         }
     }
 
-    /// An invocation of the plugin's first kind, with an id of its own and nothing else.
+    /// An invocation of the plugin's first kind, with an id of its own, a time limit of two minutes, and nothing else.
     pub fn invocation(&self) -> Invocation {
         Invocation(RuntimeInvocation {
-            invocation_id: format!("run-{}", self.runs.fetch_add(1, Ordering::Relaxed)),
+            invocation_id: format!("run-{}", self.invocations.fetch_add(1, Ordering::Relaxed)),
             runtime_name: "test".to_owned(),
             runtime_kind: self.kind.clone(),
             working_directory: self.directory().to_string_lossy().into_owned(),
             command: vec![self.kind.to_string()],
             environment: BTreeMap::new(),
-            timeout_seconds: None,
+            timeout_seconds: Some(TIMEOUT),
             input_payload_path: None,
             output_result_path: None,
             artifact_directory: None,
@@ -108,22 +84,103 @@ impl PluginHost {
     }
 
     /// Runs an invocation to its end.
+    ///
+    /// # Panics
+    /// If it is not a valid invocation.
     pub fn run(&self, invocation: Invocation) -> RuntimeResult {
-        self.host.run_blocking(invocation.0)
+        self.start(invocation).finish()
     }
 
-    /// Runs an invocation to its end, or until `cancel` is raised.
-    pub fn run_until(&self, invocation: Invocation, cancel: &CancelToken) -> RuntimeResult {
-        self.host.run_blocking_until(invocation.0, cancel)
-    }
-
-    pub(crate) fn plugins(&self) -> &PluginSet {
-        self.host.plugins()
+    /// Starts the run of an invocation.
+    pub fn start(&self, invocation: Invocation) -> Run {
+        // A name of its own, even if a test gives one id twice.
+        let number = self.runs.fetch_add(1, Ordering::Relaxed);
+        let file = self.directory().join(format!("invocation-{number}.json"));
+        let document = serde_json::to_vec(&invocation.0).map_err(std::io::Error::other);
+        if let Err(error) = document.and_then(|document| fs::write(&file, document)) {
+            panic!("'{}' can't be written: {error}", file.display());
+        }
+        let plugins = self.directory().join("plugins");
+        let arguments = [
+            "--plugins-dir".as_ref(),
+            plugins.as_os_str(),
+            "run".as_ref(),
+            file.as_os_str(),
+        ];
+        Run(self.place.start(&arguments))
     }
 
     /// The directory that invocations run in; removed with the host.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        self.place.path()
+    }
+}
+
+/// The first kind of the plugin that is alone in this directory; else why it can't be used.
+fn first_kind(place: &Place, alone: &Path) -> Result<RuntimeKind, String> {
+    let arguments = [
+        "--plugins-dir".as_ref(),
+        alone.as_os_str(),
+        "plugin".as_ref(),
+        "list".as_ref(),
+    ];
+    let ended = place.run(&arguments);
+    if !ended.status.success() {
+        return Err(format!("can't be used: {}", ended.stderr.trim()));
+    }
+    let unknown = |problem: String| not_understood(OsStr::new("plugin list"), problem);
+    let listed: Vec<Value> =
+        serde_json::from_slice(&ended.stdout).map_err(|error| unknown(error.to_string()))?;
+    // A host also lists the plugins beside its executable.
+    let is_here = |found: &&Value| {
+        found["path"]
+            .as_str()
+            .is_some_and(|path| Path::new(path).starts_with(alone))
+    };
+    let Some(found) = listed.iter().find(is_here) else {
+        return Err("is not a plugin file: it is named neither *.wasm nor *.so".to_owned());
+    };
+    if let Some(reason) = found["reason"].as_str() {
+        return Err(reason.to_owned());
+    }
+    let kind = found["descriptor"]["kinds"][0]
+        .as_str()
+        .and_then(RuntimeKind::new);
+    kind.ok_or_else(|| unknown(format!("no kind in {found}")))
+}
+
+/// A run that has been started. If it is dropped, it is ended, and no process of it is left.
+#[derive(Debug)]
+pub struct Run(Process);
+
+impl Run {
+    /// Asks the run to stop, as an orchestrator does: with SIGTERM to the host.
+    pub fn cancel(&self) {
+        self.0.terminate();
+    }
+
+    /// Waits for its end. What the host and the plugin have logged goes to stderr, which the test harness shows if the
+    /// test fails.
+    ///
+    /// # Panics
+    /// If the host could not use the invocation.
+    pub fn finish(self) -> RuntimeResult {
+        let ended = match self.0.end() {
+            Ok(ended) => ended,
+            Err(error) => panic!("the host's output can't be read: {error}"),
+        };
+        eprint!("{}", ended.stderr);
+        match RuntimeResult::from_json(&ended.stdout) {
+            Ok(result) => result,
+            Err(_) if ended.stdout.is_empty() => {
+                panic!(
+                    "the host gave no result ({}): {}",
+                    ended.status,
+                    ended.stderr.trim()
+                )
+            }
+            Err(problem) => panic!("{}", not_understood(OsStr::new("run"), problem)),
+        }
     }
 }
 

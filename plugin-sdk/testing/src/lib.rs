@@ -16,21 +16,33 @@
 //! executor_runtime_testing::assert_conforms(&component);
 //! ```
 //!
+//! A run can be cancelled, as an orchestrator would:
+//!
+//! ```no_run
+//! # let host = executor_runtime_testing::PluginHost::new("plugin.so");
+//! let run = host.start(host.invocation());
+//! run.cancel();
+//! assert_eq!(run.finish().status.as_str(), "cancelled");
+//! ```
+//!
+//! The host is not linked but run: its executable, `executor-runtime`, has to be built or installed. [`PluginHost`] says
+//! where it is looked for. So the test of a plugin compiles no engine, and this crate is Apache-2.0 as the SDK is.
+//!
 //! For quick unit tests of a runner, without a host, use the SDK's own `TestHost`.
 
 #![deny(missing_docs)]
 
 pub mod build;
+mod command;
 mod conformance;
+mod directory;
+mod executable;
 mod host;
 mod loopback;
-mod template;
+mod process;
 
-pub use conformance::{assert_conforms, check};
-pub use executor_runtime::{
-    CancelToken,
-    protocol::{RuntimeResult, Status},
-};
-pub use executor_runtime_conformance::{Check, CheckName, Report, Verdict};
-pub use host::{Invocation, PluginHost};
+pub use conformance::{Check, Report, Verdict, assert_conforms, check};
+pub use executable::EXECUTABLE_VARIABLE;
+pub use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status};
+pub use host::{Invocation, PluginHost, Run};
 pub use loopback::{Answer, Loopback, Received};

@@ -51,7 +51,8 @@ async fn from_new_to_a_running_plugin() {
     // The versions that are downloaded already.
     fs::copy(workspace().join("Cargo.lock"), crate_folder.join("Cargo.lock")).unwrap();
 
-    // Its own tests pass, and the one that comes with export_runner!.
+    // Its own tests pass, and the one that comes with export_runner!. Those that run the built plugin find the host in
+    // the target directory.
     let tested = as_here(
         Command::new("cargo")
             .args(["test", "--release"])
@@ -69,6 +70,8 @@ async fn from_new_to_a_running_plugin() {
         "it_waits_until_the_service_is_up",
         "it_stops_when_it_is_told_to",
         "plugin_json_is_valid",
+        "the_host_runs_it",
+        "it_conforms",
     ] {
         assert!(printed.contains(&format!("{test} ... ok")), "{printed}");
     }
@@ -155,6 +158,7 @@ fn the_readmes_plugin_passes_its_test_and_runs() {
     );
     let source = section("plugin source") + &tests;
     fs::write(crate_folder.join("src/lib.rs"), source).unwrap();
+    fs::write(crate_folder.join("tests/plugin.rs"), section("plugin host test")).unwrap();
 
     let tested: CommandOutput = as_here(
         Command::new("cargo")
@@ -164,7 +168,10 @@ fn the_readmes_plugin_passes_its_test_and_runs() {
     .output()
     .unwrap()
     .into();
-    assert!(tested.succeeds().stdout.contains("it_greets ... ok"));
+    let tested = tested.succeeds().stdout;
+    for test in ["it_greets", "it_greets_under_the_host"] {
+        assert!(tested.contains(&format!("{test} ... ok")), "{tested}");
+    }
     let built: CommandOutput = as_here(&mut home.command(&["plugin", "build", "greeter"]))
         .output()
         .unwrap()

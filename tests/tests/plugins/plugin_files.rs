@@ -100,7 +100,7 @@ fn check_explains_files_that_are_no_plugins() {
     assert_failed(
         &home.run(&["plugin", "check", &loose]).json(),
         "file",
-        "it could be changed by others",
+        "it is not trusted, because other users can write to",
     );
     let newer = behaviours_with(
         &serde_json::json!({
@@ -348,7 +348,7 @@ fn install_refuses_what_the_host_would_not_use() {
     fs::set_permissions(&loose, Permissions::from_mode(0o777)).unwrap();
     let into = loose.display().to_string();
     home.run(&["plugin", "install", &good, "--into", &into])
-        .fails_with("could be changed by others");
+        .fails_with("is not trusted, because other users can write to");
     assert_eq!(fs::read_dir(&loose).unwrap().count(), 0);
     assert!(!home.plugins().join("broken.wasm").exists());
 
@@ -510,6 +510,27 @@ fn reading_stdin_for_a_plugin_counts_against_the_time_of_the_run() {
 }
 
 #[test]
+fn an_installed_plugin_that_is_refused_is_not_said_to_be_missing() {
+    let home = Home::new();
+    let good = home.write("good.wasm", &named("good", &["good"]));
+    home.run(&["plugin", "install", &good]).succeeds();
+    let installed = home.plugins().join("good.wasm");
+    fs::set_permissions(&installed, Permissions::from_mode(0o666)).unwrap();
+    let path = installed.canonicalize().unwrap().display().to_string();
+    let reason = format!("because other users can write to '{path}' (mode 0666); run: chmod go-w '{path}'");
+    let checked = home.run(&["plugin", "check", "good"]);
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert_failed(&checked.json(), "file", &format!("it is not trusted, {reason}"));
+    let inspected = home.run(&["plugin", "inspect", "good"]).succeeds().json();
+    assert_eq!(inspected["reason"], format!("is not trusted, {reason}"));
+    home.run(&["plugin", "check", "other"]).fails_with(&format!(
+        "no plugin that can be used has the name or kind 'other', but it may be in a file that can't be used: '{}' is not \
+         trusted, {reason}",
+        installed.display()
+    ));
+}
+
+#[test]
 fn a_missing_engine_is_named_and_stops_only_what_needs_it() {
     let (home, run) = with_executables(&EXECUTABLES[..1]);
     let said = run(&home, "bin/executor-runtime", &["run", "-"]);
@@ -527,6 +548,21 @@ fn a_missing_engine_is_named_and_stops_only_what_needs_it() {
     }
     let kinds = CommandOutput::from(home.command_of(&small, &["kinds"]).output().unwrap());
     assert!(kinds.stdout.contains("\"good\""), "{}", kinds.stdout);
+    // Listings say what is missing, and where it was looked for.
+    let expected = format!("needs the WebAssembly engine: {expected}");
+    let reason = kinds.json()[0]["reason"].take();
+    assert!(reason.as_str().unwrap().starts_with(&expected), "{reason}");
+    let listed = CommandOutput::from(home.command_of(&small, &["plugin", "list"]).output().unwrap()).json();
+    assert_eq!(listed[0]["usable"], false);
+    assert!(
+        listed[0]["reason"].as_str().unwrap().starts_with(&expected),
+        "{listed}"
+    );
+    for command in [&["kinds"][..], &["plugin", "list"]] {
+        let arguments = [command, &["--format", "human"]].concat();
+        let shown = CommandOutput::from(home.command_of(&small, &arguments).output().unwrap()).stdout;
+        assert!(shown.contains(&expected), "{shown}");
+    }
 }
 
 #[test]

@@ -148,3 +148,44 @@ fn a_signal_to_the_whole_process_group_reaches_the_program_through_the_host_only
     assert_eq!(finished.code, Some(130));
     scene.assert_nothing_left();
 }
+
+#[test]
+fn a_signal_that_the_host_was_started_to_ignore_ends_nothing() {
+    let scene = Scene::new();
+    let document = scene.file(
+        "invocation.json",
+        scene
+            .script("trap 'echo TERM > asked; exit 1' TERM; echo up > ready; until [ -e go ]; do sleep 0.01; done")
+            .text(),
+    );
+    // As `nohup` does with SIGHUP, and a shell without job control with SIGINT for what is in the background.
+    let start = || {
+        let mut host = scene.host_from(
+            std::path::Path::new("sh"),
+            &["-c", "trap '' INT HUP; exec \"$0\" \"$@\""],
+        );
+        host.arg(executor_runtime_tests::host_binary())
+            .args(["run", document.to_str().unwrap()])
+            .spawn()
+            .unwrap()
+    };
+    let host = start();
+    scene.await_file("ready");
+    send(&host, Signal::SIGHUP);
+    send(&host, Signal::SIGINT);
+    scene.file("go", "");
+    let finished = scene.finish(host);
+    finished.expect(Status::Succeeded);
+    assert!(!scene.path("asked").exists());
+    scene.assert_nothing_left();
+
+    // SIGTERM is always meant.
+    for file in ["ready", "go"] {
+        fs::remove_file(scene.path(file)).unwrap();
+    }
+    let host = start();
+    scene.await_file("ready");
+    send(&host, Signal::SIGTERM);
+    scene.finish(host).expect(Status::Cancelled);
+    scene.assert_nothing_left();
+}

@@ -152,3 +152,22 @@ fn it_starts_in_the_working_directory_with_its_arguments_as_given() {
         strange.map(|argument| format!("<{argument}>")).concat()
     );
 }
+
+#[test]
+fn arguments_of_any_length_and_number_arrive_whole() {
+    let scene = Scene::new();
+    // About 32 KiB is what goes to the supervisor with its order.
+    for len in [0, 1, 20_000, 32_000, 32_500, 32_768, 33_000, 100_000] {
+        let argument: String = ('a'..='z').cycle().take(len).collect();
+        let echoed = scene.run(&scene.invocation(&["printf", "%s", &argument]));
+        echoed.expect(Status::Succeeded);
+        assert!(echoed.captured() == argument, "{len} bytes");
+    }
+    for count in [10_000, 32_000, 33_000, 60_000] {
+        let mut command = vec!["sh", "-c", "echo $#", "sh"];
+        command.extend(std::iter::repeat_n("", count));
+        let counted = scene.run(&scene.invocation(&command));
+        counted.expect(Status::Succeeded);
+        assert_eq!(counted.captured(), format!("{count}\n"));
+    }
+}

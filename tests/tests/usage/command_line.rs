@@ -45,6 +45,8 @@ fn a_wrong_command_line_is_explained_and_exits_with_2() {
         &["run", "--timeout", "0", "--", "true"],
         &["run", "--timeout", "1.5", "--", "true"],
         &["run", "--env", "novalue", "--", "true"],
+        &["run", "--metadata", "novalue", "--", "true"],
+        &["run", "--metadata", "=value", "--", "true"],
         &["run", "--kind", "No Kind", "--", "true"],
         &["run", "--format", "xml", "--", "true"],
         &["run", "--id", "", "--", "true"],
@@ -591,6 +593,26 @@ fn a_host_without_memory_says_so_in_a_result() {
 }
 
 #[test]
+fn a_large_document_for_which_there_is_no_room_is_refused() {
+    let scene = Scene::new();
+    let command = vec!["x"; 300_000];
+    let file = scene.file("invocation.json", scene.invocation(&command).text());
+    let file = file.to_str().unwrap();
+    let mut codes = Vec::new();
+    for limit in (15_000..=105_000).step_by(10_000) {
+        let mut host = ulimit::host(&scene, &format!("-v {limit}"), &["validate", file]);
+        let finished = scene.run_command(&mut host, b"");
+        if finished.code == Some(2) {
+            assert!(finished.stderr.contains("out of memory"), "{limit}: {finished:?}");
+        } else {
+            assert_eq!(finished.code, Some(0), "{limit}: {finished:?}");
+        }
+        codes.push(finished.code);
+    }
+    assert_eq!((codes[0], codes[codes.len() - 1]), (Some(2), Some(0)));
+}
+
+#[test]
 fn a_host_without_processes_says_so_in_a_result() {
     let scene = Scene::new();
     let file = scene.file("invocation.json", scene.script("true").text());
@@ -697,18 +719,28 @@ fn every_command_has_a_manual_page() {
     assert_eq!(names, expected);
     for name in &names {
         let page = fs::read_to_string(pages.join(name)).unwrap();
-        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS"] {
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "\"EXIT STATUS\""] {
             assert!(page.contains(&format!(".SH {section}\n")), "{name}: {section}");
         }
+        // One that is printed differs from day to day in nothing.
+        let title = name.trim_end_matches(".1").to_uppercase();
+        assert!(page.contains(&format!(".TH {title} 1 20")), "{name}: {page}");
     }
     assert_rendered(
         &pages.join("executor-runtime-run.1"),
         &[
+            "EXECUTOR-RUNTIME-RUN(1)",
+            "User Commands",
             "executor-runtime-run - Run one invocation",
+            "executor-runtime run [OPTIONS] [FILE]\n",
+            "executor-runtime run [OPTIONS] -- COMMAND...\n",
             "--timeout <DURATION>",
             "OPTIONS FOR COMMAND",
             "EXIT STATUS",
-            "124  timed out",
+            "124    timed out",
+            "ENVIRONMENT\n       EXECUTOR_RUNTIME_CONFIG\n",
+            "FILES\n       ~/.config/executor-runtime/executor-runtime.toml\n",
+            "SEE ALSO\n       executor-runtime(1)",
         ],
     );
     assert_rendered(
@@ -744,6 +776,115 @@ fn assert_rendered(page: &Path, texts: &[&str]) {
     let shown = text(&output.stdout);
     for expected in texts {
         assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+}
+
+#[test]
+fn the_version_tells_the_build() {
+    let finished = Scene::new().run_with(&["--version"], b"");
+    let shown = text(&finished.stdout);
+    let build = shown
+        .strip_prefix("executor-runtime 0.1.0 (build ")
+        .and_then(|rest| rest.strip_suffix(")\n"));
+    let is_id = |id: &str| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(build.is_some_and(is_id), "{shown}");
+}
+
+#[test]
+fn limits_are_explained_with_units_to_people_only() {
+    let scene = Scene::new();
+    let invocation = scene
+        .script("true")
+        .timeout(90, 1.5)
+        .metadata("limits.memory_bytes", "65536 KiB")
+        .text();
+    let shown = scene.run_with(&["explain", "--format", "human"], invocation.as_bytes());
+    let shown = text(&shown.stdout);
+    for expected in [
+        "limits.memory_bytes = 64 MiB\n",
+        "subprocess.grace_seconds = 1.5 s\n",
+        "subprocess.max_output_bytes = 256 MiB\n",
+        "timeout_seconds = 90 s\n",
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    let json = scene.run_with(&["explain", "--format", "json"], invocation.as_bytes());
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["limits"]["limits.memory_bytes"], "67108864");
+    assert_eq!(json["limits"]["subprocess.grace_seconds"], "1.5");
+}
+
+#[test]
+fn a_person_is_told_of_what_a_run_left_behind_and_of_what_its_plugin_added() {
+    let scene = Scene::new();
+    let human = |script: &str| {
+        let finished = scene.run_with(&["run", "--format", "human", "--", "sh", "-c", script], b"");
+        text(&finished.stdout).to_owned()
+    };
+    let shown = human("sleep 1000 & exit 3");
+    let expected = "\n  process exited with code 3 (exit_status)\n  1 process outlived the main process, and was ended\n";
+    assert!(shown.contains(expected), "{shown}");
+    let shown = human("sleep 1000 & sleep 1000 & true");
+    assert!(
+        shown.contains("\n  2 processes outlived the main process, and were ended\n"),
+        "{shown}"
+    );
+    let shown = human("true");
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+
+    let installed = Installed::native("http");
+    let server = Scripted::sequence(vec![Answer::new(204, "").header("x-header", "not shown")]);
+    let invocation = installed
+        .invocation(&[("http.url", &server.url("/"))])
+        .path("artifact_directory", &installed.scene.path("kept"));
+    let mut host = installed.host();
+    host.args(["--format", "human"]);
+    let finished = installed
+        .scene
+        .run_command(&mut host, invocation.text().as_bytes());
+    let shown = text(&finished.stdout);
+    assert!(
+        shown.contains("\nplugin http 0.1.0, native\nreceipt http.body_bytes = 0\n"),
+        "{shown}"
+    );
+    assert!(!shown.contains("header") && !shown.contains("usage."), "{shown}");
+}
+
+#[test]
+fn that_a_result_could_not_be_written_is_told_once() {
+    let scene = Scene::new();
+    for options in [
+        &["--format", "human"][..],
+        &["--format", "json"],
+        &["--format", "human", "--quiet"],
+    ] {
+        let arguments = [&["run", "--output", "/dev/null"], options, &["--", "true"]].concat();
+        let finished = scene.run_command(&mut scene.host(&arguments), b"");
+        assert_eq!(finished.code, Some(4), "{finished:?}");
+        let json = options.contains(&"json");
+        let stdout = text(&finished.stdout);
+        let all = if json {
+            finished.stderr.clone()
+        } else {
+            format!("{stdout}{}", finished.stderr)
+        };
+        let told = "the result could not be written to '/dev/null': it is not a regular file";
+        assert_eq!(all.matches(told).count(), 1, "{arguments:?}: {all}");
+        assert!(all.contains(&format!("error: {told}")), "{all}");
+    }
+}
+
+#[test]
+fn a_name_that_has_no_address_is_told_in_one_sentence() {
+    for installed in Installed::on_both("http") {
+        let invocation = installed.invocation(&[("http.url", "http://no-such-host.invalid/")]);
+        let result = installed.run(&invocation).result();
+        let summary = result.error_summary.unwrap();
+        let reason = summary.strip_prefix("http error: no address was found for no-such-host.invalid: ");
+        assert!(
+            reason.is_some_and(|reason| !reason.contains([':', '('])),
+            "{summary}"
+        );
     }
 }
 
@@ -841,20 +982,22 @@ fn a_configuration_that_others_could_have_written_is_refused() {
     mode(&config, 0o644);
     expect("");
     mode(&config, 0o666);
-    let others = format!("could be changed by others: '{}' has mode 0", config.display());
-    expect(&format!("{others}666; run chmod go-w on it"));
+    let others = |path: &Path, mode: &str| {
+        let path = path.display();
+        format!(
+            "is not trusted, because other users can write to '{path}' (mode {mode}); run: chmod go-w '{path}'\n"
+        )
+    };
+    expect(&others(&config, "0666"));
     mode(&config, 0o620);
-    expect(&format!("{others}620; run chmod go-w on it"));
+    expect(&others(&config, "0620"));
     mode(&config, 0o600);
     expect("");
 
     // Others could put another file there; but not where each may only rename what is its own.
     let directory = scene.root();
     mode(directory, 0o777);
-    expect(&format!(
-        "could be changed by others: '{}' has mode 0777",
-        directory.display()
-    ));
+    expect(&others(directory, "0777"));
     mode(directory, 0o1777);
     expect("");
     mode(directory, 0o700);
@@ -862,7 +1005,8 @@ fn a_configuration_that_others_could_have_written_is_refused() {
     if nix::unistd::geteuid().is_root() {
         std::os::unix::fs::chown(&config, Some(12345), None).unwrap();
         expect(&format!(
-            "could be changed by others: '{}' belongs to user 12345",
+            "is not trusted, because '{0}' belongs to user 12345, who is neither root nor the user of this host; run as \
+             root: chown 0 '{0}'\n",
             config.display()
         ));
     } else {

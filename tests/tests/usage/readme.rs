@@ -83,6 +83,47 @@ fn the_exit_status_table_is_the_helps() {
 }
 
 #[test]
+fn the_variables_and_files_are_those_of_the_manual_page() {
+    let page = Command::new(executor_runtime_tests::host_binary())
+        .arg("man")
+        .output()
+        .unwrap();
+    let page = String::from_utf8(page.stdout)
+        .unwrap()
+        .replace("\\-", "-")
+        .replace("\\(aq", "'");
+    for (name, title) in [("environment", "ENVIRONMENT"), ("files", "FILES")] {
+        let (_, section) = page.split_once(&format!(".SH \"{title}\"\n")).unwrap();
+        let section = section.split(".SH ").next().unwrap();
+        let expected: String = rows(name)
+            .iter()
+            .map(|row| row.iter().map(|cell| cell.replace('`', "")).collect::<Vec<_>>())
+            .map(|row| format!(".TP\n\\fB{}\\fR\n{}\n", row[0], row[1]))
+            .collect();
+        assert_eq!(section, expected);
+    }
+}
+
+#[test]
+fn the_artifacts_of_official_kinds_are_as_listed() {
+    let listed: Vec<_> = rows("official artifacts")
+        .iter()
+        .map(|row| (row[0].replace('`', ""), row[1].replace('`', "")))
+        .collect();
+    let declared = ["http", "http-async"].map(|plugin| {
+        let path = guest_build::workspace().join(format!("plugins/{plugin}/plugin.json"));
+        let descriptor: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let summary = descriptor["summary"].as_str().unwrap().to_owned();
+        let (_, artifact) = summary.split_once("as artifact ").unwrap();
+        (
+            artifact.to_owned(),
+            descriptor["kinds"][0].as_str().unwrap().to_owned(),
+        )
+    });
+    assert_eq!(listed, declared);
+}
+
+#[test]
 fn the_first_invocation_gives_the_result_that_is_shown() {
     let shown: Value = serde_json::from_str(&section("result")).unwrap();
     let mut result = run(&section("invocation"));

@@ -1,6 +1,10 @@
 //! `plugin inspect`: what a plugin declares.
 
-use crate::{Format, print_json, shown, style};
+use super::why_unusable;
+use crate::{
+    Executable, Format, print_json, shown,
+    style::{self, Style},
+};
 use anyhow::Result;
 use executor_runtime::{
     plugin::{Found, State},
@@ -9,10 +13,11 @@ use executor_runtime::{
 use std::io::{self, Write};
 
 /// A plugin file as machines see it.
-pub(super) fn document(found: &Found) -> serde_json::Value {
-    let (kinds, reason) = match &found.state {
-        State::Usable(kinds) => (kinds.as_slice(), None),
-        State::Unusable(reason) => (&[][..], Some(reason.to_string())),
+pub(super) fn document(found: &Found, executable: Executable) -> serde_json::Value {
+    let reason = why_unusable(found, executable);
+    let kinds = match &found.state {
+        State::Usable(kinds) if reason.is_none() => kinds.as_slice(),
+        _ => &[],
     };
     serde_json::json!({
         "path": found.path,
@@ -24,42 +29,46 @@ pub(super) fn document(found: &Found) -> serde_json::Value {
     })
 }
 
-pub(super) fn inspect(found: &Found, format: Format) -> Result<()> {
+pub(super) fn inspect(found: &Found, executable: Executable, format: Format) -> Result<()> {
     if format == Format::Json {
-        return print_json(&document(found));
+        return print_json(&document(found, executable));
     }
     let style = style::stdout();
     let mut out = io::stdout().lock();
     let path = shown::value(&found.path.display().to_string());
-    writeln!(out, "{} {path}", style.faint("file     "))?;
-    if let State::Unusable(reason) = &found.state {
-        let reason = shown::message(&reason.to_string(), "");
-        writeln!(out, "{} it {reason}", style.error("unusable:"))?;
+    row(&mut out, style, "file", &path)?;
+    if let Some(reason) = why_unusable(found, executable) {
+        let text = format!("it {}", shown::message(&reason, ""));
+        let heading = style.error("unusable:");
+        writeln!(out, "{}", style.after(&heading, "unusable:", &text, "  "))?;
     }
     let Some(plugin) = &found.plugin else {
         return Ok(());
     };
     let descriptor = &plugin.descriptor;
     let kinds: Vec<_> = descriptor.kinds.iter().map(RuntimeKind::as_str).collect();
-    writeln!(
-        out,
-        "{} {} {}, {}",
-        style.faint("plugin   "),
-        descriptor.name,
-        descriptor.version,
-        shown::value(&descriptor.summary)
-    )?;
-    writeln!(out, "{} {}", style.faint("carrier  "), plugin.carrier.as_str())?;
-    writeln!(out, "{} {}", style.faint("interface"), descriptor.interface)?;
-    writeln!(out, "{} {}", style.faint("kinds    "), kinds.join(", "))?;
+    let (name, version) = (&descriptor.name, &descriptor.version);
+    let about = format!("{name} {version}, {}", shown::value(&descriptor.summary));
+    row(&mut out, style, "plugin", &about)?;
+    row(&mut out, style, "carrier", plugin.carrier.as_str())?;
+    row(&mut out, style, "interface", &descriptor.interface.to_string())?;
+    row(&mut out, style, "kinds", &kinds.join(", "))?;
     if !descriptor.metadata.is_empty() {
         writeln!(out, "{}", style.faint("metadata keys"))?;
     }
     for (key, spec) in &descriptor.metadata {
-        writeln!(out, "  {key}  {}", shown::value(&describe_key(spec)))?;
-        writeln!(out, "      {}", shown::value(&spec.help))?;
+        let key = format!("  {key}  {}", shown::value(&describe_key(spec)));
+        writeln!(out, "{}", style.wrap(&key, 0, "    "))?;
+        let help = format!("      {}", shown::value(&spec.help));
+        writeln!(out, "{}", style.wrap(&help, 0, "      "))?;
     }
     Ok(())
+}
+
+/// A line that begins with what it is about.
+fn row(out: &mut impl Write, style: Style, label: &str, text: &str) -> io::Result<()> {
+    let label = format!("{label:9}");
+    writeln!(out, "{}", style.after(&style.faint(&label), &label, text, "  "))
 }
 
 fn describe_key(spec: &MetadataKey) -> String {

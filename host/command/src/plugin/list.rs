@@ -1,45 +1,29 @@
 //! `plugin list`: every plugin file that is found.
 
-use super::inspect::document;
-use crate::{Format, host, print_json, shown, style};
+use super::{inspect::document, why_unusable};
+use crate::{
+    Executable, Format, host, print_json, shown,
+    style::{self, Style},
+};
 use anyhow::Result;
 use executor_runtime::{
-    plugin::{Plugin, PluginSet, State},
+    plugin::{Found, Plugin, PluginSet, State},
     protocol::RuntimeKind,
 };
 use std::io::{self, Write};
 
-pub(super) fn list(plugins: &PluginSet, format: Format) -> Result<()> {
+const INDENT: &str = "   ";
+
+pub(super) fn list(plugins: &PluginSet, executable: Executable, format: Format) -> Result<()> {
     host::check_configured_names(plugins)?;
     if format == Format::Json {
-        return print_json(&plugins.list().iter().map(document).collect::<Vec<_>>());
+        let documents = plugins.list().iter().map(|found| document(found, executable));
+        return print_json(&documents.collect::<Vec<_>>());
     }
     let style = style::stdout();
     let mut out = io::stdout().lock();
     for found in plugins.list() {
-        let path = shown::value(&found.path.display().to_string());
-        match (&found.state, &found.plugin) {
-            (State::Usable(kinds), Some(plugin)) => {
-                let kinds: Vec<_> = kinds.iter().map(RuntimeKind::as_str).collect();
-                let Plugin {
-                    descriptor, carrier, ..
-                } = &**plugin;
-                let (name, version) = (&descriptor.name, &descriptor.version);
-                writeln!(
-                    out,
-                    "{} {name} {version}  {}  {}",
-                    style.good("ok"),
-                    carrier.as_str(),
-                    kinds.join(", ")
-                )?;
-                writeln!(out, "   {}", style.faint(&path))?;
-            }
-            (State::Unusable(reason), _) => {
-                let reason = shown::message(&reason.to_string(), "");
-                writeln!(out, "{} '{path}' {reason}", style.error("unusable:"))?;
-            }
-            (State::Usable(_), None) => {}
-        }
+        print(&mut out, style, found, executable)?;
     }
     if plugins.list().is_empty() {
         writeln!(out, "no plugins found; searched:")?;
@@ -48,4 +32,33 @@ pub(super) fn list(plugins: &PluginSet, format: Format) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn print(out: &mut impl Write, style: Style, found: &Found, executable: Executable) -> io::Result<()> {
+    let path = shown::value(&found.path.display().to_string());
+    if let Some(reason) = why_unusable(found, executable) {
+        let (heading, reason) = (style.error("unusable:"), shown::message(&reason, ""));
+        let text = format!("'{path}' {reason}");
+        return writeln!(out, "{}", style.after(&heading, "unusable:", &text, "  "));
+    }
+    let (State::Usable(kinds), Some(plugin)) = (&found.state, &found.plugin) else {
+        return Ok(());
+    };
+    let kinds: Vec<_> = kinds.iter().map(RuntimeKind::as_str).collect();
+    let Plugin {
+        descriptor, carrier, ..
+    } = &**plugin;
+    let text = format!(
+        "{} {}  {}  {}",
+        descriptor.name,
+        descriptor.version,
+        carrier.as_str(),
+        kinds.join(", ")
+    );
+    writeln!(out, "{}", style.after(&style.good("ok"), "ok", &text, INDENT))?;
+    writeln!(
+        out,
+        "{INDENT}{}",
+        style.faint(&style.wrap(&path, INDENT.len(), INDENT))
+    )
 }

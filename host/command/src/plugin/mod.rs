@@ -10,7 +10,7 @@ mod new;
 mod remove;
 
 use super::{
-    Format,
+    Executable, Format,
     args::{HostOptions, PluginCommand},
     host,
 };
@@ -28,10 +28,13 @@ pub(super) fn plugin(
         PluginCommand::Build(options) => build::build(options, Format::or_detect(format))?,
         PluginCommand::Embed(options) => embed::embed(options, Format::or_detect(format))?,
         PluginCommand::Check { plugin } => return check::check(plugin, options, Format::or_detect(format)),
-        PluginCommand::List => list::list(host::builder(options)?.plugins(), Format::or_detect(format))?,
+        PluginCommand::List => {
+            let builder = host::builder(options)?;
+            list::list(builder.plugins(), options.executable, Format::or_detect(format))?;
+        }
         PluginCommand::Inspect { plugin } => {
             let found = find(host::builder(options)?.plugins(), plugin)?;
-            inspect::inspect(&found, Format::or_detect(format))?;
+            inspect::inspect(&found, options.executable, Format::or_detect(format))?;
         }
         PluginCommand::Install { file, into, replace } => {
             let directory = match into {
@@ -71,11 +74,48 @@ fn find_installed<'a>(plugins: &'a PluginSet, wanted: &str) -> Result<&'a Found>
     };
     let matching = plugins.list().iter().filter(|found| is_called(found, wanted));
     // Of equals the first, as a run takes it.
-    match matching.min_by_key(|found| rank(found)) {
-        Some(found) => Ok(found),
-        None => bail!(
+    if let Some(found) = matching.min_by_key(|found| rank(found)) {
+        return Ok(found);
+    }
+    // Of a file that may not be read it is not known what is in it.
+    let unread = || plugins.list().iter().filter(|found| found.plugin.is_none());
+    if let Some(found) = unread().find(|found| has_stem(found, wanted)) {
+        return Ok(found);
+    }
+    let refused: Vec<_> = unread().filter_map(refusal).collect();
+    match refused.as_slice() {
+        [] => bail!(
             "no installed plugin has the name or kind '{wanted}'; `plugin list` shows what is installed"
         ),
+        refused => bail!(
+            "no plugin that can be used has the name or kind '{wanted}', but it may be in a file that can't be used: {}",
+            refused.join("; ")
+        ),
+    }
+}
+
+/// Whether the file of a plugin is called `wanted`, apart from its extension.
+fn has_stem(found: &Found, wanted: &str) -> bool {
+    let normal = |name: &str| name.replace('_', "-");
+    let stem = found.path.file_stem().map(|stem| stem.to_string_lossy());
+    stem.is_some_and(|stem| normal(&stem) == normal(wanted))
+}
+
+/// Which file it is, and why it can't be used.
+fn refusal(found: &Found) -> Option<String> {
+    match &found.state {
+        State::Unusable(reason) => Some(format!("'{}' {reason}", found.path.display())),
+        State::Usable(_) => None,
+    }
+}
+
+/// Why a plugin file can't be used, as a sentence that goes after its path: because of what it is, or because what it
+/// needs is missing.
+fn why_unusable(found: &Found, executable: Executable) -> Option<String> {
+    match (&found.state, &found.plugin) {
+        (State::Unusable(reason), _) => Some(reason.to_string()),
+        (State::Usable(_), Some(plugin)) => executable.missing_for(plugin.carrier),
+        (State::Usable(_), None) => None,
     }
 }
 

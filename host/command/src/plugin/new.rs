@@ -10,19 +10,21 @@ use std::{
 };
 
 /// The crate, with words in capitals for what is filled in.
-const TEMPLATE: [(&str, &str); 4] = [
+const TEMPLATE: [(&str, &str); 5] = [
     ("Cargo.toml", include_str!("template/Cargo.toml.in")),
     ("plugin.json", include_str!("template/plugin.json.in")),
     (".gitignore", include_str!("template/gitignore.in")),
     ("src/lib.rs", include_str!("template/src/lib.rs.in")),
+    ("tests/plugin.rs", include_str!("template/tests/plugin.rs.in")),
 ];
 
 /// Names that cargo refuses for a package, or that a dependency of the crate has.
-const TAKEN: [&str; 8] = [
+const TAKEN: [&str; 9] = [
     "alloc",
     "build",
     "core",
     "executor-runtime-sdk",
+    "executor-runtime-testing",
     "proc-macro",
     "proc_macro",
     "std",
@@ -55,8 +57,8 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
             .replace("__KIND__", kind.as_str())
             .replace("__TYPE__", &type_name(name))
             .replace("__INTERFACE__", &INTERFACE_VERSION.to_string())
-            // JSON's strings are TOML's too.
-            .replace("__SDK__", &format!("{{ path = {} }}", serde_json::json!(sdk)))
+            .replace("__SDK__", &dependency(&sdk))
+            .replace("__TESTING__", &dependency(&sdk.join("testing")))
     };
     let files = TEMPLATE.map(|(path, text)| (path, filled(text)));
     for (_, descriptor) in files.iter().filter(|(path, _)| *path == "plugin.json") {
@@ -84,6 +86,9 @@ fn tell(folder: &Path, name: &str, kind: &RuntimeKind, sdk: &Path) {
     let folder = folder.display();
     say!("wrote '{folder}': plugin {name}, which runs the kind {kind}");
     say!("it uses the SDK in '{}'", sdk.display());
+    say!(
+        "it waits until a service is up, as an example; replace src/lib.rs and plugin.json by what yours does"
+    );
     say!("next, test it and build it:");
     say!("  cargo test --manifest-path '{folder}/Cargo.toml'");
     say!("  executor-runtime plugin build '{folder}'");
@@ -145,6 +150,11 @@ fn sdk_folder(given: &Path) -> Result<PathBuf> {
         );
     }
     Ok(folder)
+}
+
+/// A dependency by path, in Cargo.toml. JSON's strings are TOML's too.
+fn dependency(path: &Path) -> String {
+    format!("{{ path = {} }}", serde_json::json!(path))
 }
 
 /// `word-count` as the name of a type: `WordCount`.

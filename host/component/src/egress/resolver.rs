@@ -20,7 +20,7 @@ const LOOKUPS: usize = 64;
 /// Why a name has no address to connect to.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResolveError {
-    #[error("can't resolve the name: {0}")]
+    #[error("{}", lookup_words(.0))]
     Lookup(#[from] io::Error),
     #[error("the name has no address")]
     NoAddress,
@@ -65,6 +65,13 @@ impl Service<Name> for GuardedResolver {
             select(found)
         })
     }
+}
+
+/// The resolver's own words, without the prefix that the standard library puts before them.
+fn lookup_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let reason = text.strip_prefix("failed to lookup address information: ");
+    reason.unwrap_or(&text).to_lowercase()
 }
 
 fn select(found: impl Iterator<Item = SocketAddr>) -> Result<vec::IntoIter<SocketAddr>, ResolveError> {

@@ -22,8 +22,8 @@ use executor_runtime_protocol::RuntimeInvocation;
 use name::directory_name;
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, openat, renameat},
-    sys::stat::{Mode, mkdirat},
+    fcntl::{AtFlags, OFlag, openat, renameat},
+    sys::stat::{Mode, fstatat, mkdirat},
     unistd::{UnlinkatFlags, unlinkat},
 };
 use restore::{BaseLocation, real_path};
@@ -277,6 +277,10 @@ fn make_default_base(working_directory: BorrowedFd<'_>, path: &Path) -> Result<O
 /// Keeps the default base from showing up in a git checkout, unless git's ignore rules already decide that. It
 /// is a courtesy: a run does without.
 fn hide_from_git(base: BorrowedFd<'_>) {
+    // Runs at the same time would take turns for the exclusive lock on the directory that creating takes.
+    if fstatat(base, GITIGNORE, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
+        return;
+    }
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     if let Ok(file) = openat(base, GITIGNORE, flags, Mode::from_bits_truncate(0o666))
         && fs::File::from(file).write_all(b"*\n").is_err()

@@ -60,7 +60,10 @@ fn what_a_run_prints_is_shown_while_it_runs_and_the_summary_after_it() {
         summary.starts_with("\x1b[1;31mfailed\x1b[0m i, exit code 3, "),
         "{shown}"
     );
-    assert!(summary.contains("process exited with code 3\n"), "{shown}");
+    assert!(
+        summary.contains("process exited with code 3 (exit_status)\n"),
+        "{shown}"
+    );
     let path = scene.capture("i").join("stdout.txt");
     let expected = format!("\x1b[2mstdout\x1b[0m (10 bytes) {}\n", path.display());
     assert!(summary.contains(&expected), "{shown}");
@@ -97,7 +100,10 @@ fn a_person_may_want_less_to_be_shown() {
     assert_eq!(run(&["--quiet"], "echo said; printf end"), "said\nend");
     assert_eq!(run(&["--quiet", "--no-follow"], "echo said"), "");
     let failed = run(&["-q", "--no-follow"], "echo said; exit 3");
-    assert!(failed.contains("process exited with code 3\n"), "{failed}");
+    assert!(
+        failed.contains("process exited with code 3 (exit_status)\n"),
+        "{failed}"
+    );
     assert!(!failed.contains("said") && !failed.contains("stdout"), "{failed}");
     let afterwards = run(&["--no-follow"], "echo said");
     assert!(afterwards.starts_with("\x1b[1;32msucceeded"), "{afterwards}");
@@ -191,6 +197,32 @@ fn a_terminal_that_is_closed_ends_the_run_and_keeps_its_output() {
         fs::metadata(result.stdout_path.unwrap()).unwrap().len(),
         3_000_000
     );
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_run_under_nohup_goes_on_when_its_terminal_is_closed() {
+    let scene = Scene::new();
+    let mut command = Command::new("sh");
+    let host = executor_runtime_tests::host_binary();
+    // What runs ends a while after the terminal can't be opened any more.
+    let run =
+        "echo up > ready; while true > \"$TERMINAL\"; do sleep 0.01; done 2> /dev/null; sleep 0.3; echo done";
+    let line = format!(
+        "TERMINAL=$(tty) exec nohup {} run --output result.json -- sh -c '{run}'",
+        host.display()
+    );
+    scene
+        .marked(&mut command)
+        .current_dir(scene.root())
+        .args(["-c", &line]);
+    let terminal = Setup::columns(80).held().start(&mut command);
+    scene.await_file("ready");
+    let status = terminal.close();
+    assert_eq!(status.code(), Some(0));
+    let result = result(&scene.path("result.json"));
+    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+    assert_eq!(fs::read_to_string(result.stdout_path.unwrap()).unwrap(), "done\n");
     scene.assert_nothing_left();
 }
 
@@ -368,6 +400,12 @@ fn a_kind_needs_no_command_and_its_answer_is_shown() {
         let ignored = place.scene.path(".executor_runtime/.gitignore");
         assert_eq!(fs::read_to_string(ignored).unwrap(), "*\n");
 
+        // What an answer begins with is not told twice.
+        let missing = on_terminal(&mut request("/missing", &[]), 200);
+        assert_eq!(missing.matches("no such thing").count(), 1, "{missing}");
+        assert!(missing.contains("\n  HTTP 404 (http_status)\n"), "{missing}");
+        assert!(missing.ends_with("\nno such thing\n"), "{missing}");
+
         let long = on_terminal(&mut request("/long", &[]), 200);
         assert!(
             long.ends_with("(8616 bytes more)\x1b[0m\n"),
@@ -379,9 +417,6 @@ fn a_kind_needs_no_command_and_its_answer_is_shown() {
             binary.ends_with("(the answer is not text: 4 bytes)\x1b[0m\n"),
             "{binary}"
         );
-        let missing = on_terminal(&mut request("/", &[]), 200);
-        assert!(missing.contains("HTTP 404: no such thing\n"), "{missing}");
-
         let (ours, mut theirs) = std::io::pipe().unwrap();
         theirs.write_all(b"the body").unwrap();
         drop(theirs);
@@ -534,18 +569,21 @@ fn a_run_in_the_background_does_not_read_the_terminal() {
 
 #[test]
 fn a_terminal_gets_no_escape_sequence_that_it_did_not_ask_for_and_no_line_that_is_too_long() {
-    let scene = Scene::new();
+    let place = Installed::component("http");
+    let scene = &place.scene;
+    scene.file("wrong.json", r#"{"command": [], "comand": 1}"#);
+    scene.file("right.json", scene.script("true").text());
     for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "")] {
-        let shown = |mut command: Command| on_terminal(command.env(name, value), 40);
+        let shown = |mut command: Command| on_terminal(place.equip(&mut command).env(name, value), 40);
         let all = [
-            shown(script(&scene, &[], "echo out; echo err >&2; exit 3")),
+            shown(script(scene, &[], "echo out; echo err >&2; exit 3")),
             shown(script(
-                &scene,
+                scene,
                 &["--no-follow", "--id", "\u{1b}[2J"],
                 "echo out; kill -9 $$",
             )),
             shown(script(
-                &scene,
+                scene,
                 &["--timeout", "1", "--grace", "0"],
                 "exec sleep 1000",
             )),
@@ -554,6 +592,11 @@ fn a_terminal_gets_no_escape_sequence_that_it_did_not_ask_for_and_no_line_that_i
             shown(scene.host(&["run", "miss\u{1b}[2Jing.json"])),
             shown(scene.host(&["run"])),
             shown(scene.host(&["kinds"])),
+            shown(scene.host(&["plugin", "list"])),
+            shown(scene.host(&["plugin", "inspect", "http"])),
+            shown(scene.host(&["validate", "wrong.json"])),
+            shown(scene.host(&["run", "wrong.json"])),
+            shown(scene.host(&["explain", "right.json"])),
             shown(scene.host(&["run", "--timeout", "\u{1b}[2J\u{9b}"])),
         ];
         for shown in all {
@@ -561,7 +604,7 @@ fn a_terminal_gets_no_escape_sequence_that_it_did_not_ask_for_and_no_line_that_i
             assert_fits(&shown, 40);
         }
         let mut terminal = {
-            let mut command = script(&scene, &[], "echo begun; exec sleep 1000");
+            let mut command = script(scene, &[], "echo begun; exec sleep 1000");
             Setup::columns(40).start(command.env(name, value))
         };
         terminal.await_shown("begun\n");
