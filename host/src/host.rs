@@ -1,12 +1,12 @@
 //! The facade: one invocation in, one result out, whatever happens.
 
 use crate::{
-    CancelReason, CancelToken, Ending, ErrorKind, Explanation, Failure, HostBuilder, Origin, Outcome, Run,
-    Runner, receipt, registry::Registry,
+    CancelToken, Ending, ErrorKind, Explanation, Failure, HostBuilder, Origin, Outcome, Run, Runner, receipt,
+    registry::Registry,
 };
 use executor_runtime_plugin::PluginSet;
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp};
-use executor_runtime_run::{exhaustion, panic_message, result_file, until};
+use executor_runtime_run::{exhaustion, panic_message, result_file};
 use executor_runtime_supervisor::{Shutdown, Supervisors};
 use std::{
     collections::BTreeMap,
@@ -129,20 +129,10 @@ impl Host {
         // Files are about to be looked for and read. What can't be opened would count as missing or damaged.
         exhaustion::check_descriptors(DESCRIPTORS_OF_A_RUN).map_err(|error| Failure::exhausted(&error))?;
         let (registry, wanted) = (Arc::clone(&self.registry), kind.clone());
-        let finding = exhaustion::try_spawn_blocking(move || registry.find(&wanted))
-            .map_err(|error| Failure::exhausted(&error))?;
-        let what = "while the plugins directories were read";
-        tokio::select! {
-            biased;
-            found = finding.join() => match found {
-                Ok(found) => found,
-                Err(panic) => Err(Failure::new(ErrorKind::RunnerPanicked, panic_message(&*panic))),
-            },
-            () = run.cancel.raised(CancelReason::Requested) => {
-                Err(Failure::new(ErrorKind::Cancelled, format!("told to stop {what}")))
-            }
-            () = until(run.deadline) => Err(Failure::new(ErrorKind::Timeout, format!("timed out {what}"))),
-        }
+        run.blocking("while the plugins directories were read", move || {
+            registry.find(&wanted)
+        })
+        .await?
     }
 
     /// [`Host::run`] for callers that are not asynchronous themselves.

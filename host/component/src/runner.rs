@@ -21,7 +21,7 @@ use executor_runtime_plugin::{
     session::{self, RunLog, Stop, StopCause},
 };
 use executor_runtime_protocol::Status;
-use executor_runtime_run::{ErrorKind, Failure, Outcome, Run};
+use executor_runtime_run::{ErrorKind, Failure, Outcome, Run, capture::ReadDeadline};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 use wasmtime::{Store, UpdateDeadline};
@@ -86,7 +86,11 @@ impl Component {
         let name = self.identity.name.as_str();
         let stop = Stop::new(run.deadline, admitted.limits.grace, run.cancel.clone());
         let log = Arc::new(RunLog::new(name, &run.invocation.invocation_id, &run.events));
-        let artifacts = ArtifactStore::new(&run.invocation, &admitted.limits);
+        let artifacts = ArtifactStore::new(
+            &run.invocation,
+            &admitted.limits,
+            ReadDeadline::new(run.deadline, &run.cancel),
+        );
         let request_failures = Arc::new(RequestFailures::default());
         let given = RunResources {
             log: Arc::clone(&log),
@@ -117,7 +121,9 @@ impl Component {
             run,
         };
         let mut outcome = report.outcome(end);
-        let collected = artifacts.close();
+        let collected = artifacts
+            .close_in_time(&ReadDeadline::new(run.deadline, &run.cancel))
+            .await;
         collected.account(&mut outcome.receipt);
         outcome.artifacts = collected.artifacts;
         self.identity.sign(Carrier::Component, &log, &mut outcome.receipt);

@@ -2,10 +2,7 @@
 
 use super::conversation::ReportedArtifact;
 use executor_runtime_protocol::ArtifactDescriptor;
-use executor_runtime_run::{
-    capture::{CaptureDirectory, Collected, ReadDeadline, Size, open_regular_at},
-    exhaustion,
-};
+use executor_runtime_run::capture::{CaptureDirectory, Collected, ReadDeadline, Size, open_regular_at};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::{
     fs,
@@ -25,7 +22,8 @@ pub(super) async fn list(
     read_deadline: ReadDeadline,
 ) -> Collected {
     let claims = claimed.len() as u64;
-    let listing = exhaustion::run_blocking(move || {
+    let time = read_deadline.clone();
+    let listing = read_deadline.look(move || {
         capture.forget_checkpoint();
         if let Ok(Some(directory)) = capture.take_artifacts() {
             remove_unfinished(&directory);
@@ -38,9 +36,9 @@ pub(super) async fn list(
         let directory = directory.filter(|directory| capture.has_in_place(directory));
         let mut collected = Collected::default();
         for artifact in claimed {
-            let described = directory.as_ref().and_then(|directory| {
-                describe(artifact, directory, &capture.artifacts_path(), &read_deadline)
-            });
+            let described = directory
+                .as_ref()
+                .and_then(|directory| describe(artifact, directory, &capture.artifacts_path(), &time));
             match described {
                 Some(artifact) => collected.list(artifact),
                 None => collected.omitted += 1,

@@ -20,6 +20,7 @@
 mod artifacts;
 mod child;
 mod conversation;
+mod files;
 mod library;
 mod report;
 mod runner;

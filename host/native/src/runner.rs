@@ -3,6 +3,7 @@
 use super::{
     artifacts,
     conversation::{Conversation, encode},
+    files::RunFiles,
     report::FinishedRun,
     template::{LoadError, Template},
     wire::Request,
@@ -15,8 +16,8 @@ use executor_runtime_plugin::{
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner,
-    capture::{CaptureDirectory, CaptureError, Fingerprint, ReadDeadline},
-    exhaustion, input_payload, panic_message,
+    capture::{CaptureDirectory, Fingerprint, ReadDeadline},
+    exhaustion, panic_message,
 };
 use executor_runtime_supervisor::{self as supervisor, Job, Lost, Report, Supervisors};
 use nix::{
@@ -27,7 +28,7 @@ use std::{
     collections::BTreeSet,
     io,
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -126,7 +127,7 @@ impl NativeRunner {
                 loaded = self.load() => loaded?,
                 () = asked_to_stop(&stop) => return Err(self.stopped_while_loading(&stop)),
             };
-            let prepared = self.prepare(run, &admission)?;
+            let prepared = self.prepare(run, &admission).await?;
             let capture = prepared.capture.clone();
             let conversation = Conversation::new(
                 Arc::clone(&log),
@@ -253,23 +254,8 @@ impl NativeRunner {
         Failure::new(kind, format!("stopped while plugin '{}' was loaded", self.name()))
     }
 
-    fn prepare(&self, run: &Run, admission: &Admission) -> Result<Prepared, Failure> {
-        let input = run.invocation.input_payload_path.as_deref().map(input_payload);
-        // A run that does not read it can go without: the plugin is told when it opens it.
-        let (input, no_input) = match input.transpose() {
-            Ok(input) => (input.map(|(file, _)| file), None),
-            Err(failure) => (None, Some(failure.summary)),
-        };
-        let (capture, no_artifacts) = match CaptureDirectory::open(&run.invocation) {
-            Ok(capture) => (Some(Arc::new(capture)), None),
-            Err(error @ CaptureError::AlreadyRunning { .. }) => {
-                return Err(Failure::new(ErrorKind::AlreadyRunning, error.to_string()));
-            }
-            Err(CaptureError::Unwritable { source, .. }) if Failure::of_exhaustion(&source).is_some() => {
-                return Err(Failure::exhausted(&source));
-            }
-            Err(error) => (None, Some(error.to_string())),
-        };
+    async fn prepare(&self, run: &Run, admission: &Admission) -> Result<Prepared, Failure> {
+        let files = RunFiles::open_in_time(run).await?;
         let Limits {
             grace,
             artifacts,
@@ -285,15 +271,13 @@ impl NativeRunner {
             grace_ns: nanoseconds(grace),
             max_artifacts: artifacts,
             max_artifact_bytes: artifact_bytes,
-            no_artifacts,
-            has_input: input.is_some(),
-            no_input,
-            resumed: capture
-                .as_ref()
-                .and_then(|capture| capture.checkpoint(Fingerprint::of(&run.invocation))),
+            no_artifacts: files.no_artifacts.clone(),
+            has_input: files.input.is_some(),
+            no_input: files.no_input.clone(),
+            resumed: files.resumed.clone(),
         };
         let request = encode(&request).map_err(|reason| Failure::new(ErrorKind::ArgTooLong, reason))?;
-        self.open(run, admission, capture, input, request)
+        self.open(run, admission, files, request)
             .map_err(|error| Failure::exhausted(&error))
     }
 
@@ -301,35 +285,30 @@ impl NativeRunner {
         &self,
         run: &Run,
         admission: &Admission,
-        capture: Option<Arc<CaptureDirectory>>,
-        input: Option<OwnedFd>,
+        files: RunFiles,
         request: Vec<u8>,
     ) -> io::Result<Prepared> {
+        let RunFiles {
+            input,
+            capture,
+            artifacts,
+            cwd,
+            ..
+        } = files;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let (stop, running) = io::pipe()?;
         let mut fds: Vec<OwnedFd> = vec![stop.into()];
-        if let Some(capture) = &capture {
-            fds.push(capture.open_artifacts().map_err(io::Error::other)?);
-        }
+        fds.extend(artifacts);
         fds.extend(input);
         let (stdout, stdout_write) = io::pipe()?;
         let (stderr, stderr_write) = io::pipe()?;
         let null = || open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
-        let directory = |path: &Path| {
-            open(
-                path,
-                OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-                Mode::empty(),
-            )
-        };
         let job = Job {
             program: c"".to_owned(),
             argv: Vec::new(),
             env: Vec::new(),
-            // For information, as it is for a component: a plugin need not have it.
-            cwd: directory(Path::new(&run.invocation.working_directory))
-                .or_else(|_| directory(Path::new("/")))?,
+            cwd,
             stdin: null()?,
             stdout: stdout_write.into(),
             stderr: stderr_write.into(),

@@ -1,6 +1,8 @@
 //! The seam between the runtime and whatever executes a kind.
 
-use crate::{CancelReason, CancelToken, Event, Events, Failure, Outcome};
+use crate::{
+    CancelReason, CancelToken, ErrorKind, Event, Events, Failure, Outcome, exhaustion, panic_message,
+};
 use executor_runtime_protocol::RuntimeInvocation;
 use std::{
     collections::BTreeMap,
@@ -36,6 +38,30 @@ impl Run {
             cancel: CancelToken::new(),
             events: Events::default(),
             stdin: None,
+        }
+    }
+
+    /// What `work`, which blocks, comes to; on a thread of its own, and waited for no longer than the run may take. What
+    /// comes of it later is dropped there. `what` says in a few words when that was, as in "while ... were read".
+    ///
+    /// # Errors
+    /// `timeout` or `cancelled`, if that comes first; `runner_panicked` if it panics; `host_exhausted` without a thread.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let working = exhaustion::try_spawn_blocking(work).map_err(|error| Failure::exhausted(&error))?;
+        tokio::select! {
+            // The work itself may take heed of both.
+            biased;
+            () = self.cancel.raised(CancelReason::Requested) => {
+                Err(Failure::new(ErrorKind::Cancelled, format!("told to stop {what}")))
+            }
+            () = until(self.deadline) => Err(Failure::new(ErrorKind::Timeout, format!("timed out {what}"))),
+            done = working.join() => {
+                done.map_err(|panic| Failure::new(ErrorKind::RunnerPanicked, panic_message(&*panic)))
+            }
         }
     }
 

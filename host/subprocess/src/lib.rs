@@ -13,7 +13,7 @@ pub use settings::SubprocessPolicy;
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     CancelReason, Event, Failure, Notifier, Outcome, OutputFeed, Run, RunFuture, RunPermissions, Runner,
-    capture::{CapturedFiles, OutputFile},
+    capture::{CapturedFiles, OutputFile, ReadDeadline},
 };
 use executor_runtime_supervisor::{Report, Supervisors};
 use prepare::Prepared;
@@ -37,7 +37,7 @@ impl SubprocessRunner {
             mut job,
             files,
             program,
-        } = prepare::prepare(run, &self.policy)?;
+        } = prepare::prepare(run, &self.policy).await?;
         let argv = job.argv.clone();
         let max_output_bytes = job.max_output_bytes;
         let grace = job.grace;
@@ -54,7 +54,7 @@ impl SubprocessRunner {
         let supervised = match supervised {
             Ok(supervised) => supervised,
             Err(failure) => {
-                files.directory.discard(&prepare::OUTPUT_FILES);
+                discard(files, run).await;
                 return Err(failure);
             }
         };
@@ -68,7 +68,7 @@ impl SubprocessRunner {
         };
         match report {
             Ok(Report::NotStarted { stage, errno }) => {
-                files.directory.discard(&prepare::OUTPUT_FILES);
+                discard(files, run).await;
                 Err(report::not_started(
                     stage,
                     errno,
@@ -80,6 +80,19 @@ impl SubprocessRunner {
             Ok(Report::Ended(ended)) => Ok(report::ended(&ended, files, run).await),
             Err(lost) => Ok(report::lost(&lost, files, max_output_bytes, run).await),
         }
+    }
+}
+
+/// Removes what a run that never started has made.
+async fn discard(files: CapturedFiles, run: &Run) {
+    if files.directory.answers_at_once() {
+        files.directory.discard(&prepare::OUTPUT_FILES);
+    } else {
+        let time = ReadDeadline::new(run.deadline, &run.cancel);
+        // It is a courtesy: the run has failed for another reason.
+        let _ = time
+            .look(move || files.directory.discard(&prepare::OUTPUT_FILES))
+            .await;
     }
 }
 

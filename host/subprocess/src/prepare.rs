@@ -1,4 +1,9 @@
 //! From an invocation to a job: everything that can be wrong before a process exists.
+//!
+//! Where all that is opened answers at once, as a local file system does, it is opened where the run is polled: another
+//! thread would cost more than all of it. Else, and to remove what an earlier run has left, there is another thread,
+//! for which the run waits no longer than it may take. The programs in `PATH` are the one exception: they are looked up
+//! where the run is polled, as they are in every shell, because directories for programs are the system's own.
 
 use super::{
     program,
@@ -7,7 +12,10 @@ use super::{
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     ErrorKind, Failure, Run,
-    capture::{CaptureDirectory, CaptureError, CapturedFiles, OutputFile},
+    capture::{
+        CaptureDirectory, CaptureError, CapturedFiles, EarlierArtifacts, OutputFile, ReadDeadline,
+        answers_at_once,
+    },
     input_payload,
 };
 use executor_runtime_supervisor::Job;
@@ -39,69 +47,155 @@ pub(super) struct Prepared {
     pub(super) program: PathBuf,
 }
 
-/// Checks and opens everything. Nothing is made on disk before all that the caller gave has been found usable.
-pub(super) fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, Failure> {
-    let invocation = &run.invocation;
-    let settings = Settings::read(&invocation.metadata, policy)?;
-    let argv = arguments(&invocation.command)?;
-    if invocation.invocation_id.contains('\0') {
-        return Err(Failure::new(
-            ErrorKind::InvalidArgument,
-            "/invocation_id has a NUL byte, which the variable RXP_INVOCATION_ID can't have",
-        ));
-    }
-    let mut variables = environment(&invocation.environment)?;
-    let cwd = working_directory(&invocation.working_directory)?;
-    let input = match (&run.stdin, &invocation.input_payload_path) {
-        (Some(open), _) => Input::Open(open.try_clone().map_err(|error| Failure::exhausted(&error))?),
-        (None, Some(path)) => {
-            let (file, path) = input_payload(path)?;
-            Input::Payload(file, path)
-        }
-        (None, None) => Input::None,
+/// Checks and opens everything, in the time that the run has.
+pub(super) async fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prepared, Failure> {
+    let order = Order {
+        invocation: &run.invocation,
+        stdin: run.stdin.as_ref(),
+        deadline: run.deadline,
+        policy,
     };
-    let search_path = variables.get(std::ffi::OsStr::new("PATH")).cloned();
-    let program = program::find(&invocation.command[0], search_path.as_deref(), cwd.as_fd())?;
+    if answers_at_once(&run.invocation) {
+        match order.prepare(EarlierArtifacts::Keep) {
+            Ok(prepared) => return Ok(prepared),
+            Err(NotPrepared::Failed(failure)) => return Err(failure),
+            Err(NotPrepared::EarlierArtifacts(_)) => {}
+        }
+    }
+    let stdin = run.stdin.as_ref().map(OwnedFd::try_clone).transpose();
+    let stdin = stdin.map_err(|error| Failure::exhausted(&error))?;
+    let (invocation, policy) = (run.invocation.clone(), policy.clone());
+    let (deadline, time) = (run.deadline, ReadDeadline::new(run.deadline, &run.cancel));
+    let preparing = run.blocking("while the files of the run were opened", move || {
+        let order = Order {
+            invocation: &invocation,
+            stdin: stdin.as_ref(),
+            deadline,
+            policy: &policy,
+        };
+        let prepared = order.prepare(EarlierArtifacts::Remove(&time));
+        prepared.map(|prepared| {
+            prepared.files.directory.remember_file_system();
+            Unclaimed(Some(prepared))
+        })
+    });
+    match preparing.await? {
+        Ok(mut unclaimed) => Ok(unclaimed.0.take().expect("it is taken once")),
+        Err(NotPrepared::Failed(failure)) => Err(failure),
+        Err(NotPrepared::EarlierArtifacts(error)) => Err(capture_failure(error)),
+    }
+}
 
-    let capture = CaptureDirectory::open(invocation).map_err(capture_failure)?;
-    match open_files(invocation, &capture, input, &mut variables) {
-        Ok(Opened {
+/// What has been prepared, for a run that may be over by now. Dropping it removes what was made.
+struct Unclaimed(Option<Prepared>);
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(prepared) = self.0.take() {
+            prepared.files.directory.discard(&OUTPUT_FILES);
+        }
+    }
+}
+
+/// Why a run is not prepared.
+enum NotPrepared {
+    /// It can't be.
+    Failed(Failure),
+    /// Artifacts of an earlier run have to be removed first, which takes more time than there was.
+    EarlierArtifacts(CaptureError),
+}
+
+impl From<Failure> for NotPrepared {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What is to be prepared.
+struct Order<'a> {
+    invocation: &'a RuntimeInvocation,
+    stdin: Option<&'a OwnedFd>,
+    deadline: Option<Instant>,
+    policy: &'a SubprocessPolicy,
+}
+
+impl Order<'_> {
+    /// Checks and opens everything. Nothing is made on disk before all that the caller gave has been found usable.
+    fn prepare(&self, earlier: EarlierArtifacts<'_>) -> Result<Prepared, NotPrepared> {
+        let Self {
+            invocation,
             stdin,
-            writers: [stdout, stderr],
-            outputs,
-            lock,
-        }) => Ok(Prepared {
-            job: Job {
-                program: c_string(program.as_os_str().as_bytes())?,
-                argv,
-                env: variables
-                    .into_iter()
-                    .map(|(name, value)| variable(name, value))
-                    .collect::<Result<_, _>>()?,
-                cwd,
+            deadline,
+            policy,
+        } = *self;
+        let settings = Settings::read(&invocation.metadata, policy)?;
+        let argv = arguments(&invocation.command)?;
+        if invocation.invocation_id.contains('\0') {
+            let summary = "/invocation_id has a NUL byte, which the variable RXP_INVOCATION_ID can't have";
+            return Err(Failure::new(ErrorKind::InvalidArgument, summary).into());
+        }
+        let mut variables = environment(&invocation.environment)?;
+        let cwd = working_directory(&invocation.working_directory)?;
+        let input = match (stdin, &invocation.input_payload_path) {
+            (Some(open), _) => Input::Open(open.try_clone().map_err(|error| Failure::exhausted(&error))?),
+            (None, Some(path)) => {
+                let (file, path) = input_payload(path)?;
+                Input::Payload(file, path)
+            }
+            (None, None) => Input::None,
+        };
+        let search_path = variables.get(std::ffi::OsStr::new("PATH")).cloned();
+        let program = program::find(&invocation.command[0], search_path.as_deref(), cwd.as_fd())?;
+
+        let capture = CaptureDirectory::open(invocation).map_err(capture_failure)?;
+        match capture.create_artifacts(earlier) {
+            Ok(()) => {}
+            Err(error @ CaptureError::EarlierArtifacts { .. }) => {
+                capture.unlock();
+                return Err(NotPrepared::EarlierArtifacts(error));
+            }
+            Err(error) => {
+                capture.discard(&OUTPUT_FILES);
+                return Err(capture_failure(error).into());
+            }
+        }
+        match open_files(invocation, &capture, input, &mut variables) {
+            Ok(Opened {
                 stdin,
-                stdout,
-                stderr,
-                lock,
-                channel: None,
-                output_event: None,
-                direct_output: false,
-                time_left: run
-                    .deadline
-                    .map(|deadline| deadline.saturating_duration_since(Instant::now())),
-                grace: settings.grace,
-                max_output_bytes: settings.max_output_bytes,
-                limits: settings.limits,
-            },
-            files: CapturedFiles {
-                directory: capture,
+                writers: [stdout, stderr],
                 outputs,
-            },
-            program,
-        }),
-        Err(failure) => {
-            capture.discard(&OUTPUT_FILES);
-            Err(failure)
+                lock,
+            }) => Ok(Prepared {
+                job: Job {
+                    program: c_string(program.as_os_str().as_bytes())?,
+                    argv,
+                    env: variables
+                        .into_iter()
+                        .map(|(name, value)| variable(name, value))
+                        .collect::<Result<_, _>>()?,
+                    cwd,
+                    stdin,
+                    stdout,
+                    stderr,
+                    lock,
+                    channel: None,
+                    output_event: None,
+                    direct_output: false,
+                    time_left: deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())),
+                    grace: settings.grace,
+                    max_output_bytes: settings.max_output_bytes,
+                    limits: settings.limits,
+                },
+                files: CapturedFiles {
+                    directory: capture,
+                    outputs,
+                },
+                program,
+            }),
+            Err(failure) => {
+                capture.discard(&OUTPUT_FILES);
+                Err(failure.into())
+            }
         }
     }
 }
@@ -130,7 +224,6 @@ fn open_files(
     input: Input,
     variables: &mut BTreeMap<OsString, OsString>,
 ) -> Result<Opened, Failure> {
-    capture.create_artifacts().map_err(capture_failure)?;
     let stdout = OutputFile::create(capture, STDOUT_FILE).map_err(capture_failure)?;
     let stderr = OutputFile::create(capture, STDERR_FILE).map_err(capture_failure)?;
     let share = |file: &OutputFile| file.share().map_err(|error| Failure::exhausted(&error));
@@ -267,7 +360,9 @@ fn capture_failure(error: CaptureError) -> Failure {
     }
     let kind = match &error {
         CaptureError::AlreadyRunning { .. } => ErrorKind::AlreadyRunning,
-        CaptureError::SymbolicLink { .. } | CaptureError::Unwritable { .. } => ErrorKind::ArtifactsUnwritable,
+        CaptureError::SymbolicLink { .. }
+        | CaptureError::Unwritable { .. }
+        | CaptureError::EarlierArtifacts { .. } => ErrorKind::ArtifactsUnwritable,
     };
     let summary = match kind {
         ErrorKind::AlreadyRunning => error.to_string(),

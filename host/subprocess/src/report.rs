@@ -5,7 +5,6 @@ use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
 use executor_runtime_run::{
     Ending, ErrorKind, Failure, Outcome, ProcessUsage, Run,
     capture::{CapturedFiles, Kept, ReadDeadline},
-    exhaustion,
     receipt::{self, Receipt},
 };
 use executor_runtime_supervisor::{Cause, Ended, Exit, Lost, OutputReport, Stage};
@@ -187,7 +186,8 @@ async fn attach_files(
         Some(kept) => kept,
         None => {
             // Reading and hashing files may take long; the lock is held meanwhile.
-            let keeping = exhaustion::run_blocking(move || files.keep(bytes, &read_deadline));
+            let time = read_deadline.clone();
+            let keeping = read_deadline.look(move || files.keep(bytes, &time));
             keeping.await.unwrap_or_else(|error| Kept::nothing(&error))
         }
     };

@@ -4,16 +4,20 @@ use executor_runtime::{
     CancelToken, Event, Events, Host, ManualRunner, Run,
     protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp},
 };
-use executor_runtime_tests::{Invocation, Scene, eventually, in_own_process};
+use executor_runtime_tests::{
+    Invocation, Scene, eventually, in_own_process, namespace::with_mounts, not_tested,
+};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     collections::BTreeMap,
+    ffi::CString,
     fs,
     io::{self, Read, Write},
     os::{
         fd::{AsFd, AsRawFd},
-        unix::{fs::FileExt, process::CommandExt},
+        unix::{ffi::OsStrExt, fs::FileExt, process::CommandExt},
     },
+    path::Path,
     process::Command,
     sync::{Arc, mpsc},
     thread,
@@ -492,4 +496,134 @@ fn descriptors_do_not_add_up() {
         let after = executor_runtime_tests::descriptor_count();
         assert!(after < before + 10, "{before} -> {after}");
     });
+}
+
+/// The results of a run that is slow to begin, and of one beside it on the same thread; with what `seen` returns when
+/// the other one is done.
+fn with_a_run_beside<T>(
+    host: &Host,
+    slow: &Run,
+    beside: RuntimeInvocation,
+    seen: impl FnOnce() -> T,
+) -> (RuntimeResult, T) {
+    let executor = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let results = executor.block_on(async {
+        tokio::join!(host.execute(slow), async {
+            let result = host.run(beside).await;
+            assert_eq!(result.status, Status::Succeeded, "{result:?}");
+            seen()
+        })
+    });
+    // A thread that is held up by a file system is not waited for.
+    executor.shutdown_background();
+    results
+}
+
+#[test]
+fn removing_what_an_earlier_run_left_holds_up_no_other_run_and_no_deadline() {
+    let scene = Scene::new();
+    let beside = Scene::new();
+    let host = Host::builder().build().unwrap();
+    let earlier = scene.path(".executor_runtime/again/artifacts/earlier");
+    fs::create_dir_all(&earlier).unwrap();
+    for number in 0..100_000 {
+        fs::File::create(earlier.join(number.to_string())).unwrap();
+    }
+    let left = || fs::read_dir(&earlier).is_ok_and(|mut entries| entries.next().is_some());
+    let again = || {
+        scene
+            .script("echo new > \"$RXP_ARTIFACTS_DIR/new\"")
+            .id("again")
+            .parsed()
+    };
+
+    let mut late = Run::new(again());
+    late.deadline = Some(Instant::now() + Duration::from_millis(50));
+    let (result, left_then) = with_a_run_beside(&host, &late, scene_script(&beside, "true"), left);
+    assert_eq!(result.status, Status::TimedOut, "{result:?}");
+    assert!(left_then && left(), "the deadline came first");
+
+    // The thread that removes them stops soon after the deadline, and holds the directory until then.
+    let (result, left_then) = eventually("the directory is free", || {
+        let (result, left_then) =
+            with_a_run_beside(&host, &Run::new(again()), scene_script(&beside, "true"), left);
+        (result.status != Status::Rejected).then_some((result, left_then))
+    });
+    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+    assert!(left_then, "the other run was over first");
+    let ids: Vec<_> = result
+        .artifacts
+        .iter()
+        .map(|found| found.artifact_id.as_str())
+        .collect();
+    assert_eq!(ids, ["stdout", "stderr", "artifacts/new"]);
+}
+
+#[test]
+fn a_file_system_that_does_not_answer_holds_up_no_other_run_and_no_deadline() {
+    with_mounts(
+        a_file_system_that_does_not_answer_holds_up_no_other_run_and_no_deadline,
+        || {
+            let scene = Scene::new();
+            let Some(server) = mount_silent(&scene.path("silent")) else {
+                return not_tested(
+                    "a file system that does not answer",
+                    "there is no /dev/fuse".to_owned(),
+                );
+            };
+            let (tell, told) = mpsc::channel();
+            thread::spawn(move || {
+                let host = Host::builder().build().unwrap();
+                let silent = scene.path("silent");
+                for invocation in [
+                    scene.script("true").path("working_directory", &silent),
+                    scene.script("true").path("artifact_directory", &silent),
+                    scene
+                        .script("true")
+                        .path("artifact_directory", &silent.join("in/it")),
+                    scene
+                        .script("true")
+                        .path("input_payload_path", &silent.join("input")),
+                ] {
+                    let mut run = Run::new(invocation.parsed());
+                    run.deadline = Some(Instant::now() + Duration::from_millis(500));
+                    let (result, ()) = with_a_run_beside(&host, &run, scene_script(&scene, "true"), || ());
+                    tell.send(result.status).expect("the test listens");
+                }
+            });
+            for _ in 0..4 {
+                let status = told.recv_timeout(Duration::from_secs(20));
+                assert_eq!(status, Ok(Status::TimedOut));
+            }
+            // What waits for the file system goes on when its server is gone.
+            drop(server);
+        },
+    );
+}
+
+/// Mounts a file system whose server, which is returned, does not answer anything.
+fn mount_silent(directory: &Path) -> Option<fs::File> {
+    fs::create_dir(directory).unwrap();
+    let server = fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .ok()?;
+    let target = CString::new(directory.as_os_str().as_bytes()).unwrap();
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+    let options = CString::new(options).unwrap();
+    // SAFETY: every string is NUL-terminated.
+    let mounted = unsafe {
+        libc::mount(
+            c"silent".as_ptr(),
+            target.as_ptr(),
+            c"fuse".as_ptr(),
+            0,
+            options.as_ptr().cast(),
+        )
+    };
+    (mounted == 0).then_some(server)
 }

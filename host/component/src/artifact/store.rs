@@ -9,7 +9,9 @@ use executor_runtime_plugin::{
     session::{MAX_ARTIFACT_NAME, is_valid_artifact_name},
 };
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
-use executor_runtime_run::capture::{CaptureDirectory, CaptureError, Collected, Fingerprint, create_file_at};
+use executor_runtime_run::capture::{
+    CaptureDirectory, CaptureError, Collected, EarlierArtifacts, Fingerprint, ReadDeadline, create_file_at,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
@@ -17,6 +19,9 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+/// How many artifacts are looked at in no time.
+const FEW: usize = 16;
 
 /// Why an artifact can't be created.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +47,8 @@ struct Shared {
     invocation: RuntimeInvocation,
     max_count: u32,
     max_bytes: u64,
+    /// The time that there is to remove what an earlier run has left.
+    time: ReadDeadline,
     state: Mutex<State>,
 }
 
@@ -56,11 +63,12 @@ struct State {
 }
 
 impl ArtifactStore {
-    pub(crate) fn new(invocation: &RuntimeInvocation, limits: &Limits) -> Self {
+    pub(crate) fn new(invocation: &RuntimeInvocation, limits: &Limits, time: ReadDeadline) -> Self {
         Self(Arc::new(Shared {
             invocation: invocation.clone(),
             max_count: limits.artifacts,
             max_bytes: limits.artifact_bytes,
+            time,
             state: Mutex::default(),
         }))
     }
@@ -82,7 +90,7 @@ impl ArtifactStore {
         if !state.names.insert(name.clone()) {
             return Err(CreateError::DuplicateName(name));
         }
-        let (directory, path) = state.open_artifacts(&self.0.invocation)?;
+        let (directory, path) = state.open_artifacts(&self.0.invocation, &self.0.time)?;
         let path = path.join(&name);
         // A name never begins with a dot, so that an unfinished file is not an artifact.
         let partial = format!(".{name}.partial");
@@ -129,6 +137,23 @@ impl ArtifactStore {
         let mut state = self.state();
         state.open_capture(&self.0.invocation).ok()?;
         state.resumed.clone()
+    }
+
+    /// [`ArtifactStore::close`], without waiting for a file system longer than `time`: here if there is little to look at
+    /// where it answers at once, else on another thread. What a thread of the guest still holds up is left to itself.
+    pub(crate) async fn close_in_time(&self, time: &ReadDeadline) -> Collected {
+        if let Ok(state) = self.0.state.try_lock() {
+            match &state.capture {
+                None => return Collected::default(),
+                Some(capture) if state.kept.len() <= FEW && capture.answers_at_once() => {
+                    drop(state);
+                    return self.close();
+                }
+                Some(_) => {}
+            }
+        }
+        let store = self.clone();
+        time.look(move || store.close()).await.unwrap_or_default()
     }
 
     /// The run has come to an end: its artifacts, in the order in which they were finished, are in the result,
@@ -178,13 +203,15 @@ impl State {
     fn open_artifacts(
         &mut self,
         invocation: &RuntimeInvocation,
+        time: &ReadDeadline,
     ) -> Result<(Arc<OwnedFd>, PathBuf), CaptureError> {
         let capture = self.open_capture(invocation)?;
         let path = capture.artifacts_path();
         let directory = match &self.artifacts {
             Some(directory) => Arc::clone(directory),
             None => {
-                let directory = Arc::new(self.open_capture(invocation)?.open_artifacts()?);
+                let earlier = EarlierArtifacts::Remove(time);
+                let directory = Arc::new(self.open_capture(invocation)?.open_artifacts(earlier)?);
                 self.artifacts = Some(Arc::clone(&directory));
                 directory
             }
@@ -196,6 +223,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use executor_runtime_run::CancelToken;
     use std::{fs, path::Path};
 
     /// Finishes the artifacts `one` and `two`, then lets `meanwhile` happen to the capture directory.
@@ -206,7 +234,8 @@ mod tests {
             "command": ["none"], "artifact_directory": base.path(),
         });
         let invocation = RuntimeInvocation::from_json(document.to_string().as_bytes()).unwrap();
-        let store = ArtifactStore::new(&invocation, &Limits::default());
+        let time = ReadDeadline::new(None, &CancelToken::new());
+        let store = ArtifactStore::new(&invocation, &Limits::default(), time);
         for name in ["one", "two"] {
             let artifact = store.create(name.to_owned(), String::new(), String::new());
             store.keep(artifact.unwrap().finish().await.unwrap());

@@ -105,15 +105,15 @@ fn walk(
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub(super) enum Kind {
     File,
     Directory,
     Other,
 }
 
-type Entries = Vec<(Vec<u8>, Kind)>;
+pub(super) type Entries = Vec<(Vec<u8>, Kind)>;
 
-fn read_directory(directory: OwnedFd) -> nix::Result<(OwnedFd, Entries)> {
+pub(super) fn read_directory(directory: OwnedFd) -> nix::Result<(OwnedFd, Entries)> {
     let handle = directory.try_clone().map_err(|_| Errno::EMFILE)?;
     let mut entries = Vec::new();
     for entry in Dir::from_fd(directory)?.iter() {

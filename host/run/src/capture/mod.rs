@@ -5,19 +5,31 @@
 //! without following symbolic links, and made anew, so nothing that was planted there leads outside. The
 //! directory is locked while the run is under way: two runs of one id never write to the same files. What a run
 //! has done to it in the meantime is the module `restore`'s concern.
+//!
+//! # What blocks
+//!
+//! A run is polled beside others, and its own deadline is kept where it is polled. So there it does only what is over in
+//! microseconds: it opens, makes and locks the directory and its files, if [`answers_at_once`] says so of where they are,
+//! and lists them if the run has left all in place and no artifacts. All else blocks: a file system that is not known to be
+//! local, removing what an earlier run of the id has left ([`EarlierArtifacts`]), reading and hashing artifacts, copying
+//! output that the run took away. That is done by another thread, and waited for until the deadline
+//! ([`Run::blocking`](crate::Run::blocking)), or at the end of a run little longer ([`ReadDeadline::look`]).
 
+mod at_once;
 mod checkpoint;
 mod collect;
 mod name;
 mod read_deadline;
 mod restore;
 
+pub use at_once::answers_at_once;
 pub use checkpoint::{Fingerprint, check_length as check_checkpoint};
 pub use collect::{Collected, Size, collect, open_regular_at};
 
 pub use read_deadline::ReadDeadline;
 pub use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
 
+use collect::read_directory;
 use executor_runtime_protocol::RuntimeInvocation;
 use name::directory_name;
 use nix::{
@@ -28,9 +40,13 @@ use nix::{
 };
 use restore::{BaseLocation, real_path};
 use std::{
+    ffi::OsStr,
     fs,
     io::{self, Write},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -66,6 +82,21 @@ pub enum CaptureError {
         /// Why.
         source: io::Error,
     },
+    /// An earlier run has left artifacts, and removing them takes time that there is not.
+    #[error("'{}' has the artifacts of an earlier run, and there was no time to remove them", path.display())]
+    EarlierArtifacts {
+        /// Where they are.
+        path: PathBuf,
+    },
+}
+
+/// What becomes of the artifacts that an earlier run of the same id has left.
+#[derive(Clone, Copy, Debug)]
+pub enum EarlierArtifacts<'a> {
+    /// They stay, which is an error: removing them may take long.
+    Keep,
+    /// They are removed, for as long as this lasts. Blocks.
+    Remove(&'a ReadDeadline),
 }
 
 /// An open, locked capture directory.
@@ -112,6 +143,16 @@ impl CaptureDirectory {
         })
     }
 
+    /// Takes note of the file system that it is on, for [`answers_at_once`] of later runs. Blocks.
+    pub fn remember_file_system(&self) {
+        at_once::remember(&self.handle);
+    }
+
+    /// Whether it answers at once.
+    pub fn answers_at_once(&self) -> bool {
+        at_once::is_local_path(&self.path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -146,20 +187,31 @@ impl CaptureDirectory {
     }
 
     /// Makes the artifacts directory, empty.
-    pub fn create_artifacts(&self) -> Result<(), CaptureError> {
+    pub fn create_artifacts(&self, earlier: EarlierArtifacts<'_>) -> Result<(), CaptureError> {
         let failed = |errno| unwritable(&self.artifacts_path(), errno);
-        match mkdirat(&self.handle, ARTIFACTS, Mode::from_bits_truncate(0o777)) {
+        let left = || CaptureError::EarlierArtifacts {
+            path: self.artifacts_path(),
+        };
+        let make = || mkdirat(&self.handle, ARTIFACTS, Mode::from_bits_truncate(0o777));
+        match make() {
             Err(Errno::EEXIST) => {}
             made => return made.map_err(failed),
         }
         // An earlier run's: its files would pass for this one's.
-        remove_tree_at(&self.handle, ARTIFACTS).map_err(failed)?;
-        mkdirat(&self.handle, ARTIFACTS, Mode::from_bits_truncate(0o777)).map_err(failed)
+        let removed = match earlier {
+            EarlierArtifacts::Keep => unlinkat(&self.handle, ARTIFACTS, UnlinkatFlags::RemoveDir),
+            EarlierArtifacts::Remove(time) => remove_tree_at(&self.handle, ARTIFACTS, time),
+        };
+        match (removed, earlier) {
+            (Ok(()), _) => make().map_err(failed),
+            (Err(_), EarlierArtifacts::Keep) | (Err(Errno::ETIME), _) => Err(left()),
+            (Err(errno), _) => Err(failed(errno)),
+        }
     }
 
     /// Makes the artifacts directory, empty, and opens it.
-    pub fn open_artifacts(&self) -> Result<OwnedFd, CaptureError> {
-        self.create_artifacts()?;
+    pub fn open_artifacts(&self, earlier: EarlierArtifacts<'_>) -> Result<OwnedFd, CaptureError> {
+        self.create_artifacts(earlier)?;
         openat(
             &self.handle,
             ARTIFACTS,
@@ -316,15 +368,22 @@ fn make_directory(parent: BorrowedFd<'_>, name: &Path, path: &Path) -> Result<Ow
     }
 }
 
-/// Removes a file, or a directory with all that is in it, without following links.
-fn remove_tree_at(directory: &OwnedFd, name: &str) -> nix::Result<()> {
+/// Removes a file, or a directory with all that is in it, without following links; `ETIME` if there is not enough time.
+fn remove_tree_at(directory: &OwnedFd, name: impl AsRef<Path>, time: &ReadDeadline) -> nix::Result<()> {
+    let name = name.as_ref();
+    if time.is_over() {
+        return Err(Errno::ETIME);
+    }
     match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::EISDIR) => {}
         removed => return removed,
     }
-    // `remove_dir_all` follows no link below its argument; the handle pins what comes before.
-    let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
-    fs::remove_dir_all(path).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+    let inner = openat(directory, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())?;
+    let (inner, entries) = read_directory(inner)?;
+    for (entry, _) in entries {
+        remove_tree_at(&inner, OsStr::from_bytes(&entry), time)?;
+    }
+    unlinkat(directory, name, UnlinkatFlags::RemoveDir)
 }
 
 fn unwritable(path: &Path, errno: Errno) -> CaptureError {

@@ -3,11 +3,19 @@
 //! A run may leave files of any size, and reading them takes as long as it takes: a run that is over would not be
 //! over for its caller. What can't be read until then is listed without its digest.
 
-use crate::cancel::{CancelReason, CancelToken};
+use crate::{
+    cancel::{CancelReason, CancelToken},
+    exhaustion,
+    runner::until,
+};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// Also given to a run that is late: enough for what most runs leave.
 const AT_LEAST: Duration = Duration::from_millis(100);
+/// How much longer a thread that looks at files is waited for: enough to notice that no more are to be read, and not for
+/// a file system that has stopped answering.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// Until when files are read.
 #[derive(Clone, Debug)]
@@ -43,6 +51,29 @@ impl ReadDeadline {
             cancel: CancelToken::new(),
             ended_by: CancelReason::Immediate,
         }
+    }
+
+    /// What `work`, which looks at files until this is over, comes to; on a thread of its own. The wait for it is
+    /// bounded as well: what takes no heed of this is left to itself.
+    ///
+    /// # Errors
+    /// When it panics, or is not done in time.
+    pub async fn look<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        tokio::select! {
+            biased;
+            done = exhaustion::run_blocking(work) => done,
+            () = self.long_over() => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the file system did not answer in time"))
+            }
+        }
+    }
+
+    async fn long_over(&self) {
+        tokio::select! {
+            () = until(self.until) => {}
+            () = self.cancel.raised(self.ended_by) => {}
+        }
+        tokio::time::sleep(LAST_LOOK).await;
     }
 
     /// Whether files are to be read no longer.

@@ -288,6 +288,9 @@ impl CapturedFiles {
     /// What there is to list, if that takes no time: the run left everything in place, and no artifacts. Then the
     /// directory is unlocked.
     pub fn keep_at_once(&self) -> Option<Kept> {
+        if !self.directory.answers_at_once() {
+            return None;
+        }
         let in_place =
             self.directory.is_in_place() && self.outputs.iter().all(|file| file.is_in(&self.directory));
         if !in_place || !matches!(self.directory.take_artifacts(), Ok(None)) {

@@ -1,0 +1,153 @@
+//! Which directories answer at once, so that a run may open its files where it is polled.
+//!
+//! Opening a capture directory takes microseconds on a local file system, less than handing the work to another
+//! thread. On a network file system, or one that a process serves, it takes as long as whatever is at the other end
+//! likes, and everything that is polled on the same thread would wait with it. So a run asks here first, and this asks
+//! only the kernel's own memory: a path that can be walked in its lookup cache, on a block device or on a file system
+//! that was seen to be local before, answers at once. Everything else (a path that was not used for long, a kernel before
+//! 5.12, a file system that is not known yet) does not, and is worked on by a thread that nobody waits for any longer
+//! than the run may take.
+
+use super::DEFAULT_BASE;
+use executor_runtime_protocol::RuntimeInvocation;
+use nix::{
+    errno::Errno,
+    fcntl::AT_FDCWD,
+    sys::statfs::{BTRFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, fstatfs},
+};
+use std::{
+    ffi::CString,
+    mem::{size_of, zeroed},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    sync::{PoisonError, RwLock},
+};
+
+/// Local file systems without a block device, by the devices that they are mounted as.
+static LOCAL: RwLock<Vec<Device>> = RwLock::new(Vec::new());
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Device {
+    major: u32,
+    minor: u32,
+}
+
+impl Device {
+    /// The device of an open directory, as the kernel has it in memory.
+    fn of(directory: BorrowedFd<'_>) -> Option<Self> {
+        // SAFETY: a structure of integers, which may all be 0.
+        let mut status: libc::statx = unsafe { zeroed() };
+        // SAFETY: the path is NUL-terminated, and `status` is writable.
+        let result = unsafe {
+            libc::statx(
+                directory.as_raw_fd(),
+                c"".as_ptr(),
+                libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC,
+                0,
+                &raw mut status,
+            )
+        };
+        (result == 0).then_some(Self {
+            major: status.stx_dev_major,
+            minor: status.stx_dev_minor,
+        })
+    }
+
+    fn is_local(self) -> bool {
+        // Only a block device has a major number.
+        self.major != 0
+            || LOCAL
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(&self)
+    }
+}
+
+/// Whether the directories that a run is started in and keeps its files in answer at once, and its input too.
+pub fn answers_at_once(invocation: &RuntimeInvocation) -> bool {
+    let Ok(working_directory) = open_cached(AT_FDCWD, Path::new(&invocation.working_directory)) else {
+        return false;
+    };
+    if !is_local(&working_directory) {
+        return false;
+    }
+    let base = match &invocation.artifact_directory {
+        Some(base) => is_local_path(Path::new(base)),
+        // A mount point never leaves the cache, so what is not in it is where its parent is.
+        None => open_cached(working_directory.as_fd(), Path::new(DEFAULT_BASE))
+            .map_or(true, |base| is_local(&base)),
+    };
+    let input = invocation.input_payload_path.as_deref();
+    base && input.is_none_or(|input| is_local_path(Path::new(input)))
+}
+
+/// Whether what is at `path` answers at once.
+pub(super) fn is_local_path(path: &Path) -> bool {
+    open_cached(AT_FDCWD, path).is_ok_and(|open| is_local(&open))
+}
+
+fn is_local(open: &OwnedFd) -> bool {
+    Device::of(open.as_fd()).is_some_and(Device::is_local)
+}
+
+/// Takes note of the file system of an open directory, for later runs there. Blocks.
+pub(super) fn remember(directory: impl AsFd) {
+    let Some(device) = Device::of(directory.as_fd()) else {
+        return;
+    };
+    let kinds = [TMPFS_MAGIC, BTRFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC];
+    if device.is_local() || !fstatfs(directory).is_ok_and(|status| kinds.contains(&status.filesystem_type()))
+    {
+        return;
+    }
+    let mut local = LOCAL.write().unwrap_or_else(PoisonError::into_inner);
+    if !local.contains(&device) {
+        local.push(device);
+    }
+}
+
+/// Opens what is at `path`, without reading it, if the kernel has all that it takes in its lookup cache.
+fn open_cached(directory: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: a structure of integers, which may all be 0.
+    let mut how: libc::open_how = unsafe { zeroed() };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_CACHED;
+    // SAFETY: the path is NUL-terminated, `how` is readable, and has the size that is given.
+    let opened = unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            directory.as_raw_fd(),
+            path.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
+    };
+    let opened = Errno::result(opened)?;
+    // SAFETY: the kernel has just made it for this process. A descriptor is an int.
+    Ok(unsafe { OwnedFd::from_raw_fd(opened as i32) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_use_answers_at_once_and_proc_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = std::fs::File::open(directory.path()).unwrap();
+        remember(&open);
+        let known = fstatfs(&open).unwrap().filesystem_type();
+        let device = Device::of(open.as_fd()).unwrap();
+        if device.major != 0 || known == TMPFS_MAGIC || known == OVERLAYFS_SUPER_MAGIC {
+            assert!(is_local_path(directory.path()));
+        }
+        let proc = std::fs::File::open("/proc/self").unwrap();
+        remember(&proc);
+        assert!(!is_local_path(Path::new("/proc")), "it is no local file system");
+        assert!(!is_local_path(&directory.path().join("missing")));
+    }
+}
