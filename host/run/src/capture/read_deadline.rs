@@ -8,8 +8,10 @@ use crate::{
     exhaustion,
     runner::until,
 };
-use std::io;
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 /// Also given to a run that is late: enough for what most runs leave.
 const AT_LEAST: Duration = Duration::from_millis(100);
