@@ -1,6 +1,7 @@
 //! The host as it is used: at the command line, as a library, and as the README says.
 
 mod bad_input;
+mod batch;
 mod command_line;
 mod library;
 mod readme;

@@ -8,10 +8,12 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::Path,
+    sync::{Arc, OnceLock},
     thread,
 };
 use tokio::sync::mpsc;
 
+const BUFFER: usize = 64 * 1024;
 /// Lines that are read ahead.
 const AHEAD: usize = 4;
 
@@ -24,7 +26,11 @@ pub(super) struct Line {
 }
 
 /// The lines of the input that are not empty.
-pub(super) struct Lines(mpsc::Receiver<Result<Line>>);
+pub(super) struct Lines {
+    lines: mpsc::Receiver<Result<Line>>,
+    /// How many there are, once that is known ahead: of a file.
+    count: Arc<OnceLock<u64>>,
+}
 
 impl Lines {
     /// Begins to read a file, or stdin.
@@ -37,22 +43,38 @@ impl Lines {
             }
             _ => (Box::new(io::stdin()), "stdin can't be read".to_owned()),
         };
-        let (sender, receiver) = mpsc::channel(AHEAD);
-        exhaustion::check_threads(1)?;
+        let (sender, lines) = mpsc::channel(AHEAD);
+        exhaustion::check_threads(2)?;
         thread::Builder::new().name("input".to_owned()).spawn(move || {
             read(
-                BufReader::with_capacity(64 * 1024, source),
+                BufReader::with_capacity(BUFFER, source),
                 separator,
                 &name,
                 &sender,
             )
         })?;
-        Ok(Self(receiver))
+        let count = Arc::new(OnceLock::new());
+        if let Some(file) = file.and_then(|path| File::open(path).ok())
+            && file.metadata().is_ok_and(|status| status.is_file())
+        {
+            let count = Arc::clone(&count);
+            thread::Builder::new().name("count".to_owned()).spawn(move || {
+                if let Ok(lines) = count_lines(BufReader::with_capacity(BUFFER, file), separator) {
+                    let _ = count.set(lines);
+                }
+            })?;
+        }
+        Ok(Self { lines, count })
+    }
+
+    /// How many lines there are in all, if that is known already.
+    pub(super) fn count(&self) -> Option<u64> {
+        self.count.get().copied()
     }
 
     /// The next one; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Line>> {
-        self.0.recv().await.transpose()
+        self.lines.recv().await.transpose()
     }
 }
 
@@ -64,15 +86,23 @@ fn read(mut source: impl BufRead, separator: u8, name: &str, lines: &mpsc::Sende
             Err(error) => Err(anyhow!("{name}: {error}")),
         };
         let is_last = line.is_err();
-        let is_empty = line.as_ref().is_ok_and(|line| {
-            line.bytes
-                .as_ref()
-                .is_some_and(|bytes| bytes.trim_ascii().is_empty())
-        });
+        let is_empty = line.as_ref().is_ok_and(|line| is_empty(&line.bytes));
         if !is_empty && lines.blocking_send(line).is_err() || is_last {
             return;
         }
     }
+}
+
+fn count_lines(mut source: impl BufRead, separator: u8) -> io::Result<u64> {
+    let mut count = 0;
+    while let Some(line) = next_line(&mut source, separator, MAX_DOCUMENT_BYTES)? {
+        count += u64::from(!is_empty(&line));
+    }
+    Ok(count)
+}
+
+fn is_empty(line: &Option<Vec<u8>>) -> bool {
+    line.as_ref().is_some_and(|bytes| bytes.trim_ascii().is_empty())
 }
 
 /// The next line without its end, or that it is longer than `most`; none at the end of the input.

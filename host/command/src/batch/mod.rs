@@ -178,7 +178,7 @@ async fn execute(
     // What ends the batch before its input does.
     let mut trouble = None;
     let mut is_open = true;
-    let mut tick = tokio::time::interval(TICK);
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     loop {
         if cancel.reason().is_some() || report.is_lost() || trouble.is_some() {
             is_open = false;
@@ -205,16 +205,15 @@ async fn execute(
                 Err(error) => trouble = Some(error),
                 Ok(None) => match source.rest() {
                     Some(job) => start(&mut running, &service, slot.take(), job, &plan, &cancel, &mut log, &mut trouble, &mut report),
-                    None => {
-                        is_open = false;
-                        report.all_read(source.jobs());
-                    }
+                    None => is_open = false,
                 },
                 Ok(Some(line)) => if let Some(job) = source.job(line) {
                     start(&mut running, &service, slot.take(), job, &plan, &cancel, &mut log, &mut trouble, &mut report);
                 },
             },
-            _ = tick.tick(), if report.shows_progress() => report.progress(running.len()),
+            _ = tick.tick(), if report.shows_progress() => {
+                report.progress(running.len(), lines.count().map(|lines| source.jobs_of(lines)));
+            }
         }
         if report.is_lost() {
             // What can't be told need not be done.

@@ -30,8 +30,7 @@ pub(super) struct Report {
     has_summary: bool,
     counts: Counts,
     started: u64,
-    /// How many jobs there are, once all of the input was read.
-    total: Option<u64>,
+
     /// Results before which others have to be printed.
     waiting: BTreeMap<u64, Entry>,
     next: u64,
@@ -50,7 +49,7 @@ impl Report {
             has_summary: for_people,
             counts: Counts::default(),
             started: 0,
-            total: None,
+
             waiting: BTreeMap::new(),
             next: 1,
             begun: Instant::now(),
@@ -78,11 +77,6 @@ impl Report {
 
     pub(super) fn started(&mut self) {
         self.started += 1;
-    }
-
-    /// There are no more jobs than this.
-    pub(super) fn all_read(&mut self, jobs: u64) {
-        self.total = Some(jobs);
     }
 
     /// A job that was not done again.
@@ -134,8 +128,8 @@ impl Report {
         self.lost = printed.err();
     }
 
-    /// Shows how far it is.
-    pub(super) fn progress(&self, running: usize) {
+    /// Shows how far it is, of `total` jobs if that is known.
+    pub(super) fn progress(&self, running: usize, total: Option<u64>) {
         let Counts {
             ended,
             unsuccessful,
@@ -145,7 +139,7 @@ impl Report {
         let done = ended + skipped;
         let elapsed = self.begun.elapsed().as_secs_f64().max(LEAST_ELAPSED);
         let rate = ended as f64 / elapsed;
-        let mut line = match self.total {
+        let mut line = match total {
             Some(total) => format!("{done} of {total} done"),
             None => format!("{done} done"),
         };
@@ -153,14 +147,11 @@ impl Report {
             line.push_str(&format!(", {unsuccessful} failed"));
         }
         line.push_str(&format!(", {running} running, {rate:.1}/s"));
-        if let Some(total) = self.total
+        if let Some(total) = total
             && rate > 0.0
         {
             let left = Duration::from_secs_f64((total.saturating_sub(done) as f64 / rate).min(1e9));
-            line.push_str(&format!(
-                ", {} left",
-                shown::duration(Duration::from_secs(left.as_secs()))
-            ));
+            line.push_str(&format!(", {} left", format_args!("{}s", left.as_secs())));
         }
         let style = style::stderr();
         stderr::show_status(&style.fit(&line));

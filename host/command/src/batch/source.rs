@@ -63,9 +63,12 @@ impl Source {
         }
     }
 
-    /// How many jobs there have been.
-    pub(super) fn jobs(&self) -> u64 {
-        self.jobs
+    /// How many jobs this many lines make.
+    pub(super) fn jobs_of(&self, lines: u64) -> u64 {
+        match &self.template {
+            Some(template) => lines.div_ceil(template.max_args as u64),
+            None => lines,
+        }
     }
 
     /// The job that a line makes, or completes.
