@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod command_line;
+mod crate_graph;
 mod library;
 mod readme;
