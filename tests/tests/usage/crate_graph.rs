@@ -33,7 +33,7 @@ const NEVER: [(&str, &[&str]); 6] = [
             "tokio",
         ],
     ),
-    ("egress", &["executor-runtime-protocol", "serde", "wasmtime"]),
+    ("egress", &["executor-runtime-protocol", "wasmtime"]),
     ("run", &["hyper", "rustls", "wasmtime"]),
     ("config", &["hyper", "rustls", "tokio", "wasmtime"]),
     ("", &["hyper", "rustls", "wasmtime"]),
