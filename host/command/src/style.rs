@@ -102,7 +102,9 @@ impl Style {
             }
             for (index, word) in line.split(' ').enumerate() {
                 let wide = width(word);
-                if index > 0 && used.saturating_add(1 + wide) > most {
+                // Of several spaces only the last can be where a line is broken.
+                let breaks = !word.is_empty() && used.saturating_add(1 + wide) > most;
+                if index > 0 && breaks {
                     wrapped.truncate(wrapped.trim_end_matches(' ').len());
                     wrapped.push('\n');
                     wrapped.push_str(indent);
