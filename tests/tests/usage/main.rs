@@ -3,5 +3,6 @@
 mod bad_input;
 mod batch;
 mod command_line;
+mod crate_graph;
 mod library;
 mod readme;
