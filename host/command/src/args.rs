@@ -3,7 +3,7 @@
 use super::{Executable, Format, logging::LogFormat, schema::Document};
 use clap::{ArgGroup, Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use executor_runtime::protocol::parse_duration;
-use std::{fs::File, path::PathBuf, time::Duration};
+use std::{fs::File, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 pub(super) const EXIT_STATUS_HELP: &str = "\
 Exit status of `run`:
@@ -20,6 +20,19 @@ const RUN_USAGE: &str = "\
 executor-runtime run [OPTIONS] [FILE]
        executor-runtime run [OPTIONS] -- <COMMAND>...
        executor-runtime run [OPTIONS] --kind <KIND> [-- <COMMAND>...]";
+
+/// Invocations, or arguments of a command.
+const BATCH_USAGE: &str = "\
+executor-runtime batch [OPTIONS] [FILE]
+       executor-runtime batch [OPTIONS] [FILE] -- <COMMAND>...";
+
+pub(super) const BATCH_EXIT_STATUS_HELP: &str = "\
+Exit status of `batch`:
+  0    every run succeeded
+  1    a run did not succeed, or a line was no invocation
+  2    the command line, the configuration, the job log or the input can't be used
+  4    a result could not be written
+  130  cancelled (128 + N if this process received signal N)";
 
 /// The version, and which build of it this is.
 const VERSION: &str = concat!(
@@ -86,6 +99,9 @@ pub(super) enum Command {
     /// Run one invocation and print its result
     #[command(override_usage = RUN_USAGE, after_help = EXIT_STATUS_HELP)]
     Run(Box<RunOptions>),
+    /// Run many invocations, several at a time: one a line of JSON, or a command for each line of arguments
+    #[command(override_usage = BATCH_USAGE, after_help = BATCH_EXIT_STATUS_HELP)]
+    Batch(Box<BatchOptions>),
     /// Check an invocation against the RxP schema and report every problem; runs nothing
     Validate(InvocationFile),
     /// Show the runner, limits and grants an invocation would get; runs nothing
@@ -145,6 +161,69 @@ pub(super) struct RunOptions {
     pub(super) print_invocation: bool,
     #[command(flatten)]
     pub(super) prompt: PromptOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BatchOptions {
+    /// File with an invocation (JSON) a line, or with arguments of COMMAND; reads stdin if `-` or omitted
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Command to run for each argument, which replaces `{}`, or goes to the end; `{#}` is the number of the job
+    #[arg(value_name = "COMMAND", last = true)]
+    pub(super) words: Vec<String>,
+    /// How many runs at a time: a number, or a share of the processors, such as 50%
+    #[arg(long, short, value_name = "N|N%", default_value = "100%", value_parser = super::batch::jobs)]
+    pub(super) jobs: NonZeroUsize,
+    /// Print results in the order of the input, instead of as they end
+    #[arg(long, short)]
+    pub(super) keep_order: bool,
+    /// Time limit for each run; must come to whole seconds: 90, 90s, 1.5m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
+    pub(super) timeout: Option<u64>,
+    /// Try a run again up to N times, where that may help (see `error.transient`)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) retries: u32,
+    /// Start no more runs once N of them, or N percent (of 10 or more), did not succeed: fail=1, fail=10%
+    #[arg(long, value_name = "fail=N|N%", value_parser = super::batch::halt)]
+    pub(super) halt: Option<super::batch::Halt>,
+    /// Write a line to this file for each job that has ended
+    #[arg(long, value_name = "FILE")]
+    pub(super) joblog: Option<PathBuf>,
+    /// Leave out the jobs that the job log has already, and add to it
+    #[arg(long, requires = "joblog")]
+    pub(super) resume: bool,
+    /// The same, but do those again that did not succeed
+    #[arg(long, requires = "joblog")]
+    pub(super) retry_failed: bool,
+    /// On a terminal, show no progress and no summary
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) template: TemplateOptions,
+}
+
+/// Options for the invocations that are built from a command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options for COMMAND")]
+pub(super) struct TemplateOptions {
+    /// Arguments end with a NUL byte instead of a line break (as `find -print0` writes them)
+    #[arg(long, short = '0', requires = "words")]
+    pub(super) null: bool,
+    /// Arguments for each command
+    #[arg(long, short = 'n', value_name = "N", default_value = "1", requires = "words")]
+    pub(super) max_args: NonZeroUsize,
+    /// Working directory of the commands [default: the current directory]
+    #[arg(long, value_name = "DIR", requires = "words")]
+    pub(super) cwd: Option<String>,
+    /// Set an environment variable for the commands (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, requires = "words")]
+    pub(super) env: Vec<(String, String)>,
+    /// Set a metadata key (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = metadata, requires = "words")]
+    pub(super) metadata: Vec<(String, String)>,
+    /// Directory for output and artifacts [default: .executor_runtime in the working directory]
+    #[arg(long, value_name = "DIR", requires = "words")]
+    pub(super) artifacts: Option<String>,
 }
 
 /// Options for an invocation that is built from a command.

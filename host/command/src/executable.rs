@@ -25,6 +25,7 @@ use std::{
     ffi::{CString, OsString},
     fs::File,
     io::{self, Seek, Write},
+    num::NonZeroUsize,
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -48,15 +49,15 @@ pub(crate) const BUILD_ID: &str = env!("EXECUTOR_RUNTIME_BUILD_ID");
 /// Which of the two this process is.
 #[derive(Clone, Copy, Debug)]
 pub struct Executable {
-    /// Adds what runs plugins.
-    pub(crate) carriers: fn(HostBuilder) -> HostBuilder,
+    /// Adds what runs plugins, for so many runs at a time; for one alone, if that is not said.
+    pub(crate) carriers: fn(HostBuilder, Option<NonZeroUsize>) -> HostBuilder,
     has_engine: bool,
 }
 
 impl Executable {
     /// The small one.
     pub const SMALL: Self = Self {
-        carriers: |builder| {
+        carriers: |builder, _| {
             builder
                 .carrier(|supervisors| NativePlugins::new(Arc::clone(supervisors)))
                 .carrier(|_| OtherExecutable)
@@ -65,7 +66,7 @@ impl Executable {
     };
 
     /// The large one, whose `carriers` run every plugin.
-    pub const fn with_engine(carriers: fn(HostBuilder) -> HostBuilder) -> Self {
+    pub const fn with_engine(carriers: fn(HostBuilder, Option<NonZeroUsize>) -> HostBuilder) -> Self {
         Self {
             carriers,
             has_engine: true,
@@ -90,6 +91,20 @@ impl Executable {
             return Ok(());
         }
         become_engine(None).map_err(|failure| anyhow!(failure.summary))
+    }
+
+    /// The same, if any plugin needs it, for a process that is going to run what comes. Where it can't, the runs of these
+    /// plugins tell why.
+    pub(crate) fn prefer_engine(self, builder: &HostBuilder) {
+        if self.has_engine {
+            return;
+        }
+        let mut plugins = builder.plugins().kinds();
+        if plugins.any(|(_, plugin)| plugin.carrier == Carrier::Component)
+            && let Err(failure) = become_engine(None)
+        {
+            tracing::warn!("plugins that are components can't be run: {}", failure.summary);
+        }
     }
 
     /// The same, if the runner of `kind` needs the engine. The invocation was read from `document`, which the engine gets

@@ -10,7 +10,7 @@ pub(super) const UNUSABLE: u8 = 2;
 /// The invocation would not be run, or was not.
 pub(super) const REJECTED: u8 = 3;
 /// The run ended, but its result could not be delivered: written to its file, or to stdout.
-const UNDELIVERED: u8 = 4;
+pub(super) const UNDELIVERED: u8 = 4;
 /// The reader of our output has gone: what a shell reports of a process that died of SIGPIPE.
 pub(super) const BROKEN_PIPE: u8 = 141;
 
@@ -27,8 +27,13 @@ pub(super) fn status(result: &RuntimeResult, signal: Option<i32>, propagate: boo
         Status::Failed | Status::Pending | Status::Running => 1,
         Status::Rejected => REJECTED,
         Status::TimedOut => 124,
-        Status::Cancelled => signal.map_or(130, |signal| propagated(-i64::from(signal))),
+        Status::Cancelled => signal.map_or(130, of_signal),
     }
+}
+
+/// The exit status of a process whose runs a signal has ended.
+pub(super) fn of_signal(signal: i32) -> u8 {
+    propagated(-i64::from(signal))
 }
 
 /// The exit status for a result that could not be printed.

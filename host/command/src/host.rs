@@ -9,6 +9,7 @@ use executor_runtime::{
 };
 use std::{
     env, fs, io,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -18,20 +19,26 @@ const CONFIG_VARIABLE: &str = "EXECUTOR_RUNTIME_CONFIG";
 /// A host that is not started yet.
 pub(super) fn builder(options: &HostOptions) -> Result<HostBuilder> {
     check_directories(options, None)?;
-    without_check(options)
+    without_check(options, None)
+}
+
+/// The same, of a host that is going to have this many runs at a time.
+pub(super) fn builder_for(max_runs: NonZeroUsize, options: &HostOptions) -> Result<HostBuilder> {
+    check_directories(options, None)?;
+    without_check(options, Some(max_runs))
 }
 
 /// The same, where `directory` need not be there yet.
 pub(super) fn builder_before(directory: &Path, options: &HostOptions) -> Result<HostBuilder> {
     check_directories(options, Some(directory))?;
-    without_check(options)
+    without_check(options, None)
 }
 
-fn without_check(options: &HostOptions) -> Result<HostBuilder> {
+fn without_check(options: &HostOptions, max_runs: Option<NonZeroUsize>) -> Result<HostBuilder> {
     let builder = Host::builder()
         .config(configuration(options)?)
         .plugins_in(search_path(&options.plugins_dir));
-    Ok((options.executable.carriers)(builder))
+    Ok((options.executable.carriers)(builder, max_runs))
 }
 
 /// Starts it. The inner error is about what the machine has left at the moment.

@@ -18,6 +18,7 @@ macro_rules! say {
 }
 
 mod args;
+mod batch;
 mod completions;
 mod executable;
 mod exit;
@@ -107,6 +108,10 @@ pub fn main(executable: Executable) -> ExitCode {
         Command::Run(options) if options.words.is_empty() && ends_in_separator() => {
             Err(anyhow::anyhow!("no command after --"))
         }
+        Command::Batch(options) if options.words.is_empty() && ends_in_separator() => {
+            Err(anyhow::anyhow!("no command after --"))
+        }
+        Command::Batch(options) => batch::batch(&options, &arguments.host, format),
         Command::Run(options) => run::run(&options, &arguments.host, format),
         Command::Validate(options) => validate::validate(&options, format),
         Command::Explain(options) => explain::explain(&options, &arguments.host, format),

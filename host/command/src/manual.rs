@@ -1,6 +1,6 @@
 //! What manual pages tell beyond the arguments: exit statuses, variables, files. The README tells the same.
 
-use super::args::EXIT_STATUS_HELP;
+use super::args::{BATCH_EXIT_STATUS_HELP, EXIT_STATUS_HELP};
 
 /// The variables that count, and those that a run is given.
 pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
@@ -92,6 +92,7 @@ const BROKEN_PIPE: (&str, &str) = (
 pub(super) fn exit_statuses(name: &str) -> Vec<(&'static str, &'static str)> {
     match name {
         "executor-runtime-run" => of_run().collect(),
+        "executor-runtime-batch" => of(BATCH_EXIT_STATUS_HELP).collect(),
         "executor-runtime" => of_run()
             .chain([(
                 "141",
@@ -127,8 +128,11 @@ pub(super) fn exit_statuses(name: &str) -> Vec<(&'static str, &'static str)> {
 
 /// Those that the help of `run` tells.
 fn of_run() -> impl Iterator<Item = (&'static str, &'static str)> {
-    EXIT_STATUS_HELP
-        .lines()
+    of(EXIT_STATUS_HELP)
+}
+
+fn of(help: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    help.lines()
         .filter_map(|line| line.strip_prefix("  ")?.split_once("  "))
         .map(|(status, meaning)| (status, meaning.trim()))
 }

@@ -48,7 +48,7 @@ pub(super) fn invocation(words: &[String], options: &PromptOptions, keep: bool) 
         given => given.clone(),
     };
     Ok(RuntimeInvocation {
-        invocation_id: options.id.clone().unwrap_or_else(new_id),
+        invocation_id: options.id.clone().unwrap_or_else(|| new_id("prompt")),
         runtime_name: options.name.clone().unwrap_or_else(|| "prompt".to_owned()),
         runtime_kind,
         working_directory: working_directory.to_owned(),
@@ -83,10 +83,10 @@ pub(super) fn override_with(options: &RunOptions, invocation: &mut RuntimeInvoca
 }
 
 /// An id that sorts by time and that no other process makes.
-fn new_id() -> String {
+pub(super) fn new_id(prefix: &str) -> String {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!(
-        "prompt-{}-{:06}-{}",
+        "{prefix}-{}-{:06}-{}",
         since_epoch.as_secs(),
         since_epoch.subsec_micros(),
         std::process::id()

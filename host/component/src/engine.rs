@@ -6,10 +6,11 @@
 
 use super::{
     bindings,
-    egress::{EgressClient, handler},
+    egress::{OutgoingBody, handler},
     state::RunState,
     ticker::Ticker,
 };
+use executor_runtime_egress::EgressClient;
 use executor_runtime_run::{Failure, exhaustion};
 use std::{io, num::NonZeroU32, sync::Arc};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -82,7 +83,7 @@ pub struct Engine(Arc<Shared>);
 struct Shared {
     wasmtime: wasmtime::Engine,
     linker: Linker<RunState>,
-    egress: EgressClient,
+    egress: EgressClient<OutgoingBody>,
     ticker: Ticker,
     pool: Option<Pool>,
 }
@@ -168,7 +169,7 @@ impl Engine {
     }
 
     /// The HTTP client that all components share.
-    pub(super) fn egress(&self) -> &EgressClient {
+    pub(super) fn egress(&self) -> &EgressClient<OutgoingBody> {
         &self.0.egress
     }
 }

@@ -9,13 +9,13 @@ use super::{
     bindings::types,
     cache::CodeCache,
     convert,
-    egress::{EgressHooks, RequestFailures},
+    egress::EgressHooks,
     engine::{Engine, EngineError, Prepared, exhausted},
     guest_failure::GuestFailure,
     limits::{ExceededLimit, Limiter, MAX_CALL_BYTES},
     state::{RunResources, RunState},
 };
-use executor_runtime_egress::Grant;
+use executor_runtime_egress::{Grant, RequestFailures};
 use executor_runtime_plugin::{
     Carrier, Identity, Limits, hex,
     session::{self, RunLog, Stop, StopCause},

@@ -24,7 +24,7 @@
 
 pub mod trust;
 
-use executor_runtime_egress::HostPattern;
+use executor_runtime_authority::HostPattern;
 use executor_runtime_protocol::{closest, parse_bytes, parse_duration};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, de};

@@ -3,17 +3,22 @@
 use executor_runtime_command::Executable;
 use executor_runtime_component::{CodeCache, Components, Mode};
 use executor_runtime_native::NativePlugins;
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::{num::NonZeroU32, process::ExitCode, sync::Arc};
+
+/// Instances that the engine keeps room for at most: each takes 4 GiB of addresses. More runs take turns.
+const MAX_POOL: NonZeroU32 = NonZeroU32::new(4096).unwrap();
 
 fn main() -> ExitCode {
     // A process that runs a native plugin is nothing else.
     if let Some(code) = executor_runtime_native::worker_main(std::env::args_os().skip(1)) {
         return code;
     }
-    executor_runtime_command::main(Executable::with_engine(|builder| {
+    executor_runtime_command::main(Executable::with_engine(|builder, max_runs| {
+        let pooled =
+            max_runs.map(|runs| NonZeroU32::try_from(runs).map_or(MAX_POOL, |runs| runs.min(MAX_POOL)));
+        let mode = pooled.map_or(Mode::OneShot, |concurrency| Mode::LongLived { concurrency });
         builder
             .carrier(|supervisors| NativePlugins::new(Arc::clone(supervisors)))
-            .carrier(|_| Components::new(Mode::OneShot, CodeCache::of_user()))
+            .carrier(move |_| Components::new(mode, CodeCache::of_user()))
     }))
 }

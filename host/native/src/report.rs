@@ -11,8 +11,9 @@ use executor_runtime_protocol::{
 use executor_runtime_run::{
     ErrorKind, Failure, Outcome, ProcessUsage,
     receipt::{self, Receipt},
+    supervised::Lost,
 };
-use executor_runtime_supervisor::{Ended, Exit, Lost, Report};
+use executor_runtime_supervisor::{Ended, Exit, Report};
 use std::{collections::BTreeMap, num::NonZeroU64};
 
 /// What is known about one run when it is over.

@@ -18,8 +18,9 @@ use executor_runtime_run::{
     CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner,
     capture::{CaptureDirectory, Fingerprint, ReadDeadline},
     exhaustion, panic_message,
+    supervised::{self, Lost},
 };
-use executor_runtime_supervisor::{self as supervisor, Job, Lost, Report, Supervisors};
+use executor_runtime_supervisor::{self as supervisor, Job, Report, Supervisors};
 use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
@@ -442,7 +443,8 @@ async fn converse(
     let mut listen = std::pin::pin!(listen);
     let mut heard = false;
     let report = {
-        let mut finish = std::pin::pin!(supervised.finish(
+        let mut finish = std::pin::pin!(supervised::finish(
+            supervised,
             kill.raised(CancelReason::Requested),
             kill.raised(CancelReason::Immediate),
         ));

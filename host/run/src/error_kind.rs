@@ -6,8 +6,15 @@
 use executor_runtime_protocol::Status;
 use std::borrow::Cow;
 
+/// The last column of the table.
+#[allow(non_upper_case_globals, reason = "they are words of the table")]
+mod retry_may_help {
+    pub(super) const transient: bool = true;
+    pub(super) const permanent: bool = false;
+}
+
 macro_rules! error_kinds {
-    ($( $(#[doc = $doc:literal])+ $variant:ident => $code:literal, $status:ident; )+) => {
+    ($( $(#[doc = $doc:literal])+ $variant:ident => $code:literal, $status:ident, $retry:ident; )+) => {
         /// Why a run did not succeed.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum ErrorKind {
@@ -42,69 +49,80 @@ macro_rules! error_kinds {
                     Self::Reported { status, .. } => *status,
                 }
             }
+
+            /// Whether the same invocation may end otherwise when it is tried again. Of what a plugin reports, all but a
+            /// rejection or a cancellation may.
+            pub fn is_transient(&self) -> bool {
+                match self {
+                    $( Self::$variant => retry_may_help::$retry, )+
+                    Self::Reported { status, .. } => matches!(status, Status::Failed | Status::TimedOut),
+                }
+            }
         }
     };
 }
 
 error_kinds! {
     /// No runner is registered for the invocation's `runtime_kind`.
-    NoRunner => "no_runner", Rejected;
+    NoRunner => "no_runner", Rejected, permanent;
     /// The program does not exist.
-    ExecNotFound => "exec_not_found", Rejected;
+    ExecNotFound => "exec_not_found", Rejected, permanent;
     /// This user is not allowed to execute the program.
-    ExecPermission => "exec_permission", Rejected;
+    ExecPermission => "exec_permission", Rejected, permanent;
     /// The program is not in a format that the kernel executes.
-    ExecFormat => "exec_format", Rejected;
+    ExecFormat => "exec_format", Rejected, permanent;
     /// The interpreter that the program names (`#!` or ELF) does not exist.
-    ExecInterpreterMissing => "exec_interpreter_missing", Rejected;
+    ExecInterpreterMissing => "exec_interpreter_missing", Rejected, permanent;
     /// The arguments and the environment are larger than the kernel accepts.
-    ArgTooLong => "arg_too_long", Rejected;
+    ArgTooLong => "arg_too_long", Rejected, permanent;
     /// An argument or a setting can't be used, such as an argument with a NUL byte.
-    InvalidArgument => "invalid_argument", Rejected;
+    InvalidArgument => "invalid_argument", Rejected, permanent;
     /// A variable of the environment can't be used, such as a name with `=`.
-    InvalidEnvironment => "invalid_environment", Rejected;
+    InvalidEnvironment => "invalid_environment", Rejected, permanent;
     /// The working directory does not exist.
-    CwdNotFound => "cwd_not_found", Rejected;
+    CwdNotFound => "cwd_not_found", Rejected, permanent;
     /// The working directory is not a directory.
-    CwdNotDir => "cwd_not_dir", Rejected;
+    CwdNotDir => "cwd_not_dir", Rejected, permanent;
     /// This user is not allowed to enter the working directory.
-    CwdPermission => "cwd_permission", Rejected;
+    CwdPermission => "cwd_permission", Rejected, permanent;
+    /// What was given as an invocation is not a valid RuntimeInvocation.
+    InvalidInvocation => "invalid_invocation", Rejected, permanent;
     /// The input payload can't be read.
-    InputNotFound => "input_not_found", Rejected;
+    InputNotFound => "input_not_found", Rejected, permanent;
     /// The capture directory or a file in it can't be written.
-    ArtifactsUnwritable => "artifacts_unwritable", Rejected;
+    ArtifactsUnwritable => "artifacts_unwritable", Rejected, transient;
     /// A run with this id is under way in the same capture directory.
-    AlreadyRunning => "already_running", Rejected;
+    AlreadyRunning => "already_running", Rejected, transient;
     /// The host had no process, descriptor or memory left to start the run with.
-    HostExhausted => "host_exhausted", Rejected;
+    HostExhausted => "host_exhausted", Rejected, transient;
     /// The process exited with a status other than 0.
-    ExitStatus => "exit_status", Failed;
+    ExitStatus => "exit_status", Failed, transient;
     /// The process was ended by a signal that the host did not send.
-    Signal => "signal", Failed;
+    Signal => "signal", Failed, transient;
     /// The run had more processes than `limits.processes` allows.
-    ProcessLimit => "process_limit", Failed;
+    ProcessLimit => "process_limit", Failed, permanent;
     /// The output could not be kept, for example because the disk is full.
-    OutputUnwritable => "output_unwritable", Failed;
+    OutputUnwritable => "output_unwritable", Failed, transient;
     /// The run's supervisor process died; the processes that it supervised were ended.
-    SupervisorLost => "supervisor_lost", Failed;
+    SupervisorLost => "supervisor_lost", Failed, transient;
     /// A runner that is part of the host panicked.
-    RunnerPanicked => "runner_panicked", Failed;
+    RunnerPanicked => "runner_panicked", Failed, permanent;
     /// A dispatcher's answer is not a RuntimeResult for this invocation.
-    DispatcherProtocol => "dispatcher_protocol", Failed;
+    DispatcherProtocol => "dispatcher_protocol", Failed, permanent;
     /// The plugin can't be loaded.
-    PluginUnusable => "plugin_unusable", Rejected;
+    PluginUnusable => "plugin_unusable", Rejected, permanent;
     /// The invocation's metadata does not fit the plugin's descriptor.
-    InvalidMetadata => "invalid_metadata", Rejected;
+    InvalidMetadata => "invalid_metadata", Rejected, permanent;
     /// The plugin ended abnormally: a trap, a panic, a crash, or an invalid result.
-    PluginCrashed => "plugin_crashed", Failed;
+    PluginCrashed => "plugin_crashed", Failed, transient;
     /// The plugin went over a limit on memory, tables or resources.
-    PluginLimit => "plugin_limit", Failed;
+    PluginLimit => "plugin_limit", Failed, permanent;
     /// The plugin tried to reach a host that it has no grant for.
-    EgressDenied => "egress_denied", Failed;
+    EgressDenied => "egress_denied", Failed, permanent;
     /// The deadline passed.
-    Timeout => "timeout", TimedOut;
+    Timeout => "timeout", TimedOut, transient;
     /// The run was cancelled.
-    Cancelled => "cancelled", Cancelled;
+    Cancelled => "cancelled", Cancelled, permanent;
 }
 
 #[cfg(test)]

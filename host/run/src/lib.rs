@@ -13,6 +13,7 @@ pub mod receipt;
 pub mod result_file;
 mod runner;
 pub mod signals;
+pub mod supervised;
 mod usage;
 
 pub use cancel::{CancelReason, CancelToken};

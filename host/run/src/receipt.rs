@@ -25,6 +25,8 @@ macro_rules! receipt_keys {
 receipt_keys! {
     /// Why the status is not `succeeded`: a stable code. Present exactly then.
     ERROR_KIND = "error.kind";
+    /// `true` if trying the same invocation again may help, `false` if not. Present wherever `error.kind` is.
+    ERROR_TRANSIENT = "error.transient";
     /// Peak resident memory of the largest process of the run, in bytes.
     USAGE_MAX_RSS_BYTES = "usage.max_rss_bytes";
     /// CPU time in user mode of all processes of the run, in seconds.

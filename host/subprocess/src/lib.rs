@@ -14,6 +14,7 @@ use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     CancelReason, Event, Failure, Notifier, Outcome, OutputFeed, Run, RunFuture, RunPermissions, Runner,
     capture::{CapturedFiles, OutputFile, ReadDeadline},
+    supervised,
 };
 use executor_runtime_supervisor::{Report, Supervisors};
 use prepare::Prepared;
@@ -58,7 +59,8 @@ impl SubprocessRunner {
                 return Err(failure);
             }
         };
-        let finished = supervised.finish(
+        let finished = supervised::finish(
+            supervised,
             run.cancel.raised(CancelReason::Requested),
             run.cancel.raised(CancelReason::Immediate),
         );

@@ -6,8 +6,9 @@ use executor_runtime_run::{
     Ending, ErrorKind, Failure, Outcome, ProcessUsage, Run,
     capture::{CapturedFiles, Kept, ReadDeadline},
     receipt::{self, Receipt},
+    supervised::Lost,
 };
-use executor_runtime_supervisor::{Cause, Ended, Exit, Lost, OutputReport, Stage};
+use executor_runtime_supervisor::{Cause, Ended, Exit, OutputReport, Stage};
 use nix::{errno::Errno, sys::signal::Signal};
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! The host's side: starts the spawner, hands it jobs, waits for reports.
+//! The host's side: starts the spawner, hands it jobs, takes reports.
 
 use crate::{
     descendants,
@@ -18,18 +18,15 @@ use nix::{
 };
 use std::{
     fs::File,
-    future::Future,
     io::{self, Write},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd},
-    pin::pin,
+    os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
-    time::Duration,
+    task::Poll,
+    time::{Duration, Instant},
 };
-use tokio::io::{Interest, unix::AsyncFd};
 
 /// How long after the moment at which it should have ended a job, a supervisor that says nothing (it may have
 /// been stopped by what it supervises) is given up on. The spawner then ends the job.
@@ -67,15 +64,6 @@ pub fn serve_entry(socket: OwnedFd, kept: OwnedFd, entry: fn() -> !) -> ! {
 #[derive(Debug, thiserror::Error)]
 #[error("no supervisor could be started: {0}")]
 pub struct StartFailed(#[source] pub io::Error);
-
-/// A supervisor ended without a report.
-#[derive(Debug)]
-pub struct Lost {
-    /// Whether it is certain that nothing of the job is left.
-    pub swept: bool,
-    /// Whether the host itself gave it up because it did not answer in time.
-    pub overdue: bool,
-}
 
 impl Supervisors {
     /// Forks the spawner, and has it fork a first supervisor, which is ready by the time that it is needed.
@@ -165,8 +153,8 @@ impl Supervisors {
         Ok(Supervised {
             supervisors: self,
             supervisor,
-            ends_after,
             grace: job.grace,
+            overdue_at: ends_after.and_then(overdue_after),
         })
     }
 
@@ -232,13 +220,86 @@ impl Drop for Shutdown {
 }
 
 /// A job under way. Dropping it ends the job at once.
+///
+/// Its descriptor becomes readable when [`poll_report`](Self::poll_report) has something to tell.
 #[derive(Debug)]
 pub struct Supervised<'a> {
     supervisors: &'a Supervisors,
     supervisor: Supervisor,
-    /// From start to the last moment at which the supervisor ends it by itself.
-    ends_after: Option<Duration>,
     grace: Duration,
+    overdue_at: Option<Instant>,
+}
+
+/// A report, as it came over the socket.
+#[derive(Debug)]
+pub struct Received(RawReport);
+
+impl Supervised<'_> {
+    /// What the supervisor says, without waiting for it: the report once nothing of the job is left; none if the
+    /// supervisor is gone without one.
+    pub fn poll_report(&self) -> Poll<Option<Received>> {
+        loop {
+            match sys::receive::<RawReport>(self.as_raw_fd(), libc::MSG_DONTWAIT) {
+                Ok(received) => return Poll::Ready(received.map(|(report, _)| Received(report))),
+                Err(Errno::EAGAIN) => return Poll::Pending,
+                // The other end has closed without having read all; what it said before comes next.
+                Err(Errno::ECONNRESET) => {}
+                Err(_) => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Asks the job to end; it has its grace.
+    pub fn terminate(&mut self) {
+        self.order(ORDER_TERMINATE);
+        self.overdue_at = overdue_after(self.grace);
+    }
+
+    /// Ends the job at once.
+    pub fn kill(&mut self) {
+        self.order(ORDER_KILL);
+        self.overdue_at = overdue_after(Duration::ZERO);
+    }
+
+    fn order(&self, tag: u32) {
+        let order = Order {
+            tag,
+            ..Order::default()
+        };
+        // If the supervisor is gone, its end of the socket tells.
+        let _ = sys::send(self.as_raw_fd(), &order, &[]);
+    }
+
+    /// When a supervisor that still says nothing is to be given up on, by [`Detached::abandon`]. None: never.
+    pub fn overdue_at(&self) -> Option<Instant> {
+        self.overdue_at
+    }
+
+    /// Takes the report, and keeps the supervisor for a later job.
+    pub fn finish(self, Received(report): Received) -> Report {
+        if self.supervisors.once {
+            self.supervisor.spawner.ask_to_end();
+        } else if report.retired == 0 {
+            self.supervisors.dismiss(self.supervisor);
+        }
+        report.into()
+    }
+
+    /// Lets the job run on without waiting for its end.
+    pub fn detach(self) -> Detached {
+        Detached(self.supervisor)
+    }
+}
+
+impl AsRawFd for Supervised<'_> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.supervisor.control.as_raw_fd()
+    }
+}
+
+/// When a supervisor is given up on that should have ended its job after `time`.
+fn overdue_after(time: Duration) -> Option<Instant> {
+    Instant::now().checked_add(time.checked_add(OVERDUE)?)
 }
 
 /// A job that runs until this is dropped, which ends it at once.
@@ -261,136 +322,12 @@ impl Detached {
         };
         // If the supervisor is gone, its spawner knows what is left.
         let _ = sys::send(self.0.control.as_raw_fd(), &order, &[]);
-        self.ended_within(SWEEP).is_some() || self.0.spawner.abandon(self.0.id)
-    }
-}
-
-impl Supervised<'_> {
-    /// Lets the job run on without waiting for its end.
-    pub fn detach(self) -> Detached {
-        Detached(self.supervisor)
+        self.ended_within(SWEEP).is_some() || self.abandon()
     }
 
-    /// Waits until nothing of the job is left. When `terminate` completes, the job is asked to end and has its grace;
-    /// when `kill` completes, it is ended at once.
-    ///
-    /// # Errors
-    /// When the supervisor is lost.
-    pub async fn finish(
-        self,
-        terminate: impl Future<Output = ()>,
-        kill: impl Future<Output = ()>,
-    ) -> Result<Report, Lost> {
-        let Self {
-            supervisors,
-            supervisor,
-            ends_after,
-            grace,
-        } = self;
-        match report(&supervisor, terminate, kill, ends_after, grace).await {
-            Ok(raw) => {
-                if supervisors.once {
-                    supervisor.spawner.ask_to_end();
-                } else if raw.retired == 0 {
-                    supervisors.dismiss(supervisor);
-                }
-                Ok(raw.into())
-            }
-            Err(NoReport { overdue }) => Err(Lost {
-                swept: abandon(supervisor).await,
-                overdue,
-            }),
-        }
-    }
-}
-
-/// [`Spawner::abandon`], which blocks, on a thread of its own; on this one if there is no other to be had.
-async fn abandon(supervisor: Supervisor) -> bool {
-    let (done, swept) = tokio::sync::oneshot::channel();
-    let (spawner, id) = (Arc::clone(&supervisor.spawner), supervisor.id);
-    let abandoning = thread::Builder::new().spawn(move || {
-        // If the run was dropped, no one waits for it.
-        let _ = done.send(supervisor.spawner.abandon(id));
-    });
-    match abandoning {
-        Ok(_) => swept.await.unwrap_or(false),
-        Err(_) => spawner.abandon(id),
-    }
-}
-
-/// A supervisor said nothing.
-struct NoReport {
-    /// It still could.
-    overdue: bool,
-}
-
-async fn report(
-    supervisor: &Supervisor,
-    terminate: impl Future<Output = ()>,
-    kill: impl Future<Output = ()>,
-    ends_after: Option<Duration>,
-    grace: Duration,
-) -> Result<RawReport, NoReport> {
-    // SAFETY: the descriptor is owned by `supervisor`, which outlives the registration.
-    let registered =
-        unsafe { AsyncFd::register_with_interest(supervisor.control.as_fd(), Interest::READABLE) };
-    let control = registered.map_err(|_| NoReport { overdue: true })?;
-    let order = |tag| {
-        // If the supervisor is gone, the next turn finds out.
-        let _ = sys::send(
-            control.as_raw_fd(),
-            &Order {
-                tag,
-                ..Order::default()
-            },
-            &[],
-        );
-    };
-    let (mut terminate, mut kill) = (pin!(terminate), pin!(kill));
-    let (mut terminated, mut killed) = (false, false);
-    let mut overdue = overdue_after(ends_after);
-    loop {
-        tokio::select! {
-            biased;
-            received = receive_report(&control) => return received.ok_or(NoReport { overdue: false }),
-            () = &mut kill, if !killed => {
-                (terminated, killed) = (true, true);
-                order(ORDER_KILL);
-                overdue = overdue_after(Some(Duration::ZERO));
-            }
-            () = &mut terminate, if !terminated => {
-                terminated = true;
-                order(ORDER_TERMINATE);
-                overdue = overdue_after(Some(grace));
-            }
-            () = wait_for(&mut overdue) => return Err(NoReport { overdue: true }),
-        }
-    }
-}
-
-type Overdue = Option<std::pin::Pin<Box<tokio::time::Sleep>>>;
-
-/// A timer for the moment at which a supervisor that says nothing is given up on.
-fn overdue_after(ends_after: Option<Duration>) -> Overdue {
-    Some(Box::pin(tokio::time::sleep(ends_after?.checked_add(OVERDUE)?)))
-}
-
-async fn wait_for(overdue: &mut Overdue) {
-    match overdue {
-        Some(timer) => timer.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn receive_report(control: &AsyncFd<BorrowedFd<'_>>) -> Option<RawReport> {
-    loop {
-        let mut ready = control.readable().await.ok()?;
-        match sys::receive::<RawReport>(control.as_raw_fd(), libc::MSG_DONTWAIT) {
-            Ok(received) => return received.map(|(report, _)| report),
-            Err(Errno::EAGAIN) => ready.clear_ready(),
-            // The other end has closed without having read all; what it said before comes next.
-            Err(Errno::ECONNRESET) => {}
-            Err(_) => return None,
-        }
+    /// Has the spawner end what a supervisor has left that is gone or says nothing; true once it is certain that
+    /// nothing is left. Blocks for a second at most.
+    pub fn abandon(&self) -> bool {
+        self.0.spawner.abandon(self.0.id)
     }
 }

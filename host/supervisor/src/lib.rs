@@ -7,7 +7,8 @@
 //!   └──────────────control───────────────┘
 //! ```
 //!
-//! - The **host** describes a [`Job`] and waits for its [`Report`] ([`Supervisors`]).
+//! - The **host** describes a [`Job`] and takes its [`Report`] ([`Supervisors`]). How it waits for that is its own affair:
+//!   a [`Supervised`] job has a descriptor to poll.
 //! - The **spawner** is forked once, early, and forks the supervisors (`spawner`).
 //! - A **supervisor** per job keeps the promise (`supervise`): deadline, output, every descendant. The end
 //!   of the control socket tells it that the host is gone.
@@ -28,6 +29,6 @@ mod sys;
 mod target;
 mod wire;
 
-pub use client::{Detached, Lost, Shutdown, StartFailed, Supervised, Supervisors, serve_entry};
+pub use client::{Detached, Received, Shutdown, StartFailed, Supervised, Supervisors, serve_entry};
 pub use job::{Cause, Ended, Exit, Job, Limits, OutputReport, Report, Stage, Usage};
 pub use sys::monotonic_ns;

@@ -23,6 +23,7 @@ fn help_is_as_it_was_reviewed() {
     for (name, arguments) in [
         ("help.txt", &["--help"][..]),
         ("help-run.txt", &["run", "--help"]),
+        ("help-batch.txt", &["batch", "--help"]),
         ("help-validate.txt", &["validate", "--help"]),
     ] {
         let finished = scene.run_with(arguments, b"");
@@ -703,6 +704,7 @@ fn every_command_has_a_manual_page() {
     names.sort();
     let commands = [
         "",
+        "-batch",
         "-completions",
         "-explain",
         "-kinds",

@@ -2,7 +2,7 @@
 
 use executor_runtime::{ErrorKind, config::Config, protocol::Status, receipt};
 use executor_runtime_tests::{
-    fixtures,
+    Scene, fixtures,
     plugins::Plugins,
     readme::section,
     scripted::{Answer, Scripted},
@@ -60,6 +60,7 @@ fn the_error_kind_table_is_the_codes() {
             vec![
                 format!("`{}`", kind.code()),
                 format!("`{}`", kind.status().as_str()),
+                if kind.is_transient() { "yes" } else { "no" }.to_owned(),
                 meaning.trim().to_owned(),
             ]
         })
@@ -68,18 +69,48 @@ fn the_error_kind_table_is_the_codes() {
 }
 
 #[test]
-fn the_exit_status_table_is_the_helps() {
-    let help = Command::new(executor_runtime_tests::host_binary())
-        .args(["run", "--help"])
-        .output()
-        .unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    for row in rows("exit statuses") {
-        let line = help
-            .lines()
-            .find(|line| line.trim_start().starts_with(&format!("{} ", row[0])));
-        assert!(line.is_some(), "--help does not mention exit status {}", row[0]);
+fn the_exit_status_tables_are_the_helps() {
+    for (command, table) in [("run", "exit statuses"), ("batch", "batch exit statuses")] {
+        let help = Command::new(executor_runtime_tests::host_binary())
+            .args([command, "--help"])
+            .output()
+            .unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        for row in rows(table) {
+            let line = help
+                .lines()
+                .find(|line| line.trim_start().starts_with(&format!("{} ", row[0])));
+            assert!(line.is_some(), "--help does not mention exit status {}", row[0]);
+        }
     }
+}
+
+#[test]
+fn the_batches_run_as_shown() {
+    let scene = Scene::new();
+    let invocations: String = ["a", "b", "c"]
+        .map(|id| scene.script("true").id(id).text() + "\n")
+        .concat();
+    scene.file("invocations.ndjson", invocations);
+    let host = executor_runtime_tests::host_binary();
+    let mut shell = Command::new("sh");
+    let path = format!("{}:/usr/bin:/bin", host.parent().unwrap().display());
+    shell
+        .args(["-e", "-c", &section("batch")])
+        .current_dir(scene.root())
+        .env("PATH", path);
+    let finished = scene.run_command(scene.marked(&mut shell), b"");
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let statuses = |file: &str| {
+        let text = std::fs::read_to_string(scene.path(file)).unwrap();
+        let results = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        results.map(|result| result["status"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses("results.ndjson"), ["succeeded"; 3]);
+    // Nothing was left for the batch that goes on.
+    assert_eq!(statuses("results.out"), ["succeeded"; 3]);
 }
 
 #[test]

@@ -8,34 +8,17 @@
 //! made, or while the guest is still writing the body, a guest may wait for something else (for room in the
 //! body's stream, say), and the request has to go on: then it gets a task.
 
+use executor_runtime_egress::Dispatched;
 use http::Response;
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, Waker},
 };
 use wasmtime_wasi::{async_trait, p2::Pollable, runtime::AbortOnDropJoinHandle};
 use wasmtime_wasi_http::{WasiBody, p2::bindings::http::types::ErrorCode};
 
 pub(super) type Answer = Result<Response<WasiBody>, ErrorCode>;
-
-/// Set when a connection has taken the request.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Dispatched(Arc<AtomicBool>);
-
-impl Dispatched {
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// The resource. Dropping it breaks the request off.
 pub(super) enum Exchange {

@@ -3,7 +3,7 @@
 //! wasmtime's handler drives each request with two tasks. Ours drives it with none where that is possible
 //! ([`Exchange`]), and so replaces these functions in the linker; requests, fields and bodies remain wasmtime's.
 
-use super::{error::of_body, exchange::Exchange, request::request};
+use super::{error_code::of_body, exchange::Exchange, request::request};
 use crate::state::RunState;
 use wasmtime::{
     StoreContextMut,

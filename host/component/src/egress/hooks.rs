@@ -1,85 +1,43 @@
-//! What a run's side of `wasi:http` decides: who may be asked, and how much at a time.
+//! A run's side of `wasi:http`, in front of what the host decides about its requests.
 
-use super::{
-    EgressClient, RequestFailures, exchange::Exchange, request::OutgoingBody, request_failures::Denial,
-};
-use executor_runtime_egress::{Authority, AuthorityError, Grant};
-use http::{HeaderValue, Request};
+use super::{error_code::code, exchange::Exchange, request::OutgoingBody};
+use executor_runtime_egress::{EgressClient, Grant, RequestFailures, RunEgress, Timeouts};
+use http::Request;
+use http_body_util::BodyExt;
 use std::{future::Future, sync::Arc};
-use tokio::sync::Semaphore;
-use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpHooks, p2::bindings::http::types::ErrorCode,
-};
-
-/// Requests that one run may have in flight; each has a connection and its buffers.
-const IN_FLIGHT: usize = 64;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 /// Bytes of a request body that the guest may write in one call.
 const BODY_CHUNK: usize = 128 * 1024;
 
-/// The authority that a request goes to.
-fn authority_of(uri: &http::Uri) -> Result<Authority, AuthorityError> {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    Authority::of_parts(uri.scheme_str().unwrap_or_default(), authority)
-}
-
 /// The side of `wasi:http` that belongs to one run.
-pub(crate) struct EgressHooks {
-    client: EgressClient,
-    grant: Arc<Grant>,
-    request_failures: Arc<RequestFailures>,
-    in_flight: Arc<Semaphore>,
-}
+pub(crate) struct EgressHooks(RunEgress<OutgoingBody>);
 
 impl EgressHooks {
     pub(crate) fn new(
-        client: EgressClient,
+        client: EgressClient<OutgoingBody>,
         grant: Arc<Grant>,
         request_failures: Arc<RequestFailures>,
     ) -> Self {
-        Self {
-            client,
-            grant,
-            request_failures,
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
-        }
+        Self(RunEgress::new(client, grant, request_failures))
     }
 
     /// Begins to send a request, if it is granted.
-    pub(super) fn begin(&self, mut request: Request<OutgoingBody>, options: RequestOptions) -> Exchange {
-        let admitted = self.admit(&request).and_then(|authority| {
-            let place = Arc::clone(&self.in_flight)
-                .try_acquire_owned()
-                .map_err(|_| ErrorCode::ConnectionLimitReached)?;
-            Ok((authority, place))
-        });
-        let (authority, place) = match admitted {
-            Ok(admitted) => admitted,
-            Err(code) => return Exchange::failed(code),
-        };
-        request
-            .headers_mut()
-            .entry(http::header::USER_AGENT)
-            .or_insert(USER_AGENT);
+    pub(super) fn begin(&self, request: Request<OutgoingBody>, options: RequestOptions) -> Exchange {
         let whole = request.body().is_whole();
-        let client = self.client.clone();
-        let request_failures = Arc::clone(&self.request_failures);
+        let admitted = match self.0.admit(request) {
+            Ok(admitted) => admitted,
+            Err(error) => return Exchange::failed(code(error)),
+        };
+        let timeouts = Timeouts {
+            connect: options.connect_timeout,
+            first_byte: options.first_byte_timeout,
+            between_bytes: options.between_bytes_timeout,
+        };
         Exchange::begin(whole, |dispatched| async move {
-            client
-                .send(request, authority, options, place, &request_failures, &dispatched)
-                .await
+            let response = admitted.send(timeouts, &dispatched).await.map_err(code)?;
+            Ok(response.map(|body| body.map_err(|error| code(error).into()).boxed_unsync()))
         })
-    }
-
-    fn admit<B>(&self, request: &Request<B>) -> Result<Authority, ErrorCode> {
-        let authority = authority_of(request.uri()).map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
-        if self.grant.allows(&authority) {
-            Ok(authority)
-        } else {
-            tracing::debug!(%authority, "request denied: no grant");
-            self.request_failures.deny(Denial::NoGrant(authority));
-            Err(ErrorCode::HttpRequestDenied)
-        }
     }
 }
 
@@ -107,7 +65,3 @@ impl WasiHttpHooks for EgressHooks {
         Box::new(async { Err(Error::HttpRequestDenied) })
     }
 }
-
-/// Sent unless the guest sets its own: servers that log or limit by client want to know.
-const USER_AGENT: HeaderValue =
-    HeaderValue::from_static(concat!("executor-runtime/", env!("CARGO_PKG_VERSION")));

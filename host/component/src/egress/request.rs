@@ -1,7 +1,8 @@
 //! From the resource `outgoing-request` to a request that the client sends.
 
-use super::error::from_own_body;
+use super::error_code::{code, of_own_body};
 use bytes::Bytes;
+use executor_runtime_egress::RequestBodyError;
 use http::{HeaderMap, Method, Request, Uri, header::CONTENT_LENGTH, uri::Scheme};
 use http_body::{Body, Frame, SizeHint};
 use std::{
@@ -10,7 +11,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 use wasmtime_wasi_http::{
-    Error, WasiBody,
+    WasiBody,
     p2::{
         bindings::http::types::{self, ErrorCode},
         types::HostOutgoingRequest,
@@ -64,7 +65,7 @@ fn scheme(scheme: Option<types::Scheme>) -> Result<Scheme, ErrorCode> {
 }
 
 /// A request's body: what the guest has written, and what is still to come.
-pub(super) struct OutgoingBody {
+pub(crate) struct OutgoingBody {
     ready: VecDeque<Frame<Bytes>>,
     rest: Option<WasiBody>,
 }
@@ -78,7 +79,9 @@ impl OutgoingBody {
         let mut context = Context::from_waker(Waker::noop());
         while let Some(body) = &mut rest {
             match Pin::new(body).poll_frame(&mut context) {
-                Poll::Ready(Some(frame)) => ready.push_back(frame.map_err(|error| from_own_body(&error))?),
+                Poll::Ready(Some(frame)) => {
+                    ready.push_back(frame.map_err(|error| code((&of_own_body(&error)).into()))?)
+                }
                 Poll::Ready(None) => rest = None,
                 Poll::Pending => break,
             }
@@ -99,17 +102,17 @@ impl OutgoingBody {
 
 impl Body for OutgoingBody {
     type Data = Bytes;
-    type Error = Error;
+    type Error = RequestBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         if let Some(frame) = self.ready.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
         match &mut self.rest {
-            Some(rest) => Pin::new(rest).poll_frame(cx),
+            Some(rest) => Pin::new(rest).poll_frame(cx).map_err(|error| of_own_body(&error)),
             None => Poll::Ready(None),
         }
     }

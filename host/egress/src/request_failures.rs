@@ -1,10 +1,9 @@
 //! What went wrong with a run's requests, in words.
 //!
-//! `wasi:http` tells the guest by a code, mostly without a text. This keeps what the code leaves out, so
-//! that the result of a run that fails can name the host that was denied, or the check that a certificate
-//! failed.
+//! Who asked is told by a code, mostly without a text. This keeps what the code leaves out, so that the result of a run
+//! that fails can name the host that was denied, or the check that a certificate failed.
 
-use executor_runtime_egress::Authority;
+use executor_runtime_authority::Authority;
 use std::{
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,7 +11,7 @@ use std::{
 
 /// A request that was not sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Denial {
+pub enum Denial {
     /// Neither the invocation nor the operator opened this authority.
     NoGrant(Authority),
     /// The name leads to an address that has to be named literally.
@@ -21,7 +20,7 @@ pub(crate) enum Denial {
 
 /// What happened to the requests of one run.
 #[derive(Debug, Default)]
-pub(crate) struct RequestFailures {
+pub struct RequestFailures {
     state: Mutex<State>,
 }
 
@@ -33,7 +32,7 @@ struct State {
 
 /// Why a request failed, in words.
 #[derive(Clone, Debug)]
-pub(crate) struct Cause {
+pub struct Cause {
     authority: Authority,
     words: String,
 }
@@ -43,8 +42,8 @@ impl Cause {
         Self { authority, words }
     }
 
-    /// What of it a guest's own sentence does not say already.
-    pub(crate) fn beyond(&self, summary: &str) -> Option<String> {
+    /// What of it a plugin's own sentence does not say already.
+    pub fn beyond(&self, summary: &str) -> Option<String> {
         if summary.contains(&self.words) {
             None
         } else if summary.contains(&self.authority.pattern()) {
@@ -67,12 +66,12 @@ impl RequestFailures {
     }
 
     /// The first request that was denied, if any was.
-    pub(crate) fn denial(&self) -> Option<Denial> {
+    pub fn denial(&self) -> Option<Denial> {
         self.state().denial.clone()
     }
 
-    /// Why the last request failed, where the guest was told less.
-    pub(crate) fn cause(&self) -> Option<Cause> {
+    /// Why the last request failed, where the plugin was told less.
+    pub fn cause(&self) -> Option<Cause> {
         self.state().cause.clone()
     }
 
@@ -83,7 +82,7 @@ impl RequestFailures {
 
 impl Denial {
     /// A sentence that names the host and says what to do.
-    pub(crate) fn describe(&self, plugin: &str) -> String {
+    pub fn describe(&self, plugin: &str) -> String {
         match self {
             Self::NoGrant(authority) => format!(
                 "plugin '{plugin}' may not reach '{authority}': no URL of this invocation names it; \

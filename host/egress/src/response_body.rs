@@ -1,6 +1,6 @@
-//! A response body on its way to the guest.
+//! A response body on its way to who asked for it.
 
-use super::error;
+use crate::RequestError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -14,16 +14,17 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, Sleep},
 };
-use wasmtime_wasi_http::Error;
 
-/// Hyper's body with the guest's time-out between two frames. It holds the request's place among those that
+/// A response's body, with the request's time-out between two frames. It holds the request's place among those that
 /// the run may have in flight.
-pub(super) struct ResponseBody {
+#[derive(Debug)]
+pub struct ResponseBody {
     incoming: Incoming,
     idle_timeout: Option<IdleTimeout>,
     _in_flight: OwnedSemaphorePermit,
 }
 
+#[derive(Debug)]
 struct IdleTimeout {
     allowed: Duration,
     over: Pin<Box<Sleep>>,
@@ -48,12 +49,12 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = Error;
+    type Error = RequestError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
             if let Some(idle_timeout) = &mut self.idle_timeout {
                 // Saturates far in the future.
@@ -62,11 +63,11 @@ impl Body for ResponseBody {
                     idle_timeout.over.as_mut().reset(next);
                 }
             }
-            return Poll::Ready(frame.map(|frame| frame.map_err(|e| error::from_hyper(&e).into())));
+            return Poll::Ready(frame.map(|frame| frame.map_err(|error| RequestError::of_hyper(&error))));
         }
         if let Some(idle_timeout) = &mut self.idle_timeout {
             ready!(idle_timeout.over.as_mut().poll(cx));
-            return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
+            return Poll::Ready(Some(Err(RequestError::ReadTimeout)));
         }
         Poll::Pending
     }

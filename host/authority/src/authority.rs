@@ -1,13 +1,8 @@
-//! What a component may reach: authorities and patterns of them.
+//! Authorities and patterns of them.
 //!
 //! An [`Authority`] is a host and a port, parsed once: lower case, without a trailing dot, without user
 //! information, an address in its canonical form, and the port always there (80 for `http`, 443 for
-//! `https`).
-//!
-//! A [`Grant`] opens
-//! - exactly the authorities of the URLs that the invocation gives in keys that the plugin's descriptor
-//!   declares as `url`;
-//! - what the operator's `allow_hosts` for the plugin matches:
+//! `https`). A [`HostPattern`] is one entry of an operator's `allow_hosts`:
 //!
 //! | pattern | matches |
 //! |---|---|
@@ -18,25 +13,17 @@
 //! | `10.0.0.7`, `[2001:db8::1]:8080` | that address, when the URL has the address and not a name |
 //! | `*` | every host, at the default port; `*:*` at any |
 //!
-//! An empty grant opens nothing. Link-local and metadata addresses are opened only by a URL or a pattern that
-//! is that very address; a name that leads there is refused after DNS, and `*` does not match them.
+//! Link-local and metadata addresses are matched only by a pattern that is that very address.
 //!
 //! ```
-//! use executor_runtime_egress::{Authority, Grant, HostPattern};
+//! use executor_runtime_authority::{Authority, HostPattern};
 //!
 //! let url = Authority::of_url("https://API.example.com/runs?x=1").unwrap();
 //! assert_eq!(url.to_string(), "api.example.com:443");
 //!
-//! let grant = Grant::new([url.clone()], [HostPattern::parse("*.internal:*").unwrap()]);
-//! assert!(grant.allows(&url));
-//! assert!(grant.allows(&Authority::of_url("http://a.b.internal:9000/").unwrap()));
-//! assert!(!grant.allows(&Authority::of_url("http://internal:9000/").unwrap()));
-//! // Another port is another authority.
-//! assert!(!grant.allows(&Authority::of_url("http://api.example.com/").unwrap()));
-//!
-//! let all = Grant::new([], [HostPattern::parse("*").unwrap()]);
-//! assert!(all.allows(&Authority::of_url("http://203.0.113.9/").unwrap()));
-//! assert!(!all.allows(&Authority::of_url("http://169.254.169.254/latest").unwrap()));
+//! let pattern = HostPattern::parse("*.internal:*").unwrap();
+//! assert!(pattern.matches(&Authority::of_url("http://a.b.internal:9000/").unwrap()));
+//! assert!(!pattern.matches(&Authority::of_url("http://internal:9000/").unwrap()));
 //! ```
 
 use super::address::is_guarded;
@@ -122,6 +109,11 @@ impl Authority {
     /// The port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether both lead to the same port of the same host, whatever scheme they were parsed with.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.host == other.host && self.port == other.port
     }
 
     /// The pattern that would allow it: what an operator adds to `allow_hosts`.
@@ -233,7 +225,8 @@ impl HostPattern {
         Ok(Self { hosts, ports })
     }
 
-    fn matches(&self, authority: &Authority) -> bool {
+    /// Whether an authority is one of those that it stands for.
+    pub fn matches(&self, authority: &Authority) -> bool {
         let port = match self.ports {
             Ports::Default => authority.default_port,
             Ports::Any => true,
@@ -261,34 +254,6 @@ impl fmt::Display for HostPattern {
             Ports::Any => f.write_str(":*"),
             Ports::Exactly(port) => write!(f, ":{port}"),
         }
-    }
-}
-
-/// What one invocation may reach.
-#[derive(Clone, Debug, Default)]
-pub struct Grant {
-    named: Vec<Authority>,
-    patterns: Vec<HostPattern>,
-}
-
-impl Grant {
-    /// Opens the authorities that the invocation names, and what the operator's patterns match.
-    pub fn new(
-        named: impl IntoIterator<Item = Authority>,
-        patterns: impl IntoIterator<Item = HostPattern>,
-    ) -> Self {
-        Self {
-            named: named.into_iter().collect(),
-            patterns: patterns.into_iter().collect(),
-        }
-    }
-
-    /// Whether a request may go to `authority`.
-    pub fn allows(&self, authority: &Authority) -> bool {
-        self.named
-            .iter()
-            .any(|named| named.host == authority.host && named.port == authority.port)
-            || self.patterns.iter().any(|pattern| pattern.matches(authority))
     }
 }
 
@@ -393,13 +358,8 @@ mod tests {
             ("[::1]:80", "http://[0::1]/", true),
             ("127.0.0.1", "http://localhost/", false),
         ] {
-            let grant = Grant::new([], [HostPattern::parse(pattern).unwrap()]);
-            assert_eq!(grant.allows(&url(target)), expected, "{pattern} {target}");
+            let pattern = HostPattern::parse(pattern).unwrap();
+            assert_eq!(pattern.matches(&url(target)), expected, "{pattern} {target}");
         }
-    }
-
-    #[test]
-    fn an_empty_grant_opens_nothing() {
-        assert!(!Grant::default().allows(&url("http://localhost/")));
     }
 }

@@ -1,6 +1,6 @@
-//! DNS for components: the machine's resolver, without the addresses that only a literal opens.
+//! DNS: the machine's resolver, without the addresses that only a literal opens.
 
-use executor_runtime_egress::is_guarded;
+use executor_runtime_authority::is_guarded;
 use hyper_util::client::legacy::connect::dns::Name;
 use std::{
     future::Future,

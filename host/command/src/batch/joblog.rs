@@ -1,0 +1,191 @@
+//! The job log: a line for each job that has ended, so that a batch can be gone on with.
+//!
+//! A line is added once the result has been printed, in one write. A batch that is killed in between does that job again;
+//! a line that was cut off is dropped.
+
+use super::{Job, io_context};
+use anyhow::{Result, bail};
+use executor_runtime::{
+    protocol::{RuntimeResult, Status},
+    receipt,
+};
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+/// The first line: the names of the columns.
+const HEADER: &str = "seq\tstatus\texit_code\tattempts\tstarted_at\twall_seconds\tjob";
+const COLUMNS: usize = 7;
+
+/// What the job log knows of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// Nothing, or nothing that counts.
+    Unknown,
+    /// It has ended.
+    Ended {
+        /// Whether it did succeed.
+        succeeded: bool,
+    },
+}
+
+/// An open job log.
+pub(super) struct JobLog {
+    path: PathBuf,
+    file: File,
+    /// The jobs of earlier batches, by their numbers: a digest of the name, and whether the last attempt succeeded.
+    past: HashMap<u64, (u64, bool)>,
+    retry_failed: bool,
+}
+
+impl JobLog {
+    /// Opens a new log, or goes on with one.
+    pub(super) fn open(path: &Path, resume: bool, retry_failed: bool) -> Result<Self> {
+        let refused = || format!("the job log '{}' can't be opened", path.display());
+        let mut options = OpenOptions::new();
+        options.read(true).append(true);
+        let opened = if resume {
+            options.create(true).open(path)
+        } else {
+            options.create_new(true).open(path)
+        };
+        if let Err(error) = &opened
+            && error.kind() == io::ErrorKind::AlreadyExists
+        {
+            bail!(
+                "the job log '{}' exists; give --resume or --retry-failed to go on with it, or name another file",
+                path.display()
+            );
+        }
+        let file = io_context(opened, refused)?;
+        if io_context(file.try_lock().map_err(io::Error::from), || {
+            format!("the job log '{}' is in use by another batch", path.display())
+        })
+        .is_err()
+        {
+            bail!("the job log '{}' is in use by another batch", path.display());
+        }
+        let mut log = Self {
+            path: path.to_owned(),
+            file,
+            past: HashMap::new(),
+            retry_failed,
+        };
+        log.read()?;
+        Ok(log)
+    }
+
+    fn read(&mut self) -> Result<()> {
+        let refused = |path: &Path| format!("the job log '{}' can't be read", path.display());
+        let mut reader = BufReader::new(&self.file);
+        let mut whole = 0;
+        for number in 1.. {
+            let mut line = String::new();
+            let len = io_context(reader.read_line(&mut line), || refused(&self.path))?;
+            let Some(line) = line.strip_suffix('\n') else {
+                // The end, or a line whose writer was killed.
+                break;
+            };
+            whole += len as u64;
+            if number == 1 {
+                if line != HEADER {
+                    bail!(
+                        "'{}' is not a job log: its first line has other columns",
+                        self.path.display()
+                    );
+                }
+                continue;
+            }
+            let columns: Vec<_> = line.splitn(COLUMNS, '\t').collect();
+            let (Some(seq), [_, status, _, _, _, _, name]) = (
+                columns.first().and_then(|seq| seq.parse().ok()),
+                columns.as_slice(),
+            ) else {
+                bail!(
+                    "line {number} of the job log '{}' is not of a job log",
+                    self.path.display()
+                );
+            };
+            let succeeded = *status == Status::Succeeded.as_str();
+            self.past.insert(seq, (digest(name), succeeded));
+        }
+        let refused = || format!("the job log '{}' can't be written", self.path.display());
+        io_context(self.file.set_len(whole), refused)?;
+        io_context((&self.file).seek(SeekFrom::End(0)), refused)?;
+        if whole == 0 {
+            io_context(writeln!(&self.file, "{HEADER}"), refused)?;
+        }
+        Ok(())
+    }
+
+    /// What is known of a job.
+    ///
+    /// # Errors
+    /// When another job had its number: the input is another one.
+    pub(super) fn past(&self, job: &Job) -> Result<Past> {
+        let Some((name, succeeded)) = self.past.get(&job.number) else {
+            return Ok(Past::Unknown);
+        };
+        if *name != digest(&escaped(&job.name)) {
+            bail!(
+                "job {} is not the one that the job log '{}' has under this number: the input has changed; start with \
+                 a new job log",
+                job.number,
+                self.path.display()
+            );
+        }
+        if self.retry_failed && !succeeded {
+            return Ok(Past::Unknown);
+        }
+        Ok(Past::Ended {
+            succeeded: *succeeded,
+        })
+    }
+
+    /// Adds a job that has ended.
+    pub(super) fn add(&mut self, job: &Job, result: &RuntimeResult, attempts: u32) -> Result<()> {
+        let line = format!(
+            "{}\t{}\t{}\t{attempts}\t{}\t{}\t{}\n",
+            job.number,
+            result.status.as_str(),
+            result
+                .exit_code
+                .map_or_else(|| "-".to_owned(), |code| code.to_string()),
+            result.started_at,
+            result
+                .metadata
+                .get(receipt::USAGE_WALL_SECONDS)
+                .map_or("0.000000", String::as_str),
+            escaped(&job.name),
+        );
+        io_context(self.file.write_all(line.as_bytes()), || {
+            format!("the job log '{}' can't be written", self.path.display())
+        })
+    }
+}
+
+/// A name on one line, without tabs.
+fn escaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '\\' => text.push_str(r"\\"),
+            '\t' => text.push_str(r"\t"),
+            '\n' => text.push_str(r"\n"),
+            '\r' => text.push_str(r"\r"),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// Memory for a log of a million jobs should not be their names'.
+fn digest(name: &str) -> u64 {
+    let mut digest = DefaultHasher::new();
+    name.hash(&mut digest);
+    digest.finish()
+}
