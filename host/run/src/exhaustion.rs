@@ -43,6 +43,10 @@ pub fn check_memory(bytes: usize) -> io::Result<()> {
 /// # Errors
 /// `ENOMEM`.
 pub fn check_address_space(bytes: usize) -> io::Result<()> {
+    // A mapping of nothing is an error of another kind.
+    if bytes == 0 {
+        return Ok(());
+    }
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new mapping, at an address that the kernel chooses, touches no other.
     let mapped = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
