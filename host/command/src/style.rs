@@ -100,23 +100,19 @@ impl Style {
                 wrapped.push_str(indent);
                 used = indent.len();
             }
-            // Blanks go with the word behind them, and are left out where a line is broken.
-            let mut blanks = 0;
             for (index, word) in line.split(' ').enumerate() {
-                blanks += usize::from(index > 0);
-                if word.is_empty() {
-                    continue;
-                }
                 let wide = width(word);
-                if blanks > 0 && used.saturating_add(blanks + wide) > most {
+                // Of several spaces only the last can be where a line is broken.
+                let breaks = !word.is_empty() && used.saturating_add(1 + wide) > most;
+                if index > 0 && breaks {
+                    wrapped.truncate(wrapped.trim_end_matches(' ').len());
                     wrapped.push('\n');
                     wrapped.push_str(indent);
                     used = indent.len();
-                } else {
-                    wrapped.extend(std::iter::repeat_n(' ', blanks));
-                    used += blanks;
+                } else if index > 0 {
+                    wrapped.push(' ');
+                    used += 1;
                 }
-                blanks = 0;
                 wrapped.push_str(word);
                 used = used.saturating_add(wide);
             }
