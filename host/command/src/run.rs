@@ -93,9 +93,11 @@ pub(super) fn run(
         host_options
             .executable
             .need_runner_of(&invocation.runtime_kind, &builder, document.as_deref());
-    // A run of a plugin may take several jobs.
     let builder = if invocation.runtime_kind.as_str() == "subprocess" {
         builder.for_one_job()
+    } else if host_options.executable.has_engine() {
+        // A component has no job; a native plugin, which this executable is seldom asked for, has several.
+        builder.supervisors_on_demand()
     } else {
         builder
     };

@@ -118,18 +118,32 @@ impl CodeCache {
         wasm: &[u8],
         sha256: &[u8; 32],
     ) -> wasmtime::Result<Component> {
+        match self.cached(engine, sha256) {
+            Some(component) => Ok(component),
+            None => self.compiled(engine, wasm, sha256),
+        }
+    }
+
+    /// The component whose bytes have this digest, if the cache has it. Blocks.
+    pub(super) fn cached(&self, engine: &Engine, sha256: &[u8; 32]) -> Option<Component> {
+        let path = self.path.as_ref()?;
+        let name = entry_name(engine, sha256);
+        load(path, &name, engine).unwrap_or_else(|error| {
+            tracing::warn!(cache = %path.display(), entry = name, %error, "cached compiled code was not used");
+            None
+        })
+    }
+
+    /// Compiles the component with these bytes, whose digest is `sha256`, and stores it. Blocks.
+    ///
+    /// # Errors
+    /// As [`CodeCache::component`].
+    fn compiled(&self, engine: &Engine, wasm: &[u8], sha256: &[u8; 32]) -> wasmtime::Result<Component> {
+        let component = compile(engine, wasm)?;
         let Some(path) = &self.path else {
-            return compile(engine, wasm);
+            return Ok(component);
         };
         let name = entry_name(engine, sha256);
-        match load(path, &name, engine) {
-            Ok(Some(component)) => return Ok(component),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(cache = %path.display(), entry = name, %error, "cached compiled code was not used");
-            }
-        }
-        let component = compile(engine, wasm)?;
         let stored = component
             .serialize()
             .map_err(|error| CacheError::Io(io::Error::other(error.to_string())))

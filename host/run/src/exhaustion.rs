@@ -16,6 +16,9 @@ use tokio::sync::oneshot;
 /// Stack of a thread, as the standard library and tokio have it.
 const STACK: usize = 2 << 20;
 
+/// Stack of a thread that does little.
+const SMALL_STACK: usize = 64 << 10;
+
 /// How long the kernel may take to put an end to a thread.
 const THREAD_END: Duration = Duration::from_millis(100);
 
@@ -152,20 +155,34 @@ fn run_once<T>(work: &Mutex<Option<impl FnOnce() -> T>>) -> Option<T> {
     work.map(|work| work())
 }
 
+/// Starts a thread with a small stack, for work that needs little and goes on for long.
+///
+/// # Errors
+/// Those of [`check_threads`]; `work` is not called then.
+pub fn spawn_small_thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    // A thread that has no room for its signal stack panics after it has been started.
+    check_address_space(STACK)?;
+    let started = thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(SMALL_STACK)
+        .spawn(work);
+    started.map(drop).map_err(missing_thread)
+}
+
 /// Has tokio start a thread for work that blocks, which it does by itself when there is some, and panics if it can't.
 ///
 /// # Errors
 /// Those of [`check_threads`].
 pub fn start_tokio_thread() -> io::Result<()> {
-    check_threads(1)?;
-    // Another process may take it meanwhile. The panic is an error here, and not worth words of its own.
+    check_address_space(STACK)?;
+    // The panic is an error here, and not worth words of its own.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let started = catch_unwind(|| tokio::task::spawn_blocking(|| ()));
     panic::set_hook(hook);
     started
         .map(drop)
-        .map_err(|_| io::Error::from_raw_os_error(libc::EAGAIN))
+        .map_err(|_| missing_thread(io::Error::from_raw_os_error(libc::EAGAIN)))
 }
 
 /// The C library gives the same reason for a want of processes and one of memory.
@@ -183,6 +200,7 @@ mod tests {
         check_memory(1 << 20).unwrap();
         check_threads(3).unwrap();
         check_address_space(1 << 20).unwrap();
+        check_address_space(0).unwrap();
         assert!(check_address_space(1 << 60).is_err());
         let error = check_memory(1 << 60).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
