@@ -65,7 +65,9 @@ fn exact_size(bytes: u64) -> String {
         (1000, "kB"),
     ];
     // The one that leaves the smallest number, so that 1 GB is not 976562.5 KiB or the like.
-    let in_unit = UNITS.iter().filter(|(unit, _)| bytes > 0 && bytes % unit == 0);
+    let in_unit = UNITS
+        .iter()
+        .filter(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit));
     match in_unit.max_by_key(|(unit, _)| *unit) {
         Some((unit, name)) => format!("{} {name}", bytes / unit),
         None if bytes == 1 => "1 byte".to_owned(),
