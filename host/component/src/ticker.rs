@@ -46,7 +46,7 @@ impl Ticker {
         let _one_starts = self.starting.lock();
         if !self.running.load(Ordering::Acquire) {
             let engine = self.engine.weak();
-            exhaustion::spawn_small_thread("epoch-ticker", move || tick(&engine))?;
+            exhaustion::spawn(move || tick(&engine))?;
             self.running.store(true, Ordering::Release);
         }
         Ok(())

@@ -7,17 +7,14 @@ use std::{
     panic::{self, AssertUnwindSafe, catch_unwind},
     path::Path,
     ptr,
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 
 /// Stack of a thread, as the standard library and tokio have it.
 const STACK: usize = 2 << 20;
-
-/// Stack of a thread that does little.
-const SMALL_STACK: usize = 64 << 10;
 
 /// How long the kernel may take to put an end to a thread.
 const THREAD_END: Duration = Duration::from_millis(100);
@@ -118,7 +115,8 @@ impl<T> Work<T> {
     }
 }
 
-/// Runs `work`, which blocks, on a thread of its own. (Tokio panics where its first thread can't be started.)
+/// Runs `work`, which blocks, on a thread that does nothing else meanwhile. (Tokio panics where its first thread can't be
+/// started.)
 ///
 /// # Errors
 /// Those of [`check_threads`]; `work` is not called then.
@@ -126,14 +124,77 @@ pub fn try_spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Work<T>> {
     let (done, result) = oneshot::channel();
-    let runs = thread::Builder::new().stack_size(STACK).spawn(move || {
+    spawn(move || {
         // The receiver may be gone.
         let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
-    });
-    match runs {
-        Ok(_) => Ok(Work(result)),
-        Err(error) => Err(missing_thread(error)),
+    })?;
+    Ok(Work(result))
+}
+
+/// What a thread is to do.
+type Task = Box<dyn FnOnce() + Send>;
+
+/// A thread that has done its work and waits for more.
+struct IdleThread {
+    id: ThreadId,
+    more: mpsc::Sender<Task>,
+}
+
+/// The one that came last is the first to get work.
+static IDLE: Mutex<Vec<IdleThread>> = Mutex::new(Vec::new());
+
+/// How long a thread waits for more work before it ends.
+const KEEP_IDLE: Duration = Duration::from_millis(100);
+
+/// Runs `work`, which does not panic, on a thread that does nothing else meanwhile: one that has just done other work, or
+/// a new one.
+///
+/// # Errors
+/// Those of [`check_threads`]; `work` is not called then.
+pub fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let mut task: Task = Box::new(work);
+    let kept = idle_threads().pop();
+    if let Some(thread) = kept {
+        match thread.more.send(task) {
+            Ok(()) => return Ok(()),
+            // It waits for as long as it was not taken off the list by itself, so that this does not happen.
+            Err(mpsc::SendError(unsent)) => task = unsent,
+        }
     }
+    let started = thread::Builder::new().stack_size(STACK).spawn(move || {
+        let mut next = Some(task);
+        while let Some(task) = next {
+            task();
+            next = next_task();
+        }
+    });
+    started.map(drop).map_err(missing_thread)
+}
+
+/// Waits for more work for this thread; none after a while.
+fn next_task() -> Option<Task> {
+    let id = thread::current().id();
+    let (more, tasks) = mpsc::channel();
+    idle_threads().push(IdleThread { id, more });
+    if let Ok(task) = tasks.recv_timeout(KEEP_IDLE) {
+        return Some(task);
+    }
+    let mut idle = idle_threads();
+    match idle.iter().position(|thread| thread.id == id) {
+        Some(position) => {
+            idle.remove(position);
+            None
+        }
+        // It was taken to be given something, which comes now.
+        None => {
+            drop(idle);
+            tasks.recv().ok()
+        }
+    }
+}
+
+fn idle_threads() -> MutexGuard<'static, Vec<IdleThread>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `work`, which blocks, on a thread of its own; on this one if there is no other to be had.
@@ -153,20 +214,6 @@ pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
 fn run_once<T>(work: &Mutex<Option<impl FnOnce() -> T>>) -> Option<T> {
     let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
     work.map(|work| work())
-}
-
-/// Starts a thread with a small stack, for work that needs little and goes on for long.
-///
-/// # Errors
-/// Those of [`check_threads`]; `work` is not called then.
-pub fn spawn_small_thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    // A thread that has no room for its signal stack panics after it has been started.
-    check_address_space(STACK)?;
-    let started = thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(SMALL_STACK)
-        .spawn(work);
-    started.map(drop).map_err(missing_thread)
 }
 
 /// Has tokio start a thread for work that blocks, which it does by itself when there is some, and panics if it can't.
@@ -204,5 +251,29 @@ mod tests {
         assert!(check_address_space(1 << 60).is_err());
         let error = check_memory(1 << 60).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
+    }
+
+    #[test]
+    fn work_is_done_whatever_thread_it_gets() {
+        let executor = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        executor.block_on(async {
+            // Also where threads are about to give up waiting for work.
+            for round in 0..60_u64 {
+                let works: Vec<_> = (0..3)
+                    .map(|n| try_spawn_blocking(move || (round, n)).unwrap())
+                    .collect();
+                for (n, work) in works.into_iter().enumerate() {
+                    assert_eq!(work.join().await.unwrap(), (round, n));
+                }
+                if round % 20 == 0 {
+                    tokio::time::sleep(KEEP_IDLE).await;
+                }
+            }
+            let failed = try_spawn_blocking(|| panic!("on purpose")).unwrap();
+            assert!(failed.join().await.is_err());
+        });
     }
 }
