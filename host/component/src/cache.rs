@@ -58,6 +58,9 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 /// Size of an entry that is read; what is larger was not written by this cache.
 const MAX_ENTRY: u64 = 1 << 30;
 
+/// Bytes that are read at a time to be checked. A larger buffer is new pages, which take more time than the calls save.
+const READ: usize = 16 * 1024;
+
 /// A directory of compiled components. Clones share it.
 #[derive(Clone, Debug)]
 pub struct CodeCache {
@@ -225,7 +228,7 @@ fn is_intact(file: &File, length: u64) -> io::Result<bool> {
     };
     let mut checksum = crc32fast::Hasher::new();
     let mut code = file.take(code_length);
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = vec![0; READ];
     loop {
         match code.read(&mut buffer)? {
             0 => break,
