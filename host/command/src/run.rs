@@ -163,7 +163,7 @@ fn execute(
         Ok(executor) => executor,
         Err(error) => return rejected(run, Failure::exhausted(&error)),
     };
-    executor.block_on(async {
+    let ended = executor.block_on(async {
         let termination = match Termination::watch() {
             Ok(termination) => termination,
             Err(error) => return rejected(run, Failure::exhausted(&error)),
@@ -196,7 +196,10 @@ fn execute(
             None => Seen::default(),
         };
         (result, seen, signal)
-    })
+    });
+    // The run is over. What still blocks a thread, such as a name server that does not answer, holds up nobody.
+    executor.shutdown_background();
+    ended
 }
 
 /// The result of a run that did not begin.
