@@ -127,7 +127,10 @@ fn check_version(path: &Path) -> Result<(), String> {
         .end_within(Duration::from_secs(30))
         .ok_or_else(|| format!("'{shown} --version' did not end; is it executor-runtime's host?"))?;
     let printed = String::from_utf8_lossy(&ended.stdout);
-    let version = printed.trim().strip_prefix(NAME).map(str::trim);
+    // Which build it is follows.
+    let version = printed
+        .strip_prefix(NAME)
+        .and_then(|rest| rest.split_whitespace().next());
     let Some(version) = version.and_then(|version| Version::parse(version).ok()) else {
         return Err(format!(
             "'{shown}' is not executor-runtime's host: asked for its version, it printed '{}'",
@@ -232,6 +235,7 @@ mod tests {
         for (script, expected) in [
             ("echo executor-runtime 0.1.0", None),
             ("echo executor-runtime 7.0.0", None),
+            ("echo 'executor-runtime 0.1.0 (build 0123456789abcdef)'", None),
             (
                 "echo executor-runtime 0.0.9",
                 Some("is version 0.0.9, but this crate needs 0.1.0 or newer"),

@@ -266,7 +266,7 @@ fn network_failures_are_told_in_words(kind: &Kind) {
     let garbage = Scripted::sequence(vec![Answer::Bytes(b"SSH-2.0-x\r\n".to_vec())]);
     for (url, words) in [
         (format!("http://{closed}/"), "refused"),
-        ("http://no-such-host.invalid/".to_owned(), "DNS"),
+        ("http://no-such-host.invalid/".to_owned(), "no address was found"),
         (garbage.url("/"), garbage.authority()),
         (format!("https://{}/", plain_text_server()), "TLS"),
     ] {

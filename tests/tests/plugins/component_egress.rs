@@ -177,7 +177,7 @@ async fn network_failures_say_why() {
         (
             "http://no-such-host.invalid/".to_owned(),
             "DnsError",
-            "can't resolve",
+            "name or service not known",
         ),
         (plain_url, "TlsProtocolError", "TLS"),
     ] {

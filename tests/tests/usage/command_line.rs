@@ -528,8 +528,14 @@ fn a_limit_on_the_size_of_files_does_not_kill_the_host() {
         }
         scene.run_command(&mut host, b"")
     };
-    // Nothing may be written at all: the run can't even be described to its supervisor.
+    // Nothing may be written at all.
     let finished = run("-f 0", scene.nasty(&["report"]), None);
+    let result = finished.expect(Status::Failed);
+    assert_eq!(result.metadata["error.kind"], "output_unwritable", "{result:?}");
+
+    // A long command can't even be described to the supervisor.
+    let long = "x".repeat(40_000);
+    let finished = run("-f 1", scene.invocation(&["true", &long]), None);
     let summary = finished.expect_rejected("host_exhausted").error_summary.unwrap();
     assert!(summary.contains("raise `ulimit -f`"), "{summary}");
 
