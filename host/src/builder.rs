@@ -32,6 +32,7 @@ pub struct HostBuilder {
     carriers: Vec<MakeLoader>,
     runners: BTreeMap<RuntimeKind, Arc<dyn Runner>>,
     for_one_job: bool,
+    on_demand: bool,
 }
 
 impl HostBuilder {
@@ -75,6 +76,14 @@ impl HostBuilder {
         self
     }
 
+    /// Starts the processes that supervise jobs with the first job and not before, for a program that is likely to have
+    /// none: runs of components take no job. Without this they are there when the host is.
+    #[must_use]
+    pub fn supervisors_on_demand(mut self) -> Self {
+        self.on_demand = true;
+        self
+    }
+
     /// The plugins of the host, to look at before it is started.
     pub fn plugins(&self) -> &PluginSet {
         self.plugins
@@ -82,13 +91,17 @@ impl HostBuilder {
     }
 
     /// Starts the host. Do it early in a process, before threads and before large amounts of memory are in use, because
-    /// it forks the process that all others are supervised from.
+    /// it forks the process that all others are supervised from (unless that was put off until the first job).
     ///
     /// # Errors
     /// When the system can't supervise processes (see the README for what it needs), or the machine has not enough left.
     pub fn build(mut self) -> io::Result<Host> {
         exhaustion::check_memory(MEMORY)?;
-        let mut supervisors = Supervisors::start()?;
+        let mut supervisors = if self.on_demand {
+            Supervisors::on_demand()
+        } else {
+            Supervisors::start()?
+        };
         if self.for_one_job {
             supervisors = supervisors.for_one_job();
         }

@@ -73,6 +73,11 @@ impl Executable {
         }
     }
 
+    /// Whether this is the large one.
+    pub(crate) fn has_engine(self) -> bool {
+        self.has_engine
+    }
+
     /// What plugins of this carrier need to run and is missing, as a sentence that goes after the plugin's path.
     pub(crate) fn missing_for(self, carrier: Carrier) -> Option<String> {
         if self.has_engine || carrier != Carrier::Component {

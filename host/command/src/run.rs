@@ -93,9 +93,11 @@ pub(super) fn run(
         host_options
             .executable
             .need_runner_of(&invocation.runtime_kind, &builder, document.as_deref());
-    // A run of a plugin may take several jobs.
     let builder = if invocation.runtime_kind.as_str() == "subprocess" {
         builder.for_one_job()
+    } else if host_options.executable.has_engine() {
+        // A component has no job; a native plugin, which this executable is seldom asked for, has several.
+        builder.supervisors_on_demand()
     } else {
         builder
     };
@@ -161,7 +163,7 @@ fn execute(
         Ok(executor) => executor,
         Err(error) => return rejected(run, Failure::exhausted(&error)),
     };
-    executor.block_on(async {
+    let ended = executor.block_on(async {
         let termination = match Termination::watch() {
             Ok(termination) => termination,
             Err(error) => return rejected(run, Failure::exhausted(&error)),
@@ -194,7 +196,10 @@ fn execute(
             None => Seen::default(),
         };
         (result, seen, signal)
-    })
+    });
+    // The run is over. What still blocks a thread, such as a name server that does not answer, holds up nobody.
+    executor.shutdown_background();
+    ended
 }
 
 /// The result of a run that did not begin.

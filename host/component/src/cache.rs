@@ -58,6 +58,9 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 /// Size of an entry that is read; what is larger was not written by this cache.
 const MAX_ENTRY: u64 = 1 << 30;
 
+/// Bytes that are read at a time to be checked. A larger buffer is new pages, which take more time than the calls save.
+const READ: usize = 16 * 1024;
+
 /// A directory of compiled components. Clones share it.
 #[derive(Clone, Debug)]
 pub struct CodeCache {
@@ -118,18 +121,32 @@ impl CodeCache {
         wasm: &[u8],
         sha256: &[u8; 32],
     ) -> wasmtime::Result<Component> {
+        match self.cached(engine, sha256) {
+            Some(component) => Ok(component),
+            None => self.compiled(engine, wasm, sha256),
+        }
+    }
+
+    /// The component whose bytes have this digest, if the cache has it. Blocks.
+    pub(super) fn cached(&self, engine: &Engine, sha256: &[u8; 32]) -> Option<Component> {
+        let path = self.path.as_ref()?;
+        let name = entry_name(engine, sha256);
+        load(path, &name, engine).unwrap_or_else(|error| {
+            tracing::warn!(cache = %path.display(), entry = name, %error, "cached compiled code was not used");
+            None
+        })
+    }
+
+    /// Compiles the component with these bytes, whose digest is `sha256`, and stores it. Blocks.
+    ///
+    /// # Errors
+    /// As [`CodeCache::component`].
+    fn compiled(&self, engine: &Engine, wasm: &[u8], sha256: &[u8; 32]) -> wasmtime::Result<Component> {
+        let component = compile(engine, wasm)?;
         let Some(path) = &self.path else {
-            return compile(engine, wasm);
+            return Ok(component);
         };
         let name = entry_name(engine, sha256);
-        match load(path, &name, engine) {
-            Ok(Some(component)) => return Ok(component),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(cache = %path.display(), entry = name, %error, "cached compiled code was not used");
-            }
-        }
-        let component = compile(engine, wasm)?;
         let stored = component
             .serialize()
             .map_err(|error| CacheError::Io(io::Error::other(error.to_string())))
@@ -211,7 +228,7 @@ fn is_intact(file: &File, length: u64) -> io::Result<bool> {
     };
     let mut checksum = crc32fast::Hasher::new();
     let mut code = file.take(code_length);
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = vec![0; READ];
     loop {
         match code.read(&mut buffer)? {
             0 => break,

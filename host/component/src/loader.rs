@@ -7,7 +7,7 @@ use crate::{Admitted, CodeCache, Component, Engine, EngineError, Mode};
 use executor_runtime_config::PluginConfig;
 use executor_runtime_egress::{Authority, Grant};
 use executor_runtime_plugin::{
-    Admission, Carrier, Loader, Plugin, Unusable, admit, check_digest, read_component,
+    Admission, Carrier, ComponentSource, Loader, Plugin, Unusable, admit, check_digest,
 };
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
@@ -179,24 +179,32 @@ impl Runner for ComponentRunner {
     }
 }
 
-/// Reads, checks again, compiles and links the file. Blocks.
+/// Checks the file again, compiles it unless the cache has its code, and links it. Blocks.
+///
+/// Code from the cache is that of the bytes that were hashed, so that they need not be read into memory; what is
+/// compiled is hashed anew from the bytes that are.
 fn load(plugin: &Plugin, config: &PluginConfig, engine: &LazyEngine) -> Result<Component, Unusable> {
-    let wasm = read_component(plugin)?;
+    let source = ComponentSource::open(plugin)?;
+    let sha256 = source.sha256()?;
     let failed = |error: EngineError| match error {
         EngineError::Exhausted(error) => Unusable::exhausted(&error),
         error => Unusable::Load(error.to_string()),
     };
-    let engine_handle = engine.get().map_err(failed)?;
-    let descriptor = &plugin.descriptor;
-    let component = Component::load(
-        &engine_handle,
-        &engine.cache,
-        &wasm,
-        &descriptor.name,
-        &descriptor.version.to_string(),
-        &config.config,
-    )
-    .map_err(failed)?;
+    let wasmtime = engine.get().map_err(failed)?;
+    let (name, version) = (&plugin.descriptor.name, plugin.descriptor.version.to_string());
+    let config_map = &config.config;
+    let component = match Component::cached(&wasmtime, &engine.cache, &sha256, name, &version, config_map) {
+        Some(cached) => cached,
+        None => Component::load(
+            &wasmtime,
+            &engine.cache,
+            &source.read()?,
+            name,
+            &version,
+            config_map,
+        ),
+    };
+    let component = component.map_err(failed)?;
     if let Some(pinned) = &config.sha256 {
         check_digest(&component.identity().sha256, pinned)?;
     }

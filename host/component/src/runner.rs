@@ -61,16 +61,43 @@ impl Component {
         config: &BTreeMap<String, String>,
     ) -> Result<Self, EngineError> {
         let sha256: [u8; 32] = Sha256::digest(wasm).into();
-        let component = cache
+        let compiled = cache
             .component(engine.wasmtime(), wasm, &sha256)
             .map_err(|error| EngineError::not_compiled(&error))?;
+        Self::link(engine, &compiled, &sha256, name, version, config)
+    }
+
+    /// Loads the component whose bytes have this digest, if the cache has it; as [`Component::load`] otherwise.
+    ///
+    /// # Errors
+    /// When it does not fit the host's interface.
+    pub(super) fn cached(
+        engine: &Engine,
+        cache: &CodeCache,
+        sha256: &[u8; 32],
+        name: &str,
+        version: &str,
+        config: &BTreeMap<String, String>,
+    ) -> Option<Result<Self, EngineError>> {
+        let compiled = cache.cached(engine.wasmtime(), sha256)?;
+        Some(Self::link(engine, &compiled, sha256, name, version, config))
+    }
+
+    fn link(
+        engine: &Engine,
+        compiled: &wasmtime::component::Component,
+        sha256: &[u8; 32],
+        name: &str,
+        version: &str,
+        config: &BTreeMap<String, String>,
+    ) -> Result<Self, EngineError> {
         Ok(Self {
-            prepared: engine.prepare(&component)?,
+            prepared: engine.prepare(compiled)?,
             engine: engine.clone(),
             identity: Arc::new(Identity {
                 name: name.to_owned(),
                 version: version.to_owned(),
-                sha256: hex(&sha256),
+                sha256: hex(sha256),
             }),
             config: Arc::new(config.clone()),
         })

@@ -45,12 +45,8 @@ impl Ticker {
         }
         let _one_starts = self.starting.lock();
         if !self.running.load(Ordering::Acquire) {
-            exhaustion::check_threads(1)?;
             let engine = self.engine.weak();
-            thread::Builder::new()
-                .name("epoch-ticker".into())
-                .stack_size(64 * 1024)
-                .spawn(move || tick(&engine))?;
+            exhaustion::spawn(move || tick(&engine))?;
             self.running.store(true, Ordering::Release);
         }
         Ok(())

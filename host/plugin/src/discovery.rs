@@ -146,19 +146,6 @@ fn read_directory(directory: &Path, config: &Config) -> Vec<Found> {
     }
 }
 
-/// The bytes of a plugin that is a component, as it was when it was listed. Blocks.
-///
-/// # Errors
-/// When the file can't be read, or has changed since.
-pub fn read_component(plugin: &Plugin) -> Result<Vec<u8>, Unusable> {
-    // Between listing and now it may have been replaced; what was listed is what runs.
-    let (now, file) = read_plugin(&plugin.path, plugin.carrier)?;
-    if now != *plugin {
-        return Err(Unusable::Changed);
-    }
-    file.read_all()
-}
-
 /// The descriptor in a file, and the file.
 pub(super) fn read_plugin(path: &Path, carrier: Carrier) -> Result<(Plugin, PluginFile), Unusable> {
     let file = PluginFile::open(path)?;

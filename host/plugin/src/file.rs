@@ -17,6 +17,9 @@ use std::{
 /// The longest plugin that is loaded. An interpreter with its library is about 20 MB.
 const MAX_LOADED: u64 = 512 << 20;
 
+/// Bytes that are read at a time to be hashed. A larger buffer is new pages, which take more time than the calls save.
+const READ: usize = 16 * 1024;
+
 /// An open plugin file that no other user can change.
 #[derive(Debug)]
 pub(super) struct PluginFile {
@@ -97,7 +100,7 @@ impl PluginFile {
     /// Its SHA-256, read in pieces.
     pub(super) fn sha256(&self) -> Result<[u8; 32], Unusable> {
         let mut digest = Sha256::new();
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; READ];
         let mut file = &self.file;
         let unreadable = |error: io::Error| Unusable::unreadable(&error);
         io::Seek::rewind(&mut file).map_err(unreadable)?;

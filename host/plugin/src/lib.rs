@@ -10,6 +10,7 @@
 
 mod admission;
 mod binary;
+mod component;
 mod configured_names;
 mod digest;
 mod discovery;
@@ -24,8 +25,9 @@ mod set;
 mod unusable;
 
 pub use admission::{Admission, admit};
+pub use component::ComponentSource;
 pub use digest::hex;
-pub use discovery::{Carrier, Found, Plugin, State, check_digest, discover, inspect, read_component};
+pub use discovery::{Carrier, Found, Plugin, State, check_digest, discover, inspect};
 pub use executor_runtime_config::trust::check_directory;
 pub use identity::Identity;
 pub use library::Library;

@@ -7,8 +7,8 @@ use std::{
     panic::{self, AssertUnwindSafe, catch_unwind},
     path::Path,
     ptr,
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
@@ -43,6 +43,7 @@ pub fn check_memory(bytes: usize) -> io::Result<()> {
 /// # Errors
 /// `ENOMEM`.
 pub fn check_address_space(bytes: usize) -> io::Result<()> {
+    // A mapping of nothing is an error of another kind.
     if bytes == 0 {
         return Ok(());
     }
@@ -114,7 +115,8 @@ impl<T> Work<T> {
     }
 }
 
-/// Runs `work`, which blocks, on a thread of its own. (Tokio panics where its first thread can't be started.)
+/// Runs `work`, which blocks, on a thread that does nothing else meanwhile. (Tokio panics where its first thread can't be
+/// started.)
 ///
 /// # Errors
 /// Those of [`check_threads`]; `work` is not called then.
@@ -122,14 +124,77 @@ pub fn try_spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Work<T>> {
     let (done, result) = oneshot::channel();
-    let runs = thread::Builder::new().stack_size(STACK).spawn(move || {
+    spawn(move || {
         // The receiver may be gone.
         let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
-    });
-    match runs {
-        Ok(_) => Ok(Work(result)),
-        Err(error) => Err(missing_thread(error)),
+    })?;
+    Ok(Work(result))
+}
+
+/// What a thread is to do.
+type Task = Box<dyn FnOnce() + Send>;
+
+/// A thread that has done its work and waits for more.
+struct IdleThread {
+    id: ThreadId,
+    more: mpsc::Sender<Task>,
+}
+
+/// The one that came last is the first to get work.
+static IDLE: Mutex<Vec<IdleThread>> = Mutex::new(Vec::new());
+
+/// How long a thread waits for more work before it ends.
+const KEEP_IDLE: Duration = Duration::from_millis(100);
+
+/// Runs `work`, which does not panic, on a thread that does nothing else meanwhile: one that has just done other work, or
+/// a new one.
+///
+/// # Errors
+/// Those of [`check_threads`]; `work` is not called then.
+pub fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let mut task: Task = Box::new(work);
+    let kept = idle_threads().pop();
+    if let Some(thread) = kept {
+        match thread.more.send(task) {
+            Ok(()) => return Ok(()),
+            // It waits for as long as it was not taken off the list by itself, so that this does not happen.
+            Err(mpsc::SendError(unsent)) => task = unsent,
+        }
     }
+    let started = thread::Builder::new().stack_size(STACK).spawn(move || {
+        let mut next = Some(task);
+        while let Some(task) = next {
+            task();
+            next = next_task();
+        }
+    });
+    started.map(drop).map_err(missing_thread)
+}
+
+/// Waits for more work for this thread; none after a while.
+fn next_task() -> Option<Task> {
+    let id = thread::current().id();
+    let (more, tasks) = mpsc::channel();
+    idle_threads().push(IdleThread { id, more });
+    if let Ok(task) = tasks.recv_timeout(KEEP_IDLE) {
+        return Some(task);
+    }
+    let mut idle = idle_threads();
+    match idle.iter().position(|thread| thread.id == id) {
+        Some(position) => {
+            idle.remove(position);
+            None
+        }
+        // It was taken to be given something, which comes now.
+        None => {
+            drop(idle);
+            tasks.recv().ok()
+        }
+    }
+}
+
+fn idle_threads() -> MutexGuard<'static, Vec<IdleThread>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `work`, which blocks, on a thread of its own; on this one if there is no other to be had.
@@ -156,15 +221,15 @@ fn run_once<T>(work: &Mutex<Option<impl FnOnce() -> T>>) -> Option<T> {
 /// # Errors
 /// Those of [`check_threads`].
 pub fn start_tokio_thread() -> io::Result<()> {
-    check_threads(1)?;
-    // Another process may take it meanwhile. The panic is an error here, and not worth words of its own.
+    check_address_space(STACK)?;
+    // The panic is an error here, and not worth words of its own.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let started = catch_unwind(|| tokio::task::spawn_blocking(|| ()));
     panic::set_hook(hook);
     started
         .map(drop)
-        .map_err(|_| io::Error::from_raw_os_error(libc::EAGAIN))
+        .map_err(|_| missing_thread(io::Error::from_raw_os_error(libc::EAGAIN)))
 }
 
 /// The C library gives the same reason for a want of processes and one of memory.
@@ -182,8 +247,33 @@ mod tests {
         check_memory(1 << 20).unwrap();
         check_threads(3).unwrap();
         check_address_space(1 << 20).unwrap();
+        check_address_space(0).unwrap();
         assert!(check_address_space(1 << 60).is_err());
         let error = check_memory(1 << 60).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
+    }
+
+    #[test]
+    fn work_is_done_whatever_thread_it_gets() {
+        let executor = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        executor.block_on(async {
+            // Also where threads are about to give up waiting for work.
+            for round in 0..60_u64 {
+                let works: Vec<_> = (0..3)
+                    .map(|n| try_spawn_blocking(move || (round, n)).unwrap())
+                    .collect();
+                for (n, work) in works.into_iter().enumerate() {
+                    assert_eq!(work.join().await.unwrap(), (round, n));
+                }
+                if round % 20 == 0 {
+                    tokio::time::sleep(KEEP_IDLE).await;
+                }
+            }
+            let failed = try_spawn_blocking(|| panic!("on purpose")).unwrap();
+            assert!(failed.join().await.is_err());
+        });
     }
 }

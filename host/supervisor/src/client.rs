@@ -40,7 +40,8 @@ const MAX_IDLE: usize = 32;
 /// Start it early: before threads, and before the process becomes large.
 #[derive(Debug)]
 pub struct Supervisors {
-    spawner: Mutex<Arc<Spawner>>,
+    /// None before the first job of those that start [on demand](Supervisors::on_demand).
+    spawner: Mutex<Option<Arc<Spawner>>>,
     idle: Mutex<Vec<Supervisor>>,
     next_id: AtomicU64,
     /// Nothing is kept for a later job.
@@ -68,24 +69,24 @@ pub struct StartFailed(#[source] pub io::Error);
 impl Supervisors {
     /// Forks the spawner, and has it fork a first supervisor, which is ready by the time that it is needed.
     pub fn start() -> io::Result<Self> {
-        if let Err(errno) = descendants::check_listing() {
-            if matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
-                return Err(errno.into());
-            }
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "/proc/thread-self/children can't be read: supervision needs /proc and a kernel with CONFIG_PROC_CHILDREN",
-            ));
-        }
-        let supervisors = Self {
-            spawner: Mutex::new(Arc::new(Spawner::start()?)),
-            idle: Mutex::default(),
-            next_id: AtomicU64::new(0),
-            once: false,
-        };
+        let supervisors = Self::on_demand();
         let first = supervisors.recruit()?;
         supervisors.dismiss(first);
         Ok(supervisors)
+    }
+
+    /// Forks nothing before the first job: for a process that is likely to have none, or can afford to start late.
+    pub fn on_demand() -> Self {
+        Self::with_spawner(None)
+    }
+
+    fn with_spawner(spawner: Option<Spawner>) -> Self {
+        Self {
+            spawner: Mutex::new(spawner.map(Arc::new)),
+            idle: Mutex::default(),
+            next_id: AtomicU64::new(0),
+            once: false,
+        }
     }
 
     /// Has spawner and supervisor end as soon as the first job does, while the host is still busy with what came of it.
@@ -99,12 +100,7 @@ impl Supervisors {
     /// Uses a spawner that another process has started: the process at the other end of `socket`, in
     /// [`serve_entry`]. When it has died, no job can be handed over any more.
     pub fn attach(socket: OwnedFd) -> Self {
-        Self {
-            spawner: Mutex::new(Arc::new(Spawner::attach(socket))),
-            idle: Mutex::default(),
-            next_id: AtomicU64::new(0),
-            once: false,
-        }
+        Self::with_spawner(Some(Spawner::attach(socket)))
     }
 
     /// Hands over a job. Its descriptors are closed on this side.
@@ -158,7 +154,7 @@ impl Supervisors {
         })
     }
 
-    /// Has a supervisor forked, by a new spawner if the old one has died.
+    /// Has a supervisor forked, by a new spawner if there is none yet or the old one has died.
     fn recruit(&self) -> io::Result<Supervisor> {
         // The supervisor blocks where it waits for a job, and polls otherwise; this side never blocks.
         let (ours, theirs) = sys::socket_pair()?;
@@ -169,11 +165,15 @@ impl Supervisors {
             attached: 0,
             supervisor: id,
         };
-        let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
+        let spawner = match &mut *slot {
+            Some(spawner) => spawner,
+            none => none.insert(Arc::new(start_spawner()?)),
+        };
         match spawner.order(&order, &[theirs.as_raw_fd()]) {
             Ok(()) => {}
             Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) if spawner.is_replaceable() => {
-                *spawner = Arc::new(Spawner::start()?);
+                *spawner = Arc::new(start_spawner()?);
                 let ordered = spawner.order(&order, &[theirs.as_raw_fd()]);
                 ordered.map_err(|errno| spawner.refusal().unwrap_or(errno))?;
             }
@@ -189,7 +189,9 @@ impl Supervisors {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        spawner.ask_to_end();
+        if let Some(spawner) = &spawner {
+            spawner.ask_to_end();
+        }
         Shutdown(spawner)
     }
 
@@ -202,6 +204,20 @@ impl Supervisors {
     }
 }
 
+/// Forks a spawner, where the system has what it needs.
+fn start_spawner() -> io::Result<Spawner> {
+    if let Err(errno) = descendants::check_listing() {
+        if matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
+            return Err(errno.into());
+        }
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "/proc/thread-self/children can't be read: supervision needs /proc and a kernel with CONFIG_PROC_CHILDREN",
+        ));
+    }
+    Spawner::start()
+}
+
 fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create(c"executor-runtime-job", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;
@@ -211,11 +227,13 @@ fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
 /// Processes on their way out. Dropping it waits until they are gone and collected, three seconds at most.
 #[derive(Debug)]
 #[must_use = "dropping it waits"]
-pub struct Shutdown(Arc<Spawner>);
+pub struct Shutdown(Option<Arc<Spawner>>);
 
 impl Drop for Shutdown {
     fn drop(&mut self) {
-        self.0.collect();
+        if let Some(spawner) = &self.0 {
+            spawner.collect();
+        }
     }
 }
 

@@ -4,7 +4,7 @@ mod terminal;
 
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult, Status};
 use executor_runtime_tests::{
-    Finished, Invocation, Scene, assert_golden,
+    Finished, Invocation, Scene, assert_golden, host_binary,
     installed::Installed,
     not_tested, on_terminal,
     scripted::{Answer, Scripted},
@@ -915,6 +915,32 @@ fn nothing_appears_on_a_terminal_that_was_not_meant() {
     let shown = on_terminal(&mut scene.host(&["kinds"]), 80);
     assert_eq!(shown.lines().count(), 1, "{shown}");
     assert!(shown.contains("subprocess"), "{shown}");
+}
+
+#[test]
+fn a_run_of_a_component_is_one_process() {
+    let installed = Installed::component("http");
+    let server = Scripted::sequence(vec![Answer::Silence]);
+    let mut host = installed.start(&installed.invocation(&[("http.url", &server.url("/"))]));
+    server.wait_for(1);
+    let processes = installed.scene.processes();
+    host.kill().unwrap();
+    host.wait().unwrap();
+    assert_eq!(processes.len(), 1, "{processes:?}");
+}
+
+#[test]
+fn the_executable_with_the_engine_runs_native_plugins_and_leaves_nothing() {
+    let installed = Installed::native("http");
+    let server = Scripted::sequence(vec![Answer::new(200, "hello")]);
+    let invocation = installed.invocation(&[("http.url", &server.url("/"))]);
+    let engine = host_binary().with_file_name("executor-runtime-engine");
+    let mut host = installed.scene.host_from(&engine, &["run", "-"]);
+    let finished = installed
+        .scene
+        .run_command(installed.equip(&mut host), invocation.text().as_bytes());
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    installed.scene.assert_nothing_left();
 }
 
 #[test]
