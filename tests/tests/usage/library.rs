@@ -568,7 +568,10 @@ fn a_file_system_that_does_not_answer_holds_up_no_other_run_and_no_deadline() {
         a_file_system_that_does_not_answer_holds_up_no_other_run_and_no_deadline,
         || {
             let scene = Scene::new();
-            let Some(server) = mount_silent(&scene.path("silent")) else {
+            let silent = scene.path("silent");
+            fs::create_dir(&silent).unwrap();
+            leave_a_local_one_behind(&silent);
+            let Some(server) = mount_silent(&silent) else {
                 return not_tested(
                     "a file system that does not answer",
                     "there is no /dev/fuse".to_owned(),
@@ -604,9 +607,31 @@ fn a_file_system_that_does_not_answer_holds_up_no_other_run_and_no_deadline() {
     );
 }
 
+/// Lets a run see a local file system at `directory`, and takes it away: what is mounted next has its device number.
+fn leave_a_local_one_behind(directory: &Path) {
+    let target = CString::new(directory.as_os_str().as_bytes()).unwrap();
+    let tmpfs = c"tmpfs".as_ptr();
+    // SAFETY: every string is NUL-terminated.
+    let mounted = unsafe { libc::mount(tmpfs, target.as_ptr(), tmpfs, 0, std::ptr::null()) };
+    assert_eq!(mounted, 0, "{}", io::Error::last_os_error());
+    let host = Host::builder().build().unwrap();
+    let run = Invocation::new(directory, &["true"]).parsed();
+    let executor = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let result = executor.block_on(host.run(run));
+    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+    drop(executor);
+    drop(host);
+    eventually("it is not in use", || {
+        // SAFETY: the string is NUL-terminated.
+        (unsafe { libc::umount(target.as_ptr()) } == 0).then_some(())
+    });
+}
+
 /// Mounts a file system whose server, which is returned, does not answer anything.
 fn mount_silent(directory: &Path) -> Option<fs::File> {
-    fs::create_dir(directory).unwrap();
     let server = fs::File::options()
         .read(true)
         .write(true)

@@ -142,7 +142,9 @@ impl ArtifactStore {
     /// [`ArtifactStore::close`], without waiting for a file system longer than `time`: here if there is little to look at
     /// where it answers at once, else on another thread. What a thread of the guest still holds up is left to itself.
     pub(crate) async fn close_in_time(&self, time: &ReadDeadline) -> Collected {
+        let mut finished = 0;
         if let Ok(state) = self.0.state.try_lock() {
+            finished = state.kept.len() as u64;
             match &state.capture {
                 None => return Collected::default(),
                 Some(capture) if state.kept.len() <= FEW && capture.answers_at_once() => {
@@ -153,7 +155,11 @@ impl ArtifactStore {
             }
         }
         let store = self.clone();
-        time.look(move || store.close()).await.unwrap_or_default()
+        let closing = time.look(move || store.close());
+        closing.await.unwrap_or_else(|_| Collected {
+            omitted: finished,
+            ..Collected::default()
+        })
     }
 
     /// The run has come to an end: its artifacts, in the order in which they were finished, are in the result,

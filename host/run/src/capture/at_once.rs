@@ -5,7 +5,7 @@
 //! likes, and everything that is polled on the same thread would wait with it. So a run asks here first, and this asks
 //! only the kernel's own memory: a path that can be walked in its lookup cache, on a block device or on a file system
 //! that was seen to be local before, answers at once. Everything else (a path that was not used for long, a kernel before
-//! 5.12, a file system that is not known yet) does not, and is worked on by a thread that nobody waits for any longer
+//! 5.12, or for what is on no block device 6.8, a file system that is not known yet) does not, and is worked on by a thread that nobody waits for any longer
 //! than the run may take.
 
 use super::DEFAULT_BASE;
@@ -26,17 +26,21 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-/// Local file systems without a block device, by the devices that they are mounted as.
-static LOCAL: RwLock<Vec<Device>> = RwLock::new(Vec::new());
+/// Mounts of local file systems without a block device, the latest last.
+static LOCAL: RwLock<Vec<u64>> = RwLock::new(Vec::new());
+/// How many of them are known at a time.
+const MAX_LOCAL: usize = 64;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Device {
-    major: u32,
-    minor: u32,
+/// Where something is mounted.
+#[derive(Clone, Copy)]
+struct Mount {
+    on_block_device: bool,
+    /// No later mount has the same, unlike the number of its device. None if the kernel does not tell.
+    id: Option<u64>,
 }
 
-impl Device {
-    /// The device of an open directory, as the kernel has it in memory.
+impl Mount {
+    /// The mount of an open directory, as the kernel has it in memory.
     fn of(directory: BorrowedFd<'_>) -> Option<Self> {
         // SAFETY: a structure of integers, which may all be 0.
         let mut status: libc::statx = unsafe { zeroed() };
@@ -46,23 +50,23 @@ impl Device {
                 directory.as_raw_fd(),
                 c"".as_ptr(),
                 libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC,
-                0,
+                libc::STATX_MNT_ID_UNIQUE,
                 &raw mut status,
             )
         };
         (result == 0).then_some(Self {
-            major: status.stx_dev_major,
-            minor: status.stx_dev_minor,
+            // Only a block device has a major number.
+            on_block_device: status.stx_dev_major != 0,
+            id: (status.stx_mask & libc::STATX_MNT_ID_UNIQUE != 0).then_some(status.stx_mnt_id),
         })
     }
 
     fn is_local(self) -> bool {
-        // Only a block device has a major number.
-        self.major != 0
-            || LOCAL
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&self)
+        self.on_block_device
+            || self.id.is_some_and(|id| {
+                let local = LOCAL.read().unwrap_or_else(PoisonError::into_inner);
+                local.contains(&id)
+            })
     }
 }
 
@@ -90,23 +94,29 @@ pub(super) fn is_local_path(path: &Path) -> bool {
 }
 
 fn is_local(open: &OwnedFd) -> bool {
-    Device::of(open.as_fd()).is_some_and(Device::is_local)
+    Mount::of(open.as_fd()).is_some_and(Mount::is_local)
 }
 
 /// Takes note of the file system of an open directory, for later runs there. Blocks.
 pub(super) fn remember(directory: impl AsFd) {
-    let Some(device) = Device::of(directory.as_fd()) else {
+    let Some(mount) = Mount::of(directory.as_fd()) else {
+        return;
+    };
+    let Some(id) = mount.id.filter(|_| !mount.is_local()) else {
         return;
     };
     let kinds = [TMPFS_MAGIC, BTRFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC];
-    if device.is_local() || !fstatfs(directory).is_ok_and(|status| kinds.contains(&status.filesystem_type()))
-    {
+    if !fstatfs(directory).is_ok_and(|status| kinds.contains(&status.filesystem_type())) {
         return;
     }
     let mut local = LOCAL.write().unwrap_or_else(PoisonError::into_inner);
-    if !local.contains(&device) {
-        local.push(device);
+    if local.contains(&id) {
+        return;
     }
+    if local.len() == MAX_LOCAL {
+        local.remove(0);
+    }
+    local.push(id);
 }
 
 /// Opens what is at `path`, without reading it, if the kernel has all that it takes in its lookup cache.
@@ -141,8 +151,9 @@ mod tests {
         let open = std::fs::File::open(directory.path()).unwrap();
         remember(&open);
         let known = fstatfs(&open).unwrap().filesystem_type();
-        let device = Device::of(open.as_fd()).unwrap();
-        if device.major != 0 || known == TMPFS_MAGIC || known == OVERLAYFS_SUPER_MAGIC {
+        let mount = Mount::of(open.as_fd()).unwrap();
+        let named = mount.id.is_some() && (known == TMPFS_MAGIC || known == OVERLAYFS_SUPER_MAGIC);
+        if mount.on_block_device || named {
             assert!(is_local_path(directory.path()));
         }
         let proc = std::fs::File::open("/proc/self").unwrap();
