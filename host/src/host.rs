@@ -260,10 +260,10 @@ fn into_result(
         Ending::Succeeded => None,
         Ending::Unsuccessful(Failure { kind, summary }) => {
             metadata.insert(receipt::ERROR_KIND.to_owned(), kind.code().into_owned());
-            metadata.insert(
-                receipt::ERROR_TRANSIENT.to_owned(),
-                kind.is_transient().to_string(),
-            );
+            // A dispatcher may know better.
+            metadata
+                .entry(receipt::ERROR_TRANSIENT.to_owned())
+                .or_insert_with(|| kind.is_transient().to_string());
             Some(summary)
         }
     };

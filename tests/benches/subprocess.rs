@@ -8,6 +8,7 @@ use executor_runtime::{
 };
 use std::{
     fs,
+    io::Write,
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
@@ -24,11 +25,10 @@ fn main() {
         "{:<52} {:>12} {:>12} {:>8} {:>6}",
         "", "ours", "baseline", "ratio", "goal"
     );
-    if std::env::var_os("SEQ").is_none() {
-        one_shot(directory.path());
-    }
+    one_shot(directory.path());
     sequential(&runtime, directory.path());
     concurrent(&runtime, directory.path());
+    batch(directory.path());
     growth(&runtime, directory.path());
 }
 
@@ -167,6 +167,60 @@ fn concurrent(runtime: &Host, directory: &Path) {
             median(baseline),
             if threads == 64 { "1.4" } else { "" },
         );
+    }
+}
+
+/// Commands out of one input, with results, beside `xargs` without any and, where it is installed, GNU parallel with its own.
+fn batch(directory: &Path) {
+    const JOBS: usize = 1000;
+    const ROUNDS: usize = 5;
+    let directory = directory.join("batch");
+    fs::create_dir(&directory).expect("makes a directory");
+    let host = executor_runtime_tests::host_binary();
+    let input: String = (0..JOBS).map(|number| format!("{number}\n")).collect();
+    let shell = |script: &str| {
+        let mut child = Command::new("sh")
+            .args(["-c", script, "sh"])
+            .arg(&host)
+            .current_dir(&directory)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("sh starts");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(input.as_bytes()).expect("it reads");
+        drop(stdin);
+        assert!(child.wait().expect("it ends").success());
+    };
+    let clean = || {
+        let _ = fs::remove_dir_all(directory.join(".executor_runtime"));
+        let _ = fs::remove_dir_all(directory.join("results"));
+        let _ = fs::remove_file(directory.join("log"));
+    };
+    let ours = || {
+        clean();
+        shell("exec \"$1\" batch -j64 --joblog log -- /bin/true > results.ndjson");
+    };
+    let (time, baseline) = alternate(ROUNDS, ours, || shell("exec xargs -P64 -n1 /bin/true"));
+    row(
+        "1000 commands, 64 at a time / xargs without results",
+        time,
+        baseline,
+        "1.25",
+    );
+    let has_parallel = Command::new("parallel").arg("--version").output().is_ok();
+    if has_parallel {
+        let (time, baseline) = alternate(2, ours, || {
+            clean();
+            shell("exec parallel -j64 --joblog log --results results /bin/true > /dev/null");
+        });
+        row(
+            "the same / GNU parallel --joblog --results",
+            time,
+            baseline,
+            "0.1",
+        );
+    } else {
+        println!("GNU parallel is not installed, so it was not measured");
     }
 }
 

@@ -202,7 +202,14 @@ fn the_result_is_the_one_that_the_dispatcher_answers() {
         .iter()
         .zip(WAYS)
         {
-            let shown = essence(finished);
+            let mut shown = essence(finished);
+            // The host's own word, because the dispatcher says nothing of it.
+            let transient = shown["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("error.transient");
+            let may_help = |error| matches!(error, "exit_status" | "out_of_luck" | "timeout");
+            assert_eq!(transient, error.map(|error| json!(may_help(error).to_string())));
             assert_eq!(shown, edit(&shown), "{by:?} {status}");
             assert_eq!(finished.code, Some(host_code), "{by:?} {status}");
             let result = finished.result();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What each crate of the host names of the others. An arrow that is missing here is a decision, not an oversight: the
 /// carriers don't know each other, and nothing below the library knows the library.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("supervisor", &[]),
     ("authority", &[]),
     ("egress", &["authority"]),
@@ -17,7 +17,8 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("native", &["config", "plugin", "run", "supervisor"]),
     ("", &["config", "plugin", "run", "subprocess", "supervisor"]),
     ("conformance", &[""]),
-    ("command", &["", "conformance", "native", "run"]),
+    ("service", &[""]),
+    ("command", &["", "conformance", "native", "run", "service"]),
     ("engine", &["", "command", "component", "native"]),
 ];
 
