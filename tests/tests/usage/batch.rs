@@ -364,6 +364,10 @@ fn no_more_runs_start_once_enough_have_failed() {
     );
     assert_eq!(finished.code, Some(1), "{finished:?}");
     assert_eq!(results(&finished).len(), 7);
+    assert!(
+        finished.stderr.contains("note: stopped by --halt: 2 of 7 runs"),
+        "{finished:?}"
+    );
     assert_eq!(
         fs::read_to_string(scene.path("started")).unwrap().lines().count(),
         7
@@ -501,6 +505,25 @@ fn a_person_sees_output_failures_progress_and_a_summary() {
     ] {
         assert!(shown.shown.contains(text), "'{text}' in {}", shown.shown);
     }
+    let mut host = scene.host(&[
+        "batch",
+        "-j1",
+        input.to_str().unwrap(),
+        "--",
+        "sh",
+        "-c",
+        "sleep 0.3; printf x$1",
+        "sh",
+    ]);
+    let unfinished = Setup::columns(100).start(&mut host).finish();
+    for number in 1..=6 {
+        let line = format!("x{number}\n");
+        assert!(
+            unfinished.shown.contains(&line),
+            "{line:?} in {}",
+            unfinished.shown
+        );
+    }
     let quiet = start(&["--quiet"]).finish();
     assert!(
         quiet.shown.contains("out 6\n") && quiet.shown.contains("failed 4:"),
@@ -531,4 +554,122 @@ fn what_can_not_be_used_is_told_before_anything_runs() {
         assert!(finished.stderr.contains(words), "{arguments:?}: {finished:?}");
         assert!(finished.stdout.is_empty());
     }
+}
+
+#[test]
+fn a_result_that_could_not_be_written_is_not_in_the_job_log() {
+    let scene = Scene::new();
+    let log = scene.path("log");
+    let log = log.to_str().unwrap();
+    let mut host = scene.host(&["batch", "-j1", "--joblog", log, "--", "true"]);
+    host.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let finished = scene.run_command(&mut host, numbers(3).as_bytes());
+    assert_eq!(finished.code, Some(4), "{finished:?}");
+    assert!(
+        finished.stderr.contains("results can't be written to stdout"),
+        "{finished:?}"
+    );
+    assert_eq!(fs::read_to_string(log).unwrap().lines().count(), 1);
+
+    // What is gone on with begins a line, also after one that was cut off.
+    let out = scene.file("out", "{\"cut\": ");
+    let mut host = scene.host(&["batch", "--resume", "--joblog", log, "--", "true"]);
+    host.stdout(fs::OpenOptions::new().append(true).open(&out).unwrap());
+    let finished = scene.run_command(&mut host, numbers(3).as_bytes());
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let text = fs::read_to_string(&out).unwrap();
+    let whole = text
+        .lines()
+        .filter(|line| RuntimeResult::from_json(line.as_bytes()).is_ok());
+    assert_eq!(whole.count(), 3, "{text}");
+}
+
+#[test]
+fn a_file_that_is_no_job_log_is_left_alone() {
+    let scene = Scene::new();
+    for content in [&b"precious"[..], b"seq\tother", &[0; 3000], b"\xff\xfe"] {
+        let file = scene.file("file", content);
+        let finished = command(
+            &scene,
+            &["--joblog", file.to_str().unwrap(), "--resume"],
+            &["true"],
+            "x\n",
+        );
+        assert_eq!(finished.code, Some(2), "{finished:?}");
+        assert_eq!(fs::read(&file).unwrap(), content);
+    }
+    // One whose first line was cut off.
+    let file = scene.file("file", "seq\tstat");
+    let finished = command(
+        &scene,
+        &["--joblog", file.to_str().unwrap(), "--resume"],
+        &["true"],
+        "x\n",
+    );
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn many_runs_at_a_time_need_no_higher_limit_on_descriptors() {
+    let scene = Scene::new();
+    let batch = |limit: &str, jobs: u32| {
+        let mut shell = Command::new("sh");
+        shell
+            .args([
+                "-c",
+                "ulimit $1; exec \"$0\" batch -j60 -- sh -c 'ulimit -Sn; sleep 0.2'",
+            ])
+            .arg(executor_runtime_tests::host_binary())
+            .arg(limit)
+            .current_dir(scene.root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let finished = scene.run_command(scene.marked(&mut shell), numbers(jobs).as_bytes());
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        results(&finished)
+    };
+    let results = batch("-Sn 100", 120);
+    assert_eq!(results.len(), 120);
+    // The commands have the limit that the host was started with.
+    for result in results {
+        assert_eq!(fs::read_to_string(result.stdout_path.unwrap()).unwrap(), "100\n");
+    }
+    // Where it can't be raised, runs wait for others to end.
+    assert_eq!(batch("-n 40", 30).len(), 30);
+}
+
+#[test]
+fn a_line_that_was_no_invocation_may_be_mended() {
+    let scene = Scene::new();
+    let log = scene.path("log");
+    let log = log.to_str().unwrap();
+    let [one, two] = ["a", "b"].map(|id| scene.script("true").id(id).text());
+    let finished = scene.run_with(
+        &["batch", "--joblog", log],
+        format!("{one}\nnonsense\n").as_bytes(),
+    );
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let again = ["batch", "--joblog", log, "--retry-failed"];
+    let finished = scene.run_with(&again, format!("{one}\n{two}\n").as_bytes());
+    assert_eq!(
+        (finished.code, results(&finished).len()),
+        (Some(0), 1),
+        "{finished:?}"
+    );
+    let finished = scene.run_with(&again, b"");
+    assert!(
+        finished
+            .stderr
+            .contains("the job log does, which has 2 more jobs"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn only_empty_arguments_are_left_out() {
+    let scene = Scene::new();
+    let shown = printed(&scene, &["-0"], &["printf", "[%s]\\n"], " \0\0b\0");
+    assert_eq!(shown, ["[ ]", "[b]"]);
 }

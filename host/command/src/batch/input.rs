@@ -17,6 +17,9 @@ const BUFFER: usize = 64 * 1024;
 /// Lines that are read ahead.
 const AHEAD: usize = 4;
 
+/// Tells which lines are left out.
+type Blank = fn(&[u8]) -> bool;
+
 /// A line of the input.
 pub(super) struct Line {
     /// Counted from 1; those without content count too.
@@ -25,7 +28,7 @@ pub(super) struct Line {
     pub(super) bytes: Option<Vec<u8>>,
 }
 
-/// The lines of the input that are not empty.
+/// The lines of the input that are not left out.
 pub(super) struct Lines {
     lines: mpsc::Receiver<Result<Line>>,
     /// How many there are, once that is known ahead: of a file.
@@ -34,11 +37,14 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Begins to read a file, or stdin.
-    pub(super) fn open(file: Option<&Path>, separator: u8) -> Result<Self> {
+    pub(super) fn open(file: Option<&Path>, separator: u8, blank: Blank) -> Result<Self> {
         let (source, name): (Box<dyn Read + Send>, _) = match file {
             Some(path) if path != Path::new("-") => {
                 let name = format!("'{}' can't be read", path.display());
-                let file = io_context(File::open(path), || name.clone())?;
+                let file = io_context(File::open(path), || match path.exists() {
+                    true => name.clone(),
+                    false => format!("{name} (a command goes after `--`)"),
+                })?;
                 (Box::new(file), name)
             }
             _ => (Box::new(io::stdin()), "stdin can't be read".to_owned()),
@@ -49,6 +55,7 @@ impl Lines {
             read(
                 BufReader::with_capacity(BUFFER, source),
                 separator,
+                blank,
                 &name,
                 &sender,
             )
@@ -59,7 +66,7 @@ impl Lines {
         {
             let count = Arc::clone(&count);
             thread::Builder::new().name("count".to_owned()).spawn(move || {
-                if let Ok(lines) = count_lines(BufReader::with_capacity(BUFFER, file), separator) {
+                if let Ok(lines) = count_lines(BufReader::with_capacity(BUFFER, file), separator, blank) {
                     let _ = count.set(lines);
                 }
             })?;
@@ -78,7 +85,13 @@ impl Lines {
     }
 }
 
-fn read(mut source: impl BufRead, separator: u8, name: &str, lines: &mpsc::Sender<Result<Line>>) {
+fn read(
+    mut source: impl BufRead,
+    separator: u8,
+    blank: Blank,
+    name: &str,
+    lines: &mpsc::Sender<Result<Line>>,
+) {
     for number in 1.. {
         let line = match next_line(&mut source, separator, MAX_DOCUMENT_BYTES) {
             Ok(Some(bytes)) => Ok(Line { number, bytes }),
@@ -86,23 +99,23 @@ fn read(mut source: impl BufRead, separator: u8, name: &str, lines: &mpsc::Sende
             Err(error) => Err(anyhow!("{name}: {error}")),
         };
         let is_last = line.is_err();
-        let is_empty = line.as_ref().is_ok_and(|line| is_empty(&line.bytes));
+        let is_empty = line.as_ref().is_ok_and(|line| is_blank(&line.bytes, blank));
         if !is_empty && lines.blocking_send(line).is_err() || is_last {
             return;
         }
     }
 }
 
-fn count_lines(mut source: impl BufRead, separator: u8) -> io::Result<u64> {
+fn count_lines(mut source: impl BufRead, separator: u8, blank: Blank) -> io::Result<u64> {
     let mut count = 0;
     while let Some(line) = next_line(&mut source, separator, MAX_DOCUMENT_BYTES)? {
-        count += u64::from(!is_empty(&line));
+        count += u64::from(!is_blank(&line, blank));
     }
     Ok(count)
 }
 
-fn is_empty(line: &Option<Vec<u8>>) -> bool {
-    line.as_ref().is_some_and(|bytes| bytes.trim_ascii().is_empty())
+fn is_blank(line: &Option<Vec<u8>>, blank: Blank) -> bool {
+    line.as_deref().is_some_and(blank)
 }
 
 /// The next line without its end, or that it is longer than `most`; none at the end of the input.

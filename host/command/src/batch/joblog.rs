@@ -3,12 +3,9 @@
 //! A line is added once the result has been printed, in one write. A batch that is killed in between does that job again;
 //! a line that was cut off is dropped.
 
-use super::{Job, io_context};
+use super::{Ended, Job, io_context};
 use anyhow::{Result, bail};
-use executor_runtime::{
-    protocol::{RuntimeResult, Status},
-    receipt,
-};
+use executor_runtime::{protocol::Status, receipt};
 use std::{
     collections::HashMap,
     fs::{File, OpenOptions},
@@ -88,15 +85,15 @@ impl JobLog {
             let len = io_context(reader.read_line(&mut line), || refused(&self.path))?;
             let Some(line) = line.strip_suffix('\n') else {
                 // The end, or a line whose writer was killed.
+                if number == 1 && !HEADER.starts_with(&line) {
+                    return Err(self.is_none());
+                }
                 break;
             };
             whole += len as u64;
             if number == 1 {
                 if line != HEADER {
-                    bail!(
-                        "'{}' is not a job log: its first line has other columns",
-                        self.path.display()
-                    );
+                    return Err(self.is_none());
                 }
                 continue;
             }
@@ -122,6 +119,19 @@ impl JobLog {
         Ok(())
     }
 
+    /// Why the file is left alone.
+    fn is_none(&self) -> anyhow::Error {
+        anyhow::anyhow!(
+            "'{}' is not a job log: its first line has other columns",
+            self.path.display()
+        )
+    }
+
+    /// How many of its jobs have a higher number than there are.
+    pub(super) fn beyond(&self, jobs: u64) -> usize {
+        self.past.keys().filter(|number| **number > jobs).count()
+    }
+
     /// What is known of a job.
     ///
     /// # Errors
@@ -130,6 +140,10 @@ impl JobLog {
         let Some((name, succeeded)) = self.past.get(&job.number) else {
             return Ok(Past::Unknown);
         };
+        // It is done again whatever it was: a line that was no invocation may have been mended.
+        if self.retry_failed && !succeeded {
+            return Ok(Past::Unknown);
+        }
         if *name != digest(&escaped(&job.name)) {
             bail!(
                 "job {} is not the one that the job log '{}' has under this number: the input has changed; start with \
@@ -138,16 +152,18 @@ impl JobLog {
                 self.path.display()
             );
         }
-        if self.retry_failed && !succeeded {
-            return Ok(Past::Unknown);
-        }
         Ok(Past::Ended {
             succeeded: *succeeded,
         })
     }
 
     /// Adds a job that has ended.
-    pub(super) fn add(&mut self, job: &Job, result: &RuntimeResult, attempts: u32) -> Result<()> {
+    pub(super) fn add(&mut self, ended: &Ended) -> Result<()> {
+        let Ended {
+            job,
+            result,
+            attempts,
+        } = ended;
         let line = format!(
             "{}\t{}\t{}\t{attempts}\t{}\t{}\t{}\n",
             job.number,

@@ -47,6 +47,8 @@ const MAX_THREADS: usize = 8;
 /// The pause before a second attempt. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often a run for which the host has no room is put off before it counts as rejected: about half a minute.
+const MAX_WAITS: u32 = 8;
 /// How long this process stays when it was told to end at once and its output has no reader.
 const LINGER: Duration = Duration::from_secs(5);
 /// How often progress is shown.
@@ -115,7 +117,7 @@ pub(super) fn batch(
         host_options.executable.prefer_engine(&builder);
     }
     let source = Source::new(options)?;
-    let past = match &options.joblog {
+    let log = match &options.joblog {
         Some(path) => Some(JobLog::open(
             path,
             options.resume || options.retry_failed,
@@ -127,9 +129,11 @@ pub(super) fn batch(
         let failure = executor_runtime::Failure::exhausted(&error);
         anyhow::anyhow!(failure.summary)
     })?;
-    let lines = Lines::open(options.file.as_deref(), source.separator())?;
-    let report = Report::new(Format::or_detect(format), options.quiet, options.keep_order);
-    let status = executor(options.jobs)?.block_on(execute(options, host, source, lines, past, report))?;
+    let lines = Lines::open(options.file.as_deref(), source.separator(), source.blank())?;
+    let report = Report::new(Format::or_detect(format), options.quiet, options.keep_order, log);
+    // The commands keep the limit that this process was started with: what starts them is there already.
+    raise_descriptor_limit();
+    let status = executor(options.jobs)?.block_on(execute(options, host, source, lines, report))?;
     // The reader of the input may still wait for it.
     std::process::exit(status.into())
 }
@@ -161,7 +165,6 @@ async fn execute(
     host: Host,
     mut source: Source,
     mut lines: Lines,
-    mut log: Option<JobLog>,
     mut report: Report,
 ) -> Result<u8> {
     let termination = Arc::new(Termination::watch().context("signals can't be watched for")?);
@@ -180,6 +183,9 @@ async fn execute(
     let mut is_open = true;
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     loop {
+        if trouble.is_none() {
+            trouble = report.take_trouble();
+        }
         if cancel.reason().is_some() || report.is_lost() || trouble.is_some() {
             is_open = false;
         }
@@ -190,13 +196,14 @@ async fn execute(
         tokio::select! {
             biased;
             Some(ended) = running.join_next(), if !running.is_empty() => {
-                let Ended { job, result, attempts } = ended.context("a run was lost")?;
-                report.ended(job.number, &job.name, result.clone());
-                if let Some(log) = &mut log && let Err(error) = log.add(&job, &result, attempts) {
-                    trouble.get_or_insert(error);
-                }
-                if options.halt.is_some_and(|halt| report.counts().halts(halt)) {
+                report.ended(ended.context("a run was lost")?);
+                if is_open && let Some(halt) = options.halt && report.counts().halts(halt) {
                     is_open = false;
+                    report.note(&format!(
+                        "stopped by --halt: {} of {} runs did not succeed; no more are started",
+                        report.counts().unsuccessful,
+                        report.counts().ended,
+                    ));
                 }
             }
             () = cancel.raised(CancelReason::Requested), if is_open => {}
@@ -204,11 +211,14 @@ async fn execute(
             line = lines.next(), if may_start && slot.is_some() => match line {
                 Err(error) => trouble = Some(error),
                 Ok(None) => match source.rest() {
-                    Some(job) => start(&mut running, &service, slot.take(), job, &plan, &cancel, &mut log, &mut trouble, &mut report),
-                    None => is_open = false,
+                    Some(job) => start(&mut running, &service, slot.take(), job, &plan, &cancel, &mut trouble, &mut report),
+                    None => {
+                        is_open = false;
+                        report.all_read(source.jobs());
+                    }
                 },
                 Ok(Some(line)) => if let Some(job) = source.job(line) {
-                    start(&mut running, &service, slot.take(), job, &plan, &cancel, &mut log, &mut trouble, &mut report);
+                    start(&mut running, &service, slot.take(), job, &plan, &cancel, &mut trouble, &mut report);
                 },
             },
             _ = tick.tick(), if report.shows_progress() => {
@@ -221,6 +231,7 @@ async fn execute(
         }
     }
     report.finish();
+    let trouble = trouble.or_else(|| report.take_trouble());
     // Nothing is left of the runs; the helper processes go now.
     drop(service.host().shut_down());
     if let Some(error) = trouble {
@@ -263,11 +274,10 @@ fn start(
     job: Job,
     plan: &Plan,
     cancel: &CancelToken,
-    log: &mut Option<JobLog>,
     trouble: &mut Option<anyhow::Error>,
     report: &mut Report,
 ) {
-    match log.as_ref().map_or(Ok(Past::Unknown), |log| log.past(&job)) {
+    match report.past(&job) {
         Ok(Past::Unknown) => {}
         Ok(Past::Ended { succeeded }) => return report.skipped(job.number, succeeded),
         Err(error) => {
@@ -283,7 +293,7 @@ fn start(
 
 /// Runs a job, and again where that may help.
 async fn attempts(service: &Service, slot: Slot, job: Job, plan: Plan, cancel: &CancelToken) -> Ended {
-    let mut attempt = 1;
+    let (mut attempt, mut waits) = (1, 0);
     let mut pause = FIRST_PAUSE;
     let mut result = loop {
         let mut invocation = match &job.invocation {
@@ -296,6 +306,16 @@ async fn attempts(service: &Service, slot: Slot, job: Job, plan: Plan, cancel: &
         let mut run = Run::new(invocation);
         run.cancel = cancel.clone();
         let result = service.start(slot.clone(), run).wait().await;
+        if is_exhausted(&result) && waits < MAX_WAITS && cancel.reason().is_none() {
+            // Other runs have what this one needs; they end.
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = cancel.raised(CancelReason::Requested) => break result,
+            }
+            waits += 1;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            continue;
+        }
         let transient = result
             .metadata
             .get(receipt::ERROR_TRANSIENT)
@@ -318,6 +338,27 @@ async fn attempts(service: &Service, slot: Slot, job: Job, plan: Plan, cancel: &
         job,
         result,
         attempts: attempt,
+    }
+}
+
+/// Whether a run never began because the host lacked something.
+fn is_exhausted(result: &RuntimeResult) -> bool {
+    let kind = result.metadata.get(receipt::ERROR_KIND);
+    kind.is_some_and(|kind| *kind == ErrorKind::HostExhausted.code())
+}
+
+/// Each run takes a few descriptors, and a soft limit of 1024 is common.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is valid for both calls. If one fails, the limit is as it was.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! What a batch tells: results, as they end or in order; for people their output, failures, progress and a summary.
 
-use super::{Counts, Format};
+use super::{Counts, Ended, Format, Job, JobLog, Past};
 use crate::{shown, stderr, style};
+use anyhow::{Error, Result};
 use executor_runtime::protocol::{RuntimeResult, Status};
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     io::{self, IsTerminal, Write},
+    os::unix::fs::FileExt,
     time::{Duration, Instant},
 };
 
@@ -15,10 +17,7 @@ const LEAST_ELAPSED: f64 = 0.2;
 
 /// What is told of one job.
 enum Entry {
-    Result {
-        name: String,
-        result: Box<RuntimeResult>,
-    },
+    Ended(Box<Ended>),
     /// The job log has it.
     Skipped,
 }
@@ -37,10 +36,13 @@ pub(super) struct Report {
     begun: Instant,
     /// Why results can't be printed any more.
     lost: Option<io::Error>,
+    log: Option<JobLog>,
+    /// Why the job log can't be written any more.
+    trouble: Option<Error>,
 }
 
 impl Report {
-    pub(super) fn new(format: Format, quiet: bool, keep_order: bool) -> Self {
+    pub(super) fn new(format: Format, quiet: bool, keep_order: bool, log: Option<JobLog>) -> Self {
         let for_people = format == Format::Human && !quiet;
         Self {
             format,
@@ -53,7 +55,9 @@ impl Report {
             waiting: BTreeMap::new(),
             next: 1,
             begun: Instant::now(),
-            lost: None,
+            lost: end_cut_off_line(format).err(),
+            log,
+            trouble: None,
         }
     }
 
@@ -86,46 +90,76 @@ impl Report {
         self.tell(number, Entry::Skipped);
     }
 
+    /// What the job log knows of a job.
+    pub(super) fn past(&self, job: &Job) -> Result<Past> {
+        self.log.as_ref().map_or(Ok(Past::Unknown), |log| log.past(job))
+    }
+
+    /// Why the job log can't be written any more, once.
+    pub(super) fn take_trouble(&mut self) -> Option<Error> {
+        self.trouble.take()
+    }
+
+    /// The input is at its end, after this many jobs.
+    pub(super) fn all_read(&self, jobs: u64) {
+        let beyond = self.log.as_ref().map_or(0, |log| log.beyond(jobs));
+        if beyond > 0 {
+            self.note(&format!(
+                "the input ends before the job log does, which has {beyond} more jobs"
+            ));
+        }
+    }
+
+    /// Tells something that a result does not.
+    pub(super) fn note(&self, text: &str) {
+        if self.has_progress {
+            stderr::clear_status();
+        }
+        let style = style::stderr();
+        tell!("{}", style.after("note:", "note:", text, "  "));
+    }
+
     /// A job that has ended.
-    pub(super) fn ended(&mut self, number: u64, name: &str, result: RuntimeResult) {
-        self.counts.add(result.status);
-        self.tell(
-            number,
-            Entry::Result {
-                name: name.to_owned(),
-                result: Box::new(result),
-            },
-        );
+    pub(super) fn ended(&mut self, ended: Ended) {
+        self.counts.add(ended.result.status);
+        self.tell(ended.job.number, Entry::Ended(Box::new(ended)));
     }
 
     fn tell(&mut self, number: u64, entry: Entry) {
         if !self.keep_order {
-            return self.print(number, &entry);
+            return self.print(&entry);
         }
         self.waiting.insert(number, entry);
         while let Some(entry) = self.waiting.remove(&self.next) {
-            self.print(self.next, &entry);
+            self.print(&entry);
             self.next += 1;
         }
     }
 
-    fn print(&mut self, number: u64, entry: &Entry) {
-        let Entry::Result { name, result } = entry else {
+    fn print(&mut self, entry: &Entry) {
+        let Entry::Ended(ended) = entry else {
             return;
         };
         if self.is_lost() {
             return;
         }
+        let Ended { job, result, .. } = &**ended;
         let printed = match self.format {
             Format::Json => print_line(result),
             Format::Human => {
                 if self.has_progress {
                     stderr::clear_status();
                 }
-                print_output(result).inspect(|()| tell_failure(number, name, result))
+                print_output(result).inspect(|()| tell_failure(job.number, &job.name, result))
             }
         };
         self.lost = printed.err();
+        // What was not printed has to be done again.
+        if let (None, Some(log)) = (&self.lost, &mut self.log)
+            && let Err(error) = log.add(ended)
+        {
+            self.trouble.get_or_insert(error);
+        }
     }
 
     /// Shows how far it is, of `total` jobs if that is known.
@@ -163,8 +197,8 @@ impl Report {
             stderr::clear_status();
         }
         // Those before them were not started.
-        for (number, entry) in std::mem::take(&mut self.waiting) {
-            self.print(number, &entry);
+        for entry in std::mem::take(&mut self.waiting).into_values() {
+            self.print(&entry);
         }
         if let Some(error) = &self.lost {
             if error.kind() != io::ErrorKind::BrokenPipe {
@@ -181,7 +215,7 @@ impl Report {
             ended,
             unsuccessful,
             skipped,
-            ..
+            unsuccessful_before,
         } = self.counts;
         let elapsed = self.begun.elapsed();
         let runs = if ended == 1 { "run" } else { "runs" };
@@ -191,6 +225,11 @@ impl Report {
         }
         if skipped > 0 {
             line.push_str(&format!(", {skipped} left out (in the job log)"));
+        }
+        if unsuccessful_before > 0 {
+            line.push_str(&format!(
+                ", {unsuccessful_before} of which did not succeed (--retry-failed does them again)"
+            ));
         }
         let rate = ended as f64 / elapsed.as_secs_f64().max(1e-3);
         line.push_str(&format!(", in {} ({rate:.1}/s)", shown::duration(elapsed)));
@@ -213,22 +252,58 @@ fn print_output(result: &RuntimeResult) -> io::Result<()> {
     if result.runtime_kind.as_str() != "subprocess" {
         return Ok(());
     }
-    if let Some(mut file) = result
-        .stderr_path
-        .as_deref()
-        .and_then(|path| File::open(path).ok())
-    {
-        // There is no one to tell.
-        let _ = io::copy(&mut file, &mut io::stderr().lock());
+    // There is no one to tell if it fails.
+    let _ = copy(
+        result.stderr_path.as_deref(),
+        io::stderr().lock(),
+        io::stderr().is_terminal(),
+    );
+    copy(
+        result.stdout_path.as_deref(),
+        io::stdout().lock(),
+        io::stdout().is_terminal(),
+    )
+}
+
+/// Copies a file; on a terminal, what comes next begins a line.
+fn copy(path: Option<&str>, mut to: impl Write, is_terminal: bool) -> io::Result<()> {
+    let Some(mut file) = path.and_then(|path| File::open(path).ok()) else {
+        return Ok(());
+    };
+    let copied = io::copy(&mut file, &mut to)?;
+    if is_terminal && copied > 0 && last_byte(&file)? != Some(b'\n') {
+        to.write_all(b"\n")?;
     }
-    if let Some(mut file) = result
-        .stdout_path
-        .as_deref()
-        .and_then(|path| File::open(path).ok())
-    {
-        let mut out = io::stdout().lock();
-        io::copy(&mut file, &mut out)?;
-        out.flush()?;
+    to.flush()
+}
+
+/// The last byte of a file.
+fn last_byte(file: &File) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    match file.metadata()?.len().checked_sub(1) {
+        Some(at) => Ok((file.read_at(&mut byte, at)? == 1).then_some(byte[0])),
+        None => Ok(None),
+    }
+}
+
+/// An earlier batch may have written a part of a line to the file that results are added to, such as when the disk was
+/// full: the next result begins a line of its own.
+fn end_cut_off_line(format: Format) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFL) };
+    if format != Format::Json || flags < 0 || flags & libc::O_APPEND == 0 {
+        return Ok(());
+    }
+    // It is open for writing only; a pipe or a device does not have a last byte.
+    let path = "/proc/self/fd/1";
+    if !fs::metadata(path).is_ok_and(|status| status.is_file()) {
+        return Ok(());
+    }
+    let Ok(file) = File::open(path) else {
+        return Ok(());
+    };
+    if matches!(last_byte(&file), Ok(Some(byte)) if byte != b'\n') {
+        io::stdout().write_all(b"\n")?;
     }
     Ok(())
 }

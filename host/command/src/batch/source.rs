@@ -63,6 +63,19 @@ impl Source {
         }
     }
 
+    /// Whether a line without its end is no job: without any content, or, where documents are expected, of white space.
+    pub(super) fn blank(&self) -> fn(&[u8]) -> bool {
+        match self.template {
+            Some(_) => <[u8]>::is_empty,
+            None => |line| line.trim_ascii().is_empty(),
+        }
+    }
+
+    /// How many jobs there have been.
+    pub(super) fn jobs(&self) -> u64 {
+        self.jobs
+    }
+
     /// How many jobs this many lines make.
     pub(super) fn jobs_of(&self, lines: u64) -> u64 {
         match &self.template {
