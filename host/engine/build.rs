@@ -1,6 +1,10 @@
-//! Leaves symbols out of the executable: they are more than half of it, and no message needs them.
+//! Links the executable so that it is small.
+
+#[path = "../command/link.rs"]
+mod link;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-link-arg-bins=-Wl,--strip-all");
+    println!("cargo::rerun-if-changed=../command/link.rs");
+    link::arguments();
 }
