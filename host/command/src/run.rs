@@ -197,7 +197,8 @@ fn execute(
         };
         (result, seen, signal)
     });
-    // The run is over. What still blocks a thread, such as a name server that does not answer, holds up nobody.
+    // The run is over: a thread that is still blocked, by a name server that does not answer for example, must not delay
+    // the exit.
     executor.shutdown_background();
     ended
 }

@@ -5,7 +5,7 @@ use executor_runtime_tls::words as tls_words;
 use nix::errno::Errno;
 use std::{error::Error as StdError, io, iter, net::IpAddr};
 
-/// Why a request failed, for whoever made it.
+/// Why a request failed, as its caller is told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// It names no authority.
@@ -72,7 +72,7 @@ pub enum RequestError {
     Other(String),
 }
 
-/// Why a request's body ended before its end, in the words of whoever writes it.
+/// Why a request's body was cut short, as its writer reports it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestBodyError {
     /// It has this length, and another was announced.

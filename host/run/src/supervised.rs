@@ -3,24 +3,22 @@
 //! The supervisor crate knows the system only, and gives a descriptor to poll; this polls it in tokio, for every runner
 //! that has processes.
 
-use executor_runtime_supervisor::{Detached, Received, Report, Supervised};
-use std::{future::Future, io, pin::pin, sync::Arc, task::Poll, thread};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    sync::oneshot,
-};
+use crate::exhaustion;
+use executor_runtime_supervisor::{Received, Report, Supervised};
+use std::{future::Future, io, pin::pin, task::Poll};
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// A supervisor ended without a report.
 #[derive(Debug)]
 pub struct Lost {
-    /// Whether it is certain that nothing of the job is left.
+    /// Whether every process of the job is known to have ended.
     pub swept: bool,
     /// Whether the host itself gave it up because it did not answer in time.
     pub overdue: bool,
 }
 
-/// Waits until nothing of the job is left. When `terminate` completes, the job is asked to end and has its grace;
-/// when `kill` completes, it is ended at once.
+/// Waits until every process of the job has ended. When `terminate` completes, the job is asked to end and gets its grace
+/// period; when `kill` completes, it is killed at once.
 ///
 /// # Errors
 /// When the supervisor is lost.
@@ -100,22 +98,11 @@ async fn receive(control: &Control<'_>) -> io::Result<Option<Received>> {
 }
 
 async fn lose(supervised: Supervised<'_>, overdue: bool) -> Lost {
+    let job = supervised.detach();
+    // It blocks for as long as the spawner takes to end the job.
+    let swept = exhaustion::run_blocking(move || job.abandon()).await;
     Lost {
-        swept: abandon(Arc::new(supervised.detach())).await,
+        swept: swept.unwrap_or(false),
         overdue,
-    }
-}
-
-/// [`Detached::abandon`], which blocks, on a thread of its own; on this one if there is no other to be had.
-async fn abandon(job: Arc<Detached>) -> bool {
-    let (done, swept) = oneshot::channel();
-    let theirs = Arc::clone(&job);
-    let abandoning = thread::Builder::new().spawn(move || {
-        // If the run was dropped, no one waits for it.
-        let _ = done.send(theirs.abandon());
-    });
-    match abandoning {
-        Ok(_) => swept.await.unwrap_or(false),
-        Err(_) => job.abandon(),
     }
 }

@@ -253,7 +253,7 @@ pub struct Supervised<'a> {
 pub struct Received(RawReport);
 
 impl Supervised<'_> {
-    /// What the supervisor says, without waiting for it: the report once nothing of the job is left; none if the
+    /// The supervisor's report, without waiting for it. It comes once every process of the job has ended; none if the
     /// supervisor is gone without one.
     pub fn poll_report(&self) -> Poll<Option<Received>> {
         loop {

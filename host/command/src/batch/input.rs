@@ -1,7 +1,6 @@
 //! Reads the lines of the input, on a thread that may wait for them, and no further ahead than they are wanted.
 
-use super::io_context;
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use executor_runtime::protocol::MAX_DOCUMENT_BYTES;
 use executor_runtime_run::exhaustion;
 use std::{
@@ -41,7 +40,7 @@ impl Lines {
         let (source, name): (Box<dyn Read + Send>, _) = match file {
             Some(path) if path != Path::new("-") => {
                 let name = format!("'{}' can't be read", path.display());
-                let file = io_context(File::open(path), || match path.exists() {
+                let file = File::open(path).with_context(|| match path.exists() {
                     true => name.clone(),
                     false => format!("{name} (a command goes after `--`)"),
                 })?;

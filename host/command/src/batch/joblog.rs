@@ -3,12 +3,12 @@
 //! A line is added once the result has been printed, in one write. A batch that is killed in between does that job again;
 //! a line that was cut off is dropped.
 
-use super::{Ended, Job, io_context};
-use anyhow::{Result, bail};
+use super::{Ended, Job};
+use anyhow::{Context, Result, bail};
 use executor_runtime::{protocol::Status, receipt};
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -58,13 +58,13 @@ impl JobLog {
                 path.display()
             );
         }
-        let file = io_context(opened, refused)?;
-        if io_context(file.try_lock().map_err(io::Error::from), || {
-            format!("the job log '{}' is in use by another batch", path.display())
-        })
-        .is_err()
-        {
-            bail!("the job log '{}' is in use by another batch", path.display());
+        let file = opened.with_context(refused)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!("the job log '{}' is in use by another batch", path.display())
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(refused),
         }
         let mut log = Self {
             path: path.to_owned(),
@@ -82,7 +82,7 @@ impl JobLog {
         let mut whole = 0;
         for number in 1.. {
             let mut line = String::new();
-            let len = io_context(reader.read_line(&mut line), || refused(&self.path))?;
+            let len = reader.read_line(&mut line).with_context(|| refused(&self.path))?;
             let Some(line) = line.strip_suffix('\n') else {
                 // The end, or a line whose writer was killed.
                 if number == 1 && !HEADER.starts_with(&line) {
@@ -111,10 +111,10 @@ impl JobLog {
             self.past.insert(seq, (digest(name), succeeded));
         }
         let refused = || format!("the job log '{}' can't be written", self.path.display());
-        io_context(self.file.set_len(whole), refused)?;
-        io_context((&self.file).seek(SeekFrom::End(0)), refused)?;
+        self.file.set_len(whole).with_context(refused)?;
+        (&self.file).seek(SeekFrom::End(0)).with_context(refused)?;
         if whole == 0 {
-            io_context(writeln!(&self.file, "{HEADER}"), refused)?;
+            writeln!(&self.file, "{HEADER}").with_context(refused)?;
         }
         Ok(())
     }
@@ -178,9 +178,9 @@ impl JobLog {
                 .map_or("0.000000", String::as_str),
             escaped(&job.name),
         );
-        io_context(self.file.write_all(line.as_bytes()), || {
-            format!("the job log '{}' can't be written", self.path.display())
-        })
+        self.file
+            .write_all(line.as_bytes())
+            .with_context(|| format!("the job log '{}' can't be written", self.path.display()))
     }
 }
 

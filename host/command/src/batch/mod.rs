@@ -14,9 +14,9 @@ mod source;
 use super::{
     Format,
     args::{BatchOptions, HostOptions},
-    exit, host, style,
+    exit, host,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use executor_runtime::{
     CancelReason, CancelToken, ErrorKind, Host, Run, Termination,
     protocol::{RuntimeResult, Status},
@@ -29,7 +29,6 @@ use joblog::{JobLog, Past};
 use report::Report;
 use source::{Job, Source};
 use std::{
-    io,
     num::{NonZeroU64, NonZeroUsize},
     process::ExitCode,
     sync::Arc,
@@ -235,17 +234,7 @@ async fn execute(
     // Nothing is left of the runs; the helper processes go now.
     drop(service.host().shut_down());
     if let Some(error) = trouble {
-        let style = style::stderr();
-        tell!(
-            "{}",
-            style.after(
-                &style.error("error:"),
-                "error:",
-                &super::shown::message(&format!("{error:#}"), ""),
-                "  "
-            )
-        );
-        return Ok(exit::UNUSABLE);
+        return Err(error);
     }
     Ok(if report.is_lost() {
         exit::UNDELIVERED
@@ -398,14 +387,6 @@ impl Counts {
 /// Why a line became no run.
 fn no_invocation(reason: String) -> executor_runtime::Failure {
     executor_runtime::Failure::new(ErrorKind::InvalidInvocation, reason)
-}
-
-/// An error of reading or writing, with what it was about.
-fn io_context<T>(result: io::Result<T>, what: impl FnOnce() -> String) -> Result<T> {
-    match result {
-        Ok(value) => Ok(value),
-        Err(error) => bail!("{}: {error}", what()),
-    }
 }
 
 #[cfg(test)]

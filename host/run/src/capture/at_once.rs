@@ -5,8 +5,8 @@
 //! likes, and everything that is polled on the same thread would wait with it. So a run asks here first, and this asks
 //! only the kernel's own memory: a path that can be walked in its lookup cache, on a block device or on a file system
 //! that was seen to be local before, answers at once. Everything else (a path that was not used for long, a file system
-//! that is not known yet, a kernel before 5.12, or before 6.8 for what is on no block device) does not, and is worked
-//! on by a thread that nobody waits for any longer than the run may take.
+//! that is not known yet, a kernel before 5.12, or before 6.8 for what is on no block device) does not, and is
+//! left to another thread, for which the run waits no longer than its deadline.
 
 use super::DEFAULT_BASE;
 use executor_runtime_protocol::RuntimeInvocation;
