@@ -17,13 +17,17 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("native", &["config", "plugin", "run", "supervisor"]),
     ("", &["config", "plugin", "run", "subprocess", "supervisor"]),
     ("conformance", &[""]),
-    ("service", &[""]),
+    ("service", &["", "run"]),
+    ("server", &["", "service"]),
     ("command", &["", "conformance", "native", "run", "service"]),
-    ("engine", &["", "command", "component", "native"]),
+    (
+        "engine",
+        &["", "command", "component", "native", "server", "service"],
+    ),
 ];
 
 /// What a crate must not have at any distance.
-const NEVER: [(&str, &[&str]); 6] = [
+const NEVER: [(&str, &[&str]); 7] = [
     (
         "supervisor",
         &[
@@ -38,7 +42,8 @@ const NEVER: [(&str, &[&str]); 6] = [
     ("run", &["hyper", "rustls", "wasmtime"]),
     ("config", &["hyper", "rustls", "tokio", "wasmtime"]),
     ("", &["hyper", "rustls", "wasmtime"]),
-    ("command", &["hyper", "rustls", "wasmtime"]),
+    ("service", &["axum", "hyper", "rustls", "wasmtime"]),
+    ("command", &["axum", "hyper", "rustls", "wasmtime"]),
 ];
 
 /// The packages of the workspace and of the registry, and what each is built from; what only tests need is left out.
