@@ -31,7 +31,7 @@ use utoipa::OpenApi as _;
 )]
 struct Base;
 
-/// Read this document
+/// Read the OpenAPI document
 #[utoipa::path(
     get, path = "/openapi.json", tag = "host",
     responses((status = 200, description = "An OpenAPI 3.1 document", body = Value, content_type = "application/json"))

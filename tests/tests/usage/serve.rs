@@ -3,6 +3,7 @@
 use executor_runtime_protocol::RuntimeResult;
 use executor_runtime_tests::{
     Invocation, Scene, assert_golden, eventually,
+    readme::section,
     serving::{self, Connection, Event, Following, Serving},
 };
 use serde_json::{Value, json};
@@ -11,9 +12,15 @@ use std::{
     net::TcpStream,
     os::{
         fd::AsRawFd,
-        unix::{fs::PermissionsExt, net::UnixDatagram, net::UnixListener, process::CommandExt},
+        unix::{
+            ffi::OsStrExt,
+            fs::PermissionsExt,
+            net::{UnixDatagram, UnixListener},
+            process::CommandExt,
+        },
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     thread,
     time::Duration,
 };
@@ -656,6 +663,37 @@ fn the_socket_is_for_this_user_alone_and_a_stale_one_is_replaced() {
     drop(serving);
 }
 
+/// The address of a Unix socket, as system calls have it.
+fn address_of(path: &Path) -> libc::sockaddr_un {
+    // SAFETY: it is a struct of numbers.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    for (to, from) in address.sun_path.iter_mut().zip(path.as_os_str().as_bytes()) {
+        *to = *from as libc::c_char;
+    }
+    address
+}
+
+/// Connects and asks; fails if there is an answer.
+fn told_nothing(address: &libc::sockaddr_un) -> std::io::Result<()> {
+    const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut answer = [0_u8; 16];
+    // SAFETY: all pointers are valid for the lengths that go with them.
+    let received = unsafe {
+        let socket = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0);
+        let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+        if libc::connect(socket, (&raw const *address).cast(), length) != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        libc::send(socket, REQUEST.as_ptr().cast(), REQUEST.len(), libc::MSG_NOSIGNAL);
+        libc::recv(socket, answer.as_mut_ptr().cast(), answer.len(), 0)
+    };
+    match received {
+        1.. => Err(std::io::Error::from_raw_os_error(libc::EPROTO)),
+        _ => Ok(()),
+    }
+}
+
 /// Whoever runs the tests may be root; another user can then be tried.
 #[test]
 fn another_user_at_the_socket_is_told_nothing() {
@@ -669,22 +707,12 @@ fn another_user_at_the_socket_is_told_nothing() {
     // As if someone had opened the door.
     fs::set_permissions(scene.root(), Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(scene.path("api.sock"), Permissions::from_mode(0o666)).unwrap();
-    let script = "import socket, sys\n\
-                  s = socket.socket(socket.AF_UNIX)\n\
-                  s.connect(sys.argv[1])\n\
-                  try:\n s.sendall(b'GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n\
-                  except OSError: pass\n\
-                  try: print(repr(s.recv(100)))\n\
-                  except ConnectionResetError: print(\"b''\")\n";
-    let output = std::process::Command::new("python3")
-        .args(["-c", script])
-        .arg(scene.path("api.sock"))
-        .uid(65_534)
-        .gid(65_534)
-        .current_dir("/")
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "b''\n", "{output:?}");
+    let socket = scene.path("api.sock");
+    let mut nobody = Command::new("/bin/true");
+    nobody.uid(65_534).gid(65_534).current_dir("/");
+    // SAFETY: between `fork` and `exec` it only connects, writes and reads, with system calls.
+    unsafe { nobody.pre_exec(move || told_nothing(&address_of(&socket))) };
+    assert!(nobody.status().expect("the other user is told nothing").success());
     serving.get("/healthz").expect(200);
     let said = serving.said();
     assert!(said.contains("a connection of another user"), "{said}");
@@ -1081,6 +1109,30 @@ fn tls_is_served_where_it_is_asked_for() {
     let mut plain = Connection::tcp(([127, 0, 0, 1], port).into());
     plain.send("GET", "/healthz", &[], b"");
     assert!(plain.try_answer().is_err());
+}
+
+/// The routes of the README are those that there are.
+#[test]
+fn the_readme_lists_the_routes() {
+    let scene = Scene::new();
+    let serving = Serving::start(&scene, &[]);
+    let document = serving.get("/openapi.json").expect(200).json();
+    let mut routes: Vec<_> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| {
+            item.as_object().unwrap().iter().map(move |(method, operation)| {
+                let summary = operation["summary"].as_str().unwrap();
+                format!("| `{} {path}` | {summary} |", method.to_uppercase())
+            })
+        })
+        .collect();
+    routes.sort();
+    let listed = section("routes");
+    let mut listed: Vec<_> = listed.lines().skip(2).map(str::to_owned).collect();
+    listed.sort();
+    assert_eq!(listed, routes);
 }
 
 /// The OpenAPI document is what clients are generated from.
