@@ -4,6 +4,7 @@ use super::{
     artifacts,
     conversation::{Conversation, encode},
     files::RunFiles,
+    loaded::{InUse, Loaded, LoadedSlot},
     report::FinishedRun,
     template::{LoadError, Template},
     wire::Request,
@@ -20,7 +21,7 @@ use executor_runtime_run::{
     exhaustion, panic_message,
     supervised::{self, Lost},
 };
-use executor_runtime_supervisor::{self as supervisor, Job, Report, Supervisors};
+use executor_runtime_supervisor::{self as supervisor, Job, Report, Supervisors, idle::IDLE_TIME};
 use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
@@ -78,7 +79,8 @@ impl Loader for NativePlugins {
             plugins: self.clone(),
             plugin: Arc::clone(plugin),
             config: Arc::clone(config),
-            loaded: Mutex::default(),
+            loaded: Arc::new(LoadedSlot::new(idle_time(config))),
+            loading: Mutex::default(),
         })
     }
 }
@@ -88,13 +90,16 @@ struct NativeRunner {
     plugins: NativePlugins,
     plugin: Arc<Plugin>,
     config: Arc<PluginConfig>,
-    loaded: Mutex<Option<Arc<Loaded>>>,
+    loaded: Arc<LoadedSlot>,
+    /// Held by the run that loads it for all.
+    loading: Mutex<()>,
 }
 
-/// A plugin whose template is running.
-struct Loaded {
-    template: Template,
-    identity: Identity,
+impl Drop for NativeRunner {
+    fn drop(&mut self) {
+        // Also where another thread is about to look whether it has been idle for long.
+        self.loaded.clear();
+    }
 }
 
 /// A run that is prepared.
@@ -144,7 +149,7 @@ impl NativeRunner {
             match conversed {
                 Some(report) => {
                     let report = match report {
-                        Err(lost) if !lost.swept => Err(self.give_up(&loaded, lost).await),
+                        Err(lost) if !lost.swept => Err(Self::give_up(&loaded, lost).await),
                         report => report,
                     };
                     let (said, claimed) = {
@@ -179,7 +184,7 @@ impl NativeRunner {
                 }
                 // The template has died since; a new one is tried once.
                 None => {
-                    self.forget(&loaded).await;
+                    loaded.forget();
                     if fresh {
                         return Err(self.unusable(
                             "the process that its invocations are forked from exited immediately",
@@ -193,10 +198,13 @@ impl NativeRunner {
     }
 
     /// The loaded plugin, and whether it was loaded for this run.
-    async fn load(&self) -> Result<(Arc<Loaded>, bool), Failure> {
-        let mut slot = self.loaded.lock().await;
-        if let Some(loaded) = &*slot {
-            return Ok((Arc::clone(loaded), false));
+    async fn load(&self) -> Result<(InUse, bool), Failure> {
+        if let Some(loaded) = self.loaded.take_up() {
+            return Ok((loaded, false));
+        }
+        let _loading = self.loading.lock().await;
+        if let Some(loaded) = self.loaded.take_up() {
+            return Ok((loaded, false));
         }
         let (plugins, plugin, config) = (self.plugins.clone(), self.plugin.clone(), self.config.clone());
         let loading = exhaustion::try_spawn_blocking(move || load(&plugins, &plugin, &config))
@@ -205,22 +213,13 @@ impl NativeRunner {
             Ok(loaded) => loaded.map_err(|error| self.not_loaded(&error))?,
             Err(panic) => return Err(self.unusable(&format!("it panicked: {}", panic_message(&*panic)))),
         };
-        let loaded = Arc::new(loaded);
-        *slot = Some(Arc::clone(&loaded));
-        Ok((loaded, true))
-    }
-
-    async fn forget(&self, dead: &Arc<Loaded>) {
-        let mut slot = self.loaded.lock().await;
-        if slot.as_ref().is_some_and(|loaded| Arc::ptr_eq(loaded, dead)) {
-            *slot = None;
-        }
+        Ok((self.loaded.put(loaded), true))
     }
 
     /// Ends a template that does not say what became of a run: it was stopped, or pretends to be one.
-    async fn give_up(&self, loaded: &Arc<Loaded>, lost: Lost) -> Lost {
-        self.forget(loaded).await;
-        let loaded = Arc::clone(loaded);
+    async fn give_up(loaded: &InUse, lost: Lost) -> Lost {
+        loaded.forget();
+        let loaded = loaded.share();
         let ending = exhaustion::run_blocking(move || loaded.template.end());
         Lost {
             swept: ending.await.unwrap_or(false),
@@ -386,6 +385,7 @@ fn load(plugins: &NativePlugins, plugin: &Plugin, config: &PluginConfig) -> Resu
         &plugins.program,
         &library.file,
         &plugin.path,
+        idle_time(config),
     )?;
     let identity = Identity {
         name: plugin.descriptor.name.clone(),
@@ -393,6 +393,11 @@ fn load(plugins: &NativePlugins, plugin: &Plugin, config: &PluginConfig) -> Resu
         sha256: library.sha256,
     };
     Ok(Loaded { template, identity })
+}
+
+/// How long the plugin's processes are kept without a run.
+fn idle_time(config: &PluginConfig) -> Duration {
+    config.idle_seconds.map_or(IDLE_TIME, Into::into)
 }
 
 /// Runs the job to its end; None if there is no template to start it from any more.
