@@ -2,7 +2,7 @@
 
 use super::{
     artifacts,
-    conversation::{Conversation, encode},
+    conversation::{Conversation, SharedDirectory, encode},
     files::RunFiles,
     loaded::{InUse, Loaded, LoadedSlot},
     report::FinishedRun,
@@ -17,7 +17,7 @@ use executor_runtime_plugin::{
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner,
-    capture::{CaptureDirectory, Fingerprint, ReadDeadline},
+    capture::{Fingerprint, ReadDeadline},
     exhaustion, panic_message,
     supervised::{self, Lost},
 };
@@ -111,7 +111,7 @@ struct Prepared {
     output: [pipe::Receiver; 2],
     /// Its other end closes when this is dropped: the request to stop.
     running: io::PipeWriter,
-    capture: Option<Arc<CaptureDirectory>>,
+    directory: Option<SharedDirectory>,
 }
 
 impl NativeRunner {
@@ -134,10 +134,10 @@ impl NativeRunner {
                 () = asked_to_stop(&stop) => return Err(self.stopped_while_loading(&stop)),
             };
             let prepared = self.prepare(run, &admission).await?;
-            let capture = prepared.capture.clone();
+            let directory = prepared.directory.clone();
             let conversation = Conversation::new(
                 Arc::clone(&log),
-                capture.clone(),
+                directory.clone(),
                 Fingerprint::of(&run.invocation),
                 admission.limits.artifacts,
             );
@@ -152,10 +152,7 @@ impl NativeRunner {
                         Err(lost) if !lost.swept => Err(Self::give_up(&loaded, lost).await),
                         report => report,
                     };
-                    let (said, claimed) = {
-                        let mut said = conversation.said();
-                        (said.end.take(), std::mem::take(&mut said.artifacts))
-                    };
+                    let said = conversation.said().end.take();
                     let finished = FinishedRun {
                         plugin: self.name(),
                         log: &log,
@@ -163,10 +160,10 @@ impl NativeRunner {
                         timeout_seconds: run.invocation.timeout_seconds,
                     };
                     let mut outcome = finished.outcome(said, report);
-                    if let Some(capture) = capture {
+                    if let Some(directory) = directory {
                         let told = std::mem::take(&mut outcome.artifacts);
                         let read_deadline = ReadDeadline::new(run.deadline, &run.cancel);
-                        let collected = artifacts::list(capture, claimed, read_deadline).await;
+                        let collected = artifacts::list(directory, read_deadline).await;
                         collected.account(&mut outcome.receipt);
                         outcome.artifacts = collected.artifacts;
                         let own: BTreeSet<_> = outcome
@@ -271,6 +268,10 @@ impl NativeRunner {
             grace_ns: nanoseconds(grace),
             max_artifacts: artifacts,
             max_artifact_bytes: artifact_bytes,
+            earlier_artifacts: match &files.directory {
+                Some(directory) => directory.finished.names().map(str::to_owned).collect(),
+                None => BTreeSet::new(),
+            },
             no_artifacts: files.no_artifacts.clone(),
             has_input: files.input.is_some(),
             no_input: files.no_input.clone(),
@@ -290,8 +291,7 @@ impl NativeRunner {
     ) -> io::Result<Prepared> {
         let RunFiles {
             input,
-            capture,
-            artifacts,
+            directory,
             cwd,
             ..
         } = files;
@@ -299,7 +299,9 @@ impl NativeRunner {
         ours.set_nonblocking(true)?;
         let (stop, running) = io::pipe()?;
         let mut fds: Vec<OwnedFd> = vec![stop.into()];
-        fds.extend(artifacts);
+        if let Some(directory) = &directory {
+            fds.push(directory.artifacts.try_clone()?);
+        }
         fds.extend(input);
         let (stdout, stdout_write) = io::pipe()?;
         let (stderr, stderr_write) = io::pipe()?;
@@ -312,8 +314,8 @@ impl NativeRunner {
             stdin: null()?,
             stdout: stdout_write.into(),
             stderr: stderr_write.into(),
-            lock: match &capture {
-                Some(capture) => capture.share_lock()?,
+            lock: match &directory {
+                Some(directory) => directory.capture.share_lock()?,
                 None => null()?,
             },
             channel: Some(theirs.into()),
@@ -345,7 +347,7 @@ impl NativeRunner {
                 pipe::Receiver::from_owned_fd(stderr.into())?,
             ],
             running,
-            capture,
+            directory: directory.map(|directory| Arc::new(std::sync::Mutex::new(directory))),
         })
     }
 
@@ -415,7 +417,7 @@ async fn converse(
         channel,
         output: [stdout, stderr],
         running,
-        capture: _,
+        directory: _,
     } = prepared;
     let supervised = match template.children.supervise(job) {
         Ok(supervised) => supervised,
