@@ -44,7 +44,7 @@ mod validate;
 
 use args::{Arguments, Command, PluginCommand};
 use clap::{ColorChoice, CommandFactory, FromArgMatches, error::ErrorKind};
-pub use executable::Executable;
+pub use executable::{Executable, Runs};
 use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},

@@ -1,6 +1,6 @@
 //! The `executor-runtime` command with the WebAssembly engine, which runs plugins that are components.
 
-use executor_runtime_command::Executable;
+use executor_runtime_command::{Executable, Runs};
 use executor_runtime_component::{CodeCache, Components, Mode};
 use executor_runtime_native::NativePlugins;
 use std::{num::NonZeroU32, process::ExitCode, sync::Arc};
@@ -13,12 +13,21 @@ fn main() -> ExitCode {
     if let Some(code) = executor_runtime_native::worker_main(std::env::args_os().skip(1)) {
         return code;
     }
-    executor_runtime_command::main(Executable::with_engine(|builder, max_runs| {
-        let pooled =
-            max_runs.map(|runs| NonZeroU32::try_from(runs).map_or(MAX_POOL, |runs| runs.min(MAX_POOL)));
-        let mode = pooled.map_or(Mode::OneShot, |concurrency| Mode::LongLived { concurrency });
+    executor_runtime_command::main(Executable::with_engine(|builder, runs| {
         builder
             .carrier(|supervisors| NativePlugins::new(Arc::clone(supervisors)))
-            .carrier(move |_| Components::new(mode, CodeCache::of_user()))
+            .carrier(move |_| components(runs))
     }))
+}
+
+fn components(runs: Runs) -> Components {
+    let cache = CodeCache::of_user();
+    match runs {
+        Runs::OneComponent => Components::for_one_run(cache),
+        Runs::Few => Components::new(Mode::OneShot, cache),
+        Runs::AtATime(runs) => {
+            let concurrency = NonZeroU32::try_from(runs).map_or(MAX_POOL, |runs| runs.min(MAX_POOL));
+            Components::new(Mode::LongLived { concurrency }, cache)
+        }
+    }
 }
