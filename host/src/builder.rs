@@ -106,8 +106,7 @@ impl HostBuilder {
             supervisors = supervisors.for_one_job();
         }
         let supervisors = Arc::new(supervisors);
-        let policy = policy(self.config.subprocess());
-        let subprocess = Arc::new(SubprocessRunner::new(Arc::clone(&supervisors), policy));
+        let subprocess = subprocess(&supervisors, &self.config);
         let plugins = self
             .plugins
             .take()
@@ -127,6 +126,12 @@ impl fmt::Debug for HostBuilder {
             .field("directories", &self.directories)
             .finish_non_exhaustive()
     }
+}
+
+/// What executes the kind that is built in.
+pub(crate) fn subprocess(supervisors: &Arc<Supervisors>, config: &Config) -> Arc<dyn Runner> {
+    let policy = policy(config.subprocess());
+    Arc::new(SubprocessRunner::new(Arc::clone(supervisors), policy))
 }
 
 fn policy(limits: SubprocessLimits) -> SubprocessPolicy {

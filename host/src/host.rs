@@ -1,9 +1,10 @@
 //! The facade: one invocation in, one result out, whatever happens.
 
 use crate::{
-    CancelToken, Ending, ErrorKind, Explanation, Failure, HostBuilder, Origin, Outcome, Run, Runner, receipt,
-    registry::Registry,
+    CancelToken, Ending, ErrorKind, Explanation, Failure, HostBuilder, Origin, Outcome, Run, Runner, builder,
+    receipt, registry::Registry,
 };
+use executor_runtime_config::Config;
 use executor_runtime_plugin::PluginSet;
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp};
 use executor_runtime_run::{exhaustion, panic_message, result_file};
@@ -156,6 +157,16 @@ impl Host {
             Ok(ThreadExecutor(None)) => unreachable!("it is taken when the thread ends"),
             Err(error) => reject(&invocation, Failure::exhausted(error)),
         })
+    }
+
+    /// A host with what is in the plugins directories now, under `config`. Runners that were registered stay, and so do the
+    /// processes that supervise runs. This host, and what is under way in it, stays as it is.
+    #[must_use]
+    pub fn read_again(&self, config: Config) -> Self {
+        let config = Arc::new(config);
+        let subprocess = builder::subprocess(&self.supervisors, &config);
+        let registry = self.registry.read_again(subprocess, config);
+        Self::new(registry, Arc::clone(&self.supervisors))
     }
 
     /// Ends the processes that supervise runs, with every run that is under way. They are gone, and collected, once

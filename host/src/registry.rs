@@ -1,5 +1,6 @@
 //! Which kinds there are, and what executes each. Dispatch, `kinds` and `explain` all ask here.
 
+use executor_runtime_config::Config;
 use executor_runtime_plugin::{Plugin, PluginSet};
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, closest};
 use executor_runtime_run::{Failure, RunPermissions, Runner};
@@ -63,6 +64,18 @@ impl Registry {
             entries: RwLock::new(built_in.into_iter().chain(brought).collect()),
             plugins,
         }
+    }
+
+    /// The same, with what is in the plugins directories now.
+    pub(crate) fn read_again(&self, subprocess: Arc<dyn Runner>, config: Arc<Config>) -> Self {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let brought = entries
+            .iter()
+            .filter(|(_, entry)| entry.origin == Origin::Embedder);
+        let runners = brought
+            .map(|(kind, entry)| (kind.clone(), Arc::clone(&entry.runner)))
+            .collect();
+        Self::new(subprocess, runners, Arc::new(self.plugins.read_again(config)))
     }
 
     pub(crate) fn plugins(&self) -> &Arc<PluginSet> {

@@ -236,12 +236,13 @@ pub struct ServeOptions {
     /// Further host name that requests over TCP may be for (repeatable)
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
-    /// How many runs at a time: a number, or a share of the processors, such as 400%
-    #[arg(long, short, value_name = "N|N%", default_value = "256", value_parser = super::batch::jobs)]
-    pub jobs: NonZeroUsize,
-    /// How many runs may wait; more are refused
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    pub max_queued: usize,
+    /// How many runs at a time: a number, or a share of the processors, such as 400% [default: `serve.max_running` of the
+    /// configuration, else 256]
+    #[arg(long, short, value_name = "N|N%", value_parser = super::batch::jobs)]
+    pub jobs: Option<NonZeroUsize>,
+    /// How many runs may wait; more are refused [default: `serve.max_queued` of the configuration, else 10000]
+    #[arg(long, value_name = "N")]
+    pub max_queued: Option<usize>,
     /// Directory for the journal [default: $XDG_STATE_HOME/executor-runtime, else ~/.local/state/executor-runtime]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,

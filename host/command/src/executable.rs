@@ -47,11 +47,22 @@ const ENGINE_ADDRESS_SPACE: usize = (4 << 30) + (256 << 20);
 /// Made from the sources of the host.
 pub(crate) const BUILD_ID: &str = env!("EXECUTOR_RUNTIME_BUILD_ID");
 
+/// What a host is put together for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// One run or none, of any kind.
+    Few,
+    /// One run, of a component, at once.
+    OneComponent,
+    /// At most so many runs at a time.
+    AtATime(NonZeroUsize),
+}
+
 /// Which of the two this process is.
 #[derive(Clone, Copy, Debug)]
 pub struct Executable {
-    /// Adds what runs plugins, for so many runs at a time; for one alone, if that is not said.
-    pub(crate) carriers: fn(HostBuilder, Option<NonZeroUsize>) -> HostBuilder,
+    /// Adds what runs plugins.
+    pub(crate) carriers: fn(HostBuilder, Runs) -> HostBuilder,
     /// Serves the API, where this executable can.
     pub(crate) serve: Option<Serve>,
     has_engine: bool,
@@ -70,7 +81,7 @@ impl Executable {
     };
 
     /// The large one, whose `carriers` run every plugin.
-    pub const fn with_engine(carriers: fn(HostBuilder, Option<NonZeroUsize>) -> HostBuilder) -> Self {
+    pub const fn with_engine(carriers: fn(HostBuilder, Runs) -> HostBuilder) -> Self {
         Self {
             carriers,
             serve: None,

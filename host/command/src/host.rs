@@ -1,6 +1,6 @@
 //! Puts a host together from the command line: configuration, plugins, carriers.
 
-use crate::args::HostOptions;
+use crate::{args::HostOptions, executable::Runs};
 use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
     Host, HostBuilder,
@@ -19,26 +19,37 @@ const CONFIG_VARIABLE: &str = "EXECUTOR_RUNTIME_CONFIG";
 /// A host that is not started yet.
 pub(super) fn builder(options: &HostOptions) -> Result<HostBuilder> {
     check_directories(options, None)?;
-    without_check(options, None)
+    without_check(options, Runs::Few)
+}
+
+/// The same, for the run that comes next.
+pub(super) fn builder_for_run(options: &HostOptions) -> Result<HostBuilder> {
+    check_directories(options, None)?;
+    // Only a run of a component is handed over.
+    let runs = match options.document {
+        Some(_) => Runs::OneComponent,
+        None => Runs::Few,
+    };
+    without_check(options, runs)
 }
 
 /// The same, of a host that is going to have this many runs at a time.
 pub(super) fn builder_for(max_runs: NonZeroUsize, options: &HostOptions) -> Result<HostBuilder> {
     check_directories(options, None)?;
-    without_check(options, Some(max_runs))
+    without_check(options, Runs::AtATime(max_runs))
 }
 
 /// The same, where `directory` need not be there yet.
 pub(super) fn builder_before(directory: &Path, options: &HostOptions) -> Result<HostBuilder> {
     check_directories(options, Some(directory))?;
-    without_check(options, None)
+    without_check(options, Runs::Few)
 }
 
-fn without_check(options: &HostOptions, max_runs: Option<NonZeroUsize>) -> Result<HostBuilder> {
+fn without_check(options: &HostOptions, runs: Runs) -> Result<HostBuilder> {
     let builder = Host::builder()
-        .config(configuration(options)?)
+        .config(configuration(options.config.as_deref())?)
         .plugins_in(search_path(&options.plugins_dir));
-    Ok((options.executable.carriers)(builder, max_runs))
+    Ok((options.executable.carriers)(builder, runs))
 }
 
 /// Starts it. The inner error is about what the machine has left at the moment.
@@ -88,15 +99,20 @@ fn why_no_directory(path: &Path) -> Option<String> {
 }
 
 /// The configuration that is named, which has to be there; else the user's, if there is one.
-fn configuration(options: &HostOptions) -> Result<Config> {
-    let named = options.config.clone().or_else(|| {
-        let named = env::var_os(CONFIG_VARIABLE).filter(|name| !name.is_empty());
-        named.map(PathBuf::from)
-    });
-    match named.or_else(users_configuration) {
+pub(super) fn configuration(named: Option<&Path>) -> Result<Config> {
+    match configuration_path(named) {
         Some(path) => Ok(Config::read(&path)?),
         None => Ok(Config::default()),
     }
+}
+
+/// Where that is.
+pub(super) fn configuration_path(named: Option<&Path>) -> Option<PathBuf> {
+    let named = named.map(Path::to_owned).or_else(|| {
+        let named = env::var_os(CONFIG_VARIABLE).filter(|name| !name.is_empty());
+        named.map(PathBuf::from)
+    });
+    named.or_else(users_configuration)
 }
 
 fn users_configuration() -> Option<PathBuf> {

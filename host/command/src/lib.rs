@@ -34,6 +34,7 @@ mod many_runs;
 mod plugin;
 mod problems;
 mod prompt;
+mod reload;
 mod run;
 mod schema;
 mod serve;
@@ -47,8 +48,8 @@ mod validate;
 pub use args::ServeOptions;
 use args::{Arguments, Command, PluginCommand};
 use clap::{ColorChoice, CommandFactory, FromArgMatches, error::ErrorKind};
-pub use executable::Executable;
-pub use serve::{Serve, StartHost};
+pub use executable::{Executable, Runs};
+pub use serve::{FollowChanges, Serve, Serving, StartHost};
 use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},

@@ -88,7 +88,7 @@ pub(super) fn run(
         print_json(&invocation)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let builder = host::builder(host_options)?;
+    let builder = host::builder_for_run(host_options)?;
     let needed =
         host_options
             .executable

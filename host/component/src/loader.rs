@@ -26,6 +26,17 @@ impl Components {
     pub fn new(mode: Mode, cache: CodeCache) -> Self {
         Self(Arc::new(LazyEngine::new(mode, cache)))
     }
+
+    /// Components of a process that is about to run one of them, and nothing else: the engine starts on a thread of its
+    /// own while the plugin is looked for.
+    pub fn for_one_run(cache: CodeCache) -> Self {
+        share_one_heap();
+        let components = Self::new(Mode::OneShot, cache);
+        let engine = Arc::clone(&components.0);
+        // The run starts it where no thread could be had, and tells why it can't be started.
+        let _ = exhaustion::try_spawn_blocking(move || drop(engine.get()));
+        components
+    }
 }
 
 impl Loader for Components {
@@ -45,6 +56,21 @@ impl Loader for Components {
         load(plugin, config, &self.0).map(drop)
     }
 }
+
+/// Has the few threads of one run take memory from the same heap, which grows by large steps. A heap for each would be
+/// reserved, grown a page at a time and given back for nothing.
+fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: both only set what malloc does from now on.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TOP_PAD, HEAP_STEP);
+    }
+}
+
+/// More than a run of a small component takes, in bytes; what is not used is not touched.
+#[cfg(target_env = "gnu")]
+const HEAP_STEP: libc::c_int = 4 << 20;
 
 /// An engine that is started when a component is needed.
 #[derive(Debug)]
@@ -121,10 +147,9 @@ impl ComponentRunner {
             let (plugin, config, engine) = (self.plugin.clone(), self.config.clone(), self.engine.clone());
             let loading = exhaustion::try_spawn_blocking(move || load(&plugin, &config, &engine))
                 .map_err(|error| Unusable::exhausted(&error))?;
-            let loaded = loading.join().await;
-            // What the run itself uses.
+            // What the run itself uses; there is time for it now.
             exhaustion::start_tokio_thread().map_err(|error| Unusable::exhausted(&error))?;
-            match loaded {
+            match loading.join().await {
                 Ok(loaded) => loaded,
                 Err(panic) => Err(Unusable::Load(format!("it panicked: {}", panic_message(&*panic)))),
             }

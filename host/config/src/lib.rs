@@ -26,7 +26,7 @@
 pub mod trust;
 
 use executor_runtime_authority::HostPattern;
-use executor_runtime_protocol::{closest, parse_bytes, parse_duration};
+use executor_runtime_protocol::{RuntimeKind, closest, parse_bytes, parse_duration};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, de};
 use std::{
@@ -55,6 +55,34 @@ pub struct Config {
     limits: LimitsConfig,
     /// Plugins, by the name in their descriptor.
     plugins: BTreeMap<String, PluginConfig>,
+    /// A host that serves many runs.
+    serve: ServeConfig,
+    /// What it keeps of runs that have ended.
+    journal: JournalConfig,
+}
+
+/// How many runs a host that serves has.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeConfig {
+    /// Runs under way at a time, of all kinds. Default 256.
+    pub max_running: Option<Positive>,
+    /// Runs that wait for their turn; more are refused. Default 10,000.
+    pub max_queued: Option<Positive>,
+    /// Runs under way at a time of single kinds. Default none.
+    #[serde(deserialize_with = "by_kind")]
+    #[schemars(with = "BTreeMap<String, Positive>")]
+    pub max_running_by_kind: BTreeMap<RuntimeKind, Positive>,
+}
+
+/// What a host that serves keeps of runs that have ended.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct JournalConfig {
+    /// How long, in seconds. Default 7 days.
+    pub keep: Option<Seconds>,
+    /// Of how many at most; the oldest go first. Default 100,000.
+    pub max_runs: Option<Positive>,
 }
 
 /// What the operator allows a subprocess.
@@ -239,6 +267,16 @@ impl Config {
         }
     }
 
+    /// How many runs a host that serves has.
+    pub fn serve(&self) -> &ServeConfig {
+        &self.serve
+    }
+
+    /// What a host that serves keeps of runs that have ended.
+    pub fn journal(&self) -> &JournalConfig {
+        &self.journal
+    }
+
     /// The plugins that something is said about.
     pub fn plugin_names(&self) -> impl Iterator<Item = &str> {
         self.plugins.keys().map(String::as_str)
@@ -320,6 +358,17 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+/// Numbers by kinds.
+fn by_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<RuntimeKind, Positive>, D::Error> {
+    let named = BTreeMap::<String, Positive>::deserialize(deserializer)?;
+    let kinds = named.into_iter().map(|(name, number)| {
+        let kind = RuntimeKind::new(&name);
+        kind.map(|kind| (kind, number))
+            .ok_or_else(|| de::Error::custom(format!("{name:?} is not a valid kind")))
+    });
+    kinds.collect()
+}
+
 /// A number of bytes that may be 0.
 fn any_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let text = deserializer.deserialize_any(Quantity("a number of bytes, or text such as \"64MiB\""))?;
@@ -360,7 +409,13 @@ impl de::Visitor<'_> for Quantity {
 
 /// An integer above 0.
 #[derive(Clone, Copy, Debug, PartialEq, JsonSchema)]
-struct Positive(#[schemars(range(min = 1))] u64);
+pub struct Positive(#[schemars(range(min = 1))] u64);
+
+impl From<Positive> for u64 {
+    fn from(Positive(number): Positive) -> Self {
+        number
+    }
+}
 
 impl<'de> Deserialize<'de> for Positive {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

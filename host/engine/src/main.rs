@@ -1,10 +1,9 @@
 //! The `executor-runtime` command with the WebAssembly engine, which runs plugins that are components.
 
-use executor_runtime_command::{Executable, ServeOptions};
+use executor_runtime_command::{Executable, Runs, Serving};
 use executor_runtime_component::{CodeCache, Components, Mode};
 use executor_runtime_native::NativePlugins;
 use executor_runtime_server::{Endpoints, Options, TlsFiles};
-use executor_runtime_service::Limits;
 use std::{num::NonZeroU32, process::ExitCode, sync::Arc};
 
 /// Instances that the engine keeps room for at most: each takes 4 GiB of addresses. More runs take turns.
@@ -15,21 +14,19 @@ fn main() -> ExitCode {
     if let Some(code) = executor_runtime_native::worker_main(std::env::args_os().skip(1)) {
         return code;
     }
-    let executable = Executable::with_engine(|builder, max_runs| {
-        let pooled =
-            max_runs.map(|runs| NonZeroU32::try_from(runs).map_or(MAX_POOL, |runs| runs.min(MAX_POOL)));
-        let mode = pooled.map_or(Mode::OneShot, |concurrency| Mode::LongLived { concurrency });
+    let executable = Executable::with_engine(|builder, runs| {
         builder
             .carrier(|supervisors| NativePlugins::new(Arc::clone(supervisors)))
-            .carrier(move |_| Components::new(mode, CodeCache::of_user()))
+            .carrier(move |_| components(runs))
     });
     executor_runtime_command::main(
-        executable.serving(|options, start| executor_runtime_server::serve(&server_options(options), start)),
+        executable.serving(|serving| executor_runtime_server::serve(server_options(serving))),
     )
 }
 
 /// What was said at the command line, as the server takes it.
-fn server_options(options: ServeOptions) -> Options {
+fn server_options(serving: Serving) -> Options {
+    let options = serving.options;
     let tls = options.tls_cert.zip(options.tls_key);
     Options {
         endpoints: Endpoints {
@@ -40,8 +37,23 @@ fn server_options(options: ServeOptions) -> Options {
             allow_hosts: options.allow_host,
         },
         state_directory: options.state_dir,
-        limits: Limits::from(options.jobs),
-        max_queued: options.max_queued,
+        limits: serving.limits,
+        max_queued: serving.max_queued,
+        retention: serving.retention,
         drain: options.drain,
+        start: serving.start,
+        follow_changes: serving.follow_changes,
+    }
+}
+
+fn components(runs: Runs) -> Components {
+    let cache = CodeCache::of_user();
+    match runs {
+        Runs::OneComponent => Components::for_one_run(cache),
+        Runs::Few => Components::new(Mode::OneShot, cache),
+        Runs::AtATime(runs) => {
+            let concurrency = NonZeroU32::try_from(runs).map_or(MAX_POOL, |runs| runs.min(MAX_POOL));
+            Components::new(Mode::LongLived { concurrency }, cache)
+        }
     }
 }

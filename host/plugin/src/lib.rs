@@ -22,6 +22,7 @@ mod loader;
 mod search_path;
 pub mod session;
 mod set;
+mod snapshot;
 mod unusable;
 
 pub use admission::{Admission, admit};
@@ -35,4 +36,5 @@ pub use limits::Limits;
 pub use loader::Loader;
 pub use search_path::{DIRECTORY_VARIABLE, directory_of_variable, search_path, users_directory};
 pub use set::PluginSet;
+pub use snapshot::Snapshot;
 pub use unusable::Unusable;

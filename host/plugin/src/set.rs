@@ -56,6 +56,15 @@ impl PluginSet {
         self
     }
 
+    /// The plugins that are in the same directories now, under another configuration, and run by the same loaders.
+    #[must_use]
+    pub fn read_again(&self, config: Arc<Config>) -> Self {
+        Self {
+            loaders: self.loaders.clone(),
+            ..Self::new(self.directories.clone(), config)
+        }
+    }
+
     /// The directories that are searched.
     pub fn directories(&self) -> &[PathBuf] {
         &self.directories

@@ -25,5 +25,5 @@ mod routes;
 mod server;
 mod state;
 
-pub use options::{Endpoints, Options, TlsFiles};
+pub use options::{Endpoints, FollowChanges, Options, StartHost, TlsFiles};
 pub use server::serve;

@@ -1,10 +1,18 @@
 //! What an operator says about serving.
 
-use executor_runtime_service::Limits;
-use std::{net::SocketAddr, path::PathBuf};
+use anyhow::Result;
+use executor_runtime::Host;
+use executor_runtime_service::{Limits, Retention, Service};
+use std::{net::SocketAddr, path::PathBuf, pin::Pin};
+use tokio::runtime::Runtime;
+
+/// Starts the host, and what its runs are executed on.
+pub type StartHost = Box<dyn FnOnce() -> Result<(Host, Runtime)>>;
+
+/// Takes up plugins and configuration that change, for as long as it is polled.
+pub type FollowChanges = Box<dyn Fn(Service) -> Pin<Box<dyn Future<Output = ()> + Send>>>;
 
 /// How to serve.
-#[derive(Debug)]
 pub struct Options {
     /// Where.
     pub endpoints: Endpoints,
@@ -14,8 +22,14 @@ pub struct Options {
     pub limits: Limits,
     /// How many runs may wait.
     pub max_queued: usize,
+    /// What stays in the journal.
+    pub retention: Retention,
     /// Whether a signal lets runs that are under way end by themselves.
     pub drain: bool,
+    /// Called once everything that was asked for is known to be possible, and before any thread is started.
+    pub start: StartHost,
+    /// Takes up what changes on disk.
+    pub follow_changes: FollowChanges,
 }
 
 /// Where to serve. Without anything, and if systemd has passed nothing either: on a Unix socket in the user's runtime

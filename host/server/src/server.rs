@@ -8,7 +8,7 @@ use crate::{
     options::Options,
     routes,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use axum::{
     Router,
     extract::{Request, State},
@@ -20,7 +20,6 @@ use executor_runtime_service::{Journal, Runs, RunsOptions, Service};
 use sd_notify::NotifyState;
 use std::{io::Write, sync::Arc, time::Duration};
 use tokio::{
-    runtime::Runtime,
     sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
@@ -37,17 +36,17 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// How long runs that were killed may take to be recorded.
 const LAST_RESULTS: Duration = Duration::from_secs(5);
 
-/// Serves until a signal ends it; returns the exit status. `start` is called once everything that was asked for is known to
-/// be possible, and before any thread is started.
+/// Serves until a signal ends it; returns the exit status.
 ///
 /// # Errors
 /// Why it can't serve.
-pub fn serve(options: &Options, start: impl FnOnce() -> Result<(Host, Runtime)>) -> Result<u8> {
+pub fn serve(mut options: Options) -> Result<u8> {
     let (plan, notifier) = Plan::new(&options.endpoints)?;
     let directory = crate::state::directory(options.state_directory.as_deref())?;
+    let start = std::mem::replace(&mut options.start, Box::new(|| bail!("it was started before")));
     let (host, runtime) = start()?;
     let journal = Journal::open(&directory)?;
-    let served = runtime.block_on(run(options, plan, &notifier, host, journal));
+    let served = runtime.block_on(run(&options, plan, &notifier, host, journal));
     // Work that was given up does not hold this process.
     runtime.shutdown_background();
     served
@@ -63,6 +62,7 @@ async fn run(options: &Options, plan: Plan, notifier: &Notifier, host: Host, jou
         max_queued: options.max_queued,
     };
     let runs = Runs::open(service, journal, queue).await?;
+    let housekeeping = tokio::spawn(housekeeping(options, &runs));
     let (phase, watched) = watch::channel(Phase::Serving);
     let api = Arc::new(Shared::new(runs.clone(), watched));
     let mut accepting = JoinSet::new();
@@ -82,9 +82,19 @@ async fn run(options: &Options, plan: Plan, notifier: &Notifier, host: Host, jou
         _ = timeout(LAST_ANSWERS, async { while accepting.join_next().await.is_some() {} }) => {}
         () = termination.token().raised(CancelReason::Immediate) => {}
     }
+    housekeeping.abort();
     // Nothing is left of the runs; the helper processes go now.
     drop(runs.service().host().shut_down());
     Ok(status)
+}
+
+/// What is done beside serving: forgetting old runs, and taking up what changes on disk.
+fn housekeeping(options: &Options, runs: &Runs) -> impl Future<Output = ()> + Send + 'static {
+    let changes = (options.follow_changes)(runs.service().clone());
+    let (runs, retention) = (runs.clone(), options.retention);
+    async move {
+        tokio::join!(changes, runs.retain(retention));
+    }
 }
 
 /// Waits for a signal, and then for the runs. Returns the exit status.

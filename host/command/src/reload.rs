@@ -1,0 +1,74 @@
+//! Taking up plugins and configuration that change on disk while a host serves.
+//!
+//! Files are looked at every second, and at once on SIGHUP. What is found is taken up as a whole, for runs that begin
+//! later, or not at all: a configuration that can't be used is told of, and the one before goes on. A plugin that can't be used is
+//! one of those that `plugin list` has a reason for, and hurts no other.
+
+use crate::host;
+use anyhow::{Result, anyhow};
+use executor_runtime::{Host, plugin::Snapshot};
+use executor_runtime_run::exhaustion;
+use executor_runtime_service::Service;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Takes up what changes, for as long as it is polled. `config` is the configuration file, if one is named.
+pub(super) async fn follow_changes(service: Service, config: Option<PathBuf>) {
+    let directories = service.host().plugins().directories().to_vec();
+    let mut asked = signal(SignalKind::hangup()).ok();
+    let mut before = look(config.as_deref(), &directories).await;
+    loop {
+        let is_asked = match &mut asked {
+            Some(asked) => tokio::select! {
+                _ = asked.recv() => true,
+                () = tokio::time::sleep(LOOK) => false,
+            },
+            None => {
+                tokio::time::sleep(LOOK).await;
+                false
+            }
+        };
+        let now = look(config.as_deref(), &directories).await;
+        if now == before && !is_asked {
+            continue;
+        }
+        before = now;
+        let (current, named) = (service.host(), config.clone());
+        let read = exhaustion::run_blocking(move || read_again(&current, named.as_deref())).await;
+        match read.map_err(anyhow::Error::from).flatten() {
+            Ok(host) => {
+                let kinds: Vec<_> = host.kinds().iter().map(ToString::to_string).collect();
+                tracing::info!(
+                    "plugins and configuration were read again; the kinds are {}",
+                    kinds.join(", ")
+                );
+                service.replace_host(host);
+            }
+            Err(error) => {
+                tracing::error!("plugins and configuration stay as they were: {error:#}");
+            }
+        }
+    }
+}
+
+async fn look(config: Option<&Path>, directories: &[PathBuf]) -> Option<Snapshot> {
+    let mut paths = directories.to_vec();
+    paths.extend(host::configuration_path(config));
+    let look = move || Snapshot::of(paths.iter().map(PathBuf::as_path));
+    exhaustion::run_blocking(look).await.ok()
+}
+
+fn read_again(current: &Host, named: Option<&Path>) -> Result<Host> {
+    let host = current.read_again(host::configuration(named)?);
+    host.plugins()
+        .check_configured_names()
+        .map_err(|failure| anyhow!(failure.summary))?;
+    host.plugins().warn_of_unknown_names();
+    Ok(host)
+}
