@@ -21,6 +21,10 @@ use tokio::time::Instant;
 const FIRST_POLL: Duration = Duration::from_secs(1);
 /// How long each further one does.
 const LONG_POLL: Duration = Duration::from_secs(60);
+/// A host reads only a few documents at a time that are as long as this, in bytes.
+const LONG_DOCUMENT: usize = 64 << 10;
+/// How long such a document may wait for its turn.
+const LONG_DOCUMENT_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long a host may take to remove what is to be removed.
 const PRUNE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Runs that one request lists, at most.
@@ -56,9 +60,13 @@ impl Client {
         let target =
             Target::new(&["runs"]).with_some("queue_timeout", queue_timeout.map(|t| t.as_secs_f64()));
         let document = document(invocation);
+        let longest = match document.len() {
+            0..LONG_DOCUMENT => TIMEOUT,
+            _ => LONG_DOCUMENT_TIMEOUT,
+        };
         let mut retries = Retries::default();
         let mut answer = loop {
-            let answered = self.send(Method::POST, &target, Some(document.clone()), TIMEOUT);
+            let answered = self.send(Method::POST, &target, Some(document.clone()), longest);
             match answered.await {
                 Ok(answer) => break answer,
                 Err(error @ ClientError::Broken { .. }) => {
