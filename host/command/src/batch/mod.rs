@@ -206,7 +206,7 @@ async fn execute(
                 }
             }
             () = cancel.raised(CancelReason::Requested), if is_open => {}
-            free = service.slot(), if may_start && slot.is_none() => slot = Some(free),
+            free = service.slot(None), if may_start && slot.is_none() => slot = Some(free),
             line = lines.next(), if may_start && slot.is_some() => match line {
                 Err(error) => trouble = Some(error),
                 Ok(None) => match source.rest() {

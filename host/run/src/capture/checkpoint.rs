@@ -39,6 +39,11 @@ impl Fingerprint {
         let text = serde_json::to_vec(&asked).unwrap_or_default();
         Self(Sha256::digest(text).into())
     }
+
+    /// It as bytes, to be kept and compared.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// Whether a checkpoint is short enough; the error is a sentence.

@@ -18,6 +18,7 @@
 mod at_once;
 mod checkpoint;
 mod collect;
+mod left;
 mod name;
 mod read_deadline;
 mod restore;
@@ -26,6 +27,7 @@ pub use at_once::answers_at_once;
 pub use checkpoint::{Fingerprint, check_length as check_checkpoint};
 pub use collect::{Collected, Size, collect, open_regular_at};
 
+pub use left::{Left, STDERR_FILE, STDOUT_FILE, left_by, location, marker, remove_marked};
 pub use read_deadline::ReadDeadline;
 pub use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
 
