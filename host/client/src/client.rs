@@ -1,7 +1,7 @@
 //! What a host can be asked.
 
 use crate::{
-    ClientError, Filter, Output, OutputStream, Page, Pruned, RunSummary, Submitted, Waited,
+    ClientError, Events, Filter, Output, OutputStream, Page, Pruned, RunSummary, Submitted, Waited,
     connection::{Answer, TIMEOUT, send},
     path::Target,
     retry::Retries,
@@ -179,6 +179,11 @@ impl Client {
     /// The same until the run has ended.
     pub fn follow(&self, id: &str, stream: OutputStream, offset: u64) -> Output {
         Output::new(self.clone(), id, stream, offset, true)
+    }
+
+    /// What happens to a run, from its beginning to its end.
+    pub fn events(&self, id: &str) -> Events {
+        Events::new(self.clone(), id, 0)
     }
 
     /// Has the host forget runs that ended longer ago than this; and with `captures`, removes their output.

@@ -9,12 +9,15 @@
 mod client;
 mod connection;
 mod error;
+mod events;
 mod model;
 mod output;
 mod path;
 mod retry;
+mod sse;
 
 pub use client::Client;
 pub use error::{ClientError, Problem};
+pub use events::{Events, RunEvent};
 pub use model::{Filter, OutputStream, Page, Pruned, RunSummary, Submitted, Waited};
 pub use output::Output;

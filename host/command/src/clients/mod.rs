@@ -4,6 +4,7 @@
 
 mod cancel;
 mod logs;
+mod progress;
 mod prune;
 mod ps;
 mod submit;

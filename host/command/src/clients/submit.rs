@@ -1,6 +1,6 @@
 //! `submit`: hands an invocation to a host that serves.
 
-use super::{block_on, logs};
+use super::{block_on, logs, progress};
 use crate::{
     Format,
     args::SubmitOptions,
@@ -37,7 +37,7 @@ pub(crate) fn submit(options: &SubmitOptions, format: Option<Format>) -> Result<
             tell(&submitted, view.format)?;
             return Ok(ExitCode::SUCCESS);
         }
-        if view.has_notes() {
+        if view.has_notes() && view.format == Format::Human {
             note_id(&submitted);
         }
         let code = wait(&client, &invocation, &view, options.propagate_exit_code).await?;
@@ -110,11 +110,21 @@ fn note_id(submitted: &Submitted) {
 /// Waits for the end of the run and prints what is to be printed; tells how this process exits.
 async fn wait(client: &Client, invocation: &RuntimeInvocation, view: &View, propagate: bool) -> Result<u8> {
     let id = &invocation.invocation_id;
-    let seen = match view.follow {
-        true => followed(client, id).await?,
-        false => Seen::default(),
+    let ended = async {
+        let seen = match view.follow {
+            true => followed(client, id).await?,
+            false => Seen::default(),
+        };
+        anyhow::Ok((client.wait(id, None).await?, seen))
     };
-    match client.wait(id, None).await? {
+    // A program shows its progress itself.
+    let kind = invocation.runtime_kind.as_str();
+    let (waited, seen) = if view.has_notes() && view.format == Format::Human && kind != "subprocess" {
+        progress::beside(client, id, kind, ended).await?
+    } else {
+        ended.await?
+    };
+    match waited {
         Waited::Ended(result) => Ok(run::delivered(&result, None, propagate, || {
             run::print(&result, invocation.artifact_directory.as_deref(), view, seen)
         })),
