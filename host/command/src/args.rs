@@ -182,10 +182,10 @@ pub(super) enum Command {
     },
 }
 
-/// What is to be run: an invocation, or a command or kind that one is built from.
+/// What is to be run: an invocation, or a command or kind that one is built from, with [`PromptOptions`].
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("prompted").args(["words", "kind"]).multiple(true))]
-pub(super) struct InvocationOptions {
+pub(super) struct SourceOptions {
     /// Invocation file; reads stdin if `-` or omitted
     #[arg(value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
@@ -204,14 +204,12 @@ pub(super) struct InvocationOptions {
     /// Print the invocation instead of running it
     #[arg(long)]
     pub(super) print_invocation: bool,
-    #[command(flatten)]
-    pub(super) prompt: PromptOptions,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct RunOptions {
     #[command(flatten)]
-    pub(super) source: InvocationOptions,
+    pub(super) source: SourceOptions,
     /// Exit with the exit code of the command, if it ended on its own
     #[arg(long)]
     pub(super) propagate_exit_code: bool,
@@ -224,6 +222,8 @@ pub(super) struct RunOptions {
     /// On a terminal, show only the output of the run and any failure: no summary, notes or progress
     #[arg(long, short)]
     pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) prompt: PromptOptions,
 }
 
 /// Which host is asked.
@@ -239,7 +239,7 @@ pub(super) struct ServerOptions {
 #[command(group = ArgGroup::new("waits").args(["wait", "follow"]).multiple(true))]
 pub(super) struct SubmitOptions {
     #[command(flatten)]
-    pub(super) source: InvocationOptions,
+    pub(super) source: SourceOptions,
     /// How long it may wait in the queue: 30, 500ms, 1.5m
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(super) queue_timeout: Option<Duration>,
@@ -254,6 +254,8 @@ pub(super) struct SubmitOptions {
     pub(super) propagate_exit_code: bool,
     #[command(flatten)]
     pub(super) server: ServerOptions,
+    #[command(flatten)]
+    pub(super) prompt: PromptOptions,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! From a command line to an invocation.
 
 use super::{
-    args::{InvocationOptions, PromptOptions},
+    args::{PromptOptions, SourceOptions},
     input, problems,
 };
 use anyhow::{Context, Result, bail};
@@ -32,7 +32,8 @@ impl Given {
 /// Reads the invocation, or builds it; none if what was read is no invocation, which a person has then been told.
 /// For `keep` see [`invocation`].
 pub(super) fn given(
-    options: &InvocationOptions,
+    options: &SourceOptions,
+    prompt: &PromptOptions,
     handed_over: Option<&File>,
     keep: bool,
 ) -> Result<Option<Given>> {
@@ -44,9 +45,9 @@ pub(super) fn given(
             options.words.join(" ")
         );
     }
-    let mut given = if !options.words.is_empty() || options.prompt.kind.is_some() {
+    let mut given = if !options.words.is_empty() || prompt.kind.is_some() {
         Given {
-            invocation: invocation(&options.words, &options.prompt, keep)?,
+            invocation: invocation(&options.words, prompt, keep)?,
             document: None,
         }
     } else {
@@ -118,7 +119,7 @@ pub(super) fn invocation(words: &[String], options: &PromptOptions, keep: bool) 
 }
 
 /// Applies what the command line says about any invocation.
-fn override_with(options: &InvocationOptions, invocation: &mut RuntimeInvocation) {
+fn override_with(options: &SourceOptions, invocation: &mut RuntimeInvocation) {
     if let Some(timeout) = options.timeout.and_then(NonZeroU64::new) {
         invocation.timeout_seconds = Some(timeout);
     }

@@ -56,7 +56,12 @@ pub(super) fn run(
     format: Option<Format>,
 ) -> Result<ExitCode> {
     let view = View::new(options, format);
-    let given = prompt::given(&options.source, host_options.document.as_ref(), view.follow)?;
+    let given = prompt::given(
+        &options.source,
+        &options.prompt,
+        host_options.document.as_ref(),
+        view.follow,
+    )?;
     let Some(given) = given else {
         return Ok(exit::UNUSABLE.into());
     };

@@ -20,30 +20,26 @@ pub(crate) fn prune(options: &PruneOptions, format: Option<Format>) -> Result<Ex
 }
 
 fn told(pruned: &Pruned, captures: bool) -> String {
-    let runs = counted(pruned.runs, "run");
-    let mut text = format!("removed {runs} from the journal");
+    let mut text = match pruned.runs {
+        1 => "removed 1 run from the journal".to_owned(),
+        runs => format!("removed {runs} runs from the journal"),
+    };
     if captures {
-        text.push_str(&format!(
-            " and {} of their output",
-            match pruned.captures {
-                1 => "1 directory".to_owned(),
-                count => format!("{count} directories"),
-            }
-        ));
+        text.push_str(&format!(" and {} of their output", directories(pruned.captures)));
     }
     if pruned.captures_kept > 0 {
         text.push_str(&format!(
-            "; left {} whose directory is not, or not only, what the host has made",
-            counted(pruned.captures_kept, "run")
+            "; left {} that the host does not know as its own",
+            directories(pruned.captures_kept)
         ));
     }
     text
 }
 
-fn counted(count: u64, noun: &str) -> String {
+fn directories(count: u64) -> String {
     match count {
-        1 => format!("1 {noun}"),
-        count => format!("{count} {noun}s"),
+        1 => "1 directory".to_owned(),
+        count => format!("{count} directories"),
     }
 }
 
@@ -62,8 +58,8 @@ mod tests {
         assert_eq!(told(&pruned(1, 0, 0), false), "removed 1 run from the journal");
         assert_eq!(
             told(&pruned(3, 1, 2), true),
-            "removed 3 runs from the journal and 1 directory of their output; left 2 runs whose directory is not, or \
-             not only, what the host has made"
+            "removed 3 runs from the journal and 1 directory of their output; left 2 directories that the host does not \
+             know as its own"
         );
     }
 }

@@ -21,7 +21,7 @@ use std::{
 pub(crate) fn submit(options: &SubmitOptions, format: Option<Format>) -> Result<ExitCode> {
     let view = view(options, format)?;
     let shows_answer = view.follow && !view.quiet;
-    let Some(given) = prompt::given(&options.source, None, shows_answer)? else {
+    let Some(given) = prompt::given(&options.source, &options.prompt, None, shows_answer)? else {
         return Ok(exit::UNUSABLE.into());
     };
     let mut invocation = given.invocation;
