@@ -3,7 +3,7 @@
 use super::{Executable, Format, logging::LogFormat, schema::Document};
 use clap::{ArgGroup, Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use executor_runtime::protocol::{RuntimeKind, Timestamp, parse_duration};
-use std::{env::VarError, fs::File, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{env::VarError, fs::File, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 pub(super) const EXIT_STATUS_HELP: &str = "\
 Exit status of `run`:
@@ -33,6 +33,12 @@ Exit status of `batch`:
   2    the command line, the configuration, the job log or the input can't be used
   4    a result could not be written
   130  cancelled (128 + N if this process received signal N)";
+
+pub(super) const SERVE_EXIT_STATUS_HELP: &str = "\
+Exit status of `serve`:
+  0    a signal ended it, and every run that was under way has ended
+  2    the command line, the configuration, the socket or the journal can't be used
+  130  ended at once by a second signal (128 + its number)";
 
 /// An invocation, or a command or kind that one is built from, for a host that serves.
 const SUBMIT_USAGE: &str = "\
@@ -140,6 +146,12 @@ pub(super) enum Command {
     /// Run many invocations, several at a time: one a line of JSON, or a command for each line of arguments
     #[command(override_usage = BATCH_USAGE, after_help = BATCH_EXIT_STATUS_HELP)]
     Batch(Box<BatchOptions>),
+    /// Serve an HTTP API through which runs are submitted, followed and cancelled
+    ///
+    /// Whoever may use the socket, or has the token, can run anything as this user. Accepted runs are kept in a journal: if
+    /// this host dies, the next one goes on with them.
+    #[command(after_help = SERVE_EXIT_STATUS_HELP)]
+    Serve(Box<ServeOptions>),
     /// Hand an invocation to a host that serves, which runs it
     #[command(override_usage = SUBMIT_USAGE, after_help = SUBMIT_EXIT_STATUS_HELP)]
     Submit(Box<SubmitOptions>),
@@ -376,6 +388,42 @@ pub(super) struct BatchOptions {
     pub(super) quiet: bool,
     #[command(flatten)]
     pub(super) template: TemplateOptions,
+}
+
+/// Where and how to serve.
+#[derive(Debug, Args)]
+pub struct ServeOptions {
+    /// Unix socket to serve on [default: $XDG_RUNTIME_DIR/executor-runtime/api.sock, unless --listen is given or systemd has
+    /// passed a socket]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Address to serve on over TCP
+    #[arg(long, value_name = "ADDR:PORT", requires = "token_file")]
+    pub listen: Option<SocketAddr>,
+    /// File with the token that requests over TCP need, of mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificate (PEM) to serve over TLS, as is needed on addresses that are not loopback
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate, of mode 0600
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Further host name that requests over TCP may be for (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// How many runs at a time: a number, or a share of the processors, such as 400%
+    #[arg(long, short, value_name = "N|N%", default_value = "256", value_parser = super::batch::jobs)]
+    pub jobs: NonZeroUsize,
+    /// How many runs may wait; more are refused
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub max_queued: usize,
+    /// Directory for the journal [default: $XDG_STATE_HOME/executor-runtime, else ~/.local/state/executor-runtime]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// On SIGTERM or SIGINT, let the runs that are under way end by themselves, instead of cancelling them
+    #[arg(long)]
+    pub drain: bool,
 }
 
 /// Options for the invocations that are built from a command.

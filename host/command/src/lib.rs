@@ -31,11 +31,13 @@ mod live;
 mod logging;
 mod man;
 mod manual;
+mod many_runs;
 mod plugin;
 mod problems;
 mod prompt;
 mod run;
 mod schema;
+mod serve;
 mod shown;
 mod stderr;
 mod stdin;
@@ -43,9 +45,11 @@ mod style;
 mod summary;
 mod validate;
 
+pub use args::ServeOptions;
 use args::{Arguments, Command, PluginCommand};
 use clap::{ColorChoice, CommandFactory, FromArgMatches, error::ErrorKind};
 pub use executable::Executable;
+pub use serve::{Serve, StartHost};
 use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},
@@ -115,6 +119,7 @@ pub fn main(executable: Executable) -> ExitCode {
     let done = match arguments.command {
         command if lacks_command(&command) => Err(anyhow::anyhow!("no command after --")),
         Command::Batch(options) => batch::batch(&options, &arguments.host, format),
+        Command::Serve(options) => serve::serve(*options, arguments.host),
         Command::Run(options) => run::run(&options, &arguments.host, format),
         Command::Submit(options) => clients::submit(&options, format),
         Command::Ps(options) => clients::ps(&options, format),

@@ -2,7 +2,9 @@
 
 use crate::{
     descendants,
+    idle::IDLE_TIME,
     job::{Job, Report},
+    pool::Pool,
     spawner,
     spawner_process::{SWEEP, Spawner, Supervisor, receive_until},
     sys,
@@ -32,9 +34,6 @@ use std::{
 /// been stopped by what it supervises) is given up on. The spawner then ends the job.
 const OVERDUE: Duration = Duration::from_secs(2);
 
-/// How many supervisors are kept for later jobs at most.
-const MAX_IDLE: usize = 32;
-
 /// The spawner of this host and its supervisors.
 ///
 /// Start it early: before threads, and before the process becomes large.
@@ -42,7 +41,7 @@ const MAX_IDLE: usize = 32;
 pub struct Supervisors {
     /// None before the first job of those that start [on demand](Supervisors::on_demand).
     spawner: Mutex<Option<Arc<Spawner>>>,
-    idle: Mutex<Vec<Supervisor>>,
+    idle: Arc<Pool>,
     next_id: AtomicU64,
     /// Nothing is kept for a later job.
     once: bool,
@@ -71,7 +70,7 @@ impl Supervisors {
     pub fn start() -> io::Result<Self> {
         let supervisors = Self::on_demand();
         let first = supervisors.recruit()?;
-        supervisors.dismiss(first);
+        supervisors.idle.keep(first);
         Ok(supervisors)
     }
 
@@ -83,7 +82,7 @@ impl Supervisors {
     fn with_spawner(spawner: Option<Spawner>) -> Self {
         Self {
             spawner: Mutex::new(spawner.map(Arc::new)),
-            idle: Mutex::default(),
+            idle: Arc::new(Pool::new(IDLE_TIME)),
             next_id: AtomicU64::new(0),
             once: false,
         }
@@ -94,6 +93,13 @@ impl Supervisors {
     #[must_use]
     pub fn for_one_job(mut self) -> Self {
         self.once = true;
+        self
+    }
+
+    /// Ends supervisors that have had no job for this long, but for the last few. The default is [`IDLE_TIME`].
+    #[must_use]
+    pub fn with_idle_time(mut self, time: Duration) -> Self {
+        self.idle = Arc::new(Pool::new(time));
         self
     }
 
@@ -135,7 +141,7 @@ impl Supervisors {
         };
 
         let supervisor = loop {
-            let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let kept = self.idle.take();
             let fresh = kept.is_none();
             let supervisor = kept.map_or_else(|| self.recruit(), Ok)?;
             match sys::send_with_tail(supervisor.control.as_raw_fd(), &order, &spec, &fds) {
@@ -194,13 +200,12 @@ impl Supervisors {
         }
         Shutdown(spawner)
     }
+}
 
-    /// Keeps a supervisor for later, or lets it end.
-    fn dismiss(&self, supervisor: Supervisor) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE {
-            idle.push(supervisor);
-        }
+impl Drop for Supervisors {
+    fn drop(&mut self) {
+        // Also where another thread is about to look whether they have been idle for long.
+        self.idle.clear();
     }
 }
 
@@ -298,7 +303,7 @@ impl Supervised<'_> {
         if self.supervisors.once {
             self.supervisor.spawner.ask_to_end();
         } else if report.retired == 0 {
-            self.supervisors.dismiss(self.supervisor);
+            self.supervisors.idle.keep(self.supervisor);
         }
         report.into()
     }
@@ -347,5 +352,53 @@ impl Detached {
     /// nothing is left. Blocks for a second at most.
     pub fn abandon(&self) -> bool {
         self.0.spawner.abandon(self.0.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, iter, thread};
+
+    fn children(of: &str) -> Vec<String> {
+        let list = fs::read_to_string(format!("/proc/{of}/children")).unwrap();
+        list.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn wait_until(mut holds: impl FnMut() -> bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(Instant::now() < until, "it did not come to that");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn supervisors_that_get_no_job_end_but_for_a_few_and_leave_nothing() {
+        let before = children("thread-self");
+        let supervisors = Supervisors::on_demand().with_idle_time(Duration::from_millis(50));
+        for _ in 0..3 {
+            let next = || {
+                supervisors
+                    .idle
+                    .take()
+                    .unwrap_or_else(|| supervisors.recruit().unwrap())
+            };
+            let mut idle: Vec<_> = iter::repeat_with(next).take(8).collect();
+            let mine = children("thread-self");
+            let spawner = mine.iter().find(|pid| !before.contains(pid)).unwrap();
+            let of_spawner = format!("{spawner}/task/{spawner}");
+            wait_until(|| children(&of_spawner).len() == 8);
+            let working = idle.pop().unwrap();
+            for supervisor in idle {
+                supervisors.idle.keep(supervisor);
+            }
+            // A zombie would be among them.
+            wait_until(|| children(&of_spawner).len() == 2 + 1);
+            supervisors.idle.keep(working);
+            wait_until(|| children(&of_spawner).len() == 2);
+        }
+        drop(supervisors);
+        assert_eq!(children("thread-self"), before);
     }
 }

@@ -18,9 +18,11 @@
 
 mod client;
 mod descendants;
+pub mod idle;
 mod job;
 mod memory;
 mod output;
+mod pool;
 mod spawner;
 mod spawner_process;
 mod spec;

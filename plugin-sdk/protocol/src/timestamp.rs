@@ -78,7 +78,8 @@ impl Timestamp {
         let (day, second, fraction) = read_date_time(self.0.as_bytes()).unwrap_or_default();
         let digits = fraction.iter().chain(std::iter::repeat(&b'0')).take(6);
         let micros = digits.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
-        let days = i64::from(day - days_before(1970));
+        // Days are counted from 1.
+        let days = i64::from(day - days_before(1970) - 1);
         (days * 24 * 60 * 60 + i64::from(second)) * 1_000_000 + micros
     }
 

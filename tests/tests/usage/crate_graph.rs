@@ -18,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("", &["config", "plugin", "run", "subprocess", "supervisor"]),
     ("conformance", &[""]),
     ("service", &["", "run"]),
-    ("server", &["", "service"]),
+    ("server", &["", "run", "service"]),
     ("client", &[]),
     (
         "command",

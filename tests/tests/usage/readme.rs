@@ -73,6 +73,7 @@ fn the_exit_status_tables_are_the_helps() {
     for (command, table) in [
         ("run", "exit statuses"),
         ("batch", "batch exit statuses"),
+        ("serve", "serve exit statuses"),
         ("wait", "wait exit statuses"),
     ] {
         let help = Command::new(executor_runtime_tests::host_binary())
