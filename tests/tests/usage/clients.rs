@@ -1,12 +1,15 @@
 //! The clients of a host that serves: what they ask for, what they print, and what they say of a host that fails.
 
+mod served;
+
 use executor_runtime_tests::{
     Finished, Scene, Setup,
     scripted::{Answer, Request, Scripted},
+    serving::socket,
 };
 use serde_json::{Value, json};
 use std::{
-    path::PathBuf,
+    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -31,14 +34,18 @@ impl Stage {
     }
 }
 
-fn socket(scene: &Scene) -> PathBuf {
-    scene.path("api.sock")
-}
-
 #[track_caller]
 fn run(scene: &Scene, arguments: &[&str]) -> Finished {
+    scene.run_command(&mut client(scene, arguments), b"")
+}
+
+/// A client of the host of the scene, not started.
+fn client(scene: &Scene, arguments: &[&str]) -> Command {
     let mut command = scene.host(arguments);
-    scene.run_command(command.env("EXECUTOR_RUNTIME_SOCKET", socket(scene)), b"")
+    command
+        .env("EXECUTOR_RUNTIME_SOCKET", socket(scene))
+        .env("NO_COLOR", "1");
+    command
 }
 
 fn summary(id: &str, status: &str) -> Value {
