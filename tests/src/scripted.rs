@@ -1,10 +1,11 @@
-//! A loopback HTTP/1.1 server that follows a script and remembers what it was asked.
+//! An HTTP/1.1 server, on the loopback interface or a Unix socket, that follows a script and remembers what it was asked.
 
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    os::unix::net::UnixStream,
+    net::{Shutdown, TcpListener, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -94,6 +95,8 @@ type Script = dyn Fn(&Request, usize) -> Answer + Send + Sync;
 /// A running server; it stops when dropped.
 pub struct Scripted {
     authority: String,
+    /// Where it listens, if that is a Unix socket.
+    socket: Option<PathBuf>,
     shared: Arc<Shared>,
 }
 
@@ -120,25 +123,33 @@ impl Scripted {
     pub fn at(address: &str, script: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).expect("the address is free");
         let authority = listener.local_addr().expect("it is bound").to_string();
-        let shared = Arc::new(Shared {
-            script: Box::new(script),
-            seen: Mutex::default(),
-            more: Condvar::new(),
-            over: AtomicBool::new(false),
+        let shared = Shared::of(script);
+        accept(&shared, move || {
+            let (stream, _) = listener.accept()?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
         });
-        let accepting = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if accepting.over.load(Ordering::SeqCst) {
-                    return;
-                }
-                if let Ok(stream) = stream {
-                    let shared = Arc::clone(&accepting);
-                    std::thread::spawn(move || drop(shared.serve(&stream)));
-                }
-            }
-        });
-        Self { authority, shared }
+        Self {
+            authority,
+            socket: None,
+            shared,
+        }
+    }
+
+    /// The same at a Unix socket. What is there is replaced.
+    ///
+    /// # Panics
+    /// When it can't be.
+    pub fn unix(path: &Path, script: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let _ = std::fs::remove_file(path);
+        let listener = UnixListener::bind(path).expect("the path can be used");
+        let shared = Shared::of(script);
+        accept(&shared, move || Ok(listener.accept()?.0));
+        Self {
+            authority: "localhost".to_owned(),
+            socket: Some(path.to_owned()),
+            shared,
+        }
     }
 
     /// Answers the requests with these, in order, and all that follow with the last.
@@ -191,17 +202,51 @@ impl Drop for Scripted {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
         // Wakes the thread that accepts.
-        let _ = TcpStream::connect(&self.authority);
+        match &self.socket {
+            Some(socket) => drop(UnixStream::connect(socket)),
+            None => drop(TcpStream::connect(&self.authority)),
+        }
     }
 }
 
+/// Serves each connection on a thread of its own.
+fn accept<S: Stream>(shared: &Arc<Shared>, next: impl Fn() -> std::io::Result<S> + Send + 'static)
+where
+    for<'a> &'a S: Pausing,
+{
+    let accepting = Arc::clone(shared);
+    std::thread::spawn(move || {
+        loop {
+            let stream = next();
+            if accepting.over.load(Ordering::SeqCst) {
+                return;
+            }
+            if let Ok(stream) = stream {
+                let shared = Arc::clone(&accepting);
+                std::thread::spawn(move || drop(shared.serve(&stream)));
+            }
+        }
+    });
+}
+
 impl Shared {
+    fn of(script: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            script: Box::new(script),
+            seen: Mutex::default(),
+            more: Condvar::new(),
+            over: AtomicBool::new(false),
+        })
+    }
+
     fn seen(&self) -> MutexGuard<'_, Vec<Request>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
-        stream.set_nodelay(true)?;
+    fn serve<S: Stream>(&self, stream: &S) -> std::io::Result<()>
+    where
+        for<'a> &'a S: Pausing,
+    {
         let mut reader = BufReader::new(stream);
         while let Some(request) = read(&mut reader)? {
             let number = {
@@ -222,7 +267,7 @@ impl Shared {
                 }
                 Answer::Bytes(bytes) => {
                     writer.write_all(&bytes)?;
-                    return stream.shutdown(std::net::Shutdown::Both);
+                    return stream.close();
                 }
                 Answer::Endless { head, piece, pause } => {
                     writer.write_all(&head)?;
@@ -262,6 +307,24 @@ pub trait Pausing: Read + Write {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// A connection.
+trait Stream: Send + 'static {
+    /// Ends it in both directions.
+    fn close(&self) -> std::io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn close(&self) -> std::io::Result<()> {
+        self.shutdown(Shutdown::Both)
+    }
+}
+
+impl Stream for UnixStream {
+    fn close(&self) -> std::io::Result<()> {
+        self.shutdown(Shutdown::Both)
     }
 }
 

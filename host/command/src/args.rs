@@ -2,8 +2,8 @@
 
 use super::{Executable, Format, logging::LogFormat, schema::Document};
 use clap::{ArgGroup, Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
-use executor_runtime::protocol::parse_duration;
-use std::{fs::File, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use executor_runtime::protocol::{RuntimeKind, Timestamp, parse_duration};
+use std::{env::VarError, fs::File, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 pub(super) const EXIT_STATUS_HELP: &str = "\
 Exit status of `run`:
@@ -39,6 +39,44 @@ Exit status of `serve`:
   0    a signal ended it, and every run that was under way has ended
   2    the command line, the configuration, the socket or the journal can't be used
   130  ended at once by a second signal (128 + its number)";
+
+/// An invocation, or a command or kind that one is built from, for a host that serves.
+const SUBMIT_USAGE: &str = "\
+executor-runtime submit [OPTIONS] [FILE]
+       executor-runtime submit [OPTIONS] -- <COMMAND>...
+       executor-runtime submit [OPTIONS] --kind <KIND> [-- <COMMAND>...]";
+
+pub(super) const SUBMIT_EXIT_STATUS_HELP: &str = "\
+Exit status of `submit`:
+  0    the host has taken it
+  2    invalid invocation or command line, or another invocation has its id
+  6    no host answers, or it takes no more at the moment
+With --wait or --follow it is that of the run:
+  0    succeeded
+  1    failed
+  3    rejected: nothing was run
+  4    the run ended, but its result could not be written to its file or to stdout
+  124  timed out
+  130  cancelled";
+
+pub(super) const WAIT_EXIT_STATUS_HELP: &str = "\
+Exit status of `wait`, of one run:
+  0    succeeded
+  1    failed
+  2    invalid command line, or there is no such run
+  3    rejected: nothing was run
+  4    the run ended, but its result could not be written to its file or to stdout
+  5    it has not ended within --timeout
+  6    no host answers
+  124  timed out
+  130  cancelled
+Of several: 0 if all succeeded; else 2, 6, 4 or 5 if that is true of one of them; else 1";
+
+pub(super) const CLIENT_EXIT_STATUS_HELP: &str = "\
+Exit status:
+  0    done
+  2    invalid command line, or there is no such run
+  6    no host answers, or it can't do it at the moment";
 
 /// The version, and which build of it this is.
 const VERSION: &str = concat!(
@@ -114,6 +152,24 @@ pub(super) enum Command {
     /// this host dies, the next one goes on with them.
     #[command(after_help = SERVE_EXIT_STATUS_HELP)]
     Serve(Box<ServeOptions>),
+    /// Hand an invocation to a host that serves, which runs it
+    #[command(override_usage = SUBMIT_USAGE, after_help = SUBMIT_EXIT_STATUS_HELP)]
+    Submit(Box<SubmitOptions>),
+    /// List the runs of a host that serves: those that wait or are under way
+    #[command(after_help = CLIENT_EXIT_STATUS_HELP)]
+    Ps(PsOptions),
+    /// Print what a run of a host that serves has written to its stdout or stderr
+    #[command(after_help = CLIENT_EXIT_STATUS_HELP)]
+    Logs(LogsOptions),
+    /// Wait for runs of a host that serves, and print the result of each as it ends
+    #[command(after_help = WAIT_EXIT_STATUS_HELP)]
+    Wait(WaitOptions),
+    /// Ask runs of a host that serves to stop
+    #[command(after_help = CLIENT_EXIT_STATUS_HELP)]
+    Cancel(CancelOptions),
+    /// Have a host that serves forget runs that ended long ago
+    #[command(after_help = CLIENT_EXIT_STATUS_HELP)]
+    Prune(PruneOptions),
     /// Check an invocation against the RxP schema and report every problem; runs nothing
     Validate(InvocationFile),
     /// Show the runner, limits and grants an invocation would get; runs nothing
@@ -138,9 +194,10 @@ pub(super) enum Command {
     },
 }
 
+/// What is to be run: an invocation, or a command or kind that one is built from, with [`PromptOptions`].
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("prompted").args(["words", "kind"]).multiple(true))]
-pub(super) struct RunOptions {
+pub(super) struct SourceOptions {
     /// Invocation file; reads stdin if `-` or omitted
     #[arg(value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
@@ -156,11 +213,20 @@ pub(super) struct RunOptions {
     /// Also write the result to this file
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<String>,
+    /// Print the invocation instead of running it
+    #[arg(long)]
+    pub(super) print_invocation: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunOptions {
+    #[command(flatten)]
+    pub(super) source: SourceOptions,
     /// Exit with the exit code of the command, if it ended on its own
     #[arg(long)]
     pub(super) propagate_exit_code: bool,
     /// Give the run this command's stdin: a pipe, a file or the terminal
-    #[arg(long, conflicts_with = "print_invocation")]
+    #[arg(long, conflicts_with_all = ["print_invocation", "input"])]
     pub(super) stdin: bool,
     /// On a terminal, show the end of the output after the run, instead of all of it as it is printed
     #[arg(long)]
@@ -168,11 +234,121 @@ pub(super) struct RunOptions {
     /// On a terminal, show only the output of the run and any failure: no summary, notes or progress
     #[arg(long, short)]
     pub(super) quiet: bool,
-    /// Print the invocation instead of running it
-    #[arg(long)]
-    pub(super) print_invocation: bool,
     #[command(flatten)]
     pub(super) prompt: PromptOptions,
+}
+
+/// Which host is asked.
+#[derive(Debug, Args)]
+pub(super) struct ServerOptions {
+    /// Socket of the host that serves [default: $EXECUTOR_RUNTIME_SOCKET, else
+    /// $XDG_RUNTIME_DIR/executor-runtime/api.sock]
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("waits").args(["wait", "follow"]).multiple(true))]
+pub(super) struct SubmitOptions {
+    #[command(flatten)]
+    pub(super) source: SourceOptions,
+    /// How long it may wait in the queue: 30, 500ms, 1.5m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) queue_timeout: Option<Duration>,
+    /// Wait for the end of the run and print its result
+    #[arg(long, conflicts_with = "print_invocation")]
+    pub(super) wait: bool,
+    /// Write the output of the run to stdout and stderr as it comes, until its end
+    #[arg(long, short, conflicts_with = "print_invocation")]
+    pub(super) follow: bool,
+    /// Exit with the exit code of the command, if it ended on its own
+    #[arg(long, requires = "waits")]
+    pub(super) propagate_exit_code: bool,
+    #[command(flatten)]
+    pub(super) server: ServerOptions,
+    #[command(flatten)]
+    pub(super) prompt: PromptOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PsOptions {
+    /// List the runs that have ended, too
+    #[arg(long, short)]
+    pub(super) all: bool,
+    /// List the runs with this status (repeatable)
+    #[arg(long, value_name = "STATUS", conflicts_with = "all", value_parser = super::clients::status_names())]
+    pub(super) status: Vec<String>,
+    /// List only runs of this kind
+    #[arg(long, value_name = "KIND", value_parser = super::clients::kind)]
+    pub(super) kind: Option<RuntimeKind>,
+    /// List only runs that were accepted since then: a time such as 2026-05-06T10:00:00Z, or how long ago, such as 90m
+    #[arg(long, value_name = "WHEN", value_parser = super::clients::point_in_time)]
+    pub(super) since: Option<Timestamp>,
+    /// List at most N runs, the newest
+    #[arg(long, short = 'n', value_name = "N", default_value = "100")]
+    pub(super) limit: NonZeroUsize,
+    #[command(flatten)]
+    pub(super) server: ServerOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogsOptions {
+    /// Id of the run
+    #[arg(value_name = "ID")]
+    pub(super) id: String,
+    /// Go on until the run has ended
+    #[arg(long, short)]
+    pub(super) follow: bool,
+    /// Print its stderr instead of its stdout
+    #[arg(long)]
+    pub(super) stderr: bool,
+    /// Print its stdout to stdout and its stderr to stderr
+    #[arg(long, conflicts_with = "stderr")]
+    pub(super) both: bool,
+    /// Leave out the first N bytes
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "both")]
+    pub(super) offset: u64,
+    #[command(flatten)]
+    pub(super) server: ServerOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WaitOptions {
+    /// Ids of the runs
+    #[arg(value_name = "ID", required = true)]
+    pub(super) ids: Vec<String>,
+    /// Wait no longer than this; the runs go on: 0.5, 500ms, 2h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) timeout: Option<Duration>,
+    /// Exit with the exit code of the command, if it ended on its own, and it is one run
+    #[arg(long)]
+    pub(super) propagate_exit_code: bool,
+    #[command(flatten)]
+    pub(super) server: ServerOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CancelOptions {
+    /// Ids of the runs
+    #[arg(value_name = "ID", required = true)]
+    pub(super) ids: Vec<String>,
+    /// End them at once, without the time that they have to stop in order
+    #[arg(long)]
+    pub(super) now: bool,
+    #[command(flatten)]
+    pub(super) server: ServerOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PruneOptions {
+    /// How long ago a run has to have ended: 90m, 12h, 7d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) older_than: Duration,
+    /// Remove the output of these runs, too, and what they left as artifacts beside it
+    #[arg(long)]
+    pub(super) captures: bool,
+    #[command(flatten)]
+    pub(super) server: ServerOptions,
 }
 
 #[derive(Debug, Args)]
@@ -264,8 +440,8 @@ pub(super) struct TemplateOptions {
     /// Working directory of the commands [default: the current directory]
     #[arg(long, value_name = "DIR", requires = "words")]
     pub(super) cwd: Option<String>,
-    /// Set an environment variable for the commands (repeatable)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, requires = "words")]
+    /// Set an environment variable for the commands, or give them one of this command (repeatable)
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable, requires = "words")]
     pub(super) env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
     #[arg(long, value_name = "KEY=VALUE", value_parser = metadata, requires = "words")]
@@ -282,8 +458,8 @@ pub(super) struct PromptOptions {
     /// Working directory of the command [default: the current directory]
     #[arg(long, value_name = "DIR", requires = "prompted", conflicts_with = "file")]
     pub(super) cwd: Option<String>,
-    /// Set an environment variable for the command (repeatable)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, requires = "prompted", conflicts_with = "file")]
+    /// Set an environment variable for the command, or give it one of this command (repeatable)
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable, requires = "prompted", conflicts_with = "file")]
     pub(super) env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
     #[arg(long, value_name = "KEY=VALUE", value_parser = metadata, requires = "prompted", conflicts_with = "file")]
@@ -298,7 +474,7 @@ pub(super) struct PromptOptions {
     #[arg(long, value_name = "ID", requires = "prompted", conflicts_with = "file", value_parser = NonEmptyStringValueParser::new())]
     pub(super) id: Option<String>,
     /// File to use as the command's stdin
-    #[arg(long, value_name = "FILE", requires = "prompted", conflicts_with_all = ["file", "stdin"])]
+    #[arg(long, value_name = "FILE", requires = "prompted", conflicts_with = "file")]
     pub(super) input: Option<String>,
     /// Directory for output and artifacts [default: .executor_runtime in the working directory]
     #[arg(long, value_name = "DIR", requires = "prompted", conflicts_with = "file")]
@@ -415,8 +591,20 @@ fn whole_seconds(text: &str) -> Result<u64, String> {
     }
 }
 
+/// `NAME=VALUE`, or the name of a variable that this process has.
 fn variable(text: &str) -> Result<(String, String), String> {
-    pair(text).ok_or_else(|| "expected a name, `=` and a value, such as LANG=C".to_owned())
+    if text.is_empty() || text.contains('=') {
+        return pair(text).ok_or_else(|| "expected a name, `=` and a value, such as LANG=C".to_owned());
+    }
+    match std::env::var(text) {
+        Ok(value) => Ok((text.to_owned(), value)),
+        Err(VarError::NotPresent) => {
+            Err("there is no such variable here; to set one, give its value, such as LANG=C".to_owned())
+        }
+        Err(VarError::NotUnicode(_)) => {
+            Err("its value can't be written as JSON because it is not valid UTF-8".to_owned())
+        }
+    }
 }
 
 fn metadata(text: &str) -> Result<(String, String), String> {

@@ -4,6 +4,7 @@ use executor_runtime::{
     protocol::{RuntimeResult, Status},
     receipt,
 };
+use executor_runtime_client::ClientError;
 
 /// The input or the command line can't be used.
 pub(super) const UNUSABLE: u8 = 2;
@@ -11,8 +12,21 @@ pub(super) const UNUSABLE: u8 = 2;
 pub(super) const REJECTED: u8 = 3;
 /// The run ended, but its result could not be delivered: written to its file, or to stdout.
 pub(super) const UNDELIVERED: u8 = 4;
+/// The run has not ended in the time that it was waited for.
+pub(super) const UNFINISHED: u8 = 5;
+/// No host answers, or it can't do what it is asked for at the moment.
+pub(super) const UNAVAILABLE: u8 = 6;
 /// The reader of our output has gone: what a shell reports of a process that died of SIGPIPE.
 pub(super) const BROKEN_PIPE: u8 = 141;
+
+/// The exit status of a command that could not be carried out.
+pub(super) fn of_error(error: &anyhow::Error) -> u8 {
+    let refused = error.downcast_ref::<ClientError>();
+    match refused.is_some_and(ClientError::is_transient) {
+        true => UNAVAILABLE,
+        false => UNUSABLE,
+    }
+}
 
 /// The exit status for a result; `signal` is the one that ended the host's runs.
 pub(super) fn status(result: &RuntimeResult, signal: Option<i32>, propagate: bool) -> u8 {

@@ -19,6 +19,7 @@ macro_rules! say {
 
 mod args;
 mod batch;
+mod clients;
 mod completions;
 mod executable;
 mod exit;
@@ -87,6 +88,13 @@ fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints one JSON document on a line of its own.
+fn print_json_line(document: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(document)?;
+    line.push(b'\n');
+    print(&line)
+}
+
 /// Prints all of it.
 fn print(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -110,15 +118,16 @@ pub fn main(executable: Executable) -> ExitCode {
     }
     let format = arguments.format;
     let done = match arguments.command {
-        Command::Run(options) if options.words.is_empty() && ends_in_separator() => {
-            Err(anyhow::anyhow!("no command after --"))
-        }
-        Command::Batch(options) if options.words.is_empty() && ends_in_separator() => {
-            Err(anyhow::anyhow!("no command after --"))
-        }
+        command if lacks_command(&command) => Err(anyhow::anyhow!("no command after --")),
         Command::Batch(options) => batch::batch(&options, &arguments.host, format),
         Command::Serve(options) => serve::serve(*options, arguments.host),
         Command::Run(options) => run::run(&options, &arguments.host, format),
+        Command::Submit(options) => clients::submit(&options, format),
+        Command::Ps(options) => clients::ps(&options, format),
+        Command::Logs(options) => clients::logs(&options),
+        Command::Wait(options) => clients::wait(&options, format),
+        Command::Cancel(options) => clients::cancel(&options, format),
+        Command::Prune(options) => clients::prune(&options, format),
         Command::Validate(options) => validate::validate(&options, format),
         Command::Explain(options) => explain::explain(&options, &arguments.host, format),
         Command::Kinds => kinds::kinds(&arguments.host, format),
@@ -134,6 +143,17 @@ pub fn main(executable: Executable) -> ExitCode {
     }
 }
 
+/// Whether the command line ends where a command was meant to come.
+fn lacks_command(command: &Command) -> bool {
+    let words = match command {
+        Command::Run(options) => &options.source.words,
+        Command::Submit(options) => &options.source.words,
+        Command::Batch(options) => &options.words,
+        _ => return false,
+    };
+    words.is_empty() && ends_in_separator()
+}
+
 /// Tells why a command could not be carried out.
 fn report(error: &anyhow::Error) -> ExitCode {
     let style = style::stderr();
@@ -142,7 +162,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
         "{}",
         style.after(&style.error("error:"), "error:", &message, "  ")
     );
-    exit::UNUSABLE.into()
+    exit::of_error(error).into()
 }
 
 /// The arguments; ends the process where they ask for help or can't be used.

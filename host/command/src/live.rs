@@ -164,7 +164,8 @@ impl Shared {
     }
 }
 
-fn progress(fraction: Option<f64>, message: &str) -> String {
+/// How far a run is, in words.
+pub(super) fn progress(fraction: Option<f64>, message: &str) -> String {
     match fraction {
         Some(fraction) if message.is_empty() => format!("{:.0}%", fraction * 100.0),
         Some(fraction) => format!("{:.0}% {message}", fraction * 100.0),

@@ -1,6 +1,9 @@
 //! What manual pages tell beyond the arguments: exit statuses, variables, files. The README tells the same.
 
-use super::args::{BATCH_EXIT_STATUS_HELP, EXIT_STATUS_HELP, SERVE_EXIT_STATUS_HELP};
+use super::args::{
+    BATCH_EXIT_STATUS_HELP, CLIENT_EXIT_STATUS_HELP, EXIT_STATUS_HELP, SERVE_EXIT_STATUS_HELP,
+    SUBMIT_EXIT_STATUS_HELP, WAIT_EXIT_STATUS_HELP,
+};
 
 /// The variables that count, and those that a run is given.
 pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
@@ -12,6 +15,14 @@ pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
         "EXECUTOR_RUNTIME_PLUGINS_DIR",
         "One directory that is searched for plugins after those of --plugins-dir and before the default ones; if it is \
          missing, a warning says so.",
+    ),
+    (
+        "EXECUTOR_RUNTIME_SOCKET",
+        "The socket of the host that serves, unless --socket names one.",
+    ),
+    (
+        "XDG_RUNTIME_DIR",
+        "Where executor-runtime/api.sock is, the socket of the host that serves.",
     ),
     (
         "XDG_CONFIG_HOME",
@@ -102,6 +113,12 @@ pub(super) fn exit_statuses(name: &str) -> Vec<(&'static str, &'static str)> {
         "executor-runtime-run" => of_run().collect(),
         "executor-runtime-batch" => of(BATCH_EXIT_STATUS_HELP).collect(),
         "executor-runtime-serve" => of(SERVE_EXIT_STATUS_HELP).collect(),
+        "executor-runtime-submit" => of(SUBMIT_EXIT_STATUS_HELP).collect(),
+        "executor-runtime-wait" => of(WAIT_EXIT_STATUS_HELP).collect(),
+        "executor-runtime-ps"
+        | "executor-runtime-logs"
+        | "executor-runtime-cancel"
+        | "executor-runtime-prune" => of(CLIENT_EXIT_STATUS_HELP).chain([BROKEN_PIPE]).collect(),
         "executor-runtime" => of_run()
             .chain([(
                 "141",

@@ -1,15 +1,71 @@
-//! From a command at a prompt to an invocation.
+//! From a command line to an invocation.
 
-use super::args::{PromptOptions, RunOptions};
+use super::{
+    args::{PromptOptions, SourceOptions},
+    input, problems,
+};
 use anyhow::{Context, Result, bail};
 use executor_runtime::{
     DEFAULT_BASE,
     protocol::{RuntimeInvocation, RuntimeKind},
 };
 use std::{
+    fs::File,
     num::NonZeroU64,
     time::{SystemTime, UNIX_EPOCH},
 };
+
+/// An invocation as a command line gives it.
+pub(super) struct Given {
+    pub(super) invocation: RuntimeInvocation,
+    /// What it was read from; none if it was built from a command or kind.
+    pub(super) document: Option<Vec<u8>>,
+}
+
+impl Given {
+    /// Whether it was built from a command or kind.
+    pub(super) fn is_prompted(&self) -> bool {
+        self.document.is_none()
+    }
+}
+
+/// Reads the invocation, or builds it; none if what was read is no invocation, which a person has then been told.
+/// For `keep` see [`invocation`].
+pub(super) fn given(
+    options: &SourceOptions,
+    prompt: &PromptOptions,
+    handed_over: Option<&File>,
+    keep: bool,
+) -> Result<Option<Given>> {
+    if let (Some(file), false) = (&options.file, options.words.is_empty()) {
+        bail!(
+            "an invocation ('{}') and a command ('{}') can't be given together: the invocation names its own command; \
+             leave out one of them",
+            file.display(),
+            options.words.join(" ")
+        );
+    }
+    let mut given = if !options.words.is_empty() || prompt.kind.is_some() {
+        Given {
+            invocation: invocation(&options.words, prompt, keep)?,
+            document: None,
+        }
+    } else {
+        let document = input::read(options.file.as_deref(), handed_over)?;
+        match RuntimeInvocation::from_json(&document) {
+            Ok(invocation) => Given {
+                invocation,
+                document: Some(document),
+            },
+            Err(invalid) => {
+                problems::tell(options.file.as_deref(), &invalid);
+                return Ok(None);
+            }
+        }
+    };
+    override_with(options, &mut given.invocation);
+    Ok(Some(given))
+}
 
 /// The invocation that `run -- COMMAND` or `run --kind KIND` means; with `keep`, what the kind may leave out without a
 /// directory for it (the body of an answer) is kept where the output of a command would be.
@@ -63,7 +119,7 @@ pub(super) fn invocation(words: &[String], options: &PromptOptions, keep: bool) 
 }
 
 /// Applies what the command line says about any invocation.
-pub(super) fn override_with(options: &RunOptions, invocation: &mut RuntimeInvocation) {
+fn override_with(options: &SourceOptions, invocation: &mut RuntimeInvocation) {
     if let Some(timeout) = options.timeout.and_then(NonZeroU64::new) {
         invocation.timeout_seconds = Some(timeout);
     }

@@ -5,16 +5,14 @@ use super::{
     args::{HostOptions, RunOptions},
     exit, host, input, is_broken_pipe,
     live::{Live, Seen, Shows},
-    print_json, problems, prompt,
+    print_json, prompt,
     stdin::{self, TerminalSettings},
     style,
     summary::{self, Answer},
 };
 use anyhow::{Result, bail};
 use executor_runtime::{
-    CancelReason, ErrorKind, Failure, Host, Run, Termination,
-    protocol::{RuntimeInvocation, RuntimeResult},
-    reject,
+    CancelReason, ErrorKind, Failure, Host, Run, Termination, protocol::RuntimeResult, reject,
 };
 use executor_runtime_run::{exhaustion, panic_message, until};
 use std::{
@@ -28,12 +26,12 @@ const INPUT_WAITING: &str =
     "note: there is input on stdin, which the run does not read; give --stdin to pass it on";
 
 /// How a run is shown.
-struct View {
-    format: Format,
+pub(super) struct View {
+    pub(super) format: Format,
     /// Its output while it runs, instead of its end afterwards.
-    follow: bool,
+    pub(super) follow: bool,
     /// Of ours only errors.
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 impl View {
@@ -47,7 +45,7 @@ impl View {
     }
 
     /// Whether a person reads what is said beside the result.
-    fn has_notes(&self) -> bool {
+    pub(super) fn has_notes(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }
 }
@@ -57,37 +55,22 @@ pub(super) fn run(
     host_options: &HostOptions,
     format: Option<Format>,
 ) -> Result<ExitCode> {
-    if let (Some(file), false) = (&options.file, options.words.is_empty()) {
-        bail!(
-            "an invocation ('{}') and a command ('{}') can't be given together: the invocation names its own command; \
-             leave out one of them",
-            file.display(),
-            options.words.join(" ")
-        );
-    }
     let view = View::new(options, format);
-    let is_prompted = !options.words.is_empty() || options.prompt.kind.is_some();
-    let mut document = None;
-    let mut invocation = if is_prompted {
-        prompt::invocation(&options.words, &options.prompt, view.follow)?
-    } else {
-        let document = document.insert(input::read(
-            options.file.as_deref(),
-            host_options.document.as_ref(),
-        )?);
-        match RuntimeInvocation::from_json(document) {
-            Ok(invocation) => invocation,
-            Err(invalid) => {
-                problems::tell(options.file.as_deref(), &invalid);
-                return Ok(exit::UNUSABLE.into());
-            }
-        }
+    let given = prompt::given(
+        &options.source,
+        &options.prompt,
+        host_options.document.as_ref(),
+        view.follow,
+    )?;
+    let Some(given) = given else {
+        return Ok(exit::UNUSABLE.into());
     };
-    prompt::override_with(options, &mut invocation);
-    if options.print_invocation {
-        print_json(&invocation)?;
+    if options.source.print_invocation {
+        print_json(&given.invocation)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let is_prompted = given.is_prompted();
+    let prompt::Given { invocation, document } = given;
     let builder = host::builder_for_run(host_options)?;
     let needed =
         host_options
@@ -128,19 +111,10 @@ pub(super) fn run(
         Termination::end_process_again();
     }
     let propagate = options.propagate_exit_code;
-    let status = match print(&result, &run, &view, seen) {
-        Ok(()) => exit::status(&result, signal, propagate),
-        // The reader has gone; the exit status still tells.
-        Err(error) if is_broken_pipe(&error) => exit::unprinted(&result, propagate),
-        Err(error) => {
-            let heading = style::stderr().error("error:");
-            tell!(
-                "{heading} the run ended ({}), but its result could not be written to stdout: {error:#}",
-                result.status
-            );
-            exit::unprinted(&result, propagate)
-        }
-    };
+    let directory = run.invocation.artifact_directory.as_deref();
+    let status = delivered(&result, signal, propagate, || {
+        print(&result, directory, &view, seen)
+    });
     drop(shutdown);
     // No process of the run or of ours is left. A pool of connections or an engine ends with this process, and the
     // caller need not wait for it to be taken down in order.
@@ -249,7 +223,7 @@ enum Input {
 /// Makes our stdin the input of the run.
 fn give_stdin(options: &RunOptions, run: &mut Run, is_prompted: bool) -> Result<Input> {
     let invocation = &run.invocation;
-    if !is_prompted && input::is_stdin(options.file.as_deref()) {
+    if !is_prompted && input::is_stdin(options.source.file.as_deref()) {
         bail!("--stdin: the invocation itself is read from stdin; give it as a FILE");
     }
     if invocation.input_payload_path.is_some() {
@@ -262,9 +236,32 @@ fn give_stdin(options: &RunOptions, run: &mut Run, is_prompted: bool) -> Result<
     Ok(Input::Payload)
 }
 
-fn print(result: &RuntimeResult, run: &Run, view: &View, seen: Seen) -> Result<()> {
+/// Prints a result as `print` does; tells how this process exits then.
+pub(super) fn delivered(
+    result: &RuntimeResult,
+    signal: Option<i32>,
+    propagate: bool,
+    print: impl FnOnce() -> Result<()>,
+) -> u8 {
+    match print() {
+        Ok(()) => exit::status(result, signal, propagate),
+        // The reader has gone; the exit status still tells.
+        Err(error) if is_broken_pipe(&error) => exit::unprinted(result, propagate),
+        Err(error) => {
+            let heading = style::stderr().error("error:");
+            tell!(
+                "{heading} the run ended ({}), but its result could not be written to stdout: {error:#}",
+                result.status
+            );
+            exit::unprinted(result, propagate)
+        }
+    }
+}
+
+/// Prints a result, and what the run has left in `directory`, if it is to be seen.
+pub(super) fn print(result: &RuntimeResult, directory: Option<&str>, view: &View, seen: Seen) -> Result<()> {
     let answer = if view.follow {
-        Answer::of(result, run.invocation.artifact_directory.as_deref())
+        Answer::of(result, directory)
     } else {
         None
     };

@@ -47,6 +47,15 @@ impl Style {
         }
     }
 
+    /// A terminal without colours that is so wide; none.
+    #[cfg(test)]
+    pub(super) fn of_columns(columns: Option<usize>) -> Self {
+        Self {
+            coloured: false,
+            columns,
+        }
+    }
+
     pub(super) fn is_terminal(self) -> bool {
         self.columns.is_some()
     }
@@ -122,24 +131,33 @@ impl Style {
 
     /// The beginning of `text` that fits on one line.
     pub(super) fn fit(self, text: &str) -> String {
-        // The last column is left free: some terminals go to the next line when it is written.
-        let most = self.columns.unwrap_or(usize::MAX).saturating_sub(1);
-        if width(text) <= most {
-            return text.to_owned();
-        }
-        let mut fitting = String::new();
-        // Two for the ellipsis, as some fonts have it.
-        let mut left = most.saturating_sub(2);
-        for c in text.chars() {
-            let Some(rest) = left.checked_sub(char_width(c)) else {
-                break;
-            };
-            left = rest;
-            fitting.push(c);
-        }
-        fitting.push('…');
-        fitting
+        cut(text, self.room())
     }
+
+    /// How many columns a line may have.
+    pub(super) fn room(self) -> usize {
+        // The last column is left free: some terminals go to the next line when it is written.
+        self.columns.unwrap_or(usize::MAX).saturating_sub(1)
+    }
+}
+
+/// The beginning of `text` that fits in so many columns.
+pub(super) fn cut(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let mut fitting = String::new();
+    // Two for the ellipsis, as some fonts have it.
+    let mut left = columns.saturating_sub(2);
+    for c in text.chars() {
+        let Some(rest) = left.checked_sub(char_width(c)) else {
+            break;
+        };
+        left = rest;
+        fitting.push(c);
+    }
+    fitting.push('…');
+    fitting
 }
 
 /// How many columns a text takes at most.
@@ -172,10 +190,7 @@ mod tests {
     use super::*;
 
     fn wide(columns: usize) -> Style {
-        Style {
-            coloured: false,
-            columns: Some(columns),
-        }
+        Style::of_columns(Some(columns))
     }
 
     #[test]
@@ -184,10 +199,7 @@ mod tests {
         let expected = "one two\n  three\n  four\n  a-word-that-is-too-long\n  five";
         assert_eq!(wide(10).wrap(text, 2, "  "), expected);
         assert_eq!(wide(12).wrap("a    column   b", 0, "  "), "a    column\n  b");
-        let nowhere = Style {
-            coloured: false,
-            columns: None,
-        };
+        let nowhere = Style::of_columns(None);
         assert_eq!(
             nowhere.wrap(text, 2, "> "),
             "one two three\n> four a-word-that-is-too-long five"

@@ -26,6 +26,12 @@ fn help_is_as_it_was_reviewed() {
         ("help-batch.txt", &["batch", "--help"]),
         ("help-serve.txt", &["serve", "--help"]),
         ("help-validate.txt", &["validate", "--help"]),
+        ("help-submit.txt", &["submit", "--help"]),
+        ("help-ps.txt", &["ps", "--help"]),
+        ("help-logs.txt", &["logs", "--help"]),
+        ("help-wait.txt", &["wait", "--help"]),
+        ("help-cancel.txt", &["cancel", "--help"]),
+        ("help-prune.txt", &["prune", "--help"]),
     ] {
         let finished = scene.run_with(arguments, b"");
         assert_eq!(finished.code, Some(0));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What each crate of the host names of the others. An arrow that is missing here is a decision, not an oversight: the
 /// carriers don't know each other, and nothing below the library knows the library.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("supervisor", &[]),
     ("authority", &[]),
     ("egress", &["authority"]),
@@ -19,7 +19,11 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("conformance", &[""]),
     ("service", &["", "run"]),
     ("server", &["", "run", "service"]),
-    ("command", &["", "conformance", "native", "run", "service"]),
+    ("client", &[]),
+    (
+        "command",
+        &["", "client", "conformance", "native", "run", "service"],
+    ),
     (
         "engine",
         &["", "command", "component", "native", "server", "service"],
@@ -27,7 +31,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
 ];
 
 /// What a crate must not have at any distance.
-const NEVER: [(&str, &[&str]); 7] = [
+const NEVER: [(&str, &[&str]); 8] = [
     (
         "supervisor",
         &[
@@ -43,7 +47,8 @@ const NEVER: [(&str, &[&str]); 7] = [
     ("config", &["hyper", "rustls", "tokio", "wasmtime"]),
     ("", &["hyper", "rustls", "wasmtime"]),
     ("service", &["axum", "hyper", "rustls", "wasmtime"]),
-    ("command", &["axum", "hyper", "rustls", "wasmtime"]),
+    ("client", &["axum", "executor-runtime", "rustls", "wasmtime"]),
+    ("command", &["axum", "rustls", "wasmtime"]),
 ];
 
 /// The packages of the workspace and of the registry, and what each is built from; what only tests need is left out.

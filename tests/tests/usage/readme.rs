@@ -74,6 +74,7 @@ fn the_exit_status_tables_are_the_helps() {
         ("run", "exit statuses"),
         ("batch", "batch exit statuses"),
         ("serve", "serve exit statuses"),
+        ("wait", "wait exit statuses"),
     ] {
         let help = Command::new(executor_runtime_tests::host_binary())
             .args([command, "--help"])
@@ -86,6 +87,20 @@ fn the_exit_status_tables_are_the_helps() {
                 .find(|line| line.trim_start().starts_with(&format!("{} ", row[0])));
             assert!(line.is_some(), "--help does not mention exit status {}", row[0]);
         }
+    }
+}
+
+#[test]
+fn the_clients_are_described_as_in_their_help() {
+    for row in rows("client commands") {
+        let command = row[0].trim_matches('`');
+        let help = Command::new(executor_runtime_tests::host_binary())
+            .args([command, "--help"])
+            .output()
+            .unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let summary = help.split("\n\n").next().unwrap().replace('\n', " ");
+        assert_eq!(summary, row[1], "{command}");
     }
 }
 

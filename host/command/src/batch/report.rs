@@ -1,7 +1,7 @@
 //! What a batch tells: results, as they end or in order; for people their output, failures, progress and a summary.
 
 use super::{Counts, Ended, Format, Job, JobLog, Past};
-use crate::{shown, stderr, style};
+use crate::{print_json_line, shown, stderr, style};
 use anyhow::{Error, Result};
 use executor_runtime::protocol::{RuntimeResult, Status};
 use std::{
@@ -145,7 +145,7 @@ impl Report {
         }
         let Ended { job, result, .. } = &**ended;
         let printed = match self.format {
-            Format::Json => print_line(result),
+            Format::Json => print_json_line(result),
             Format::Human => {
                 if self.has_progress {
                     stderr::clear_status();
@@ -236,14 +236,6 @@ impl Report {
         let style = style::stderr();
         tell!("{}", style.wrap(&line, 0, "  "));
     }
-}
-
-fn print_line(result: &RuntimeResult) -> io::Result<()> {
-    let mut line = serde_json::to_vec(result)?;
-    line.push(b'\n');
-    let mut out = io::stdout().lock();
-    out.write_all(&line)?;
-    out.flush()
 }
 
 /// Shows the output of a command, each stream where it belongs.
