@@ -99,7 +99,8 @@ impl Installed {
     }
 }
 
-fn cache() -> PathBuf {
+/// The cache of compiled components that the tests of a program share.
+pub fn cache() -> PathBuf {
     let program = std::env::current_exe().expect("a program has a path");
     program.with_file_name("host-cache")
 }

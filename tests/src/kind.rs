@@ -128,7 +128,8 @@ impl Invocation {
     }
 }
 
-pub(crate) fn package(kind: &str) -> String {
+/// The package of an official kind.
+pub fn package(kind: &str) -> String {
     format!("executor-runtime-plugin-{}", kind.replace('_', "-"))
 }
 

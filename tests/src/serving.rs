@@ -81,6 +81,11 @@ impl Serving {
         kilobytes * 1024
     }
 
+    /// The Unix socket that it serves on.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Connects to the Unix socket.
     #[track_caller]
     pub fn connect(&self) -> Connection {
@@ -257,10 +262,18 @@ impl Connection {
     /// To a Unix socket.
     #[track_caller]
     pub fn unix(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).expect("it accepts connections");
-        stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
-        stream.set_write_timeout(Some(PATIENCE)).expect("it can be set");
-        Self::over(stream)
+        Self::try_unix(path).expect("it accepts connections")
+    }
+
+    /// To a Unix socket whose host may be gone.
+    ///
+    /// # Errors
+    /// When it does not accept a connection.
+    pub fn try_unix(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self::over(stream))
     }
 
     /// Over TCP.
@@ -293,6 +306,21 @@ impl Connection {
     /// Sends a request. `Host` is `localhost` unless it is among the headers.
     #[track_caller]
     pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
+        self.try_send(method, path, headers, body)
+            .expect("the request is taken");
+    }
+
+    /// The same, where the other side may have had enough.
+    ///
+    /// # Errors
+    /// When it has.
+    pub fn try_send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<()> {
         let mut head = format!("{method} {path} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             head += "Host: localhost\r\n";
@@ -305,7 +333,7 @@ impl Connection {
         }
         head += "\r\n";
         let request = [head.as_bytes(), body].concat();
-        self.write(&request).expect("the request is taken");
+        self.write(&request)
     }
 
     /// Reads the head of an answer.

@@ -712,9 +712,11 @@ fn every_command_has_a_manual_page() {
     let commands = [
         "",
         "-batch",
+        "-cancel",
         "-completions",
         "-explain",
         "-kinds",
+        "-logs",
         "-man",
         "-plugin",
         "-plugin-build",
@@ -725,9 +727,14 @@ fn every_command_has_a_manual_page() {
         "-plugin-list",
         "-plugin-new",
         "-plugin-remove",
+        "-prune",
+        "-ps",
         "-run",
         "-schema",
+        "-serve",
+        "-submit",
         "-validate",
+        "-wait",
     ];
     let mut expected = commands.map(|command| format!("executor-runtime{command}.1"));
     expected.sort();

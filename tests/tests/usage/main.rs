@@ -8,3 +8,4 @@ mod crate_graph;
 mod library;
 mod readme;
 mod serve;
+mod serve_killed;

@@ -5,7 +5,12 @@ use anyhow::{Context, Result};
 use std::time::Instant;
 
 /// The test programs, a module of each, and what one round of that goes through.
-const MODULES: [(&str, &str, &str); 8] = [
+const MODULES: [(&str, &str, &str); 9] = [
+    (
+        "usage",
+        "serve_killed",
+        "5 hosts killed that serve 32 runs of four kinds",
+    ),
     (
         "subprocess",
         "host_killed",
