@@ -43,7 +43,7 @@ mod summary;
 mod validate;
 
 use args::{Arguments, Command, PluginCommand};
-use clap::{ColorChoice, CommandFactory, FromArgMatches, error::ErrorKind};
+use clap::{ColorChoice, error::ErrorKind};
 pub use executable::Executable;
 use std::{
     ffi::OsString,
@@ -95,31 +95,31 @@ pub fn main(executable: Executable) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return report(&error),
     };
-    let mut arguments = parse(words);
-    arguments.host.executable = executable;
-    arguments.host.document = document;
-    logging::start(arguments.log_level, arguments.log_format);
+    let Arguments { mut global, command } = parse(&words);
+    global.host.executable = executable;
+    global.host.document = document;
+    logging::start(&global.log_level, global.log_format);
     // `cargo` would inherit it.
-    if !matches!(arguments.command, Command::Plugin(PluginCommand::Build(_))) {
+    if !matches!(command, Command::Plugin(PluginCommand::Build(_))) {
         ignore_file_size_signal();
     }
-    let format = arguments.format;
-    let done = match arguments.command {
+    let (host, format) = (global.host, global.format);
+    let done = match command {
         Command::Run(options) if options.words.is_empty() && ends_in_separator() => {
             Err(anyhow::anyhow!("no command after --"))
         }
         Command::Batch(options) if options.words.is_empty() && ends_in_separator() => {
             Err(anyhow::anyhow!("no command after --"))
         }
-        Command::Batch(options) => batch::batch(&options, &arguments.host, format),
-        Command::Run(options) => run::run(&options, &arguments.host, format),
+        Command::Batch(options) => batch::batch(&options, &host, format),
+        Command::Run(options) => run::run(&options, &host, format),
         Command::Validate(options) => validate::validate(&options, format),
-        Command::Explain(options) => explain::explain(&options, &arguments.host, format),
-        Command::Kinds => kinds::kinds(&arguments.host, format),
-        Command::Plugin(command) => plugin::plugin(&command, &arguments.host, format),
+        Command::Explain(options) => explain::explain(&options, &host, format),
+        Command::Kinds => kinds::kinds(&host, format),
+        Command::Plugin(command) => plugin::plugin(&command, &host, format),
         Command::Schema(options) => schema::schema(options),
-        Command::Completions { shell } => completions::completions(shell),
-        Command::Man { dir } => man::man(dir.as_deref()),
+        Command::Completions(options) => completions::completions(options.shell),
+        Command::Man(options) => man::man(options.dir.as_deref()),
     };
     match done {
         Ok(code) => code,
@@ -140,17 +140,13 @@ fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 /// The arguments; ends the process where they ask for help or can't be used.
-fn parse(words: Vec<OsString>) -> Arguments {
+fn parse(words: &[OsString]) -> Arguments {
     let colour = if style::is_plain() {
         ColorChoice::Never
     } else {
         ColorChoice::Auto
     };
-    let parsed = Arguments::command()
-        .color(colour)
-        .try_get_matches_from(words)
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
-    parsed.unwrap_or_else(|error| {
+    Arguments::read(words, colour).unwrap_or_else(|error| {
         if !error.use_stderr() {
             error.exit();
         }
