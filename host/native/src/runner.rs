@@ -317,6 +317,7 @@ impl NativeRunner {
                 Some(capture) => capture.share_lock()?,
                 None => null()?,
             },
+            remove_if_empty: None,
             channel: Some(theirs.into()),
             output_event: None,
             direct_output: true,
