@@ -23,6 +23,7 @@ pub mod readme;
 mod scene;
 pub mod scripted;
 pub mod server;
+pub mod serving;
 mod terminal;
 pub mod ulimit;
 mod waiting;

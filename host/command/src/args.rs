@@ -6,7 +6,7 @@ use clap::{
     builder::NonEmptyStringValueParser, error::ErrorKind,
 };
 use executor_runtime::protocol::parse_duration;
-use std::{ffi::OsString, fs::File, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{ffi::OsString, fs::File, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 pub(super) const EXIT_STATUS_HELP: &str = "\
 Exit status of `run`:
@@ -36,6 +36,18 @@ Exit status of `batch`:
   2    the command line, the configuration, the job log or the input can't be used
   4    a result could not be written
   130  cancelled (128 + N if this process received signal N)";
+
+pub(super) const SERVE_EXIT_STATUS_HELP: &str = "\
+Exit status of `serve`:
+  0    a signal ended it, and every run that was under way has ended
+  2    the command line, the configuration, the socket or the journal can't be used
+  130  ended at once by a second signal (128 + its number)";
+
+const SERVE_ABOUT: &str = "\
+Serve an HTTP API through which runs are submitted, followed and cancelled
+
+Whoever may use the socket, or has the token, can run anything as this user. Accepted runs are kept in a journal: if this \
+host dies, the next one goes on with them.";
 
 /// The version, and which build of it this is.
 const VERSION: &str = concat!(
@@ -121,6 +133,7 @@ pub(super) struct HostOptions {
 pub(super) enum Command {
     Run(Box<RunOptions>),
     Batch(Box<BatchOptions>),
+    Serve(Box<ServeOptions>),
     Validate(InvocationFile),
     Explain(InvocationFile),
     Kinds,
@@ -139,13 +152,14 @@ struct Definition {
     read: fn(&ArgMatches) -> Result<Command, clap::Error>,
 }
 
-const DEFINITIONS: [Definition; 9] = [
+const DEFINITIONS: [Definition; 10] = [
     Definition {
         name: "run",
         about: "Run one invocation and print its result",
         define: |command| {
-            let command = command.override_usage(RUN_USAGE).after_help(EXIT_STATUS_HELP);
             RunOptions::augment_args(command)
+                .override_usage(RUN_USAGE)
+                .after_help(EXIT_STATUS_HELP)
         },
         read: |matches| RunOptions::from_arg_matches(matches).map(|options| Command::Run(Box::new(options))),
     },
@@ -153,13 +167,24 @@ const DEFINITIONS: [Definition; 9] = [
         name: "batch",
         about: "Run many invocations, several at a time: one a line of JSON, or a command for each line of arguments",
         define: |command| {
-            let command = command
-                .override_usage(BATCH_USAGE)
-                .after_help(BATCH_EXIT_STATUS_HELP);
             BatchOptions::augment_args(command)
+                .override_usage(BATCH_USAGE)
+                .after_help(BATCH_EXIT_STATUS_HELP)
         },
         read: |matches| {
             BatchOptions::from_arg_matches(matches).map(|options| Command::Batch(Box::new(options)))
+        },
+    },
+    Definition {
+        name: "serve",
+        about: "Serve an HTTP API through which runs are submitted, followed and cancelled",
+        define: |command| {
+            ServeOptions::augment_args(command)
+                .long_about(SERVE_ABOUT)
+                .after_help(SERVE_EXIT_STATUS_HELP)
+        },
+        read: |matches| {
+            ServeOptions::from_arg_matches(matches).map(|options| Command::Serve(Box::new(options)))
         },
     },
     Definition {
@@ -184,8 +209,9 @@ const DEFINITIONS: [Definition; 9] = [
         name: "plugin",
         about: "Create, check, inspect, install and remove plugins",
         define: |command| {
-            let command = command.subcommand_required(true).arg_required_else_help(true);
             PluginCommand::augment_subcommands(command)
+                .subcommand_required(true)
+                .arg_required_else_help(true)
         },
         read: |matches| PluginCommand::from_arg_matches(matches).map(Command::Plugin),
     },
@@ -211,11 +237,13 @@ const DEFINITIONS: [Definition; 9] = [
 
 impl Definition {
     fn command(&self, is_defined: bool) -> clap::Command {
-        let command = clap::Command::new(self.name).about(self.about);
-        match is_defined {
+        let command = clap::Command::new(self.name);
+        let command = match is_defined {
             true => (self.define)(command),
             false => command,
-        }
+        };
+        // The options' own description, for readers of the code, is none of the command.
+        command.about(self.about)
     }
 }
 
@@ -367,6 +395,42 @@ pub(super) struct BatchOptions {
     pub(super) quiet: bool,
     #[command(flatten)]
     pub(super) template: TemplateOptions,
+}
+
+/// Where and how to serve.
+#[derive(Debug, Args)]
+pub struct ServeOptions {
+    /// Unix socket to serve on [default: $XDG_RUNTIME_DIR/executor-runtime/api.sock, unless --listen is given or systemd has
+    /// passed a socket]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Address to serve on over TCP
+    #[arg(long, value_name = "ADDR:PORT", requires = "token_file")]
+    pub listen: Option<SocketAddr>,
+    /// File with the token that requests over TCP need, of mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificate (PEM) to serve over TLS, as is needed on addresses that are not loopback
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate, of mode 0600
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Further host name that requests over TCP may be for (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// How many runs at a time: a number, or a share of the processors, such as 400%
+    #[arg(long, short, value_name = "N|N%", default_value = "256", value_parser = super::batch::jobs)]
+    pub jobs: NonZeroUsize,
+    /// How many runs may wait; more are refused
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub max_queued: usize,
+    /// Directory for the journal [default: $XDG_STATE_HOME/executor-runtime, else ~/.local/state/executor-runtime]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// On SIGTERM or SIGINT, let the runs that are under way end by themselves, instead of cancelling them
+    #[arg(long)]
+    pub drain: bool,
 }
 
 /// Options for the invocations that are built from a command.

@@ -5,6 +5,7 @@
 //! `execve`, before it has started a thread or forked, and hands it the invocation that it has read. Both carry a build id,
 //! because a pair of two builds would disagree about everything inside.
 
+use crate::serve::Serve;
 use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
     ErrorKind, Failure, HostBuilder, Outcome, Run, RunFuture, RunPermissions, Runner,
@@ -51,6 +52,8 @@ pub(crate) const BUILD_ID: &str = env!("EXECUTOR_RUNTIME_BUILD_ID");
 pub struct Executable {
     /// Adds what runs plugins, for so many runs at a time; for one alone, if that is not said.
     pub(crate) carriers: fn(HostBuilder, Option<NonZeroUsize>) -> HostBuilder,
+    /// Serves the API, where this executable can.
+    pub(crate) serve: Option<Serve>,
     has_engine: bool,
 }
 
@@ -62,6 +65,7 @@ impl Executable {
                 .carrier(|supervisors| NativePlugins::new(Arc::clone(supervisors)))
                 .carrier(|_| OtherExecutable)
         },
+        serve: None,
         has_engine: false,
     };
 
@@ -69,8 +73,16 @@ impl Executable {
     pub const fn with_engine(carriers: fn(HostBuilder, Option<NonZeroUsize>) -> HostBuilder) -> Self {
         Self {
             carriers,
+            serve: None,
             has_engine: true,
         }
+    }
+
+    /// The same, which serves the API by `serve`.
+    #[must_use]
+    pub const fn serving(mut self, serve: Serve) -> Self {
+        self.serve = Some(serve);
+        self
     }
 
     /// Whether this is the large one.

@@ -30,11 +30,13 @@ mod live;
 mod logging;
 mod man;
 mod manual;
+mod many_runs;
 mod plugin;
 mod problems;
 mod prompt;
 mod run;
 mod schema;
+mod serve;
 mod shown;
 mod stderr;
 mod stdin;
@@ -42,9 +44,11 @@ mod style;
 mod summary;
 mod validate;
 
+pub use args::ServeOptions;
 use args::{Arguments, Command, PluginCommand};
 use clap::{ColorChoice, error::ErrorKind};
 pub use executable::Executable;
+pub use serve::{Serve, StartHost};
 use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},
@@ -112,6 +116,7 @@ pub fn main(executable: Executable) -> ExitCode {
             Err(anyhow::anyhow!("no command after --"))
         }
         Command::Batch(options) => batch::batch(&options, &host, format),
+        Command::Serve(options) => serve::serve(*options, host),
         Command::Run(options) => run::run(&options, &host, format),
         Command::Validate(options) => validate::validate(&options, format),
         Command::Explain(options) => explain::explain(&options, &host, format),

@@ -1,6 +1,6 @@
 //! What manual pages tell beyond the arguments: exit statuses, variables, files. The README tells the same.
 
-use super::args::{BATCH_EXIT_STATUS_HELP, EXIT_STATUS_HELP};
+use super::args::{BATCH_EXIT_STATUS_HELP, EXIT_STATUS_HELP, SERVE_EXIT_STATUS_HELP};
 
 /// The variables that count, and those that a run is given.
 pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
@@ -24,6 +24,10 @@ pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "XDG_CACHE_HOME",
         "Where executor-runtime is, the cache of compiled components; by default ~/.cache.",
+    ),
+    (
+        "XDG_STATE_HOME",
+        "Where executor-runtime is, the journal of a host that serves; by default ~/.local/state.",
     ),
     (
         "SSL_CERT_FILE",
@@ -72,6 +76,10 @@ pub(super) const FILES: &[(&str, &str)] = &[
         "Compiled components; it may be deleted at any time.",
     ),
     (
+        "~/.local/state/executor-runtime/",
+        "The journal of a host that serves.",
+    ),
+    (
         "WORKING_DIRECTORY/.executor_runtime/INVOCATION_ID/",
         "Where a run's output (stdout.txt, stderr.txt) and artifacts are kept, unless the invocation names an \
          artifact_directory.",
@@ -93,6 +101,7 @@ pub(super) fn exit_statuses(name: &str) -> Vec<(&'static str, &'static str)> {
     match name {
         "executor-runtime-run" => of_run().collect(),
         "executor-runtime-batch" => of(BATCH_EXIT_STATUS_HELP).collect(),
+        "executor-runtime-serve" => of(SERVE_EXIT_STATUS_HELP).collect(),
         "executor-runtime" => of_run()
             .chain([(
                 "141",

@@ -115,11 +115,7 @@ impl HostArtifact for RunState {
 
     async fn finish(&mut self, artifact: Resource<Artifact>) -> wasmtime::Result<Result<u64, String>> {
         let artifact = self.table.delete(artifact)?;
-        Ok(artifact.finish().await.map(|finished| {
-            let size = finished.size;
-            self.given.artifacts.keep(finished);
-            size
-        }))
+        Ok(artifact.finish(self.given.artifacts.clone()).await)
     }
 
     fn drop(&mut self, artifact: Resource<Artifact>) -> wasmtime::Result<()> {

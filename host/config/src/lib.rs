@@ -15,6 +15,7 @@
 //! enabled = true
 //! sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 //! allow_hosts = ["api.example.com", "*.internal:*"]
+//! idle_seconds = 300
 //! limits = { memory_bytes = 67_108_864, grace_seconds = 0.5 }
 //! config = { region = "eu" }     # what the plugin reads with Context::config
 //! ```
@@ -112,6 +113,8 @@ pub struct PluginConfig {
     #[serde(deserialize_with = "host_patterns")]
     #[schemars(with = "Vec<String>")]
     pub allow_hosts: Vec<HostPattern>,
+    /// Seconds for which the processes of a native plugin are kept without a run. Default 60.
+    pub idle_seconds: Option<Seconds>,
     /// What one run may use.
     pub limits: PluginLimits,
     /// Settings that the plugin reads.
@@ -140,6 +143,7 @@ impl Default for PluginConfig {
             enabled: true,
             sha256: None,
             allow_hosts: Vec::new(),
+            idle_seconds: None,
             limits: PluginLimits::default(),
             config: BTreeMap::new(),
         }
@@ -407,6 +411,7 @@ mod tests {
         enabled = false
         sha256 = "9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08"
         allow_hosts = ["api.example.com", "*.internal:*"]
+        idle_seconds = "5m"
         limits = { memory_bytes = 67_108_864, grace_seconds = 0.5 }
         config = { region = "eu" }
     "#;
@@ -424,6 +429,7 @@ mod tests {
                 .is_some_and(|digest| digest.starts_with("9f86"))
         );
         assert_eq!(http.allow_hosts.len(), 2);
+        assert_eq!(http.idle_seconds.map(Into::into), Some(Duration::from_secs(300)));
         assert_eq!(http.config["region"], "eu");
     }
 
@@ -448,7 +454,7 @@ mod tests {
             (
                 "\n[plugins.http]\nallow_host = []",
                 "c.toml:3: unknown key `allow_host`, expected one of `enabled`, `sha256`, `allow_hosts`, \
-                 `limits`, `config`; did you mean `allow_hosts`?",
+                 `idle_seconds`, `limits`, `config`; did you mean `allow_hosts`?",
             ),
             (
                 "[limit]",

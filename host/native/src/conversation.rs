@@ -1,9 +1,15 @@
 //! The host's end of a child's channel: sends the request, takes what the child says.
 
-use super::wire::{MAX_ANSWER, MAX_FRAME, Message, Request};
+use super::{
+    files::RunDirectory,
+    wire::{MAX_ANSWER, MAX_FRAME, Message, Request, partial},
+};
 use executor_runtime_plugin::session::{Level, RunLog, cut, is_valid_artifact_name, printable};
-use executor_runtime_protocol::native::Reply;
-use executor_runtime_run::capture::{CaptureDirectory, Fingerprint};
+use executor_runtime_protocol::{ArtifactDescriptor, native::Reply};
+use executor_runtime_run::{
+    capture::{FileVersion, Fingerprint},
+    exhaustion,
+};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::{
     collections::HashSet,
@@ -22,21 +28,11 @@ const MAX_KIND: usize = 64;
 const MAX_DESCRIPTION: usize = 1000;
 const MAX_INVALID: usize = 400;
 
-/// An artifact that the child says it has finished. A frame is much longer than what is kept of it.
-#[derive(Clone, Debug)]
-pub(super) struct ReportedArtifact {
-    pub(super) name: String,
-    pub(super) kind: String,
-    pub(super) description: String,
-    pub(super) truncated: bool,
-}
-
 /// What a child said, as far as it was understood.
 #[derive(Debug, Default)]
 pub(super) struct ReceivedMessages {
     pub(super) end: Option<End>,
-    pub(super) artifacts: Vec<ReportedArtifact>,
-    /// The names of `artifacts`.
+    /// The names of the artifacts that it says it has finished.
     names: HashSet<String>,
 }
 
@@ -55,22 +51,25 @@ pub(super) enum End {
 pub(super) struct Conversation {
     said: Mutex<ReceivedMessages>,
     log: Arc<RunLog>,
-    capture: Option<Arc<CaptureDirectory>>,
+    directory: Option<SharedDirectory>,
     fingerprint: Fingerprint,
     max_artifacts: usize,
 }
 
+/// The directory of a run. It is locked by what waits for its file system.
+pub(super) type SharedDirectory = Arc<Mutex<RunDirectory>>;
+
 impl Conversation {
     pub(super) fn new(
         log: Arc<RunLog>,
-        capture: Option<Arc<CaptureDirectory>>,
+        directory: Option<SharedDirectory>,
         fingerprint: Fingerprint,
         max_artifacts: u32,
     ) -> Self {
         Self {
             said: Mutex::default(),
             log,
-            capture,
+            directory,
             fingerprint,
             max_artifacts: max_artifacts as usize,
         }
@@ -103,13 +102,13 @@ impl Conversation {
                 return;
             }
             match serde_json::from_slice(&json) {
-                Ok(Message::Checkpoint { state }) => {
-                    let kept = self.keep(&state);
-                    if answer(&mut channel, kept).await.is_err() {
+                Ok(message) => {
+                    if let Some(done) = self.hear(message).await
+                        && answer(&mut channel, done).await.is_err()
+                    {
                         return;
                     }
                 }
-                Ok(message) => self.hear(message),
                 Err(error) => {
                     self.said().end = Some(gibberish(&error));
                     return;
@@ -118,7 +117,8 @@ impl Conversation {
         }
     }
 
-    fn hear(&self, message: Message) {
+    /// Takes note of a message, and does what it asks for: the answer says whether that is done, or why not.
+    async fn hear(&self, message: Message) -> Option<Result<(), String>> {
         match message {
             Message::Log { level, message } => {
                 let level = match level {
@@ -136,22 +136,14 @@ impl Conversation {
                 kind,
                 description,
                 truncated,
-            } => {
-                let mut said = self.said();
-                if is_valid_artifact_name(&name)
-                    && said.artifacts.len() < self.max_artifacts
-                    && said.names.insert(name.clone())
-                {
-                    said.artifacts.push(ReportedArtifact {
-                        name,
-                        kind: printable(&kind, MAX_KIND),
-                        description: printable(&description, MAX_DESCRIPTION),
-                        truncated,
-                    });
-                }
+            } => return Some(self.finish(name, &kind, &description, truncated).await),
+            Message::Checkpoint { state } => {
+                let of = self.fingerprint;
+                let keep = move |directory: &mut RunDirectory| {
+                    directory.finished.checkpoint(&directory.capture, of, &state)
+                };
+                return Some(self.in_directory(keep).await);
             }
-            // Answered where it is read.
-            Message::Checkpoint { .. } => {}
             Message::Result { reply } => {
                 self.said().end = Some(match serde_json::from_str(&reply) {
                     Ok(reply) => End::Reply(reply),
@@ -160,20 +152,84 @@ impl Conversation {
             }
             Message::TooLong { bytes } => self.said().end = Some(End::TooLong(bytes)),
         }
+        None
     }
 
-    /// Keeps a checkpoint. It has at most 64 KiB: not worth another thread.
-    fn keep(&self, state: &[u8]) -> Result<(), String> {
-        match &self.capture {
-            Some(capture) => capture.keep_checkpoint(self.fingerprint, state),
-            None => Err("there is no directory to keep the checkpoint in".to_owned()),
+    /// Lists an artifact, whose file gets its name. A frame is much longer than what is kept of it.
+    async fn finish(
+        &self,
+        name: String,
+        kind: &str,
+        description: &str,
+        truncated: bool,
+    ) -> Result<(), String> {
+        if !is_valid_artifact_name(&name) {
+            return Err("an artifact can't have this name".to_owned());
         }
+        if !self.said().names.insert(name.clone()) {
+            return Err(format!("artifact '{name}' was finished before"));
+        }
+        let kind = match kind {
+            "" => "artifact".to_owned(),
+            kind => printable(kind, MAX_KIND),
+        };
+        let description = printable(description, MAX_DESCRIPTION);
+        let max = self.max_artifacts;
+        self.in_directory(move |directory| {
+            let RunDirectory {
+                capture,
+                artifacts,
+                finished,
+            } = directory;
+            if finished.names().filter(|other| *other != name).count() >= max {
+                return Err(format!("there are {max} artifacts, which is the limit"));
+            }
+            let path = capture.artifacts_path().join(&name);
+            let descriptor = ArtifactDescriptor {
+                artifact_id: name.clone(),
+                path: path.to_string_lossy().into_owned(),
+                kind,
+                description,
+                metadata: truncated
+                    .then(|| ("truncated".to_owned(), "true".to_owned()))
+                    .into_iter()
+                    .collect(),
+            };
+            let partial = partial(&name);
+            let version = FileVersion::of_regular_at(&*artifacts, &partial).map_err(io::Error::from);
+            version
+                .and_then(|version| finished.finish(capture, &*artifacts, &partial, version, descriptor))
+                .map_err(|error| format!("artifact '{name}' can't be finished: {error}"))
+        })
+        .await
+    }
+
+    /// Does something in the run's directory: here if it answers at once, else on another thread.
+    async fn in_directory(
+        &self,
+        work: impl FnOnce(&mut RunDirectory) -> Result<(), String> + Send + 'static,
+    ) -> Result<(), String> {
+        let Some(directory) = self.directory.clone() else {
+            return Err("there is no directory for artifacts and checkpoints".to_owned());
+        };
+        let at_once = lock(&directory).capture.answers_at_once();
+        let work = move || work(&mut lock(&directory));
+        if at_once {
+            return work();
+        }
+        let done = exhaustion::run_blocking(work).await;
+        done.unwrap_or_else(|error| Err(error.to_string()))
     }
 }
 
-/// Tells the child whether its checkpoint is kept.
-async fn answer(channel: &mut UnixStream, kept: Result<(), String>) -> io::Result<()> {
-    let reason = kept.err().unwrap_or_default();
+/// Locks the directory of a run. Only what waits for its file system blocks here.
+pub(super) fn lock(directory: &SharedDirectory) -> MutexGuard<'_, RunDirectory> {
+    directory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells the child whether what it asked for is done.
+async fn answer(channel: &mut UnixStream, done: Result<(), String>) -> io::Result<()> {
+    let reason = done.err().unwrap_or_default();
     let reason = cut(&reason, MAX_ANSWER).as_bytes();
     let length = u32::try_from(reason.len()).map_err(io::Error::other)?;
     channel.write_all(&length.to_le_bytes()).await?;
@@ -224,52 +280,92 @@ pub(super) fn encode(request: &Request) -> Result<Vec<u8>, String> {
 mod tests {
     use super::*;
     use executor_runtime_protocol::RuntimeInvocation;
+    use executor_runtime_run::capture::{CaptureDirectory, EarlierArtifacts, FinishedArtifacts};
+    use std::{fs, path::Path};
 
-    fn conversation(max_artifacts: u32) -> Conversation {
-        let log = Arc::new(RunLog::new("p", "i", &executor_runtime_run::Events::default()));
-        let invocation = br#"{"invocation_id": "i", "runtime_name": "r", "runtime_kind": "k",
-            "working_directory": "/", "command": ["c"]}"#;
-        let fingerprint = Fingerprint::of(&RuntimeInvocation::from_json(invocation).unwrap());
-        Conversation::new(log, None, fingerprint, max_artifacts)
+    fn invocation(base: &Path) -> RuntimeInvocation {
+        let document = serde_json::json!({"invocation_id": "i", "runtime_name": "r", "runtime_kind": "k",
+            "working_directory": "/", "command": ["c"], "artifact_directory": base});
+        RuntimeInvocation::from_json(document.to_string().as_bytes()).unwrap()
     }
 
-    fn artifact(name: &str, text: &str) -> Message {
-        Message::Artifact {
+    fn conversation(base: &Path, max_artifacts: u32) -> Conversation {
+        let log = Arc::new(RunLog::new("p", "i", &executor_runtime_run::Events::default()));
+        let invocation = invocation(base);
+        let capture = CaptureDirectory::open(&invocation).unwrap();
+        let directory = RunDirectory {
+            artifacts: capture.open_artifacts(EarlierArtifacts::Keep).unwrap(),
+            capture,
+            finished: FinishedArtifacts::default(),
+        };
+        let directory = Arc::new(Mutex::new(directory));
+        Conversation::new(log, Some(directory), Fingerprint::of(&invocation), max_artifacts)
+    }
+
+    /// Writes what is to be the artifact `name`, and says that it is complete.
+    async fn finish(conversation: &Conversation, name: &str, text: &str) -> Result<(), String> {
+        let path = lock(conversation.directory.as_ref().unwrap())
+            .capture
+            .artifacts_path();
+        fs::write(path.join(partial(name)), "content").unwrap();
+        let message = Message::Artifact {
             name: name.to_owned(),
             kind: text.to_owned(),
             description: text.to_owned(),
             truncated: false,
-        }
+        };
+        conversation.hear(message).await.unwrap()
     }
 
-    #[test]
-    fn little_is_kept_of_what_is_said_at_length() {
-        let conversation = conversation(10);
-        conversation.hear(artifact("a", &"x\n".repeat(1 << 20)));
-        let said = conversation.said();
-        let [claimed] = &said.artifacts[..] else {
+    fn listed(conversation: &Conversation) -> Vec<ArtifactDescriptor> {
+        let directory = conversation.directory.as_ref().unwrap();
+        lock(directory).finished.list(|_| true).artifacts
+    }
+
+    #[tokio::test]
+    async fn little_is_kept_of_what_is_said_at_length() {
+        let base = tempfile::tempdir().unwrap();
+        let conversation = conversation(base.path(), 10);
+        finish(&conversation, "a", &"x\n".repeat(1 << 20)).await.unwrap();
+        let [artifact] = &listed(&conversation)[..] else {
             panic!("it is one")
         };
-        assert_eq!(claimed.kind, "x\\n".repeat(MAX_KIND / 2));
-        assert_eq!(claimed.description.len(), MAX_DESCRIPTION / 2 * 3);
+        assert_eq!(artifact.kind, "x\\n".repeat(MAX_KIND / 2));
+        assert_eq!(artifact.description.len(), MAX_DESCRIPTION / 2 * 3);
     }
 
-    #[test]
-    fn an_artifact_is_claimed_once() {
-        let conversation = conversation(2);
-        for name in ["a", "a", "a", "b", "c", ".d"] {
-            conversation.hear(artifact(name, "k"));
+    #[tokio::test]
+    async fn an_artifact_is_listed_once_and_no_more_than_are_allowed() {
+        let base = tempfile::tempdir().unwrap();
+        let conversation = conversation(base.path(), 2);
+        for (name, expected) in [
+            ("a", Ok(())),
+            ("a", Err("artifact 'a' was finished before")),
+            ("b", Ok(())),
+            ("c", Err("there are 2 artifacts, which is the limit")),
+            (".d", Err("an artifact can't have this name")),
+        ] {
+            let finished = finish(&conversation, name, "k").await;
+            assert_eq!(finished, expected.map_err(str::to_owned), "{name}");
         }
-        let said = conversation.said();
-        let names: Vec<_> = said.artifacts.iter().map(|claimed| &*claimed.name).collect();
+        let message = Message::Artifact {
+            name: "never-written".to_owned(),
+            kind: String::new(),
+            description: String::new(),
+            truncated: false,
+        };
+        assert!(conversation.hear(message).await.unwrap().is_err());
+        let listed = listed(&conversation);
+        let names: Vec<_> = listed.iter().map(|artifact| &*artifact.artifact_id).collect();
         assert_eq!(names, ["a", "b"]);
     }
 
-    #[test]
-    fn gibberish_is_told_shortly() {
-        let conversation = conversation(2);
+    #[tokio::test]
+    async fn gibberish_is_told_shortly() {
+        let base = tempfile::tempdir().unwrap();
+        let conversation = conversation(base.path(), 2);
         let reply = format!("\"\u{202e}\\u001b{}\"", "y".repeat(1 << 20));
-        conversation.hear(Message::Result { reply });
+        assert_eq!(conversation.hear(Message::Result { reply }).await, None);
         let said = conversation.said();
         let Some(End::Invalid(words)) = &said.end else {
             panic!("it is no reply")

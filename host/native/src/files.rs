@@ -6,14 +6,17 @@
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     ErrorKind, Failure, Run,
-    capture::{CaptureDirectory, CaptureError, EarlierArtifacts, Fingerprint, ReadDeadline, answers_at_once},
+    capture::{
+        CaptureDirectory, CaptureError, EarlierArtifacts, Fingerprint, FinishedArtifacts, ReadDeadline,
+        answers_at_once,
+    },
     input_payload,
 };
 use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
 };
-use std::{os::fd::OwnedFd, path::Path, sync::Arc};
+use std::{os::fd::OwnedFd, path::Path};
 
 /// What is open. A run that does not read its input, or leaves no artifacts, can go without: the plugin is told when it
 /// needs them.
@@ -21,15 +24,22 @@ pub(super) struct RunFiles {
     pub(super) input: Option<OwnedFd>,
     /// Why the input is not open.
     pub(super) no_input: Option<String>,
-    pub(super) capture: Option<Arc<CaptureDirectory>>,
-    /// The artifacts directory.
-    pub(super) artifacts: Option<OwnedFd>,
+    pub(super) directory: Option<RunDirectory>,
     /// Why there can be no artifacts.
     pub(super) no_artifacts: Option<String>,
     /// The checkpoint of an interrupted run.
     pub(super) resumed: Option<Vec<u8>>,
     /// For information, as it is for a component: a plugin need not have it.
     pub(super) cwd: OwnedFd,
+}
+
+/// Where a run's artifacts and checkpoints are.
+#[derive(Debug)]
+pub(super) struct RunDirectory {
+    pub(super) capture: CaptureDirectory,
+    pub(super) artifacts: OwnedFd,
+    /// What is finished there, by an interrupted run too.
+    pub(super) finished: FinishedArtifacts,
 }
 
 impl RunFiles {
@@ -46,11 +56,11 @@ impl RunFiles {
         let opening = run.blocking(what, move || {
             let files = Self::open(&invocation, EarlierArtifacts::Remove(&time));
             if let Ok(Some(Self {
-                capture: Some(capture),
+                directory: Some(directory),
                 ..
             })) = &files
             {
-                capture.remember_file_system();
+                directory.capture.remember_file_system();
             }
             files
         });
@@ -67,7 +77,7 @@ impl RunFiles {
             Err(failure) => (None, Some(failure.summary)),
         };
         let (capture, no_artifacts) = match CaptureDirectory::open(invocation) {
-            Ok(capture) => (Some(Arc::new(capture)), None),
+            Ok(capture) => (Some(capture), None),
             Err(error @ CaptureError::AlreadyRunning { .. }) => {
                 return Err(Failure::new(ErrorKind::AlreadyRunning, error.to_string()));
             }
@@ -76,26 +86,22 @@ impl RunFiles {
             }
             Err(error) => (None, Some(error.to_string())),
         };
-        let resumed = capture
-            .as_ref()
-            .and_then(|capture| capture.checkpoint(Fingerprint::of(invocation)));
-        let artifacts = match capture.as_ref().map(|capture| capture.open_artifacts(earlier)) {
-            Some(Err(CaptureError::EarlierArtifacts { .. })) => {
-                capture.inspect(|capture| capture.unlock());
-                return Ok(None);
-            }
-            opened => opened
-                .transpose()
-                .map_err(|error| Failure::exhausted(&std::io::Error::other(error)))?,
-        };
-        let cwd = directory(Path::new(&invocation.working_directory))
-            .or_else(|_| directory(Path::new("/")))
+        let of = Fingerprint::of(invocation);
+        let resumed = capture.as_ref().and_then(|capture| capture.checkpoint(of));
+        let directory =
+            match capture.map(|capture| RunDirectory::open(capture, of, resumed.is_some(), earlier)) {
+                Some(Err(CaptureError::EarlierArtifacts { .. })) => return Ok(None),
+                opened => opened
+                    .transpose()
+                    .map_err(|error| Failure::exhausted(&std::io::Error::other(error)))?,
+            };
+        let cwd = open_directory(Path::new(&invocation.working_directory))
+            .or_else(|_| open_directory(Path::new("/")))
             .map_err(|errno| Failure::exhausted(&errno.into()))?;
         Ok(Some(Self {
             input,
             no_input,
-            capture,
-            artifacts,
+            directory,
             no_artifacts,
             resumed,
             cwd,
@@ -103,7 +109,34 @@ impl RunFiles {
     }
 }
 
-fn directory(path: &Path) -> nix::Result<OwnedFd> {
+impl RunDirectory {
+    fn open(
+        capture: CaptureDirectory,
+        of: Fingerprint,
+        resumes: bool,
+        earlier: EarlierArtifacts<'_>,
+    ) -> Result<Self, CaptureError> {
+        let opened = if resumes {
+            FinishedArtifacts::resume(&capture, of, earlier)
+        } else {
+            let artifacts = capture.open_artifacts(earlier);
+            artifacts.map(|artifacts| (artifacts, FinishedArtifacts::default()))
+        };
+        match opened {
+            Ok((artifacts, finished)) => Ok(Self {
+                capture,
+                artifacts,
+                finished,
+            }),
+            Err(error) => {
+                capture.unlock();
+                Err(error)
+            }
+        }
+    }
+}
+
+fn open_directory(path: &Path) -> nix::Result<OwnedFd> {
     open(
         path,
         OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,

@@ -8,7 +8,8 @@
 //!
 //! - The **template** is this executable, started again in a hidden mode ([`worker_main`]), one per plugin. It
 //!   loads the library once, and then is a spawner (`supervisor::serve_entry`): it has no other code
-//!   to run, so nothing can go wrong in it later. It runs under supervision itself: it ends with the host.
+//!   to run, so nothing can go wrong in it later. It runs under supervision itself: it ends with the host, or when it has
+//!   had no run for a while (`loaded`).
 //! - A **child** per invocation is a copy of the template, made in a fraction of a millisecond. It calls
 //!   `invoke` and tells the host the result over its channel (`wire`). A crash, an abort, `exit(0)`, a hang,
 //!   leaked threads and processes, closed descriptors: all of it is the end of that child, seen and cleaned up
@@ -22,6 +23,7 @@ mod child;
 mod conversation;
 mod files;
 mod library;
+mod loaded;
 mod report;
 mod runner;
 mod template;

@@ -2,8 +2,9 @@
 
 use super::{
     artifacts,
-    conversation::{Conversation, encode},
+    conversation::{Conversation, SharedDirectory, encode},
     files::RunFiles,
+    loaded::{InUse, Loaded, LoadedSlot},
     report::FinishedRun,
     template::{LoadError, Template},
     wire::Request,
@@ -16,11 +17,11 @@ use executor_runtime_plugin::{
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner,
-    capture::{CaptureDirectory, Fingerprint, ReadDeadline},
+    capture::{Fingerprint, ReadDeadline},
     exhaustion, panic_message,
     supervised::{self, Lost},
 };
-use executor_runtime_supervisor::{self as supervisor, Job, Report, Supervisors};
+use executor_runtime_supervisor::{self as supervisor, Job, Report, Supervisors, idle::IDLE_TIME};
 use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
@@ -78,7 +79,8 @@ impl Loader for NativePlugins {
             plugins: self.clone(),
             plugin: Arc::clone(plugin),
             config: Arc::clone(config),
-            loaded: Mutex::default(),
+            loaded: Arc::new(LoadedSlot::new(idle_time(config))),
+            loading: Mutex::default(),
         })
     }
 }
@@ -88,13 +90,16 @@ struct NativeRunner {
     plugins: NativePlugins,
     plugin: Arc<Plugin>,
     config: Arc<PluginConfig>,
-    loaded: Mutex<Option<Arc<Loaded>>>,
+    loaded: Arc<LoadedSlot>,
+    /// Held by the run that loads it for all.
+    loading: Mutex<()>,
 }
 
-/// A plugin whose template is running.
-struct Loaded {
-    template: Template,
-    identity: Identity,
+impl Drop for NativeRunner {
+    fn drop(&mut self) {
+        // Also where another thread is about to look whether it has been idle for long.
+        self.loaded.clear();
+    }
 }
 
 /// A run that is prepared.
@@ -106,7 +111,7 @@ struct Prepared {
     output: [pipe::Receiver; 2],
     /// Its other end closes when this is dropped: the request to stop.
     running: io::PipeWriter,
-    capture: Option<Arc<CaptureDirectory>>,
+    directory: Option<SharedDirectory>,
 }
 
 impl NativeRunner {
@@ -129,10 +134,10 @@ impl NativeRunner {
                 () = asked_to_stop(&stop) => return Err(self.stopped_while_loading(&stop)),
             };
             let prepared = self.prepare(run, &admission).await?;
-            let capture = prepared.capture.clone();
+            let directory = prepared.directory.clone();
             let conversation = Conversation::new(
                 Arc::clone(&log),
-                capture.clone(),
+                directory.clone(),
                 Fingerprint::of(&run.invocation),
                 admission.limits.artifacts,
             );
@@ -144,13 +149,10 @@ impl NativeRunner {
             match conversed {
                 Some(report) => {
                     let report = match report {
-                        Err(lost) if !lost.swept => Err(self.give_up(&loaded, lost).await),
+                        Err(lost) if !lost.swept => Err(Self::give_up(&loaded, lost).await),
                         report => report,
                     };
-                    let (said, claimed) = {
-                        let mut said = conversation.said();
-                        (said.end.take(), std::mem::take(&mut said.artifacts))
-                    };
+                    let said = conversation.said().end.take();
                     let finished = FinishedRun {
                         plugin: self.name(),
                         log: &log,
@@ -158,10 +160,10 @@ impl NativeRunner {
                         timeout_seconds: run.invocation.timeout_seconds,
                     };
                     let mut outcome = finished.outcome(said, report);
-                    if let Some(capture) = capture {
+                    if let Some(directory) = directory {
                         let told = std::mem::take(&mut outcome.artifacts);
                         let read_deadline = ReadDeadline::new(run.deadline, &run.cancel);
-                        let collected = artifacts::list(capture, claimed, read_deadline).await;
+                        let collected = artifacts::list(directory, read_deadline).await;
                         collected.account(&mut outcome.receipt);
                         outcome.artifacts = collected.artifacts;
                         let own: BTreeSet<_> = outcome
@@ -179,7 +181,7 @@ impl NativeRunner {
                 }
                 // The template has died since; a new one is tried once.
                 None => {
-                    self.forget(&loaded).await;
+                    loaded.forget();
                     if fresh {
                         return Err(self.unusable(
                             "the process that its invocations are forked from exited immediately",
@@ -193,10 +195,13 @@ impl NativeRunner {
     }
 
     /// The loaded plugin, and whether it was loaded for this run.
-    async fn load(&self) -> Result<(Arc<Loaded>, bool), Failure> {
-        let mut slot = self.loaded.lock().await;
-        if let Some(loaded) = &*slot {
-            return Ok((Arc::clone(loaded), false));
+    async fn load(&self) -> Result<(InUse, bool), Failure> {
+        if let Some(loaded) = self.loaded.take_up() {
+            return Ok((loaded, false));
+        }
+        let _loading = self.loading.lock().await;
+        if let Some(loaded) = self.loaded.take_up() {
+            return Ok((loaded, false));
         }
         let (plugins, plugin, config) = (self.plugins.clone(), self.plugin.clone(), self.config.clone());
         let loading = exhaustion::try_spawn_blocking(move || load(&plugins, &plugin, &config))
@@ -205,22 +210,13 @@ impl NativeRunner {
             Ok(loaded) => loaded.map_err(|error| self.not_loaded(&error))?,
             Err(panic) => return Err(self.unusable(&format!("it panicked: {}", panic_message(&*panic)))),
         };
-        let loaded = Arc::new(loaded);
-        *slot = Some(Arc::clone(&loaded));
-        Ok((loaded, true))
-    }
-
-    async fn forget(&self, dead: &Arc<Loaded>) {
-        let mut slot = self.loaded.lock().await;
-        if slot.as_ref().is_some_and(|loaded| Arc::ptr_eq(loaded, dead)) {
-            *slot = None;
-        }
+        Ok((self.loaded.put(loaded), true))
     }
 
     /// Ends a template that does not say what became of a run: it was stopped, or pretends to be one.
-    async fn give_up(&self, loaded: &Arc<Loaded>, lost: Lost) -> Lost {
-        self.forget(loaded).await;
-        let loaded = Arc::clone(loaded);
+    async fn give_up(loaded: &InUse, lost: Lost) -> Lost {
+        loaded.forget();
+        let loaded = loaded.share();
         let ending = exhaustion::run_blocking(move || loaded.template.end());
         Lost {
             swept: ending.await.unwrap_or(false),
@@ -272,6 +268,10 @@ impl NativeRunner {
             grace_ns: nanoseconds(grace),
             max_artifacts: artifacts,
             max_artifact_bytes: artifact_bytes,
+            earlier_artifacts: match &files.directory {
+                Some(directory) => directory.finished.names().map(str::to_owned).collect(),
+                None => BTreeSet::new(),
+            },
             no_artifacts: files.no_artifacts.clone(),
             has_input: files.input.is_some(),
             no_input: files.no_input.clone(),
@@ -291,8 +291,7 @@ impl NativeRunner {
     ) -> io::Result<Prepared> {
         let RunFiles {
             input,
-            capture,
-            artifacts,
+            directory,
             cwd,
             ..
         } = files;
@@ -300,7 +299,9 @@ impl NativeRunner {
         ours.set_nonblocking(true)?;
         let (stop, running) = io::pipe()?;
         let mut fds: Vec<OwnedFd> = vec![stop.into()];
-        fds.extend(artifacts);
+        if let Some(directory) = &directory {
+            fds.push(directory.artifacts.try_clone()?);
+        }
         fds.extend(input);
         let (stdout, stdout_write) = io::pipe()?;
         let (stderr, stderr_write) = io::pipe()?;
@@ -313,8 +314,8 @@ impl NativeRunner {
             stdin: null()?,
             stdout: stdout_write.into(),
             stderr: stderr_write.into(),
-            lock: match &capture {
-                Some(capture) => capture.share_lock()?,
+            lock: match &directory {
+                Some(directory) => directory.capture.share_lock()?,
                 None => null()?,
             },
             remove_if_empty: None,
@@ -347,7 +348,7 @@ impl NativeRunner {
                 pipe::Receiver::from_owned_fd(stderr.into())?,
             ],
             running,
-            capture,
+            directory: directory.map(|directory| Arc::new(std::sync::Mutex::new(directory))),
         })
     }
 
@@ -387,6 +388,7 @@ fn load(plugins: &NativePlugins, plugin: &Plugin, config: &PluginConfig) -> Resu
         &plugins.program,
         &library.file,
         &plugin.path,
+        idle_time(config),
     )?;
     let identity = Identity {
         name: plugin.descriptor.name.clone(),
@@ -394,6 +396,11 @@ fn load(plugins: &NativePlugins, plugin: &Plugin, config: &PluginConfig) -> Resu
         sha256: library.sha256,
     };
     Ok(Loaded { template, identity })
+}
+
+/// How long the plugin's processes are kept without a run.
+fn idle_time(config: &PluginConfig) -> Duration {
+    config.idle_seconds.map_or(IDLE_TIME, Into::into)
 }
 
 /// Runs the job to its end; None if there is no template to start it from any more.
@@ -411,7 +418,7 @@ async fn converse(
         channel,
         output: [stdout, stderr],
         running,
-        capture: _,
+        directory: _,
     } = prepared;
     let supervised = match template.children.supervise(job) {
         Ok(supervised) => supervised,

@@ -56,12 +56,14 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Starts a process that loads `library`, the bytes of the file at `path`. Blocks until that is done.
+    /// Starts a process that loads `library`, the bytes of the file at `path`, and keeps its children's supervisors for
+    /// `idle_time` when they have nothing to do. Blocks until it has loaded.
     pub(super) fn start(
         supervisors: &Supervisors,
         program: &Path,
         library: &File,
         path: &Path,
+        idle_time: Duration,
     ) -> Result<Self, LoadError> {
         let (ours, theirs) = socketpair(
             AddressFamily::Unix,
@@ -77,7 +79,7 @@ impl Template {
         let hello = hello(&ours, Instant::now() + LOAD_TIME);
         match hello.as_deref() {
             Ok([READY, ..]) => Ok(Self {
-                children: Supervisors::attach(ours),
+                children: Supervisors::attach(ours).with_idle_time(idle_time),
                 process,
             }),
             Ok([_, reason @ ..]) => Err(LoadError::Library(String::from_utf8_lossy(reason).into_owned())),

@@ -7,7 +7,7 @@
 
 use executor_runtime_protocol::RuntimeInvocation;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest frame, which is that of a result.
 pub(super) const MAX_FRAME: usize = 16 << 20;
@@ -26,6 +26,8 @@ pub(super) struct Request {
     pub(super) grace_ns: u64,
     pub(super) max_artifacts: u32,
     pub(super) max_artifact_bytes: u64,
+    /// The names of the artifacts that an interrupted run has finished. This one may make each again.
+    pub(super) earlier_artifacts: BTreeSet<String>,
     /// Why there is no directory for artifacts, if there is none.
     pub(super) no_artifacts: Option<String>,
     pub(super) has_input: bool,
@@ -33,6 +35,11 @@ pub(super) struct Request {
     pub(super) no_input: Option<String>,
     /// The checkpoint that an interrupted run has left.
     pub(super) resumed: Option<Vec<u8>>,
+}
+
+/// What an artifact of this name is called while it is written.
+pub(super) fn partial(name: &str) -> String {
+    format!(".{name}.partial")
 }
 
 /// Which descriptors come with a request, in this order: the stop descriptor always, then those that there
@@ -52,14 +59,15 @@ pub(super) enum Message {
         fraction: Option<f64>,
         message: String,
     },
-    /// A file in the artifacts directory that is complete.
+    /// A file in the artifacts directory is complete, and is called as an unfinished one of this name. The host gives it the
+    /// name, and answers: a length, as of a frame, and why it is not an artifact; nothing if it is.
     Artifact {
         name: String,
         kind: String,
         description: String,
         truncated: bool,
     },
-    /// The host answers it when it is kept: a length, as of a frame, and why it was not kept; nothing if it was.
+    /// The host answers in the same way.
     Checkpoint {
         state: Vec<u8>,
     },

@@ -58,7 +58,8 @@ impl CancelToken {
         let _ = changes.wait_for(|reason| *reason >= Some(at_least)).await;
     }
 
-    fn raise(&self, to: CancelReason) {
+    /// Asks for an end as urgent as `to`; what was asked for before is not taken back.
+    pub fn raise(&self, to: CancelReason) {
         self.state.send_if_modified(|reason| {
             let raised = *reason < Some(to);
             if raised {

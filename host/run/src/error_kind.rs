@@ -119,6 +119,8 @@ error_kinds! {
     PluginLimit => "plugin_limit", Failed, permanent;
     /// The plugin tried to reach a host that it has no grant for.
     EgressDenied => "egress_denied", Failed, permanent;
+    /// The host ended while the run was under way, and the run can't go on.
+    HostLost => "host_lost", Failed, transient;
     /// The deadline passed.
     Timeout => "timeout", TimedOut, transient;
     /// The run was cancelled.

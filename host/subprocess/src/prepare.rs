@@ -14,7 +14,7 @@ use executor_runtime_run::{
     ErrorKind, Failure, Run,
     capture::{
         CaptureDirectory, CaptureError, CapturedFiles, EarlierArtifacts, OutputFile, ReadDeadline,
-        answers_at_once,
+        STDERR_FILE, STDOUT_FILE, answers_at_once,
     },
     input_payload,
 };
@@ -35,8 +35,6 @@ use std::{
     time::Instant,
 };
 
-pub(super) const STDOUT_FILE: &str = "stdout.txt";
-pub(super) const STDERR_FILE: &str = "stderr.txt";
 pub(super) const OUTPUT_FILES: [&str; 2] = [STDOUT_FILE, STDERR_FILE];
 
 /// A job, and what the run needs besides.

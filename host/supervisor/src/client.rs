@@ -3,7 +3,9 @@
 use crate::{
     descendants,
     helper::{Helper, SWEEP, Supervisor, receive_until},
+    idle::IDLE_TIME,
     job::{Job, Report},
+    pool::Pool,
     spawner, sys,
     target::Target,
     wire::{
@@ -31,9 +33,6 @@ use std::{
 /// been stopped by what it supervises) is given up on. The spawner then ends the job.
 const OVERDUE: Duration = Duration::from_secs(2);
 
-/// How many supervisors are kept for later jobs at most.
-const MAX_IDLE: usize = 32;
-
 /// The spawner of this host and its supervisors.
 ///
 /// Start it early: before threads, and before the process becomes large.
@@ -43,7 +42,7 @@ pub struct Supervisors {
     spawner: Mutex<Option<Arc<Helper>>>,
     /// The first supervisor, where it is no spawner's.
     only: Option<Arc<Helper>>,
-    idle: Mutex<Vec<Supervisor>>,
+    idle: Arc<Pool>,
     next_id: AtomicU64,
 }
 
@@ -70,7 +69,7 @@ impl Supervisors {
     pub fn start() -> io::Result<Self> {
         let supervisors = Self::on_demand();
         let first = supervisors.recruit()?;
-        supervisors.dismiss(first);
+        supervisors.idle.keep(first);
         Ok(supervisors)
     }
 
@@ -91,7 +90,7 @@ impl Supervisors {
         };
         let mut supervisors = Self::on_demand();
         supervisors.only = Some(Arc::clone(&supervisor.helper));
-        supervisors.dismiss(supervisor);
+        supervisors.idle.keep(supervisor);
         Ok(supervisors)
     }
 
@@ -99,9 +98,16 @@ impl Supervisors {
         Self {
             spawner: Mutex::new(spawner.map(Arc::new)),
             only: None,
-            idle: Mutex::default(),
+            idle: Arc::new(Pool::new(IDLE_TIME)),
             next_id: AtomicU64::new(0),
         }
+    }
+
+    /// Ends supervisors that have had no job for this long, but for the last few. The default is [`IDLE_TIME`].
+    #[must_use]
+    pub fn with_idle_time(mut self, time: Duration) -> Self {
+        self.idle = Arc::new(Pool::new(time));
+        self
     }
 
     /// Uses a spawner that another process has started: the process at the other end of `socket`, in
@@ -142,7 +148,7 @@ impl Supervisors {
         };
 
         let supervisor = loop {
-            let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let kept = self.idle.take();
             let fresh = kept.is_none();
             let supervisor = kept.map_or_else(|| self.recruit(), Ok)?;
             match sys::send_with_tail(supervisor.control.as_raw_fd(), &order, &spec, &fds) {
@@ -200,13 +206,12 @@ impl Supervisors {
         helpers.iter().flatten().for_each(|helper| helper.ask_to_end());
         Shutdown(helpers)
     }
+}
 
-    /// Keeps a supervisor for later, or lets it end.
-    fn dismiss(&self, supervisor: Supervisor) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE {
-            idle.push(supervisor);
-        }
+impl Drop for Supervisors {
+    fn drop(&mut self) {
+        // Also where another thread is about to look whether they have been idle for long.
+        self.idle.clear();
     }
 }
 
@@ -306,7 +311,7 @@ impl Supervised<'_> {
     /// Takes the report, and keeps the supervisor for a later job.
     pub fn finish(self, Received(report): Received) -> Report {
         if report.retired == 0 {
-            self.supervisors.dismiss(self.supervisor);
+            self.supervisors.idle.keep(self.supervisor);
         }
         report.into()
     }
@@ -355,5 +360,53 @@ impl Detached {
     /// Blocks for two seconds at most.
     pub fn abandon(&self) -> bool {
         self.0.helper.abandon(self.0.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, iter, thread};
+
+    fn children(of: &str) -> Vec<String> {
+        let list = fs::read_to_string(format!("/proc/{of}/children")).unwrap();
+        list.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn wait_until(mut holds: impl FnMut() -> bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(Instant::now() < until, "it did not come to that");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn supervisors_that_get_no_job_end_but_for_a_few_and_leave_nothing() {
+        let before = children("thread-self");
+        let supervisors = Supervisors::on_demand().with_idle_time(Duration::from_millis(50));
+        for _ in 0..3 {
+            let next = || {
+                supervisors
+                    .idle
+                    .take()
+                    .unwrap_or_else(|| supervisors.recruit().unwrap())
+            };
+            let mut idle: Vec<_> = iter::repeat_with(next).take(8).collect();
+            let mine = children("thread-self");
+            let spawner = mine.iter().find(|pid| !before.contains(pid)).unwrap();
+            let of_spawner = format!("{spawner}/task/{spawner}");
+            wait_until(|| children(&of_spawner).len() == 8);
+            let working = idle.pop().unwrap();
+            for supervisor in idle {
+                supervisors.idle.keep(supervisor);
+            }
+            // A zombie would be among them.
+            wait_until(|| children(&of_spawner).len() == 2 + 1);
+            supervisors.idle.keep(working);
+            wait_until(|| children(&of_spawner).len() == 2);
+        }
+        drop(supervisors);
+        assert_eq!(children("thread-self"), before);
     }
 }

@@ -20,10 +20,12 @@
 mod client;
 mod descendants;
 mod helper;
+pub mod idle;
 mod job;
 mod memory;
 mod only;
 mod output;
+mod pool;
 mod spawner;
 mod spec;
 mod supervise;

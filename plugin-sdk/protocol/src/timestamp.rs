@@ -8,6 +8,10 @@ use time::{OffsetDateTime, format_description::FormatItem, macros::format_descri
 const MICROSECONDS_UTC: &[FormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
+/// Microseconds from 1970 to the first and to the last point in time of a year with four digits.
+const FIRST_MICROS: i64 = -62_167_219_200_000_000;
+const LAST_MICROS: i64 = 253_402_300_799_999_999;
+
 /// An RFC 3339 date-time. It keeps the text it was given, so that a document passes through unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Timestamp(String);
@@ -54,6 +58,29 @@ impl Timestamp {
             (Some(this), Some(other)) => this < other,
             _ => false,
         }
+    }
+
+    /// The point in time this many microseconds after 1970, in UTC with microseconds. What no year of four digits has
+    /// becomes the first or the last that one has.
+    pub fn from_unix_micros(micros: i64) -> Self {
+        let within = micros.clamp(FIRST_MICROS, LAST_MICROS);
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(within) * 1000);
+        Self(
+            time.ok()
+                .and_then(|time| time.format(MICROSECONDS_UTC).ok())
+                .unwrap_or_default(),
+        )
+    }
+
+    /// Microseconds after 1970; what is finer is cut off.
+    pub fn unix_micros(&self) -> i64 {
+        // Every timestamp was read once, or is one that was written here.
+        let (day, second, fraction) = read_date_time(self.0.as_bytes()).unwrap_or_default();
+        let digits = fraction.iter().chain(std::iter::repeat(&b'0')).take(6);
+        let micros = digits.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
+        // Days are counted from 1.
+        let days = i64::from(day - days_before(1970) - 1);
+        (days * 24 * 60 * 60 + i64::from(second)) * 1_000_000 + micros
     }
 
     /// The RFC 3339 text.
@@ -175,6 +202,26 @@ mod tests {
         assert_eq!(now.as_str().len(), "2026-05-06T10:00:00.000000Z".len());
         assert!(now.as_str().ends_with('Z'));
         assert_eq!(Timestamp::parse(now.as_str()), Ok(now));
+    }
+
+    #[test]
+    fn microseconds_and_text_are_the_same_point_in_time() {
+        for (text, micros) in [
+            ("1970-01-01T00:00:00.000000Z", 0),
+            ("1969-12-31T23:59:59.999999Z", -1),
+            ("2026-05-06T10:00:00.123456Z", 1_778_061_600_123_456),
+            ("0000-01-01T00:00:00.000000Z", super::FIRST_MICROS),
+            ("9999-12-31T23:59:59.999999Z", super::LAST_MICROS),
+        ] {
+            assert_eq!(Timestamp::parse(text).unwrap().unix_micros(), micros, "{text}");
+            assert_eq!(Timestamp::from_unix_micros(micros).as_str(), text);
+        }
+        let elsewhere = Timestamp::parse("2026-05-06T12:00:00.1234567+02:00").unwrap();
+        assert_eq!(elsewhere.unix_micros(), 1_778_061_600_123_456);
+        assert_eq!(
+            Timestamp::from_unix_micros(i64::MAX).unix_micros(),
+            super::LAST_MICROS
+        );
     }
 
     #[test]

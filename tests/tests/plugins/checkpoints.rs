@@ -1,16 +1,18 @@
 //! What a plugin keeps for the case that its run is interrupted: the next run of the same invocation is told,
 //! once; a run that comes to an end leaves nothing to go on from.
 
-use executor_runtime_protocol::Status;
+use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
     Invocation, fixtures,
     installed::Installed,
     scripted::{Answer, Scripted},
 };
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::{
     fs,
-    path::PathBuf,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -124,6 +126,146 @@ fn what_was_planted_in_its_place_is_no_checkpoint() {
         for planted in [b"Ada;".to_vec(), vec![b'x'; 200_000]] {
             fs::write(&checkpoint, planted).unwrap();
             assert_eq!(before(&place, &invocation), "");
+        }
+    }
+}
+
+/// An invocation that finishes artifacts before it greets and after, and another that it begins.
+fn greet_in_artifacts(place: &Installed, server: &Scripted) -> Invocation {
+    greet(place, "Ada", server)
+        .metadata("greet.first", "one")
+        .metadata("greet.then", "two,three")
+        .metadata("greet.begin", "begun")
+}
+
+/// The names of the artifacts of a result. All of them, and no other file, are where it says, and are what it says.
+fn artifacts(place: &Installed, result: &RuntimeResult) -> Vec<String> {
+    let listed = || result.artifacts.iter();
+    for artifact in listed() {
+        let bytes = fs::read(&artifact.path).unwrap();
+        assert_eq!(
+            artifact.metadata["sha256"],
+            format!("{:x}", Sha256::digest(&bytes))
+        );
+        assert_eq!(artifact.metadata["size_bytes"], bytes.len().to_string());
+    }
+    let directory = capture(place).join("artifacts");
+    let mut files: Vec<_> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    let mut paths: Vec<_> = listed().map(|artifact| PathBuf::from(&artifact.path)).collect();
+    files.sort();
+    paths.sort();
+    assert_eq!(paths, files);
+    listed().map(|artifact| artifact.artifact_id.clone()).collect()
+}
+
+#[test]
+fn what_was_finished_before_the_host_died_stays_and_is_listed() {
+    for place in greeters() {
+        let server = silent_at_first(2);
+        let invocation = greet_in_artifacts(&place, &server).metadata("greet.resumed", "three,four");
+        interrupt(&place, &invocation, &server, 1);
+        assert!(capture(&place).join("artifacts/.begun.partial").exists());
+        interrupt(&place, &invocation, &server, 2);
+        let result = place.run(&invocation).expect(Status::Succeeded);
+        assert_eq!(
+            artifacts(&place, &result),
+            ["one", "two", "three", "four", "page"]
+        );
+        for (artifact, said) in
+            result
+                .artifacts
+                .iter()
+                .zip(["", ", greet.then", ", greet.resumed", ", greet.resumed"])
+        {
+            let name = &artifact.artifact_id;
+            let text = format!("Hello, Ada{said}! ({name})");
+            assert_eq!(fs::read_to_string(&artifact.path).unwrap(), text);
+            assert_eq!(artifact.kind, "greeting");
+            assert_eq!(artifact.description, format!("for Ada{said}"));
+        }
+        assert_eq!(result.metadata.get("artifacts_omitted"), None);
+        assert_eq!(fs::read_dir(capture(&place)).unwrap().count(), 1);
+        // It has come to an end: the next begins anew.
+        let result = place.run(&invocation).expect(Status::Succeeded);
+        assert_eq!(artifacts(&place, &result), ["one", "two", "three", "page"]);
+    }
+}
+
+#[test]
+fn another_invocation_of_the_same_id_lists_only_its_own_artifacts() {
+    for place in greeters() {
+        let server = silent_at_first(1);
+        interrupt(&place, &greet_in_artifacts(&place, &server), &server, 1);
+        let other = greet(&place, "Eve", &server).metadata("greet.then", "five");
+        let result = place.run(&other).expect(Status::Succeeded);
+        assert_eq!(artifacts(&place, &result), ["five", "page"]);
+    }
+}
+
+#[test]
+fn an_artifact_of_the_interrupted_run_counts_once_against_the_limit() {
+    for place in greeters() {
+        let place = place.configured("[plugins.greet.limits]\nartifacts = 4\n");
+        let server = silent_at_first(2);
+        let invocation = greet(&place, "Ada", &server).metadata("greet.then", "one,two");
+        let again = invocation.clone().metadata("greet.resumed", "one,two,three");
+        interrupt(&place, &again, &server, 1);
+        interrupt(&place, &again, &server, 2);
+        let result = place.run(&again).expect(Status::Succeeded);
+        assert_eq!(artifacts(&place, &result), ["one", "two", "three", "page"]);
+        let server = silent_at_first(1);
+        let too_many = greet(&place, "Ada", &server)
+            .metadata("greet.then", "one,two")
+            .metadata("greet.resumed", "three,four");
+        interrupt(&place, &too_many, &server, 1);
+        let result = place.run(&too_many).expect(Status::Failed);
+        let summary = result.error_summary.as_deref().unwrap();
+        assert!(summary.contains('4'), "{summary}");
+        assert_eq!(artifacts(&place, &result), ["one", "two", "three", "four"]);
+    }
+}
+
+#[test]
+fn what_was_torn_changed_or_replaced_meanwhile_is_not_listed_as_finished() {
+    type Meanwhile = fn(&Path);
+    let cases: [(Meanwhile, &[&str]); 4] = [
+        // The record is there up to its last line, which lacks its end.
+        (
+            |capture| {
+                let record = capture.join("finished");
+                let text = fs::read(&record).unwrap();
+                fs::write(&record, &text[..text.len() - 2]).unwrap();
+            },
+            &["one", "two", "page"],
+        ),
+        (
+            |capture| fs::write(capture.join("artifacts/two"), "Hello, Eve, greet.then! (two)").unwrap(),
+            &["one", "three", "page"],
+        ),
+        (
+            |capture| {
+                let two = capture.join("artifacts/two");
+                fs::remove_file(&two).unwrap();
+                symlink("/etc/passwd", two).unwrap();
+            },
+            &["one", "three", "page"],
+        ),
+        (
+            |capture| fs::remove_dir_all(capture.join("artifacts")).unwrap(),
+            &["page"],
+        ),
+    ];
+    for place in greeters() {
+        for (number, (meanwhile, expected)) in cases.into_iter().enumerate() {
+            let server = silent_at_first(1);
+            let invocation = greet_in_artifacts(&place, &server);
+            interrupt(&place, &invocation, &server, 1);
+            meanwhile(&capture(&place));
+            let result = place.run(&invocation).expect(Status::Succeeded);
+            assert_eq!(artifacts(&place, &result), expected, "case {number}");
         }
     }
 }

@@ -8,6 +8,7 @@ mod component_egress;
 mod guarded_names;
 mod guest_toolchains;
 mod native_hostile;
+mod native_idle;
 mod native_loading;
 mod plugin_discovery;
 mod plugin_files;

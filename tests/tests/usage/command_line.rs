@@ -24,6 +24,7 @@ fn help_is_as_it_was_reviewed() {
         ("help.txt", &["--help"][..]),
         ("help-run.txt", &["run", "--help"]),
         ("help-batch.txt", &["batch", "--help"]),
+        ("help-serve.txt", &["serve", "--help"]),
         ("help-validate.txt", &["validate", "--help"]),
     ] {
         let finished = scene.run_with(arguments, b"");

@@ -18,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("", &["config", "plugin", "run", "subprocess", "supervisor"]),
     ("conformance", &[""]),
     ("service", &["", "run"]),
-    ("server", &["", "service"]),
+    ("server", &["", "run", "service"]),
     ("command", &["", "conformance", "native", "run", "service"]),
     (
         "engine",

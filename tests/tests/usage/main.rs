@@ -6,3 +6,4 @@ mod command_line;
 mod crate_graph;
 mod library;
 mod readme;
+mod serve;

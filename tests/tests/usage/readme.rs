@@ -70,7 +70,11 @@ fn the_error_kind_table_is_the_codes() {
 
 #[test]
 fn the_exit_status_tables_are_the_helps() {
-    for (command, table) in [("run", "exit statuses"), ("batch", "batch exit statuses")] {
+    for (command, table) in [
+        ("run", "exit statuses"),
+        ("batch", "batch exit statuses"),
+        ("serve", "serve exit statuses"),
+    ] {
         let help = Command::new(executor_runtime_tests::host_binary())
             .args([command, "--help"])
             .output()

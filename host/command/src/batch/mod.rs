@@ -14,7 +14,7 @@ mod source;
 use super::{
     Format,
     args::{BatchOptions, HostOptions},
-    exit, host,
+    exit, host, many_runs,
 };
 use anyhow::{Context, Result};
 use executor_runtime::{
@@ -22,7 +22,6 @@ use executor_runtime::{
     protocol::{RuntimeResult, Status},
     receipt,
 };
-use executor_runtime_run::exhaustion;
 use executor_runtime_service::{Service, Slot};
 use input::Lines;
 use joblog::{JobLog, Past};
@@ -35,14 +34,12 @@ use std::{
     thread,
     time::Duration,
 };
-use tokio::{runtime::Runtime, task::JoinSet};
+use tokio::task::JoinSet;
 
 /// Which attempt at a run a result is of, if it is not the first.
 const ATTEMPTS: &str = "batch.attempts";
 /// The line of the input that a result is of.
 const LINE: &str = "batch.line";
-/// Threads that execute runs, at most. The work is the system's for the most part.
-const MAX_THREADS: usize = 8;
 /// The pause before a second attempt. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -130,26 +127,11 @@ pub(super) fn batch(
     })?;
     let lines = Lines::open(options.file.as_deref(), source.separator(), source.blank())?;
     let report = Report::new(Format::or_detect(format), options.quiet, options.keep_order, log);
-    // The commands keep the limit that this process was started with: what starts them is there already.
-    raise_descriptor_limit();
-    let status = executor(options.jobs)?.block_on(execute(options, host, source, lines, report))?;
+    many_runs::raise_descriptor_limit();
+    let status =
+        many_runs::executor(options.jobs)?.block_on(execute(options, host, source, lines, report))?;
     // The reader of the input may still wait for it.
     std::process::exit(status.into())
-}
-
-/// A runtime with a few threads, or one where no more can be had.
-fn executor(jobs: NonZeroUsize) -> Result<Runtime> {
-    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = jobs.get().min(processors).min(MAX_THREADS);
-    if threads == 1 || exhaustion::check_threads(threads + 1).is_err() {
-        return executor_runtime::executor().context("no run can be executed");
-    }
-    exhaustion::check_descriptors(8).context("no run can be executed")?;
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .build()
-        .context("no run can be executed")
 }
 
 /// A job that has ended.
@@ -206,7 +188,7 @@ async fn execute(
                 }
             }
             () = cancel.raised(CancelReason::Requested), if is_open => {}
-            free = service.slot(), if may_start && slot.is_none() => slot = Some(free),
+            free = service.slot(None), if may_start && slot.is_none() => slot = Some(free),
             line = lines.next(), if may_start && slot.is_some() => match line {
                 Err(error) => trouble = Some(error),
                 Ok(None) => match source.rest() {
@@ -334,21 +316,6 @@ async fn attempts(service: &Service, slot: Slot, job: Job, plan: Plan, cancel: &
 fn is_exhausted(result: &RuntimeResult) -> bool {
     let kind = result.metadata.get(receipt::ERROR_KIND);
     kind.is_some_and(|kind| *kind == ErrorKind::HostExhausted.code())
-}
-
-/// Each run takes a few descriptors, and a soft limit of 1024 is common.
-fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limit` is valid for both calls. If one fails, the limit is as it was.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
-    }
 }
 
 /// Ends this process after the second signal even if its output has no reader.

@@ -3,20 +3,21 @@
 //! They are in the run's capture directory, which is opened (and locked) when the first file is made: a run
 //! that leaves nothing touches no disk.
 
-use super::stream::{Artifact, Finished};
+use super::stream::Artifact;
 use executor_runtime_plugin::{
     Limits,
     session::{MAX_ARTIFACT_NAME, is_valid_artifact_name},
 };
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
 use executor_runtime_run::capture::{
-    CaptureDirectory, CaptureError, Collected, EarlierArtifacts, Fingerprint, ReadDeadline, create_file_at,
+    CaptureDirectory, CaptureError, Collected, EarlierArtifacts, FileVersion, Fingerprint, FinishedArtifacts,
+    ReadDeadline, create_file_at,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
+    io,
     os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -54,12 +55,22 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    capture: Option<CaptureDirectory>,
-    /// The checkpoint that was there when the directory was opened.
+    opened: Option<Opened>,
+    /// What this run has begun.
+    names: BTreeSet<String>,
+}
+
+/// What there is once the capture directory is open.
+#[derive(Debug)]
+struct Opened {
+    capture: CaptureDirectory,
+    of: Fingerprint,
+    /// The checkpoint that was there.
     resumed: Option<Vec<u8>>,
     artifacts: Option<Arc<OwnedFd>>,
-    names: BTreeSet<String>,
-    kept: Vec<Finished>,
+    finished: FinishedArtifacts,
+    /// The names of what the run that this one goes on from had finished.
+    earlier: BTreeSet<String>,
 }
 
 impl ArtifactStore {
@@ -84,14 +95,21 @@ impl ArtifactStore {
             return Err(CreateError::InvalidName(name));
         }
         let mut state = self.state();
-        if state.names.len() >= self.0.max_count as usize {
+        let State { opened, names } = &mut *state;
+        let max_count = self.0.max_count as usize;
+        if names.len() >= max_count {
             return Err(CreateError::TooMany(self.0.max_count));
         }
-        if !state.names.insert(name.clone()) {
+        if names.contains(&name) {
             return Err(CreateError::DuplicateName(name));
         }
-        let (directory, path) = state.open_artifacts(&self.0.invocation, &self.0.time)?;
-        let path = path.join(&name);
+        let opened = Opened::get(opened, &self.0.invocation)?;
+        let directory = opened.artifacts(&self.0.time)?;
+        let path = opened.capture.artifacts_path().join(&name);
+        if !opened.earlier.contains(&name) && opened.earlier.union(names).count() >= max_count {
+            return Err(CreateError::TooMany(self.0.max_count));
+        }
+        names.insert(name.clone());
         // A name never begins with a dot, so that an unfinished file is not an artifact.
         let partial = format!(".{name}.partial");
         let file = create_file_at(directory.as_fd(), &partial).map_err(|errno| CaptureError::Unwritable {
@@ -118,25 +136,45 @@ impl ArtifactStore {
         ))
     }
 
-    /// Lists a finished artifact in the result.
-    pub(crate) fn keep(&self, finished: Finished) {
-        self.state().kept.push(finished);
+    /// Gives an artifact's file its name, and lists it in the result. Blocks on the file system.
+    pub(super) fn finish(
+        &self,
+        directory: &OwnedFd,
+        partial: &str,
+        file: &File,
+        descriptor: ArtifactDescriptor,
+    ) -> io::Result<()> {
+        let mut state = self.state();
+        // Otherwise the run is over without it.
+        let opened = state.opened.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let Opened {
+            capture, finished, ..
+        } = opened;
+        finished.finish(capture, directory, partial, FileVersion::of(file)?, descriptor)
     }
 
     /// Keeps `bytes` for a later run of the same invocation. Blocks on the file system.
     pub(crate) fn checkpoint(&self, bytes: &[u8]) -> Result<(), String> {
         let mut state = self.state();
-        let capture = state
-            .open_capture(&self.0.invocation)
-            .map_err(|error| format!("can't write the checkpoint: {error}"))?;
-        capture.keep_checkpoint(Fingerprint::of(&self.0.invocation), bytes)
+        let failed = |error| format!("can't write the checkpoint: {error}");
+        let opened = Opened::get(&mut state.opened, &self.0.invocation).map_err(failed)?;
+        opened.resume(&self.0.time).map_err(failed)?;
+        let Opened {
+            capture,
+            finished,
+            of,
+            ..
+        } = opened;
+        finished.checkpoint(capture, *of, bytes)
     }
 
     /// The checkpoint that an interrupted run of the same invocation has left. Blocks on the file system.
     pub(crate) fn resumed(&self) -> Option<Vec<u8>> {
         let mut state = self.state();
-        state.open_capture(&self.0.invocation).ok()?;
-        state.resumed.clone()
+        let opened = Opened::get(&mut state.opened, &self.0.invocation).ok()?;
+        // If what it had finished can't be opened, that is said when another artifact or checkpoint is made.
+        let _ = opened.resume(&self.0.time);
+        opened.resumed.clone()
     }
 
     /// [`ArtifactStore::close`], without waiting for a file system longer than `time`: here if there is little to look at
@@ -144,20 +182,19 @@ impl ArtifactStore {
     pub(crate) async fn close_in_time(&self, time: &ReadDeadline) -> Collected {
         let mut finished = 0;
         if let Ok(state) = self.0.state.try_lock() {
-            finished = state.kept.len() as u64;
-            match &state.capture {
-                None => return Collected::default(),
-                Some(capture) if state.kept.len() <= FEW && capture.answers_at_once() => {
-                    drop(state);
-                    return self.close();
-                }
-                Some(_) => {}
+            let Some(opened) = &state.opened else {
+                return Collected::default();
+            };
+            finished = opened.finished.names().len();
+            if finished <= FEW && opened.capture.answers_at_once() {
+                drop(state);
+                return self.close();
             }
         }
         let store = self.clone();
         let closing = time.look(move || store.close());
         closing.await.unwrap_or_else(|_| Collected {
-            omitted: finished,
+            omitted: finished as u64,
             ..Collected::default()
         })
     }
@@ -167,23 +204,26 @@ impl ArtifactStore {
     /// on the file system, if the run left anything there.
     pub(crate) fn close(&self) -> Collected {
         let mut state = self.state();
-        let mut collected = Collected::default();
-        let Some(capture) = state.capture.take() else {
-            return collected;
+        let Some(opened) = state.opened.take() else {
+            return Collected::default();
         };
-        let directory = state.artifacts.take();
-        let directory = directory.filter(|directory| capture.has_in_place(directory));
-        for Finished {
-            descriptor, version, ..
-        } in std::mem::take(&mut state.kept)
-        {
-            let name = descriptor.artifact_id.as_str();
-            match &directory {
-                Some(directory) if version.is_called(directory, name) => collected.list(descriptor),
-                _ => collected.omitted += 1,
-            }
-        }
+        let Opened {
+            capture,
+            artifacts,
+            mut finished,
+            ..
+        } = opened;
+        let directory = artifacts.filter(|directory| capture.has_in_place(directory));
+        let collected = finished.list(|artifact| {
+            let name = artifact.descriptor.artifact_id.as_str();
+            let directory = directory.as_ref();
+            directory.is_some_and(|directory| artifact.version.is_called(directory, name))
+        });
         capture.forget_checkpoint();
+        if collected.artifacts.is_empty() {
+            // Only an empty one is removed.
+            let _ = capture.take_artifacts();
+        }
         capture.remove_if_empty();
         capture.unlock();
         collected
@@ -194,35 +234,53 @@ impl ArtifactStore {
     }
 }
 
-impl State {
-    fn open_capture(&mut self, invocation: &RuntimeInvocation) -> Result<&CaptureDirectory, CaptureError> {
-        match &mut self.capture {
-            Some(capture) => Ok(capture),
+impl Opened {
+    /// What is open; it is opened if nothing is.
+    fn get<'a>(
+        opened: &'a mut Option<Self>,
+        invocation: &RuntimeInvocation,
+    ) -> Result<&'a mut Self, CaptureError> {
+        match opened {
+            Some(opened) => Ok(opened),
             none => {
-                let capture = none.insert(CaptureDirectory::open(invocation)?);
-                self.resumed = capture.checkpoint(Fingerprint::of(invocation));
-                Ok(capture)
+                let capture = CaptureDirectory::open(invocation)?;
+                let of = Fingerprint::of(invocation);
+                Ok(none.insert(Self {
+                    resumed: capture.checkpoint(of),
+                    capture,
+                    of,
+                    artifacts: None,
+                    finished: FinishedArtifacts::default(),
+                    earlier: BTreeSet::new(),
+                }))
             }
         }
     }
 
-    fn open_artifacts(
-        &mut self,
-        invocation: &RuntimeInvocation,
-        time: &ReadDeadline,
-    ) -> Result<(Arc<OwnedFd>, PathBuf), CaptureError> {
-        let capture = self.open_capture(invocation)?;
-        let path = capture.artifacts_path();
-        let directory = match &self.artifacts {
-            Some(directory) => Arc::clone(directory),
-            None => {
-                let earlier = EarlierArtifacts::Remove(time);
-                let directory = Arc::new(self.open_capture(invocation)?.open_artifacts(earlier)?);
-                self.artifacts = Some(Arc::clone(&directory));
-                directory
-            }
-        };
-        Ok((directory, path))
+    /// Takes up what an interrupted run has finished, if this one goes on from its checkpoint.
+    fn resume(&mut self, time: &ReadDeadline) -> Result<(), CaptureError> {
+        if self.resumed.is_none() || self.artifacts.is_some() {
+            return Ok(());
+        }
+        let earlier = EarlierArtifacts::Remove(time);
+        let (directory, mut finished) = FinishedArtifacts::resume(&self.capture, self.of, earlier)?;
+        finished.digest(&directory, time);
+        self.artifacts = Some(Arc::new(directory));
+        self.earlier = finished.names().map(str::to_owned).collect();
+        self.finished = finished;
+        Ok(())
+    }
+
+    /// The artifacts directory.
+    fn artifacts(&mut self, time: &ReadDeadline) -> Result<Arc<OwnedFd>, CaptureError> {
+        self.resume(time)?;
+        if let Some(directory) = &self.artifacts {
+            return Ok(Arc::clone(directory));
+        }
+        let earlier = EarlierArtifacts::Remove(time);
+        let directory = Arc::new(self.capture.open_artifacts(earlier)?);
+        self.artifacts = Some(Arc::clone(&directory));
+        Ok(directory)
     }
 }
 
@@ -244,7 +302,7 @@ mod tests {
         let store = ArtifactStore::new(&invocation, &Limits::default(), time);
         for name in ["one", "two"] {
             let artifact = store.create(name.to_owned(), String::new(), String::new());
-            store.keep(artifact.unwrap().finish().await.unwrap());
+            artifact.unwrap().finish(store.clone()).await.unwrap();
         }
         meanwhile(&base.path().join("inv"));
         store.close()

@@ -3,13 +3,10 @@
 //! Writes happen on the executor's blocking threads, one at a time, so that a slow disk holds up this guest
 //! only. The file has a temporary name until it is finished.
 
+use super::ArtifactStore;
 use bytes::Bytes;
 use executor_runtime_protocol::ArtifactDescriptor;
-use executor_runtime_run::capture::FileVersion;
-use nix::{
-    fcntl::renameat,
-    unistd::{UnlinkatFlags, unlinkat},
-};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
@@ -32,15 +29,6 @@ pub struct Artifact {
     writer: Arc<Mutex<Writer>>,
     max_bytes: u64,
     body_taken: bool,
-}
-
-/// A finished artifact.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    pub(super) descriptor: ArtifactDescriptor,
-    /// What the descriptor is about.
-    pub(super) version: FileVersion,
-    pub(crate) size: u64,
 }
 
 /// The file; removed when it is dropped unfinished.
@@ -95,10 +83,10 @@ impl Artifact {
         })
     }
 
-    /// Waits for what was written, and gives the file its name.
-    pub(crate) async fn finish(self) -> Result<Finished, String> {
+    /// Waits for what was written, and has the file listed in the result; returns its length.
+    pub(crate) async fn finish(self, store: ArtifactStore) -> Result<u64, String> {
         let mut writer = self.writer.lock_owned().await;
-        run_blocking(move || writer.finish()).await
+        run_blocking(move || writer.finish(&store)).await
     }
 }
 
@@ -110,19 +98,7 @@ impl Writer {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Finished, String> {
-        let named = match self.error.take() {
-            Some(error) => Err(error),
-            None => {
-                let name = self.descriptor.artifact_id.as_str();
-                renameat(&*self.directory, self.partial.as_str(), &*self.directory, name)
-                    .and_then(|()| FileVersion::of(&self.file))
-                    .map_err(io::Error::from)
-            }
-        };
-        let version =
-            named.map_err(|error| format!("can't write artifact '{}': {error}", self.descriptor.path))?;
-        self.finished = true;
+    fn finish(&mut self, store: &ArtifactStore) -> Result<u64, String> {
         let digest = std::mem::take(&mut self.digest).finalize();
         let mut descriptor = self.descriptor.clone();
         let metadata = &mut descriptor.metadata;
@@ -131,11 +107,13 @@ impl Writer {
         if self.truncated {
             metadata.insert("truncated".into(), "true".into());
         }
-        Ok(Finished {
-            descriptor,
-            version,
-            size: self.size,
-        })
+        let finished = match self.error.take() {
+            Some(error) => Err(error),
+            None => store.finish(&self.directory, &self.partial, &self.file, descriptor),
+        };
+        finished.map_err(|error| format!("can't write artifact '{}': {error}", self.descriptor.path))?;
+        self.finished = true;
+        Ok(self.size)
     }
 }
 

@@ -1,14 +1,12 @@
 //! The artifacts that a run is writing.
 //!
-//! A file has a temporary name until it is finished. The host looks at the file itself before it lists it.
+//! A file has a temporary name until it is finished, which is when the host gives it its own. It looks at the file itself
+//! before it lists it.
 
-use super::super::wire::{Message, Request};
+use super::super::wire::{Message, Request, partial};
 use executor_runtime_plugin::session::is_valid_artifact_name;
 use executor_runtime_run::capture::create_file_at;
-use nix::{
-    fcntl::renameat,
-    unistd::{UnlinkatFlags, unlinkat},
-};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
@@ -30,7 +28,10 @@ pub(super) struct Artifacts {
     why_not: String,
     max_count: u32,
     max_bytes: u64,
+    /// What was begun.
     names: BTreeSet<String>,
+    /// What an interrupted run has finished.
+    earlier: BTreeSet<String>,
     open: BTreeMap<u64, Artifact>,
     next: u64,
 }
@@ -53,6 +54,7 @@ impl Artifacts {
             max_count: request.max_artifacts,
             max_bytes: request.max_artifact_bytes,
             names: BTreeSet::new(),
+            earlier: request.earlier_artifacts.clone(),
             open: BTreeMap::new(),
             next: 0,
         }
@@ -65,7 +67,8 @@ impl Artifacts {
         if self.names.contains(name) {
             return Err(CreateError::DuplicateName);
         }
-        if self.names.len() >= self.max_count as usize {
+        let others = self.earlier.union(&self.names).filter(|other| *other != name);
+        if others.count() >= self.max_count as usize {
             return Err(CreateError::TooMany(self.max_count));
         }
         let Some(directory) = &self.directory else {
@@ -102,16 +105,9 @@ impl Artifacts {
         Ok(length as u64)
     }
 
-    /// Gives the file its name; returns its length and what to tell the host.
+    /// The length of an artifact that is complete, and how to tell the host. From then on it is the host's.
     pub(super) fn finish(&mut self, handle: u64) -> io::Result<(u64, Message)> {
         let artifact = self.open.remove(&handle).ok_or(io::ErrorKind::NotFound)?;
-        let directory = self.directory.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        renameat(
-            directory,
-            partial(&artifact.name).as_str(),
-            directory,
-            artifact.name.as_str(),
-        )?;
         let message = Message::Artifact {
             name: artifact.name,
             kind: artifact.kind,
@@ -130,8 +126,4 @@ impl Artifacts {
             );
         }
     }
-}
-
-fn partial(name: &str) -> String {
-    format!(".{name}.partial")
 }

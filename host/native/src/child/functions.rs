@@ -178,10 +178,13 @@ pub(super) extern "C" fn finish_artifact(artifact: u64) -> RResult<u64, RString>
     with(RResult::RErr("the host's side panicked".into()), |link| {
         let mut artifacts = link.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
         let finished = artifacts.finish(artifact).and_then(|(length, message)| {
-            link.say(&message)?;
-            Ok(length)
+            let listed = link.ask(&message)?;
+            Ok(listed.map(|()| length))
         });
-        finished.map_err(sentence).into()
+        match finished {
+            Ok(listed) => listed.map_err(sentence).into(),
+            Err(error) => RResult::RErr(sentence(error)),
+        }
     })
 }
 

@@ -7,11 +7,12 @@
 //! says how long it may take and where its result goes. Another invocation that was given an id again does not
 //! go on from what it never began.
 
-use super::{CaptureDirectory, CaptureError, open_regular_at};
+use super::{CaptureDirectory, CaptureError, finished, open_regular_at};
 use executor_runtime_protocol::RuntimeInvocation;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use sha2::{Digest, Sha256};
 use std::{
+    fmt,
     fs::File,
     io::{Read, Write},
 };
@@ -39,6 +40,17 @@ impl Fingerprint {
         let text = serde_json::to_vec(&asked).unwrap_or_default();
         Self(Sha256::digest(text).into())
     }
+
+    /// It as bytes, to be kept and compared.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// Whether a checkpoint is short enough; the error is a sentence.
@@ -54,7 +66,7 @@ pub fn check_length(state: &[u8]) -> Result<(), String> {
 
 impl CaptureDirectory {
     /// Keeps `state` in place of the checkpoint before.
-    pub fn keep_checkpoint(&self, of: Fingerprint, state: &[u8]) -> Result<(), String> {
+    pub(super) fn keep_checkpoint(&self, of: Fingerprint, state: &[u8]) -> Result<(), String> {
         check_length(state)?;
         let write = || {
             File::from(self.create_file(PARTIAL)?)
@@ -79,9 +91,9 @@ impl CaptureDirectory {
         (read.len() <= most).then(|| state.to_owned())
     }
 
-    /// The run has come to an end: nothing is left to go on from.
+    /// The run has come to an end: nothing is left to go on from, and no record of what was finished before that.
     pub fn forget_checkpoint(&self) {
-        for name in [NAME, PARTIAL] {
+        for name in [NAME, PARTIAL, finished::NAME, finished::PARTIAL] {
             // Mostly there is none.
             let _ = unlinkat(&self.handle, name, UnlinkatFlags::NoRemoveDir);
         }

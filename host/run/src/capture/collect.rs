@@ -24,7 +24,7 @@ use std::{
 /// How many files are listed at most.
 const MAX_FILES: usize = 1000;
 /// Where an artifact's digest stands.
-const SHA256: &str = "sha256";
+pub(super) const SHA256: &str = "sha256";
 /// How deep folders are searched.
 const MAX_DEPTH: usize = 32;
 
@@ -54,7 +54,7 @@ impl Collected {
     }
 
     /// Lists one more, which has its digest if there was time for it.
-    pub fn list(&mut self, artifact: ArtifactDescriptor) {
+    pub(super) fn list(&mut self, artifact: ArtifactDescriptor) {
         self.undigested += u64::from(!artifact.metadata.contains_key(SHA256));
         self.artifacts.push(artifact);
     }
@@ -169,7 +169,7 @@ fn describe(
 }
 
 /// Opens the regular file `name` in a directory; none if it is something else.
-pub fn open_regular_at(directory: &OwnedFd, name: &str) -> io::Result<Option<File>> {
+pub(super) fn open_regular_at(directory: &OwnedFd, name: &str) -> io::Result<Option<File>> {
     let handle = match open_inside(directory, name, OFlag::empty()) {
         Err(Errno::ELOOP) => return Ok(None),
         opened => opened?,
@@ -180,7 +180,7 @@ pub fn open_regular_at(directory: &OwnedFd, name: &str) -> io::Result<Option<Fil
 
 /// The length of a file, and its SHA-256 in hex unless the time for that was over.
 #[derive(Debug)]
-pub struct Size {
+pub(super) struct Size {
     bytes: u64,
     sha256: Option<String>,
 }
@@ -190,7 +190,7 @@ impl Size {
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn of(mut file: File, read_deadline: &ReadDeadline) -> io::Result<Self> {
+    pub(super) fn of(mut file: File, read_deadline: &ReadDeadline) -> io::Result<Self> {
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 64 * 1024];
         let mut bytes = 0;
@@ -219,7 +219,7 @@ impl Size {
     }
 
     /// As an artifact's metadata has it.
-    pub fn metadata(self) -> BTreeMap<String, String> {
+    pub(super) fn metadata(self) -> BTreeMap<String, String> {
         let mut metadata = BTreeMap::from([("size_bytes".to_owned(), self.bytes.to_string())]);
         metadata.extend(self.sha256.map(|sha256| (SHA256.to_owned(), sha256)));
         metadata

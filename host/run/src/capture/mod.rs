@@ -18,18 +18,21 @@
 mod at_once;
 mod checkpoint;
 mod collect;
+mod finished;
+mod left;
 mod name;
 mod read_deadline;
 mod restore;
 
 pub use at_once::answers_at_once;
 pub use checkpoint::{Fingerprint, check_length as check_checkpoint};
-pub use collect::{Collected, Size, collect, open_regular_at};
-
+pub use collect::{Collected, collect};
+pub use finished::{FinishedArtifact, FinishedArtifacts};
+pub use left::{Left, STDERR_FILE, STDOUT_FILE, left_by, location, marker, remove_marked};
 pub use read_deadline::ReadDeadline;
 pub use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
 
-use collect::read_directory;
+use collect::{Size, open_regular_at, read_directory};
 use executor_runtime_protocol::RuntimeInvocation;
 use name::directory_name;
 use nix::{

@@ -12,7 +12,7 @@ use super::{
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat},
-    sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat},
+    sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat},
     unistd::{UnlinkatFlags, unlinkat},
 };
 use std::{
@@ -66,10 +66,31 @@ pub struct FileVersion {
     modified: (libc::time_t, i64),
 }
 
+/// A file's version as it is written down: inode, length, seconds and nanoseconds of its last change. The number of a device
+/// may be another when the machine has been started again.
+pub(super) type FileStamp = [i64; 4];
+
 impl FileVersion {
     /// The file behind a descriptor, as it is now.
     pub fn of(file: impl AsFd) -> nix::Result<Self> {
         fstat(file).map(Self::from)
+    }
+
+    /// The regular file of this name, as it is now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn of_regular_at(directory: impl AsFd, name: &str) -> nix::Result<Self> {
+        let found = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        match SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits()) {
+            SFlag::S_IFREG => Ok(found.into()),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    pub(super) fn stamp(self) -> FileStamp {
+        let (seconds, nanoseconds) = self.modified;
+        [self.id.inode.cast_signed(), self.bytes, seconds, nanoseconds]
     }
 
     /// Whether the file of this name still is this version of it.

@@ -1,0 +1,274 @@
+//! What is known of runs after the host that had them has died: an SQLite database in a directory of the host's own.
+//!
+//! One thread writes ([`writer`]): all that came in while it was busy is one transaction, so that many runs at a time cost
+//! few commits. Reading goes through connections of its own ([`query`]) and holds up nothing. The log is written ahead
+//! (WAL) and not forced to the disk at each commit: the death of the process loses nothing, a loss of power may lose the
+//! newest transactions and corrupts nothing.
+//!
+//! A journal belongs to one host at a time, which holds a lock on it. One that a newer version has written is refused and
+//! left as it is.
+
+mod query;
+mod schema;
+mod writer;
+
+pub(crate) use query::Unfinished;
+pub use query::{Cursor, Filter, Page};
+pub(crate) use writer::{Accepted, CaptureMark, Committed, End, NewRun, Told};
+
+use nix::fcntl::{Flock, FlockArg};
+use rusqlite::{Connection, OpenFlags};
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use writer::Writer;
+
+const DATABASE: &str = "journal.sqlite";
+const LOCK: &str = "journal.lock";
+/// How long a connection waits for another process that holds the database, such as a backup, before that is an error.
+const BUSY: Duration = Duration::from_millis(500);
+/// Connections that are kept for reading.
+const MAX_READERS: usize = 4;
+
+/// Why the journal can't be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another host has it.
+    #[error(
+        "another host uses the journal in '{}'; end it, or give this one a directory of its own with --state-dir",
+        path.display()
+    )]
+    InUse {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// The directory is another user's, or others may write in it.
+    #[error("the journal's directory '{}' {reason}", path.display())]
+    Untrusted {
+        /// The directory.
+        path: PathBuf,
+        /// Why, as a sentence that goes after its path.
+        reason: String,
+    },
+    /// A newer version has written it.
+    #[error(
+        "the journal '{}' is of version {found}, and this host knows {known} at most; use the newer host, or another --state-dir",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: usize,
+        /// The newest that is known here.
+        known: usize,
+    },
+    /// It can't be read or written.
+    #[error("the journal '{}' can't be used: {reason}", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// What the database says.
+        reason: String,
+    },
+}
+
+/// The journal of one host.
+pub struct Journal {
+    path: PathBuf,
+    writer: Writer,
+    readers: Arc<Mutex<Vec<Connection>>>,
+    _lock: Flock<File>,
+}
+
+impl Journal {
+    /// Opens the journal in `directory`, which is made if it is not there, for this user alone. Blocks.
+    ///
+    /// # Errors
+    /// When another host has it, it is of a newer version, others may write to it, or it can't be read and written.
+    pub fn open(directory: &Path) -> Result<Self, JournalError> {
+        make_private_directory(directory)?;
+        let lock = lock(directory)?;
+        let path = directory.join(DATABASE);
+        let connection = open_to_write(&path).map_err(|error| match error {
+            Opening::Newer(found) => JournalError::Newer {
+                path: path.clone(),
+                found,
+                known: schema::VERSION,
+            },
+            Opening::Failed(error) => failed(&path, &error),
+        })?;
+        let writer = Writer::start(connection, path.clone()).map_err(|error| JournalError::Failed {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self {
+            path,
+            writer,
+            readers: Arc::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// What a query comes to, on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (readers, path) = (Arc::clone(&self.readers), self.path.clone());
+        let work = move || {
+            let kept = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match kept {
+                Some(connection) => connection,
+                None => open_to_read(&path).map_err(|error| failed(&path, &error))?,
+            };
+            let answer = query(&connection).map_err(|error| failed(&path, &error))?;
+            let mut readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if readers.len() < MAX_READERS {
+                readers.push(connection);
+            }
+            Ok(answer)
+        };
+        let answer = executor_runtime_run::exhaustion::run_blocking(work).await;
+        answer.map_err(|error| JournalError::Failed {
+            path: self.path.clone(),
+            reason: error.to_string(),
+        })?
+    }
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The error of a database as one of the journal's.
+pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> JournalError {
+    let reason = match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => "the disk is full; free some space".to_owned(),
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            "another process holds it locked; end that".to_owned()
+        }
+        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+            format!("{error}; move it away, and a new one is made")
+        }
+        _ => error.to_string(),
+    };
+    JournalError::Failed {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+/// Makes the directory, and checks that only this user and root can change what is in it.
+fn make_private_directory(path: &Path) -> Result<(), JournalError> {
+    let unusable = |error: &io::Error| JournalError::Failed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let untrusted = |reason: String| JournalError::Untrusted {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).map_err(|error| unusable(&error))?;
+    let found = fs::metadata(path).map_err(|error| unusable(&error))?;
+    let user = nix::unistd::geteuid().as_raw();
+    if found.uid() != user {
+        return Err(untrusted(format!(
+            "belongs to user {}, not to the user of this host ({user})",
+            found.uid()
+        )));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(untrusted(format!(
+            "can be written to by other users (mode {:04o}); run: chmod go-w '{}'",
+            found.mode() & 0o7777,
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+fn lock(directory: &Path) -> Result<Flock<File>, JournalError> {
+    let path = directory.join(LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| JournalError::Failed {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| JournalError::InUse {
+        path: directory.to_owned(),
+    })
+}
+
+enum Opening {
+    Newer(usize),
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Opening {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn open_to_write(path: &Path) -> Result<Connection, Opening> {
+    // SQLite gives its other files the mode of this one: invocations may have secrets in them.
+    let made = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path);
+    drop(made);
+    let mut connection = open(path)?;
+    let version = schema::version(&connection)?;
+    if version > schema::VERSION {
+        return Err(Opening::Newer(version));
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    if version < schema::VERSION {
+        schema::migrate(&mut connection, version)?;
+    }
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    // Each connection is one thread's at a time.
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}

@@ -1,0 +1,407 @@
+//! The thread that writes the journal.
+//!
+//! What has been asked for when a transaction begins is in it, so that one commit serves many runs. When the journal can't be
+//! written, a new run is refused; what has happened to runs that were accepted is kept and tried again until it can be
+//! written.
+
+use super::{JournalError, failed};
+use crate::event::EventRecord;
+use executor_runtime::protocol::Status;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+use tokio::sync::{oneshot, watch};
+
+/// Most that goes into one transaction.
+const MAX_BATCH: usize = 1024;
+/// How long the thread waits before it tries again to write what it could not.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// A run that is to be accepted.
+pub(crate) struct NewRun {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) fingerprint: Vec<u8>,
+    pub(crate) invocation: String,
+    pub(crate) accepted: EventRecord,
+}
+
+/// What became of a run that was to be accepted.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// It is in the journal under this number.
+    New(i64),
+    /// It was there already.
+    Same,
+    /// Another invocation has its id.
+    Conflict,
+}
+
+/// Where a run's capture directory is, and what tells it from another at the same place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CaptureMark {
+    pub(crate) path: String,
+    pub(crate) marker: Vec<u8>,
+}
+
+/// How a run ended.
+pub(crate) struct End {
+    pub(crate) status: Status,
+    pub(crate) result: String,
+    pub(crate) capture: Option<CaptureMark>,
+}
+
+/// An event of a run, and who is told when it is in the journal.
+pub(crate) struct Told {
+    pub(crate) run: i64,
+    pub(crate) event: EventRecord,
+    pub(crate) committed: Committed,
+}
+
+/// The sequence number of the last event of a run that the journal has.
+pub(crate) type Committed = Arc<watch::Sender<u64>>;
+
+/// Told when it is in the journal.
+type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
+
+enum Write {
+    Accept {
+        run: Box<NewRun>,
+        reply: Reply<Accepted>,
+    },
+    Start {
+        told: Told,
+        done: oneshot::Sender<()>,
+    },
+    Event {
+        told: Told,
+        /// The number of an event that this one takes the place of.
+        replaces: Option<u64>,
+    },
+    End {
+        told: Told,
+        end: Box<End>,
+        done: oneshot::Sender<()>,
+    },
+    Forget {
+        runs: Vec<i64>,
+        reply: Reply<()>,
+    },
+}
+
+/// Hands work to the thread, which ends when this is dropped and all has been written.
+pub(crate) struct Writer {
+    queue: Option<mpsc::Sender<Write>>,
+    thread: Option<thread::JoinHandle<()>>,
+    trouble: Arc<Mutex<Option<JournalError>>>,
+    path: PathBuf,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection, path: PathBuf) -> io::Result<Self> {
+        let (queue, work) = mpsc::channel();
+        let trouble = Arc::default();
+        let thread = Thread {
+            connection,
+            path: path.clone(),
+            work,
+            kept: Vec::new(),
+            trouble: Arc::clone(&trouble),
+        };
+        let thread = thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || thread.run())?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+            trouble,
+            path,
+        })
+    }
+
+    /// Why it can't be written at the moment.
+    pub(crate) fn trouble(&self) -> Option<JournalError> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Enters a run, unless its id is there already.
+    pub(crate) async fn accept(&self, run: NewRun) -> Result<Accepted, JournalError> {
+        let (reply, answer) = oneshot::channel();
+        let run = Box::new(run);
+        self.send(Write::Accept { run, reply });
+        self.answer(answer).await
+    }
+
+    /// Notes that a run starts, with the event that says so. Returns when that is in the journal, however long it takes.
+    pub(crate) async fn start_run(&self, told: Told) {
+        let (done, written) = oneshot::channel();
+        self.send(Write::Start { told, done });
+        let _ = written.await;
+    }
+
+    /// Notes an event, some time soon.
+    pub(crate) fn event(&self, told: Told, replaces: Option<u64>) {
+        self.send(Write::Event { told, replaces });
+    }
+
+    /// Notes the end of a run, with the event that says so. Returns when that is in the journal, however long it takes.
+    pub(crate) async fn end_run(&self, told: Told, end: End) {
+        let (done, written) = oneshot::channel();
+        let end = Box::new(end);
+        self.send(Write::End { told, end, done });
+        let _ = written.await;
+    }
+
+    /// Removes runs that have ended.
+    pub(crate) async fn forget(&self, runs: Vec<i64>) -> Result<(), JournalError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Write::Forget { runs, reply });
+        self.answer(answer).await
+    }
+
+    fn send(&self, write: Write) {
+        // The thread lives as long as this does.
+        if let Some(queue) = &self.queue {
+            let _ = queue.send(write);
+        }
+    }
+
+    async fn answer<T>(&self, answer: oneshot::Receiver<Result<T, JournalError>>) -> Result<T, JournalError> {
+        answer.await.unwrap_or_else(|_| {
+            Err(JournalError::Failed {
+                path: self.path.clone(),
+                reason: "the thread that writes it has ended".to_owned(),
+            })
+        })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Thread {
+    connection: Connection,
+    path: PathBuf,
+    work: mpsc::Receiver<Write>,
+    /// What could not be written yet, in order.
+    kept: Vec<Write>,
+    trouble: Arc<Mutex<Option<JournalError>>>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        loop {
+            let mut is_over = false;
+            let mut batch = std::mem::take(&mut self.kept);
+            let first = if batch.is_empty() {
+                self.work.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                self.work.recv_timeout(RETRY)
+            };
+            match first {
+                Ok(first) => {
+                    batch.push(first);
+                    batch.extend(self.work.try_iter().take(MAX_BATCH));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => is_over = true,
+            }
+            self.write(batch);
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self, batch: Vec<Write>) {
+        if batch.is_empty() {
+            return;
+        }
+        let error = match commit(&mut self.connection, &batch) {
+            Ok(answers) => {
+                self.note(None);
+                for (write, answer) in batch.into_iter().zip(answers) {
+                    tell(write, answer);
+                }
+                return;
+            }
+            Err(error) => failed(&self.path, &error),
+        };
+        self.note(Some(error.clone()));
+        for write in batch {
+            match write {
+                Write::Accept { reply, .. } => drop(reply.send(Err(error.clone()))),
+                Write::Forget { reply, .. } => drop(reply.send(Err(error.clone()))),
+                kept => self.keep(kept),
+            }
+        }
+    }
+
+    /// Keeps what has to be written later. Of events that take each other's place only the last is kept.
+    fn keep(&mut self, write: Write) {
+        let Write::Event {
+            told,
+            replaces: Some(replaced),
+        } = write
+        else {
+            return self.kept.push(write);
+        };
+        let before = self.kept.iter().rposition(
+            |kept| matches!(kept, Write::Event { told: other, .. } if other.run == told.run && other.event.sequence == replaced),
+        );
+        let replaces = match before.map(|position| self.kept.remove(position)) {
+            // That one was never written: this takes the place of what it was to take the place of.
+            Some(Write::Event { replaces, .. }) => replaces,
+            _ => Some(replaced),
+        };
+        self.kept.push(Write::Event { told, replaces });
+    }
+
+    fn note(&self, trouble: Option<JournalError>) {
+        let mut noted = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*noted, &trouble) {
+            (None, Some(error)) => tracing::error!("{error}; no run is accepted until it can be written"),
+            (Some(_), None) => tracing::info!("the journal can be written again"),
+            _ => {}
+        }
+        *noted = trouble;
+    }
+}
+
+/// What a write came to.
+enum Answer {
+    Accepted(Accepted),
+    Done,
+}
+
+fn commit(connection: &mut Connection, batch: &[Write]) -> rusqlite::Result<Vec<Answer>> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let answers: rusqlite::Result<Vec<_>> = batch.iter().map(|write| apply(&transaction, write)).collect();
+    let answers = answers?;
+    transaction.commit()?;
+    Ok(answers)
+}
+
+fn apply(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<Answer> {
+    match write {
+        Write::Accept { run, .. } => return accept(transaction, run).map(Answer::Accepted),
+        Write::Start { told, .. } => {
+            let mut statement = transaction
+                .prepare_cached("UPDATE runs SET status = 'running', started_at = ?2 WHERE run = ?1")?;
+            statement.execute(params![told.run, told.event.time.unix_micros()])?;
+            insert_event(transaction, told.run, &told.event)?;
+        }
+        Write::Event { told, replaces } => {
+            if let Some(replaced) = replaces {
+                let mut statement =
+                    transaction.prepare_cached("DELETE FROM events WHERE run = ?1 AND sequence = ?2")?;
+                statement.execute(params![told.run, sequence(*replaced)])?;
+            }
+            insert_event(transaction, told.run, &told.event)?;
+        }
+        Write::End { told, end, .. } => {
+            let mut statement = transaction.prepare_cached(
+                "UPDATE runs SET status = ?2, finished_at = ?3, result = ?4, capture_path = ?5, capture_marker = ?6
+                 WHERE run = ?1 AND result IS NULL",
+            )?;
+            let capture = end.capture.as_ref();
+            let ended = statement.execute(params![
+                told.run,
+                end.status.as_str(),
+                told.event.time.unix_micros(),
+                end.result,
+                capture.map(|capture| &capture.path),
+                capture.map(|capture| &capture.marker),
+            ])?;
+            // An end is final.
+            if ended == 1 {
+                insert_event(transaction, told.run, &told.event)?;
+            }
+        }
+        Write::Forget { runs, .. } => {
+            let mut statement =
+                transaction.prepare_cached("DELETE FROM runs WHERE run = ?1 AND result IS NOT NULL")?;
+            for run in runs {
+                statement.execute([run])?;
+            }
+        }
+    }
+    Ok(Answer::Done)
+}
+
+fn accept(transaction: &Transaction<'_>, run: &NewRun) -> rusqlite::Result<Accepted> {
+    let mut statement = transaction.prepare_cached("SELECT fingerprint FROM runs WHERE id = ?1")?;
+    let there: Option<Vec<u8>> = statement.query_row([&run.id], |row| row.get(0)).optional()?;
+    match there {
+        Some(fingerprint) if fingerprint == run.fingerprint => return Ok(Accepted::Same),
+        Some(_) => return Ok(Accepted::Conflict),
+        None => {}
+    }
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO runs (id, name, kind, status, fingerprint, invocation, accepted_at)
+         VALUES (?1, ?2, ?3, 'pending', ?4, ?5, ?6)",
+    )?;
+    let number = statement.insert(params![
+        run.id,
+        run.name,
+        run.kind,
+        run.fingerprint,
+        run.invocation,
+        run.accepted.time.unix_micros(),
+    ])?;
+    insert_event(transaction, number, &run.accepted)?;
+    Ok(Accepted::New(number))
+}
+
+fn insert_event(transaction: &Transaction<'_>, run: i64, event: &EventRecord) -> rusqlite::Result<()> {
+    let mut statement = transaction
+        .prepare_cached("INSERT INTO events (run, sequence, at, type, body) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let body = serde_json::to_string(&event.body).unwrap_or_default();
+    statement.execute(params![
+        run,
+        sequence(event.sequence),
+        event.time.unix_micros(),
+        event.kind.as_str(),
+        body
+    ])?;
+    Ok(())
+}
+
+/// As the database has it.
+pub(super) fn sequence(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn tell(write: Write, answer: Answer) {
+    let commit = |told: &Told| told.committed.send_replace(told.event.sequence);
+    match (write, answer) {
+        (Write::Accept { reply, .. }, Answer::Accepted(accepted)) => drop(reply.send(Ok(accepted))),
+        (Write::Start { told, done } | Write::End { told, done, .. }, _) => {
+            commit(&told);
+            let _ = done.send(());
+        }
+        (Write::Event { told, .. }, _) => {
+            commit(&told);
+        }
+        (Write::Forget { reply, .. }, _) => drop(reply.send(Ok(()))),
+        (Write::Accept { .. }, Answer::Done) => {}
+    }
+}

@@ -1,0 +1,90 @@
+//! Forgetting runs that have ended.
+
+use crate::{
+    journal::{CaptureMark, JournalError},
+    runs::Runs,
+};
+use executor_runtime::{CancelToken, protocol::Timestamp};
+use executor_runtime_run::{
+    capture::{ReadDeadline, remove_marked},
+    exhaustion,
+};
+use std::{path::Path, time::Duration};
+
+/// Runs that are forgotten in one transaction.
+const AT_A_TIME: usize = 500;
+
+/// Which runs to forget. Those that have not ended stay.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Prune {
+    /// Those that ended so long ago.
+    pub older_than: Option<Duration>,
+    /// Those beyond this many of the newest.
+    pub keep: Option<u64>,
+    /// Whether what they have left on the disk goes too: their capture directories, as far as these are still the ones
+    /// that the runs had.
+    pub captures: bool,
+}
+
+/// What was forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Runs.
+    pub runs: u64,
+    /// Capture directories that were removed.
+    pub captures: u64,
+    /// Capture directories that are there, or something in their place, and were not removed.
+    pub captures_kept: u64,
+}
+
+impl Runs {
+    /// Forgets runs that have ended.
+    ///
+    /// # Errors
+    /// When the journal can't be read or written; what was forgotten before stays so.
+    pub async fn prune(&self, prune: Prune) -> Result<Pruned, JournalError> {
+        let cutoff = prune.older_than.map(|age| {
+            let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+            Timestamp::from_unix_micros(Timestamp::now().unix_micros().saturating_sub(age))
+        });
+        let mut pruned = Pruned::default();
+        loop {
+            let expired = self
+                .journal()
+                .expired(cutoff.clone(), prune.keep, AT_A_TIME)
+                .await?;
+            if expired.is_empty() {
+                return Ok(pruned);
+            }
+            if prune.captures {
+                let captures: Vec<_> = expired.iter().filter_map(|run| run.capture.clone()).collect();
+                let removed = exhaustion::run_blocking(move || remove(&captures)).await;
+                let (removed, kept) = removed.unwrap_or_default();
+                pruned.captures += removed;
+                pruned.captures_kept += kept;
+            }
+            let runs: Vec<_> = expired.iter().map(|run| run.run).collect();
+            pruned.runs += runs.len() as u64;
+            self.journal().writer().forget(runs).await?;
+        }
+    }
+}
+
+/// How many were removed, and how many are still there.
+fn remove(captures: &[CaptureMark]) -> (u64, u64) {
+    let time = ReadDeadline::new(None, &CancelToken::new());
+    let (mut removed, mut kept) = (0, 0);
+    for CaptureMark { path, marker } in captures {
+        let path = Path::new(path);
+        match remove_marked(path, marker, &time) {
+            Ok(true) => removed += 1,
+            Ok(false) if !path.exists() => {}
+            Ok(false) => kept += 1,
+            Err(error) => {
+                tracing::warn!("'{}' can't be removed: {error}", path.display());
+                kept += 1;
+            }
+        }
+    }
+    (removed, kept)
+}

@@ -1,0 +1,504 @@
+//! Runs behind a journal, as those who serve many use them.
+
+use executor_runtime::{
+    CancelReason, ErrorKind, Event, Host, Outcome, Run, RunFuture, Runner,
+    protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status},
+    receipt,
+};
+use executor_runtime_service::{
+    EventKind, EventRecord, Filter, Journal, JournalError, Limits, OutputStream, Prune, Runs, RunsOptions,
+    Service, SubmitError, SubmitOptions, Waited,
+};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// No run of these tests takes longer.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Counts its runs. `work` says what each does.
+struct Scripted {
+    started: AtomicUsize,
+}
+
+impl Runner for Scripted {
+    fn run<'a>(&'a self, run: &'a Run) -> RunFuture<'a> {
+        Box::pin(async move {
+            self.started.fetch_add(1, Ordering::SeqCst);
+            match run.invocation.command[0].as_str() {
+                "report" => {
+                    for step in 0..100_u32 {
+                        run.events.report(Event::Progress {
+                            fraction: Some(f64::from(step) / 100.0),
+                            message: format!("step {step}"),
+                        });
+                        tokio::task::yield_now().await;
+                    }
+                }
+                "panic" => panic!("on purpose"),
+                "wait" => {
+                    run.cancel.raised(CancelReason::Requested).await;
+                    return Outcome::failure(ErrorKind::Cancelled, "cancelled");
+                }
+                _ => {}
+            }
+            Outcome::succeeded()
+        })
+    }
+}
+
+fn kind() -> RuntimeKind {
+    RuntimeKind::new("scripted").unwrap()
+}
+
+fn invocation(id: &str, work: &str) -> RuntimeInvocation {
+    let document = json!({
+        "invocation_id": id, "runtime_name": "test", "runtime_kind": "scripted",
+        "working_directory": "/", "command": [work],
+    });
+    RuntimeInvocation::from_json(document.to_string().as_bytes()).unwrap()
+}
+
+struct Opened {
+    runs: Runs,
+    runner: Arc<Scripted>,
+}
+
+async fn open(directory: &Path, max_running: usize, max_queued: usize) -> Opened {
+    let runner = Arc::new(Scripted {
+        started: AtomicUsize::new(0),
+    });
+    let host = Host::builder().runner(kind(), runner.clone()).build().unwrap();
+    let limits = Limits::from(NonZeroUsize::new(max_running).unwrap());
+    let journal = Journal::open(directory).unwrap();
+    let runs = Runs::open(Service::new(host, limits), journal, RunsOptions { max_queued })
+        .await
+        .unwrap();
+    Opened { runs, runner }
+}
+
+async fn submit(runs: &Runs, invocation: RuntimeInvocation) -> bool {
+    let submitted = runs.submit(invocation, SubmitOptions::default()).await.unwrap();
+    submitted.is_new
+}
+
+async fn result(runs: &Runs, id: &str) -> Arc<RuntimeResult> {
+    match runs.wait(id, Some(Instant::now() + LIMIT)).await.unwrap() {
+        Some(Waited::Ended(result)) => result,
+        other => panic!("{id}: {other:?}"),
+    }
+}
+
+/// Waits until a run is under way.
+async fn until_running(runs: &Runs, id: &str) {
+    let mut events = runs.events(id, 0).await.unwrap().unwrap();
+    loop {
+        let event = tokio::time::timeout(LIMIT, events.next()).await.unwrap().unwrap();
+        if event.is_none_or(|event| event.kind == EventKind::Started) {
+            return;
+        }
+    }
+}
+
+async fn all_events(runs: &Runs, id: &str, after: u64) -> Vec<EventRecord> {
+    let mut follower = runs.events(id, after).await.unwrap().unwrap();
+    let mut events = Vec::new();
+    while let Some(event) = tokio::time::timeout(LIMIT, follower.next())
+        .await
+        .unwrap()
+        .unwrap()
+    {
+        events.push(event);
+    }
+    events
+}
+
+fn error_kind(result: &RuntimeResult) -> &str {
+    result
+        .metadata
+        .get(receipt::ERROR_KIND)
+        .map_or("", String::as_str)
+}
+
+#[tokio::test]
+async fn the_same_document_is_one_run_however_often_it_is_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, runner } = open(directory.path(), 4, 10).await;
+    let sent: Vec<_> = (0..10)
+        .map(|_| {
+            let runs = runs.clone();
+            tokio::spawn(async move {
+                let is_new = submit(&runs, invocation("one", "work")).await;
+                (is_new, result(&runs, "one").await)
+            })
+        })
+        .collect();
+    let (mut new, mut results) = (0, Vec::new());
+    for sent in sent {
+        let (is_new, result) = sent.await.unwrap();
+        new += usize::from(is_new);
+        results.push(result);
+    }
+    assert_eq!(new, 1);
+    assert_eq!(runner.started.load(Ordering::SeqCst), 1);
+    assert!(results.iter().all(|result| *result == results[0]));
+    let started = all_events(&runs, "one", 0).await;
+    let started = started.iter().filter(|event| event.kind == EventKind::Started);
+    assert_eq!(started.count(), 1);
+
+    // Also with another time-out, which is not what it asks for; what it asks for is another run, and needs its own id.
+    let mut later = invocation("one", "work");
+    later.timeout_seconds = std::num::NonZeroU64::new(7);
+    assert!(!submit(&runs, later).await);
+    let other = runs
+        .submit(invocation("one", "other"), SubmitOptions::default())
+        .await;
+    assert!(matches!(other, Err(SubmitError::Conflict { .. })), "{other:?}");
+    assert_eq!(runner.started.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_a_queued_run_can_be_cancelled_or_time_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, runner } = open(directory.path(), 1, 2).await;
+    submit(&runs, invocation("first", "wait")).await;
+    until_running(&runs, "first").await;
+    submit(&runs, invocation("second", "work")).await;
+    let impatient = SubmitOptions {
+        queue_timeout: Some(Duration::from_millis(20)),
+    };
+    runs.submit(invocation("third", "work"), impatient).await.unwrap();
+    let refused = runs
+        .submit(invocation("fourth", "work"), SubmitOptions::default())
+        .await;
+    assert!(
+        matches!(refused, Err(SubmitError::QueueFull { max_queued: 2, .. })),
+        "{refused:?}"
+    );
+    assert!(runs.get("fourth").await.unwrap().is_none());
+    // What is there needs no place.
+    assert!(!submit(&runs, invocation("second", "work")).await);
+
+    assert_eq!(error_kind(&*result(&runs, "third").await), "timeout");
+    runs.cancel("second", CancelReason::Requested).await.unwrap();
+    let second = result(&runs, "second").await;
+    assert_eq!(
+        (second.status, error_kind(&second)),
+        (Status::Cancelled, "cancelled")
+    );
+    runs.cancel("first", CancelReason::Requested).await.unwrap();
+    assert_eq!(result(&runs, "first").await.status, Status::Cancelled);
+    assert_eq!(runner.started.load(Ordering::SeqCst), 1);
+    // Cancelling what has ended changes nothing.
+    let first = runs
+        .cancel("first", CancelReason::Immediate)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((first.status, first.cancel_requested), (Status::Cancelled, false));
+    assert_eq!((runs.counts().queued, runs.counts().running), (0, 0));
+    assert!(submit(&runs, invocation("fourth", "work")).await);
+    assert_eq!(result(&runs, "fourth").await.status, Status::Succeeded);
+}
+
+#[tokio::test]
+async fn slots_and_places_never_leak() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, runner } = open(directory.path(), 3, 1000).await;
+    for n in 0..300 {
+        let work = ["work", "panic", "wait", "report"][n % 4];
+        let id = format!("run-{n}");
+        submit(&runs, invocation(&id, work)).await;
+        if work == "wait" {
+            // At any moment: queued, about to begin, under way.
+            let runs = runs.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_micros(n as u64 * 37 % 5000)).await;
+                runs.cancel(&id, CancelReason::Requested).await.unwrap();
+            });
+        }
+    }
+    let mut by_status = BTreeMap::<&str, usize>::new();
+    for n in 0..300 {
+        let ended = result(&runs, &format!("run-{n}")).await;
+        *by_status.entry(ended.status.as_str()).or_default() += 1;
+    }
+    assert_eq!(
+        by_status,
+        BTreeMap::from([("succeeded", 150), ("failed", 75), ("cancelled", 75)])
+    );
+    tokio::time::timeout(LIMIT, runs.idle()).await.unwrap();
+    let counts = runs.counts();
+    assert_eq!((counts.queued, counts.running), (0, 0));
+    assert!(counts.running_by_kind.values().all(|running| *running == 0));
+    assert_eq!(counts.ended.values().sum::<u64>(), 300);
+    assert!(runner.started.load(Ordering::SeqCst) >= 225);
+}
+
+#[tokio::test]
+async fn followers_get_every_event_in_order_whenever_they_come() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, .. } = open(directory.path(), 2, 10).await;
+    submit(&runs, invocation("it", "report")).await;
+    let early = all_events(&runs, "it", 0).await;
+    let late = all_events(&runs, "it", 0).await;
+    for events in [&early, &late] {
+        assert!(events.is_sorted_by(|one, next| one.sequence < next.sequence));
+        let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+        assert_eq!(kinds[..2], [EventKind::Accepted, EventKind::Started]);
+        assert_eq!(kinds.last(), Some(&EventKind::Ended));
+        let last = events[events.len() - 2].body["message"].as_str().unwrap();
+        assert_eq!(last, "step 99");
+    }
+    // Progress that was overtaken is not kept.
+    assert_eq!(late.len(), 4);
+    let again = all_events(&runs, "it", late[1].sequence).await;
+    assert_eq!(again, late[2..]);
+    assert_eq!(late[3].body["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn output_is_followed_byte_for_byte_while_it_grows() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, .. } = open(&directory.path().join("state"), 2, 10).await;
+    let document = json!({
+        "invocation_id": "growing", "runtime_name": "test", "runtime_kind": "subprocess",
+        "working_directory": directory.path(), "timeout_seconds": 60,
+        "command": ["sh", "-c", "for i in $(seq 1 200); do echo line $i; sleep 0.002; done; echo end >&2"],
+    });
+    let invocation = RuntimeInvocation::from_json(document.to_string().as_bytes()).unwrap();
+    submit(&runs, invocation).await;
+    let mut files = [
+        runs.output("growing", OutputStream::Stdout)
+            .await
+            .unwrap()
+            .unwrap(),
+        runs.output("growing", OutputStream::Stderr)
+            .await
+            .unwrap()
+            .unwrap(),
+    ];
+    let mut texts = [Vec::new(), Vec::new()];
+    let mut pieces = 0;
+    for (file, text) in files.iter_mut().zip(&mut texts) {
+        let mut goes_on = true;
+        loop {
+            let mut buffer = [0; 1000];
+            let read = file.read_at(&mut buffer, text.len() as u64).unwrap();
+            text.extend_from_slice(&buffer[..read]);
+            pieces += usize::from(read > 0);
+            if read == 0 {
+                if !goes_on {
+                    break;
+                }
+                goes_on = tokio::time::timeout(LIMIT, file.grown()).await.unwrap();
+            }
+        }
+    }
+    let expected: String = (1..=200).map(|n| format!("line {n}\n")).collect();
+    assert_eq!(String::from_utf8_lossy(&texts[0]), expected);
+    assert_eq!(texts[1], b"end\n");
+    assert!(pieces > 3, "{pieces}");
+    let events = all_events(&runs, "growing", 0).await;
+    let output = events
+        .iter()
+        .rfind(|event| event.kind == EventKind::Output)
+        .unwrap();
+    assert_eq!(output.body["stdout"], expected.len());
+    assert_eq!(output.body["stderr"], 4);
+    // And when it has ended.
+    let file = runs
+        .output("growing", OutputStream::Stdout)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(file.len().unwrap(), expected.len() as u64);
+    assert!(
+        runs.output("other", OutputStream::Stdout)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(runs.artifact("growing", "../stdout.txt").await.unwrap().is_none());
+}
+
+#[test]
+fn what_a_dead_host_has_left_is_taken_up_and_nothing_is_begun_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let first = runtime();
+    first.block_on(async {
+        let Opened { runs, .. } = open(directory.path(), 2, 100).await;
+        submit(&runs, invocation("ended", "work")).await;
+        result(&runs, "ended").await;
+        for id in ["begun-1", "begun-2"] {
+            submit(&runs, invocation(id, "wait")).await;
+            until_running(&runs, id).await;
+        }
+        for n in 0..20 {
+            submit(&runs, invocation(&format!("queued-{n}"), "work")).await;
+        }
+    });
+    // All that it was doing stops here.
+    first.shutdown_background();
+    let second = runtime();
+    second.block_on(async {
+        let deadline = Instant::now() + LIMIT;
+        while matches!(Journal::open(directory.path()), Err(JournalError::InUse { .. })) {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let Opened { runs, runner } = open(directory.path(), 2, 1).await;
+        assert_eq!(result(&runs, "ended").await.status, Status::Succeeded);
+        for id in ["begun-1", "begun-2"] {
+            let lost = result(&runs, id).await;
+            assert_eq!((lost.status, error_kind(&lost)), (Status::Failed, "host_lost"));
+            let events = all_events(&runs, id, 0).await;
+            let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+            assert_eq!(kinds, [EventKind::Accepted, EventKind::Started, EventKind::Ended]);
+            // An end is final.
+            assert!(!submit(&runs, invocation(id, "wait")).await);
+        }
+        for n in 0..20 {
+            let ended = result(&runs, &format!("queued-{n}")).await;
+            assert_eq!(ended.status, Status::Succeeded);
+        }
+        assert_eq!(runner.started.load(Ordering::SeqCst), 20);
+        let list = |cursor| {
+            let runs = runs.clone();
+            async move {
+                let filter = Filter {
+                    cursor,
+                    limit: 10,
+                    ..Filter::default()
+                };
+                runs.list(filter).await.unwrap()
+            }
+        };
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = list(cursor).await;
+            seen.extend(page.runs.into_iter().map(|run| run.invocation_id));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 23);
+        assert_eq!((seen[0].as_str(), seen[22].as_str()), ("queued-19", "ended"));
+    });
+}
+
+#[tokio::test]
+async fn a_journal_that_cant_be_written_refuses_new_runs_and_loses_no_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, .. } = open(directory.path(), 4, 10).await;
+    submit(&runs, invocation("under-way", "wait")).await;
+    until_running(&runs, "under-way").await;
+    let other = rusqlite::Connection::open(directory.path().join("journal.sqlite")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = runs
+        .submit(invocation("new", "work"), SubmitOptions::default())
+        .await;
+    let Err(SubmitError::Journal(error)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(error.to_string().contains("locked"), "{error}");
+    assert!(runs.trouble().is_some());
+    runs.cancel("under-way", CancelReason::Requested).await.unwrap();
+    let soon = Some(Instant::now() + Duration::from_millis(300));
+    let waited = runs.wait("under-way", soon).await.unwrap();
+    assert!(matches!(waited, Some(Waited::Unfinished(_))), "{waited:?}");
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(result(&runs, "under-way").await.status, Status::Cancelled);
+    assert!(submit(&runs, invocation("new", "work")).await);
+    assert_eq!(result(&runs, "new").await.status, Status::Succeeded);
+    assert!(runs.trouble().is_none());
+}
+
+#[tokio::test]
+async fn a_journal_is_one_hosts_and_a_newer_one_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::open(directory.path()).unwrap();
+    assert!(matches!(
+        Journal::open(directory.path()),
+        Err(JournalError::InUse { .. })
+    ));
+    drop(journal);
+    let path = directory.path().join("journal.sqlite");
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = Journal::open(directory.path()).unwrap_err();
+    assert!(matches!(error, JournalError::Newer { found: 99, .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+
+    let open_to_all = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(
+        open_to_all.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o777),
+    )
+    .unwrap();
+    let error = Journal::open(open_to_all.path()).unwrap_err();
+    assert!(error.to_string().contains("chmod go-w"), "{error}");
+}
+
+#[tokio::test]
+async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_runs_had() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, .. } = open(&directory.path().join("state"), 2, 10).await;
+    for id in ["a", "b"] {
+        let document = json!({
+            "invocation_id": id, "runtime_name": "test", "runtime_kind": "subprocess",
+            "working_directory": directory.path(), "timeout_seconds": 60, "command": ["echo", id],
+        });
+        submit(
+            &runs,
+            RuntimeInvocation::from_json(document.to_string().as_bytes()).unwrap(),
+        )
+        .await;
+        result(&runs, id).await;
+    }
+    submit(&runs, invocation("under-way", "wait")).await;
+    let captures = directory.path().join(".executor_runtime");
+    // Another directory has taken the place of one.
+    std::fs::rename(captures.join("b"), captures.join("elsewhere")).unwrap();
+    std::fs::create_dir(captures.join("b")).unwrap();
+
+    let none = runs
+        .prune(Prune {
+            older_than: Some(LIMIT),
+            keep: Some(2),
+            captures: true,
+        })
+        .await
+        .unwrap();
+    assert_eq!(none.runs, 0);
+    let pruned = runs
+        .prune(Prune {
+            older_than: Some(Duration::ZERO),
+            keep: None,
+            captures: true,
+        })
+        .await
+        .unwrap();
+    assert_eq!((pruned.runs, pruned.captures, pruned.captures_kept), (2, 1, 1));
+    assert!(!captures.join("a").exists());
+    assert!(captures.join("b").exists());
+    assert!(captures.join("elsewhere/stdout.txt").exists());
+    assert!(runs.get("a").await.unwrap().is_none());
+    assert!(runs.get("under-way").await.unwrap().is_some());
+    runs.cancel("under-way", CancelReason::Immediate).await.unwrap();
+    result(&runs, "under-way").await;
+}
