@@ -68,8 +68,12 @@ impl HostBuilder {
         self
     }
 
-    /// Ends the processes that supervise jobs as soon as the first job ends, for a program that runs one `subprocess` and
-    /// exits: it has less to wait for. A later job starts new ones.
+    /// Makes one process less, for a program that runs one `subprocess` and exits. A later job is possible, and takes
+    /// longer to start.
+    ///
+    /// The program itself adopts what its run leaves behind if the process that supervises the run is killed, and ends it.
+    /// It could not tell that from children of its own, so it should start none, and have no handler for `SIGCHLD`. Where it
+    /// has either when the host is built, this changes nothing.
     #[must_use]
     pub fn for_one_job(mut self) -> Self {
         self.for_one_job = true;
@@ -97,15 +101,11 @@ impl HostBuilder {
     /// When the system can't supervise processes (see the README for what it needs), or the machine has not enough left.
     pub fn build(mut self) -> io::Result<Host> {
         exhaustion::check_memory(MEMORY)?;
-        let mut supervisors = if self.on_demand {
-            Supervisors::on_demand()
-        } else {
-            Supervisors::start()?
-        };
-        if self.for_one_job {
-            supervisors = supervisors.for_one_job();
-        }
-        let supervisors = Arc::new(supervisors);
+        let supervisors = Arc::new(match (self.on_demand, self.for_one_job) {
+            (true, _) => Supervisors::on_demand(),
+            (false, true) => Supervisors::start_for_one_job()?,
+            (false, false) => Supervisors::start()?,
+        });
         let subprocess = subprocess(&supervisors, &self.config);
         let plugins = self
             .plugins

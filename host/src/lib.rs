@@ -12,7 +12,7 @@ mod registry;
 mod termination;
 
 pub use builder::HostBuilder;
-pub use executor::executor;
+pub use executor::{executor, run_with_late_executor};
 pub use executor_runtime_config as config;
 pub use executor_runtime_plugin as plugin;
 pub use executor_runtime_protocol as protocol;

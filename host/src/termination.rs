@@ -7,7 +7,7 @@
 //! job control with SIGINT for a command in the background. SIGTERM is only ever sent on purpose, and always counts.
 
 use crate::CancelToken;
-use executor_runtime_run::signals;
+use executor_runtime_run::signals::{self, HeldSignals};
 use std::{
     io,
     sync::{
@@ -30,7 +30,14 @@ impl Termination {
     /// # Errors
     /// When no handler can be installed.
     pub fn watch() -> io::Result<Self> {
-        let token = CancelToken::new();
+        Self::watch_for(CancelToken::new())
+    }
+
+    /// The same, for runs that have their token already.
+    ///
+    /// # Errors
+    /// When no handler can be installed.
+    pub fn watch_for(token: CancelToken) -> io::Result<Self> {
         let first = Arc::new(AtomicI32::new(0));
         for kind in kinds() {
             if kind != SignalKind::terminate() && signals::is_ignored(kind.as_raw_value()) {
@@ -43,6 +50,12 @@ impl Termination {
             tokio::spawn(watched.forward(token.clone(), first.clone()));
         }
         Ok(Self { token, first })
+    }
+
+    /// Holds the signals back in this thread, in a program that has no other, until what is returned is dropped: for a run
+    /// that begins before they are watched.
+    pub fn hold_signals() -> HeldSignals {
+        HeldSignals::hold(&kinds().map(|kind| kind.as_raw_value()))
     }
 
     /// Has the signals end this process again, except those that it was started to ignore.

@@ -145,6 +145,15 @@ impl Scene {
         )
     }
 
+    /// Starts a host for many runs, with the invocation as its only one.
+    #[track_caller]
+    pub fn start_batch(&self, invocation: &Invocation) -> Child {
+        feed(
+            self.host(&["batch", "-"]).stdin(Stdio::piped()),
+            invocation.text().as_bytes(),
+        )
+    }
+
     /// Runs the invocation to its end.
     #[track_caller]
     pub fn run(&self, invocation: &Invocation) -> Finished {

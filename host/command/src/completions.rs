@@ -1,8 +1,7 @@
 //! `completions`: completion scripts for shells, made from the definitions of the arguments.
 
-use super::args::Arguments;
+use super::args;
 use anyhow::Result;
-use clap::CommandFactory;
 use clap_complete::Shell;
 use std::{
     io::{self, Write},
@@ -16,7 +15,7 @@ pub(super) fn completions(shell: Shell) -> Result<ExitCode> {
 
 fn script(shell: Shell) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "executor-runtime", &mut script);
+    clap_complete::generate(shell, &mut args::definition(), "executor-runtime", &mut script);
     let script = String::from_utf8_lossy(&script);
     match shell {
         // The script looks up one spelling of a name with a hyphen, and has another in its table, so that no option of

@@ -48,7 +48,7 @@ mod validate;
 
 pub use args::ServeOptions;
 use args::{Arguments, Command, PluginCommand};
-use clap::{ColorChoice, CommandFactory, FromArgMatches, error::ErrorKind};
+use clap::{ColorChoice, error::ErrorKind};
 pub use executable::{Executable, Runs};
 pub use serve::{FollowChanges, Serve, Serving, StartHost};
 use std::{
@@ -108,20 +108,20 @@ pub fn main(executable: Executable) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return report(&error),
     };
-    let mut arguments = parse(words);
-    arguments.host.executable = executable;
-    arguments.host.document = document;
-    logging::start(arguments.log_level, arguments.log_format);
+    let Arguments { mut global, command } = parse(&words);
+    global.host.executable = executable;
+    global.host.document = document;
+    logging::start(&global.log_level, global.log_format);
     // `cargo` would inherit it.
-    if !matches!(arguments.command, Command::Plugin(PluginCommand::Build(_))) {
+    if !matches!(command, Command::Plugin(PluginCommand::Build(_))) {
         ignore_file_size_signal();
     }
-    let format = arguments.format;
-    let done = match arguments.command {
+    let (host, format) = (global.host, global.format);
+    let done = match command {
         command if lacks_command(&command) => Err(anyhow::anyhow!("no command after --")),
-        Command::Batch(options) => batch::batch(&options, &arguments.host, format),
-        Command::Serve(options) => serve::serve(*options, arguments.host),
-        Command::Run(options) => run::run(&options, &arguments.host, format),
+        Command::Batch(options) => batch::batch(&options, &host, format),
+        Command::Serve(options) => serve::serve(*options, host),
+        Command::Run(options) => run::run(&options, &host, format),
         Command::Submit(options) => clients::submit(&options, format),
         Command::Ps(options) => clients::ps(&options, format),
         Command::Logs(options) => clients::logs(&options),
@@ -129,12 +129,12 @@ pub fn main(executable: Executable) -> ExitCode {
         Command::Cancel(options) => clients::cancel(&options, format),
         Command::Prune(options) => clients::prune(&options, format),
         Command::Validate(options) => validate::validate(&options, format),
-        Command::Explain(options) => explain::explain(&options, &arguments.host, format),
-        Command::Kinds => kinds::kinds(&arguments.host, format),
-        Command::Plugin(command) => plugin::plugin(&command, &arguments.host, format),
+        Command::Explain(options) => explain::explain(&options, &host, format),
+        Command::Kinds => kinds::kinds(&host, format),
+        Command::Plugin(command) => plugin::plugin(&command, &host, format),
         Command::Schema(options) => schema::schema(options),
-        Command::Completions { shell } => completions::completions(shell),
-        Command::Man { dir } => man::man(dir.as_deref()),
+        Command::Completions(options) => completions::completions(options.shell),
+        Command::Man(options) => man::man(options.dir.as_deref()),
     };
     match done {
         Ok(code) => code,
@@ -166,17 +166,13 @@ fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 /// The arguments; ends the process where they ask for help or can't be used.
-fn parse(words: Vec<OsString>) -> Arguments {
+fn parse(words: &[OsString]) -> Arguments {
     let colour = if style::is_plain() {
         ColorChoice::Never
     } else {
         ColorChoice::Auto
     };
-    let parsed = Arguments::command()
-        .color(colour)
-        .try_get_matches_from(words)
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
-    parsed.unwrap_or_else(|error| {
+    Arguments::read(words, colour).unwrap_or_else(|error| {
         if !error.use_stderr() {
             error.exit();
         }

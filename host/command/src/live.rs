@@ -41,6 +41,13 @@ pub(super) struct Shows {
     pub(super) notes: bool,
 }
 
+impl Shows {
+    /// Whether anything is.
+    pub(super) fn any(self) -> bool {
+        self.output || self.notes
+    }
+}
+
 /// What a person has seen of a run when it is over.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
@@ -81,7 +88,7 @@ impl Live {
     /// Starts showing; None if there is nothing to show, or no thread or descriptor left to do it with. A run goes on
     /// without.
     pub(super) fn start(shows: Shows, kind: &str) -> Option<Self> {
-        if !shows.output && !shows.notes {
+        if !shows.any() {
             return None;
         }
         let shared = Arc::new(Shared {

@@ -1,8 +1,7 @@
 //! `man`: manual pages, made from the definitions of the arguments and from what [`super::manual`] adds.
 
-use super::{args::Arguments, manual};
+use super::{args, manual};
 use anyhow::{Context, Result};
-use clap::CommandFactory;
 use clap_mangen::Man;
 use std::{
     fmt::Write as _,
@@ -20,7 +19,7 @@ const SOURCE: &str = concat!("executor-runtime ", env!("CARGO_PKG_VERSION"));
 
 /// Writes one page for each command into `directory`; without one, prints the page of the whole program.
 pub(super) fn man(directory: Option<&Path>) -> Result<ExitCode> {
-    let mut program = Arguments::command().disable_help_subcommand(true);
+    let mut program = args::definition().disable_help_subcommand(true);
     // Gives the commands their full names.
     program.build();
     match directory {

@@ -13,6 +13,7 @@ use super::{
 use anyhow::{Result, bail};
 use executor_runtime::{
     CancelReason, ErrorKind, Failure, Host, Run, Termination, protocol::RuntimeResult, reject,
+    run_with_late_executor,
 };
 use executor_runtime_run::{exhaustion, panic_message, until};
 use std::{
@@ -116,9 +117,10 @@ pub(super) fn run(
         print(&result, directory, &view, seen)
     });
     drop(shutdown);
-    // No process of the run or of ours is left. A pool of connections or an engine ends with this process, and the
-    // caller need not wait for it to be taken down in order.
-    std::process::exit(status.into())
+    // No process of the run or of ours is left, and all is written. A pool of connections or an engine ends with this
+    // process, and the caller need not wait for it to be taken down in order.
+    // SAFETY: no handler of ours waits for the end of the process.
+    unsafe { libc::_exit(status.into()) }
 }
 
 /// Executes the run and shows what is to be seen of it meanwhile; tells, too, which signal ended it.
@@ -133,6 +135,10 @@ fn execute(
         output: view.follow,
         notes: view.has_notes(),
     };
+    let is_program = run.invocation.runtime_kind.as_str() == "subprocess";
+    if let (false, true, Input::Given) = (shows.any(), is_program, input) {
+        return execute_unseen(host, run);
+    }
     let executor = match executor_runtime::executor() {
         Ok(executor) => executor,
         Err(error) => return rejected(run, Failure::exhausted(&error)),
@@ -175,6 +181,25 @@ fn execute(
     // the exit.
     executor.shutdown_background();
     ended
+}
+
+/// The same of a program of which nothing is to be seen meanwhile. It is started at once.
+fn execute_unseen(host: &Host, run: &mut Run) -> (RuntimeResult, Seen, Option<i32>) {
+    let held = Termination::hold_signals();
+    let token = run.cancel.clone();
+    let mut termination = None;
+    let watch = || {
+        termination = Some(Termination::watch_for(token)?);
+        drop(held);
+        Ok(())
+    };
+    match run_with_late_executor(host.execute(run), watch) {
+        Ok(result) => {
+            let signal = termination.as_ref().and_then(Termination::signal);
+            (result, Seen::default(), signal)
+        }
+        Err(error) => rejected(run, Failure::exhausted(&error)),
+    }
 }
 
 /// The result of a run that did not begin.

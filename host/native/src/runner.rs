@@ -318,6 +318,7 @@ impl NativeRunner {
                 Some(directory) => directory.capture.share_lock()?,
                 None => null()?,
             },
+            remove_if_empty: None,
             channel: Some(theirs.into()),
             output_event: None,
             direct_output: true,

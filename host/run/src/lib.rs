@@ -22,5 +22,5 @@ pub use events::{Event, Events, Notifier, OutputFeed};
 pub use input::input_payload;
 pub use outcome::{Ending, Failure, Outcome};
 pub use panic::panic_message;
-pub use runner::{Run, RunFuture, RunPermissions, Runner, until};
+pub use runner::{Run, RunFuture, RunPermissions, Runner, in_runtime, until};
 pub use usage::ProcessUsage;

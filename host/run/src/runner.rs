@@ -10,8 +10,10 @@ use std::{
     future::Future,
     os::fd::OwnedFd,
     pin::Pin,
+    task::Poll,
     time::{Duration, Instant},
 };
+use tokio::runtime::Handle;
 
 /// One invocation on its way through a runner.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ impl Run {
         what: &str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Failure> {
+        in_runtime().await;
         let working = exhaustion::try_spawn_blocking(work).map_err(|error| Failure::exhausted(&error))?;
         tokio::select! {
             // The work itself may take heed of both.
@@ -79,9 +82,22 @@ impl Run {
 /// Completes at a deadline; never without one.
 pub async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+        Some(at) => {
+            in_runtime().await;
+            tokio::time::sleep_until(at.into()).await;
+        }
         None => std::future::pending().await,
     }
+}
+
+/// Completes at once in a tokio runtime, else once it is polled in one. A run begins without, if its caller makes the
+/// runtime only when the run has something to wait for; so this comes before whatever needs one.
+pub async fn in_runtime() {
+    std::future::poll_fn(|_| match Handle::try_current() {
+        Ok(_) => Poll::Ready(()),
+        Err(_) => Poll::Pending,
+    })
+    .await;
 }
 
 /// What a run may use.

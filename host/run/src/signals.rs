@@ -17,3 +17,36 @@ pub fn set_default(signal: i32) {
     // SAFETY: SIG_DFL runs no code.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
+
+/// Signals that wait. Dropping it lets them come.
+#[derive(Debug)]
+#[must_use = "dropping it lets them come"]
+pub struct HeldSignals {
+    before: libc::sigset_t,
+}
+
+impl HeldSignals {
+    /// Has these signals wait in this thread.
+    pub fn hold(numbers: &[i32]) -> Self {
+        let (mut held, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+        // SAFETY: `held` is initialised by the first call, before it is read. `before` is valid for writing, and written:
+        // nothing can be wrong with the arguments.
+        unsafe {
+            libc::sigemptyset(held.as_mut_ptr());
+            for number in numbers {
+                libc::sigaddset(held.as_mut_ptr(), *number);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, held.as_ptr(), before.as_mut_ptr());
+            Self {
+                before: before.assume_init(),
+            }
+        }
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        // SAFETY: the set was the mask before; the present one is not asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut()) };
+    }
+}

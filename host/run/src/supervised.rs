@@ -3,7 +3,7 @@
 //! The supervisor crate knows the system only, and gives a descriptor to poll; this polls it in tokio, for every runner
 //! that has processes.
 
-use crate::exhaustion;
+use crate::{exhaustion, in_runtime};
 use executor_runtime_supervisor::{Received, Report, Supervised};
 use std::{future::Future, io, pin::pin, task::Poll};
 use tokio::io::{Interest, unix::AsyncFd};
@@ -27,6 +27,7 @@ pub async fn finish(
     terminate: impl Future<Output = ()>,
     kill: impl Future<Output = ()>,
 ) -> Result<Report, Lost> {
+    in_runtime().await;
     let mut control = match register(supervised) {
         Ok(control) => control,
         Err(supervised) => return Err(lose(supervised, true).await),

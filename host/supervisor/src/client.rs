@@ -2,12 +2,11 @@
 
 use crate::{
     descendants,
+    helper::{Helper, SWEEP, Supervisor, receive_until},
     idle::IDLE_TIME,
     job::{Job, Report},
     pool::Pool,
-    spawner,
-    spawner_process::{SWEEP, Spawner, Supervisor, receive_until},
-    sys,
+    spawner, sys,
     target::Target,
     wire::{
         ATTACHED_CHANNEL, ATTACHED_OUTPUT_EVENT, ATTACHED_SPEC, MAX_INLINE_SPEC, ORDER_JOB, ORDER_KILL,
@@ -40,11 +39,11 @@ const OVERDUE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Supervisors {
     /// None before the first job of those that start [on demand](Supervisors::on_demand).
-    spawner: Mutex<Option<Arc<Spawner>>>,
+    spawner: Mutex<Option<Arc<Helper>>>,
+    /// The first supervisor, where it is no spawner's.
+    only: Option<Arc<Helper>>,
     idle: Arc<Pool>,
     next_id: AtomicU64,
-    /// Nothing is kept for a later job.
-    once: bool,
 }
 
 /// Becomes a spawner for the host at the other end of `socket`, whose jobs run `entry` instead of a program:
@@ -79,21 +78,29 @@ impl Supervisors {
         Self::with_spawner(None)
     }
 
-    fn with_spawner(spawner: Option<Spawner>) -> Self {
-        Self {
-            spawner: Mutex::new(spawner.map(Arc::new)),
-            idle: Arc::new(Pool::new(IDLE_TIME)),
-            next_id: AtomicU64::new(0),
-            once: false,
-        }
+    /// Forks one supervisor, as this process's own child, for a program that runs one job and exits: it ends with the job,
+    /// while the host is still busy with what came of it. A later job is possible, and starts a spawner.
+    ///
+    /// This process becomes a child subreaper with a handler for `SIGCHLD`, and if the supervisor is killed, it ends every
+    /// child that it has by then. Where it has children already, or a handler of its own, this is [`start`](Self::start).
+    pub fn start_for_one_job() -> io::Result<Self> {
+        check_listing()?;
+        let Some(supervisor) = Helper::start_supervisor()? else {
+            return Self::start();
+        };
+        let mut supervisors = Self::on_demand();
+        supervisors.only = Some(Arc::clone(&supervisor.helper));
+        supervisors.idle.keep(supervisor);
+        Ok(supervisors)
     }
 
-    /// Has spawner and supervisor end as soon as the first job does, while the host is still busy with what came of it.
-    /// A later job is possible, and starts new ones.
-    #[must_use]
-    pub fn for_one_job(mut self) -> Self {
-        self.once = true;
-        self
+    fn with_spawner(spawner: Option<Helper>) -> Self {
+        Self {
+            spawner: Mutex::new(spawner.map(Arc::new)),
+            only: None,
+            idle: Arc::new(Pool::new(IDLE_TIME)),
+            next_id: AtomicU64::new(0),
+        }
     }
 
     /// Ends supervisors that have had no job for this long, but for the last few. The default is [`IDLE_TIME`].
@@ -106,7 +113,7 @@ impl Supervisors {
     /// Uses a spawner that another process has started: the process at the other end of `socket`, in
     /// [`serve_entry`]. When it has died, no job can be handed over any more.
     pub fn attach(socket: OwnedFd) -> Self {
-        Self::with_spawner(Some(Spawner::attach(socket)))
+        Self::with_spawner(Some(Helper::attach(socket)))
     }
 
     /// Hands over a job. Its descriptors are closed on this side.
@@ -195,10 +202,9 @@ impl Supervisors {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        if let Some(spawner) = &spawner {
-            spawner.ask_to_end();
-        }
-        Shutdown(spawner)
+        let helpers = [self.only.clone(), spawner];
+        helpers.iter().flatten().for_each(|helper| helper.ask_to_end());
+        Shutdown(helpers)
     }
 }
 
@@ -210,7 +216,13 @@ impl Drop for Supervisors {
 }
 
 /// Forks a spawner, where the system has what it needs.
-fn start_spawner() -> io::Result<Spawner> {
+fn start_spawner() -> io::Result<Helper> {
+    check_listing()?;
+    Helper::start_spawner()
+}
+
+/// Fails where the system does not list the children of processes.
+fn check_listing() -> io::Result<()> {
     if let Err(errno) = descendants::check_listing() {
         if matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
             return Err(errno.into());
@@ -220,7 +232,7 @@ fn start_spawner() -> io::Result<Spawner> {
             "/proc/thread-self/children can't be read: supervision needs /proc and a kernel with CONFIG_PROC_CHILDREN",
         ));
     }
-    Spawner::start()
+    Ok(())
 }
 
 fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
@@ -229,16 +241,14 @@ fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Processes on their way out. Dropping it waits until they are gone and collected, three seconds at most.
+/// Processes on their way out. Dropping it waits until they are gone and collected, some seconds at most.
 #[derive(Debug)]
 #[must_use = "dropping it waits"]
-pub struct Shutdown(Option<Arc<Spawner>>);
+pub struct Shutdown([Option<Arc<Helper>>; 2]);
 
 impl Drop for Shutdown {
     fn drop(&mut self) {
-        if let Some(spawner) = &self.0 {
-            spawner.collect();
-        }
+        self.0.iter().flatten().for_each(|helper| helper.collect());
     }
 }
 
@@ -300,9 +310,7 @@ impl Supervised<'_> {
 
     /// Takes the report, and keeps the supervisor for a later job.
     pub fn finish(self, Received(report): Received) -> Report {
-        if self.supervisors.once {
-            self.supervisor.spawner.ask_to_end();
-        } else if report.retired == 0 {
+        if report.retired == 0 {
             self.supervisors.idle.keep(self.supervisor);
         }
         report.into()
@@ -343,15 +351,15 @@ impl Detached {
             tag: ORDER_KILL,
             ..Order::default()
         };
-        // If the supervisor is gone, its spawner knows what is left.
+        // If the supervisor is gone, what has forked it knows what is left.
         let _ = sys::send(self.0.control.as_raw_fd(), &order, &[]);
         self.ended_within(SWEEP).is_some() || self.abandon()
     }
 
-    /// Has the spawner end what a supervisor has left that is gone or says nothing; true once it is certain that
-    /// nothing is left. Blocks for a second at most.
+    /// Ends what a supervisor has left that is gone or says nothing; true once it is certain that nothing is left.
+    /// Blocks for two seconds at most.
     pub fn abandon(&self) -> bool {
-        self.0.spawner.abandon(self.0.id)
+        self.0.helper.abandon(self.0.id)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Finding and ending everything that descends from this process.
 //!
-//! Both the supervisor and the spawner are child subreapers: a process below them whose parent ends becomes
+//! A supervisor and what has forked it are child subreapers: a process below them whose parent ends becomes
 //! their own child. So it is enough to end direct children, again and again, until the kernel says that
 //! there are none (`ECHILD`). A direct child that has not been waited for keeps its pid, so it can be
 //! signalled without fear of hitting a stranger; so can its process group, which only descendants can be
@@ -21,63 +21,90 @@ const OUTPACED_ROUNDS: u32 = 3;
 /// How many processes are counted at most.
 const MAX_COUNTED: usize = 1 << 16;
 
-/// What a [`sweep`] came to.
-pub(super) struct Sweeping {
+/// What a [`Sweep`] came to.
+pub(super) struct Swept {
     /// Processes that are still there, because they are stuck in the kernel.
     pub(super) unkillable: u32,
-    /// The sweep took precedence over other processes, which this process keeps.
+    /// The sweep took precedence over other processes, which this thread keeps.
     pub(super) urgent: bool,
 }
 
-/// Ends every child but `spared` ones, and every process that becomes a child by that, until none is left.
-///
-/// `signals` is a descriptor of [`sys::child_signals`]; `on_reaped` is told of each process that was
-/// collected, and returns whether it was one of the spared (which are collected too, if they end meanwhile).
-pub(super) fn sweep(
-    signals: libc::c_int,
-    spared: impl Fn(libc::pid_t) -> bool,
-    mut on_reaped: impl FnMut(&sys::Reaped),
-) -> Sweeping {
-    let give_up = sys::monotonic_ns().saturating_add(GIVE_UP_NS);
-    let mut rounds = 0;
-    let mut urgent = false;
-    loop {
-        // Most jobs leave nothing, which the kernel says at once.
-        let children_left = reap_ended(&mut on_reaped);
-        let mut living = 0;
-        let complete = children_left
-            && for_each_child(own_children(), |pid| {
-                if !spared(pid) {
-                    living += 1;
-                    kill_with_group(pid);
-                }
-            });
-        // The kernel's list may lack children while others are being removed from it: only an empty list
-        // of a complete reading counts.
-        if !children_left || (complete && living == 0) {
-            return Sweeping {
-                unkillable: 0,
-                urgent,
-            };
+/// Whose children are meant.
+#[derive(Clone, Copy)]
+pub(super) enum Children {
+    /// Those of a process with one thread.
+    OfThread,
+    /// Those of all threads of this process.
+    OfProcess,
+}
+
+/// How descendants are ended.
+pub(super) struct Sweep {
+    pub(super) children: Children,
+    /// A descriptor of [`sys::child_signals`]; -1 without one.
+    pub(super) signals: libc::c_int,
+    pub(super) give_up_ns: u64,
+}
+
+impl Sweep {
+    /// In a process with one thread.
+    pub(super) fn of_thread(signals: libc::c_int) -> Self {
+        Self {
+            children: Children::OfThread,
+            signals,
+            give_up_ns: GIVE_UP_NS,
         }
-        if sys::monotonic_ns() >= give_up {
-            return Sweeping {
-                unkillable: living,
-                urgent,
-            };
+    }
+
+    /// Ends every child but `spared` ones, and every process that becomes a child by that, until none is left.
+    ///
+    /// `on_reaped` is told of each process that was collected, the spared ones included, if they end meanwhile.
+    pub(super) fn run(
+        &self,
+        spared: impl Fn(libc::pid_t) -> bool,
+        mut on_reaped: impl FnMut(&sys::Reaped),
+    ) -> Swept {
+        let give_up = sys::monotonic_ns().saturating_add(self.give_up_ns);
+        let mut rounds = 0;
+        let mut urgent = false;
+        loop {
+            // Most jobs leave nothing, which the kernel says at once.
+            let children_left = reap_ended(&mut on_reaped);
+            let mut living = 0;
+            let complete = children_left
+                && for_each_own_child(self.children, |pid| {
+                    if !spared(pid) {
+                        living += 1;
+                        kill_with_group(pid);
+                    }
+                });
+            // The kernel's list may lack children while others are being removed from it: only an empty list
+            // of a complete reading counts.
+            if !children_left || (complete && living == 0) {
+                return Swept {
+                    unkillable: 0,
+                    urgent,
+                };
+            }
+            if sys::monotonic_ns() >= give_up {
+                return Swept {
+                    unkillable: living,
+                    urgent,
+                };
+            }
+            rounds += 1;
+            if rounds == OUTPACED_ROUNDS {
+                run_before_others();
+                urgent = true;
+            }
+            let mut ready = [libc::pollfd {
+                fd: self.signals,
+                events: libc::POLLIN,
+                revents: 0,
+            }];
+            sys::poll(&mut ready, Some(sys::monotonic_ns() + ROUND_NS));
+            sys::drain_signals(self.signals);
         }
-        rounds += 1;
-        if rounds == OUTPACED_ROUNDS {
-            run_before_others();
-            urgent = true;
-        }
-        let mut ready = [libc::pollfd {
-            fd: signals,
-            events: libc::POLLIN,
-            revents: 0,
-        }];
-        sys::poll(&mut ready, Some(sys::monotonic_ns() + ROUND_NS));
-        sys::drain_signals(signals);
     }
 }
 
@@ -102,7 +129,7 @@ fn kill_with_group(pid: libc::pid_t) {
     sys::kill(pid, libc::SIGKILL);
 }
 
-/// A fork bomb competes for the processor with the process that ends it: go first, as far as this user may.
+/// A fork bomb competes for the processor with the thread that ends it: go first, as far as this user may.
 fn run_before_others() {
     // SAFETY: `parameters` is valid for reading. Both calls may be refused, which changes nothing.
     unsafe {
@@ -116,20 +143,12 @@ fn run_before_others() {
 /// How many living or unreaped processes descend from this one; `room` is scratch memory for pids.
 pub(super) fn count(room: &mut [libc::pid_t]) -> u32 {
     let mut len = 0;
-    for_each_child(own_children(), |pid| push(room, &mut len, pid));
+    for_each_own_child(Children::OfThread, |pid| push(room, &mut len, pid));
     let mut next = 0;
     while next < len {
         let pid = room[next];
         next += 1;
-        for_each_task(pid, |tid| {
-            let mut path = PathBuffer::default();
-            path.text(b"/proc/")
-                .number(pid)
-                .text(b"/task/")
-                .number(tid)
-                .text(b"/children\0");
-            for_each_child(path, |child| push(room, &mut len, child));
-        });
+        for_each_child_of(pid, |child| push(room, &mut len, child));
     }
     len as u32
 }
@@ -157,6 +176,30 @@ fn own_children() -> PathBuffer {
 /// Fails if this system does not list children, or has no descriptor left for that.
 pub(super) fn check_listing() -> sys::Result<()> {
     sys::open_read(own_children().as_bytes(), 0).map(sys::close)
+}
+
+/// Calls `found` for each child of this process; false if they could not be listed to the end.
+fn for_each_own_child(children: Children, found: impl FnMut(libc::pid_t)) -> bool {
+    match children {
+        Children::OfThread => for_each_child(own_children(), found),
+        // SAFETY: no memory is involved.
+        Children::OfProcess => for_each_child_of(unsafe { libc::getpid() }, found),
+    }
+}
+
+/// Calls `found` for each child of a process, of whichever thread; false if they could not be listed to the end.
+fn for_each_child_of(pid: libc::pid_t, mut found: impl FnMut(libc::pid_t)) -> bool {
+    let mut complete = true;
+    let listed = for_each_task(pid, |tid| {
+        let mut path = PathBuffer::default();
+        path.text(b"/proc/")
+            .number(pid)
+            .text(b"/task/")
+            .number(tid)
+            .text(b"/children\0");
+        complete &= for_each_child(path, &mut found);
+    });
+    listed && complete
 }
 
 /// Calls `found` for each pid of a `children` file; false if it could not be read to its end.
@@ -189,12 +232,12 @@ fn for_each_child(path: PathBuffer, mut found: impl FnMut(libc::pid_t)) -> bool 
     complete
 }
 
-/// Calls `found` for each thread of a process; none if it has ended.
-fn for_each_task(pid: libc::pid_t, mut found: impl FnMut(libc::pid_t)) {
+/// Calls `found` for each thread of a process; false, and for none, if it has ended.
+fn for_each_task(pid: libc::pid_t, mut found: impl FnMut(libc::pid_t)) -> bool {
     let mut path = PathBuffer::default();
     path.text(b"/proc/").number(pid).text(b"/task\0");
     let Ok(directory) = sys::open_read(path.as_bytes(), libc::O_DIRECTORY) else {
-        return;
+        return false;
     };
     #[repr(align(8))]
     struct Entries([u8; 4096]);
@@ -227,6 +270,7 @@ fn for_each_task(pid: libc::pid_t, mut found: impl FnMut(libc::pid_t)) {
         }
     }
     sys::close(directory);
+    true
 }
 
 /// A path built without allocating; the last part that is added ends with NUL.

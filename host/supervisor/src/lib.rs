@@ -9,7 +9,8 @@
 //!
 //! - The **host** describes a [`Job`] and takes its [`Report`] ([`Supervisors`]). How it waits for that is its own affair:
 //!   a [`Supervised`] job has a descriptor to poll.
-//! - The **spawner** is forked once, early, and forks the supervisors (`spawner`).
+//! - The **spawner** is forked once, early, and forks the supervisors (`spawner`). A host that has one job only does
+//!   without, and forks the supervisor itself (`only`).
 //! - A **supervisor** per job keeps the promise (`supervise`): deadline, output, every descendant. The end
 //!   of the control socket tells it that the host is gone.
 //!
@@ -18,13 +19,14 @@
 
 mod client;
 mod descendants;
+mod helper;
 pub mod idle;
 mod job;
 mod memory;
+mod only;
 mod output;
 mod pool;
 mod spawner;
-mod spawner_process;
 mod spec;
 mod supervise;
 mod sys;

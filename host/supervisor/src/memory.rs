@@ -16,8 +16,14 @@ const WORTH_DROPPING: usize = 1 << 20;
 /// lie right beside them, and the kernel shows neighbours as one.
 const KEPT_AROUND: usize = 1 << 20;
 
+/// What a process has that has nothing worth dropping, in KiB. A mapping is seldom resident as a whole.
+const SMALL_KIB: libc::c_long = 2 << 10;
+
 /// Drops every large private anonymous mapping but the current stack and thread-local storage.
 pub(super) fn drop_inherited() {
+    if sys::peak_memory_kib() < SMALL_KIB {
+        return;
+    }
     let Ok(maps) = sys::open_read(b"/proc/self/maps\0", 0) else {
         return;
     };

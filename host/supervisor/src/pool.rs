@@ -4,8 +4,8 @@
 //! and end when they have been for long.
 
 use crate::{
+    helper::Supervisor,
     idle::{self, Idle},
-    spawner_process::Supervisor,
 };
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},

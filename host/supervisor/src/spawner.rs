@@ -11,7 +11,8 @@
 //! Runs in a child of `fork`, possibly of a process with threads: no allocation.
 
 use super::{
-    descendants, supervise,
+    descendants::Sweep,
+    supervise,
     sys::{self, Forked, Wait},
     target::Target,
     wire::{ORDER_ABANDON, ORDER_RECRUIT, Order, STAGE_FORK, Swept},
@@ -22,7 +23,7 @@ use std::os::fd::RawFd;
 /// How many supervisors one spawner has at most.
 const MAX_SUPERVISORS: usize = 1 << 16;
 /// Where the socket to the host is put.
-const HOST_SOCKET: RawFd = 3;
+pub(super) const HOST_SOCKET: RawFd = 3;
 /// How long supervisors have to end their jobs after the host is gone.
 const FAREWELL_NS: u64 = 15_000_000_000;
 
@@ -55,17 +56,9 @@ struct Spawner {
 
 impl Spawner {
     fn set_up(socket: RawFd, kept: Option<RawFd>, target: Target) -> sys::Result<Self> {
-        // SAFETY: the path is NUL-terminated; no other memory is involved.
-        unsafe {
-            // Out of the host's session: keys pressed at its terminal are the host's business.
-            libc::setsid();
-            // Into a directory that no one unmounts or removes: the host's would be kept in use. Its supervisors
-            // start there too.
-            libc::chdir(c"/".as_ptr());
-            Errno::result(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1))?;
-        }
-        keep_only(socket, kept)?;
-        sys::reset_dispositions();
+        leave_host(socket, kept)?;
+        // SAFETY: no memory is involved.
+        Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) })?;
         let signals = sys::child_signals()?;
         let memory = sys::map_anonymous(MAX_SUPERVISORS * size_of::<Supervisor>())?;
         // SAFETY: a fresh, zeroed, page-aligned mapping of that size, never unmapped; `Supervisor` is integers.
@@ -152,8 +145,7 @@ impl Spawner {
         let (signals, supervisors) = (self.signals, &self.supervisors[..self.len]);
         let mut ended = [0; 64];
         let mut count = 0;
-        descendants::sweep(
-            signals,
+        Sweep::of_thread(signals).run(
             |pid| supervisors.iter().any(|supervisor| supervisor.pid == pid),
             |reaped| {
                 // More than these at once are found to be gone when the next order names them.
@@ -218,9 +210,23 @@ impl Spawner {
 /// What a supervisor supervises can stop it, but not for long: it would keep neither a deadline nor an eye on
 /// the host.
 fn resume_stopped() {
-    while let Some(pid) = sys::take_stopped() {
+    while let Some(pid) = sys::take_stopped(None) {
         sys::kill(pid, libc::SIGCONT);
     }
+}
+
+/// Lets go of what a child of the host has inherited. `socket` is put at [`HOST_SOCKET`].
+pub(super) fn leave_host(socket: RawFd, kept: Option<RawFd>) -> sys::Result<()> {
+    // SAFETY: the path is NUL-terminated; no other memory is involved.
+    unsafe {
+        // Out of the host's session: keys pressed at its terminal are the host's business.
+        libc::setsid();
+        // Into a directory that no one unmounts or removes: the host's would be kept in use. Supervisors start there too.
+        libc::chdir(c"/".as_ptr());
+    }
+    keep_only(socket, kept)?;
+    sys::reset_dispositions();
+    Ok(())
 }
 
 /// Lets go of every inherited descriptor, so that no other process waits for us to close them: 0-2 become

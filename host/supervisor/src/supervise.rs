@@ -9,7 +9,7 @@
 //! Runs in a child of `fork`: no allocation.
 
 use super::{
-    descendants,
+    descendants::{self, Sweep},
     output::{Drained, Output},
     spec::{Spec, SpecRoom},
     sys::{self, ChildStack, Forked, Wait},
@@ -24,15 +24,43 @@ use std::{cell::Cell, os::fd::RawFd};
 
 /// Where the control socket is put.
 const CONTROL: RawFd = 3;
-/// Where the descriptor for the end of children is put. Everything above is the job's.
+/// Where the descriptor for the end of children is put. Everything above is the job's while there is one.
 const SIGNALS: RawFd = 4;
+/// Where a directory is put that has been removed.
+const REMOVED: RawFd = 5;
 /// How often the number of processes is compared with its limit.
 const COUNT_INTERVAL_NS: u64 = 20_000_000;
 
-/// Runs the jobs that come over `control` until the host closes it.
+/// Runs the jobs that come over `control` until the host closes it. Runs in a child of the spawner.
 pub(super) fn serve(control: RawFd, target: Target) -> ! {
     // SAFETY: no memory is involved.
     let spawner = unsafe { libc::getppid() };
+    // SAFETY: as above.
+    unsafe { libc::setsid() };
+    run_jobs(control, target, Jobs::Many);
+    // A run may have stopped the spawner, which has to see that the host is gone.
+    // SAFETY: no memory is involved.
+    if unsafe { libc::getppid() } == spawner {
+        sys::kill(spawner, libc::SIGCONT);
+    }
+    sys::exit_now(0)
+}
+
+/// Runs the one job that comes over `control`, if the host does not close it before. Runs in a process that has a session
+/// of its own.
+pub(super) fn serve_once(control: RawFd, target: Target) -> ! {
+    run_jobs(control, target, Jobs::One);
+    sys::exit_now(0)
+}
+
+/// How many jobs a supervisor has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Jobs {
+    One,
+    Many,
+}
+
+fn run_jobs(control: RawFd, target: Target, jobs: Jobs) {
     let mut room = set_up(control).unwrap_or_else(|errno| {
         refuse(control, STAGE_SUPERVISOR, errno);
         sys::exit_now(1)
@@ -50,23 +78,24 @@ pub(super) fn serve(control: RawFd, target: Target) -> ! {
             // The kernel passes on only as many descriptors as there may be.
             errno: Errno::EMFILE,
         });
-        let report = job
-            .and_then(|fds| run(&fds, len, &mut room, target))
-            .unwrap_or_else(|StartError { stage, errno }| not_started(stage, errno));
+        let ran = job.and_then(|fds| run(&fds, len, &mut room, target, jobs));
+        let (mut report, removed) =
+            ran.unwrap_or_else(|StartError { stage, errno }| (not_started(stage, errno), None));
+        report.retired |= u32::from(jobs == Jobs::One);
         // Its variables may be secret, and are nothing to the next job.
         room.spec.forget(len);
         // Before the report, so that its reader finds the capture directory unlocked.
-        sys::close_from(SIGNALS + 1);
-        if sys::send(CONTROL, &report, &[]).is_err() || report.retired != 0 {
+        let is_kept = removed.is_some_and(|directory| sys::place_fd(directory, REMOVED).is_ok());
+        sys::close_from(if is_kept { REMOVED + 1 } else { REMOVED });
+        let sent = sys::send(CONTROL, &report, &[]);
+        // Giving its blocks back may take as long as a short job, and is nothing to the reader of the report.
+        if is_kept {
+            sys::close(REMOVED);
+        }
+        if sent.is_err() || report.retired != 0 {
             break;
         }
     }
-    // A run may have stopped the spawner, which has to see that the host is gone.
-    // SAFETY: no memory is involved.
-    if unsafe { libc::getppid() } == spawner {
-        sys::kill(spawner, libc::SIGCONT);
-    }
-    sys::exit_now(0)
 }
 
 fn not_started(stage: u32, errno: Errno) -> RawReport {
@@ -82,6 +111,11 @@ pub(super) fn refuse(control: RawFd, stage: u32, errno: Errno) {
     let _ = sys::send(control, &not_started(stage, errno), &[]);
 }
 
+/// Tells it that the supervisor could not be set up.
+pub(super) fn refuse_setup(control: RawFd, errno: Errno) {
+    refuse(control, STAGE_SUPERVISOR, errno);
+}
+
 /// Memory that one job after another uses.
 struct Room {
     spec: SpecRoom,
@@ -89,11 +123,8 @@ struct Room {
 }
 
 fn set_up(control: RawFd) -> sys::Result<Room> {
-    // SAFETY: neither call involves memory.
-    unsafe {
-        libc::setsid();
-        Errno::result(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1))?;
-    }
+    // SAFETY: no memory is involved.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) })?;
     // Out of the way of the two places.
     let control = sys::duplicate_above(control, SIGNALS + 1)?;
     sys::place_fd(control, CONTROL)?;
@@ -106,8 +137,15 @@ fn set_up(control: RawFd) -> sys::Result<Room> {
     })
 }
 
-/// Runs a job to its end; its specification is a memory file, or the first `len` bytes of what came in the message.
-fn run(fds: &JobFds, len: usize, room: &mut Room, target: Target) -> Result<RawReport, StartError> {
+/// Runs a job to its end; its specification is a memory file, or the first `len` bytes of what came in the message. Also
+/// returns the directory that was removed, still open.
+fn run(
+    fds: &JobFds,
+    len: usize,
+    room: &mut Room,
+    target: Target,
+    jobs: Jobs,
+) -> Result<(RawReport, Option<RawFd>), StartError> {
     let broken = |errno| StartError {
         stage: STAGE_SUPERVISOR,
         errno,
@@ -169,7 +207,10 @@ fn run(fds: &JobFds, len: usize, room: &mut Room, target: Target) -> Result<RawR
     watch.end_everything();
     // The scratch memory for counting is not given back.
     watch.report.retired |= u32::from(watch.processes != UNLIMITED);
-    Ok(watch.report)
+    // A host with one job waits for the supervisor to end, and meanwhile does it itself.
+    let removes = jobs == Jobs::Many && !spec.removed.is_null();
+    let removed = removes.then(|| sys::remove_directory(fds.lock, spec.removed));
+    Ok((watch.report, removed.flatten()))
 }
 
 fn start_target(
@@ -412,8 +453,7 @@ impl Watch {
         sys::kill(-self.target, libc::SIGKILL);
         let Self { target, report, .. } = self;
         let (target, mut leaked) = (*target, 0);
-        let swept = descendants::sweep(
-            SIGNALS,
+        let swept = Sweep::of_thread(SIGNALS).run(
             |_| false,
             |reaped| {
                 add_usage(report, &reaped.usage);

@@ -163,12 +163,16 @@ pub(super) fn peek_ended() -> Wait<libc::pid_t> {
     }
 }
 
-/// Any child that has been stopped since it was last asked for.
-pub(super) fn take_stopped() -> Option<libc::pid_t> {
+/// The child `pid` (none: any) that has been stopped since it was last asked for.
+pub(super) fn take_stopped(pid: Option<libc::pid_t>) -> Option<libc::pid_t> {
+    let (kind, id) = match pid {
+        Some(pid) => (libc::P_PID, pid as libc::id_t),
+        None => (libc::P_ALL, 0),
+    };
     // SAFETY: all-zero is a valid siginfo_t; it is valid for writing.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
-        let found = libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WSTOPPED | libc::WNOHANG);
+        let found = libc::waitid(kind, id, &raw mut info, libc::WSTOPPED | libc::WNOHANG);
         (found == 0 && info.si_pid() != 0).then(|| info.si_pid())
     }
 }
@@ -184,6 +188,16 @@ pub(super) fn reap(pid: libc::pid_t) -> Wait<Reaped> {
             pid if pid > 0 => Wait::Ended(Reaped { pid, status, usage }),
             _ => Wait::NoChildren,
         }
+    }
+}
+
+/// What this process has had resident at most, its parent's pages that it was forked with included.
+pub(super) fn peak_memory_kib() -> libc::c_long {
+    // SAFETY: all-zero is a valid rusage; it is valid for writing.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage.ru_maxrss
     }
 }
 
@@ -448,6 +462,17 @@ pub(super) fn drain_signals(signals: RawFd) {
     while unsafe { libc::read(signals, buffer.as_mut_ptr().cast(), buffer.len()) } > 0 {}
 }
 
+/// Whether this process has a handler for a signal.
+pub(super) fn handles_signal(signal: libc::c_int) -> bool {
+    // SAFETY: nothing is installed; all-zero is a valid `sigaction`, and it is valid for writing.
+    let action = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, ptr::null(), &raw mut action);
+        action.sa_sigaction
+    };
+    !matches!(action, libc::SIG_DFL | libc::SIG_IGN)
+}
+
 /// Every signal to its default disposition.
 pub(super) fn reset_dispositions() {
     // The C library keeps two signals to itself and refuses to set them, but they may have been inherited as
@@ -554,6 +579,21 @@ pub(super) fn open_read(path: &[u8], flags: i32) -> Result<RawFd> {
     debug_assert_eq!(path.last(), Some(&0));
     // SAFETY: the path ends with NUL, as every caller's does.
     Errno::result(unsafe { libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC | flags) })
+}
+
+/// Removes the directory `name` in `parent` if it is empty, and returns it, still open: what it took on disk is given back
+/// when it is closed.
+pub(super) fn remove_directory(parent: RawFd, name: *const libc::c_char) -> Option<RawFd> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: a specification's strings are NUL-terminated.
+    unsafe {
+        let directory = Errno::result(libc::openat(parent, name, flags)).ok()?;
+        if libc::unlinkat(parent, name, libc::AT_REMOVEDIR) == 0 {
+            return Some(directory);
+        }
+        libc::close(directory);
+        None
+    }
 }
 
 /// Reads what fits into `buffer`.

@@ -74,8 +74,6 @@ pub(super) const MAX_FDS: usize = 8;
 
 /// A job's descriptors as its supervisor received them.
 ///
-/// One more comes with them and is not named: the lock on the capture directory, which is only held open
-/// until the job is over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JobFds {
     /// The memory file with the [`SpecHeader`] and the strings, unless they came in the message.
@@ -84,6 +82,8 @@ pub(super) struct JobFds {
     pub(super) stdin: RawFd,
     pub(super) stdout: RawFd,
     pub(super) stderr: RawFd,
+    /// The capture directory, whose lock is held until the job is over.
+    pub(super) lock: RawFd,
     /// Becomes descriptor 3 of the target.
     pub(super) channel: Option<RawFd>,
     /// Is raised when output was kept.
@@ -93,7 +93,7 @@ pub(super) struct JobFds {
 impl JobFds {
     /// Names the descriptors of an [`ORDER_JOB`].
     pub(super) fn name(order: &Order, received: &[RawFd]) -> Option<Self> {
-        let &[cwd, stdin, stdout, stderr, _lock, ref rest @ ..] = received else {
+        let &[cwd, stdin, stdout, stderr, lock, ref rest @ ..] = received else {
             return None;
         };
         let mut rest = rest.iter().copied();
@@ -110,6 +110,7 @@ impl JobFds {
             stdin,
             stdout,
             stderr,
+            lock,
             channel,
             output_event,
         })
@@ -120,7 +121,7 @@ impl JobFds {
 pub(super) const UNLIMITED: u64 = u64::MAX;
 
 /// The beginning of a job's specification; the strings follow, each with its NUL: the program's path, then
-/// `argc` arguments, then `envc` variables.
+/// `argc` arguments, then `envc` variables, then the name of the directory to remove if there is one.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct SpecHeader {
@@ -136,6 +137,8 @@ pub(super) struct SpecHeader {
     pub(super) processes: u64,
     /// 1: stdout and stderr are given to the target as they are, instead of through capped pipes.
     pub(super) direct_output: u64,
+    /// 1: a directory is removed in the end.
+    pub(super) removes: u64,
     pub(super) argc: u64,
     pub(super) envc: u64,
 }
@@ -148,14 +151,16 @@ pub(super) fn encode_spec(
     program: &CString,
     argv: &[CString],
     env: &[CString],
+    removed: Option<&CString>,
 ) -> Vec<u8> {
     let header = SpecHeader {
+        removes: u64::from(removed.is_some()),
         argc: argv.len() as u64,
         envc: env.len() as u64,
         ..header
     };
     let mut bytes = header.bytes().to_vec();
-    for string in std::iter::once(program).chain(argv).chain(env) {
+    for string in std::iter::once(program).chain(argv).chain(env).chain(removed) {
         bytes.extend_from_slice(string.as_bytes_with_nul());
     }
     bytes
@@ -224,11 +229,17 @@ mod tests {
     #[test]
     fn a_spec_is_its_header_and_its_strings() {
         let c = |s: &str| CString::new(s).unwrap();
-        let bytes = encode_spec(SpecHeader::default(), &c("/p"), &[c("a"), c("")], &[c("K=V")]);
+        let bytes = encode_spec(
+            SpecHeader::default(),
+            &c("/p"),
+            &[c("a"), c("")],
+            &[c("K=V")],
+            Some(&c("d")),
+        );
         let (head, strings) = bytes.split_at(size_of::<SpecHeader>());
         let mut header = SpecHeader::default();
         header.bytes_mut().copy_from_slice(head);
-        assert_eq!((header.argc, header.envc), (2, 1));
-        assert_eq!(strings, b"/p\0a\0\0K=V\0");
+        assert_eq!((header.argc, header.envc, header.removes), (2, 1, 1));
+        assert_eq!(strings, b"/p\0a\0\0K=V\0d\0");
     }
 }

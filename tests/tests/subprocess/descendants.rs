@@ -115,11 +115,16 @@ fn a_fork_bomb_that_respawns_what_is_killed_ends_with_the_run() {
 /// Runs `invocation` under a process that adopts what the host leaves, and expects it to have left nothing.
 #[track_caller]
 fn assert_no_orphans(runs: u32, place: &Installed, invocation: &Invocation) {
+    assert_no_orphans_of("run", runs, place, invocation);
+}
+
+#[track_caller]
+fn assert_no_orphans_of(command: &str, runs: u32, place: &Installed, invocation: &Invocation) {
     let file = place.scene.file("invocation.json", invocation.text());
     let host = executor_runtime_tests::host_binary();
     let (host, file) = (host.to_str().unwrap(), file.to_str().unwrap());
     let runs = runs.to_string();
-    let arguments = ["adopt-orphans", &runs, host, "run", file];
+    let arguments = ["adopt-orphans", &runs, host, command, file];
     let mut command = place.scene.host_from(&helper_binary("nasty"), &arguments);
     let finished = place.scene.run_command(place.equip(&mut command), b"");
     assert_eq!(finished.stdout, b"0\n", "{finished:?}");
@@ -132,7 +137,15 @@ fn a_host_collects_its_own_processes_before_it_ends() {
     assert_no_orphans(20, &greet, &scene.script("true"));
     assert_no_orphans(5, &greet, &scene.nasty(&["leave", "in-a-family", "ready"]));
     assert_no_orphans(1, &greet, &scene.script("sleep 1000").timeout(1, 0.1));
-    assert_no_orphans(5, &greet, &scene.nasty(&["stop-spawner", "ready"]));
+    for attack in [
+        "kill -STOP $PPID",
+        "kill -KILL $PPID",
+        "setsid sh -c '(sleep 1000 &) & sleep 1000' & kill -KILL $PPID; sleep 1000",
+    ] {
+        assert_no_orphans(5, &greet, &scene.script(attack));
+        assert_no_orphans_of("batch", 5, &greet, &scene.script(attack));
+    }
+    assert_no_orphans_of("batch", 5, &greet, &scene.nasty(&["stop-spawner", "ready"]));
     assert_no_orphans(5, &greet, &scene.invocation(&["no-such-program"]));
     assert_no_orphans(
         5,
@@ -193,18 +206,27 @@ fn unmount(directory: &Path) -> io::Result<()> {
 
 #[test]
 fn the_hosts_helpers_keep_no_directory_in_use() {
-    let scene = Scene::new();
-    let host = scene.start(&scene.script("echo > ready; exec sleep 1000"));
-    scene.await_file("ready");
-    let own = executor_runtime_tests::host_binary().display().to_string();
-    let mut helpers = scene.processes_with(&own);
-    helpers.retain(|process| process.pid as u32 != host.id());
-    assert!(helpers.len() >= 2, "a spawner and a supervisor: {helpers:?}");
-    for helper in &helpers {
-        let directory = fs::read_link(format!("/proc/{}/cwd", helper.pid)).unwrap();
-        assert_eq!(directory, Path::new("/"), "{helper:?}");
+    for (command, count) in [("run", 1), ("batch", 2)] {
+        let scene = Scene::new();
+        let invocation = scene.script("echo > ready; exec sleep 1000");
+        let host = match command {
+            "run" => scene.start(&invocation),
+            _ => scene.start_batch(&invocation),
+        };
+        scene.await_file("ready");
+        let own = executor_runtime_tests::host_binary().display().to_string();
+        let mut helpers = scene.processes_with(&own);
+        helpers.retain(|process| process.pid as u32 != host.id());
+        // A supervisor; for many runs a spawner, too.
+        assert!(helpers.len() >= count, "{command}: {helpers:?}");
+        for helper in &helpers {
+            let directory = fs::read_link(format!("/proc/{}/cwd", helper.pid)).unwrap();
+            assert_eq!(directory, Path::new("/"), "{helper:?}");
+        }
+        // SAFETY: no memory is involved.
+        unsafe { libc::kill(host.id() as i32, libc::SIGTERM) };
+        let finished = scene.finish(host);
+        assert_eq!(finished.code, Some(128 + libc::SIGTERM), "{finished:?}");
+        scene.assert_nothing_left();
     }
-    // SAFETY: no memory is involved.
-    unsafe { libc::kill(host.id() as i32, libc::SIGTERM) };
-    scene.finish(host).expect(Status::Cancelled);
 }

@@ -58,19 +58,62 @@ fn a_run_without_a_deadline_that_stops_its_supervisor_ends_when_the_program_does
 
 #[test]
 fn a_host_that_dies_while_its_supervisor_is_stopped_leaves_nothing() {
+    for start in [Scene::start, Scene::start_batch] {
+        let scene = Scene::new();
+        let mut host = start(&scene, &scene.nasty(&["signal-supervisor", "19", "ready"]));
+        scene.await_file("ready");
+        host.kill().unwrap();
+        host.wait().unwrap();
+        scene.assert_nothing_left_within(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_run_that_stops_its_supervisor_and_kills_its_host_is_ended() {
+    // The host of a single run is the supervisor's parent.
+    for attack in [
+        "kill -STOP $PPID; kill -KILL $host",
+        "kill -KILL $host; kill -STOP $PPID",
+    ] {
+        for _ in 0..10 {
+            let scene = Scene::new();
+            let script = format!(
+                "host=$(cut -d' ' -f4 /proc/$PPID/stat); {attack}; setsid sleep 1000 & exec sleep 1000"
+            );
+            let mut host = scene.start(&scene.script(&script));
+            host.wait().unwrap();
+            scene.assert_nothing_left_within(Duration::from_secs(1));
+        }
+    }
+}
+
+#[test]
+fn a_run_that_stops_its_supervisor_again_and_again_is_supervised_all_the_same() {
     let scene = Scene::new();
-    let mut host = scene.start(&scene.nasty(&["signal-supervisor", "19", "ready"]));
-    scene.await_file("ready");
-    host.kill().unwrap();
-    host.wait().unwrap();
-    scene.assert_nothing_left_within(Duration::from_secs(1));
+    let script = "(while :; do kill -STOP $PPID; done) & exec sleep 1000";
+    let finished = scene.run(&scene.script(script).timeout(1, 0.2));
+    finished.expect(Status::TimedOut);
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_host_that_was_stopped_goes_on_where_it_was() {
+    let scene = Scene::new();
+    let script = "host=$(cut -d' ' -f4 /proc/$PPID/stat); kill -STOP $host; kill -STOP $PPID; echo > stopped";
+    let host = scene.start(&scene.script(script));
+    scene.await_file("stopped");
+    // SAFETY: no memory is involved.
+    unsafe { libc::kill(host.id() as i32, libc::SIGCONT) };
+    scene.finish(host).expect(Status::Succeeded);
+    scene.assert_nothing_left();
 }
 
 #[test]
 fn a_run_that_stops_the_spawner_keeps_the_host_neither_from_ending_nor_from_other_runs() {
     let scene = Scene::new();
     let stop = scene.nasty(&["stop-spawner", "ready"]);
-    scene.run(&stop).expect(Status::Succeeded);
+    let finished = scene.finish(scene.start_batch(&stop));
+    assert_eq!(finished.code, Some(0), "{finished:?}");
     scene.assert_nothing_left();
 
     let runtime = Host::builder().build().unwrap();
@@ -93,7 +136,7 @@ fn a_run_that_stops_the_spawner_keeps_the_host_neither_from_ending_nor_from_othe
 fn a_host_that_dies_while_its_spawner_is_stopped_leaves_nothing() {
     let scene = Scene::new();
     let script = "kill -STOP $(cut -d' ' -f4 /proc/$PPID/stat); echo > stopped; exec sleep 1000";
-    let mut host = scene.start(&scene.script(script));
+    let mut host = scene.start_batch(&scene.script(script));
     scene.await_file("stopped");
     host.kill().unwrap();
     host.wait().unwrap();

@@ -43,7 +43,7 @@ use nix::{
 };
 use restore::{BaseLocation, real_path};
 use std::{
-    ffi::OsStr,
+    ffi::{CString, OsStr},
     fs,
     io::{self, Write},
     os::{
@@ -209,6 +209,15 @@ impl CaptureDirectory {
             (Ok(()), _) => make().map_err(failed),
             (Err(_), EarlierArtifacts::Keep) | (Err(Errno::ETIME), _) => Err(left()),
             (Err(errno), _) => Err(failed(errno)),
+        }
+    }
+
+    /// The name of the artifacts directory, if it may be removed where all that is opened answers at once; that is so if
+    /// it was made without removing `earlier` artifacts, which takes another thread.
+    pub fn empty_artifacts(&self, earlier: EarlierArtifacts<'_>) -> Option<CString> {
+        match earlier {
+            EarlierArtifacts::Keep => CString::new(ARTIFACTS).ok(),
+            EarlierArtifacts::Remove(_) => None,
         }
     }
 

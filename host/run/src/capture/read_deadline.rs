@@ -6,7 +6,7 @@
 use crate::{
     cancel::{CancelReason, CancelToken},
     exhaustion,
-    runner::until,
+    runner::{in_runtime, until},
 };
 use std::{
     io,
@@ -61,6 +61,7 @@ impl ReadDeadline {
     /// # Errors
     /// When it panics, or is not done in time.
     pub async fn look<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        in_runtime().await;
         tokio::select! {
             biased;
             done = exhaustion::run_blocking(work) => done,

@@ -1,47 +1,59 @@
-//! The host's handle on its spawner: orders go there, and it is collected in the end.
+//! The host's handle on the process that it has forked for its jobs: a spawner, or its only supervisor.
 
 use crate::{
-    memory, spawner,
+    memory, only, spawner,
     sys::{self, Forked, Wait},
     target::Target,
     wire::{Message, ORDER_ABANDON, Order, RawReport, Swept},
 };
 use nix::{
     errno::Errno,
-    sys::signal::{SigSet, SigmaskHow, pthread_sigmask},
+    sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask},
 };
 use std::{
     collections::BTreeMap,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-/// How long a spawner has to say that a job it was asked to end is gone.
+/// How long a job may take to disappear that is ended without its supervisor.
 pub(super) const SWEEP: Duration = Duration::from_secs(1);
 
-/// How long a spawner has to end, with its supervisors, before it is killed.
+/// How long a helper has to end, with its supervisors, before it is killed.
 const END: Duration = Duration::from_secs(2);
 
-/// How long a spawner that was killed may take to disappear.
+/// How long a helper that was killed may take to disappear.
 const REMOVAL: Duration = Duration::from_secs(1);
 
-/// How often a spawner without a descriptor to wait on is asked for.
+/// How often a helper without a descriptor to wait on is asked for.
 const ASK_AGAIN_NS: u64 = 1_000_000;
 
-/// A spawner, living or not.
+/// A helper process, living or not.
 #[derive(Debug)]
-pub(super) struct Spawner {
-    socket: OwnedFd,
+pub(super) struct Helper {
+    role: Role,
     process: Mutex<Process>,
-    /// Held by the thread that waits for an answer.
-    answers: Mutex<()>,
-    /// The control sockets of its supervisors, by their ids.
+    /// The control sockets of its supervisors (or its own), by their ids.
     controls: Mutex<BTreeMap<u64, RawFd>>,
 }
 
-/// Whose child a spawner is.
+/// What a helper does.
+#[derive(Debug)]
+enum Role {
+    /// It forks supervisors.
+    Spawner {
+        /// Where it takes orders.
+        socket: OwnedFd,
+        /// Held by the thread that waits for an answer.
+        answers: Mutex<()>,
+    },
+    /// It is the host's only supervisor, for one job.
+    Supervisor,
+}
+
+/// Whose child a helper is.
 #[derive(Clone, Copy, Debug)]
 enum Process {
     /// Ours. It has not been collected, so the pid is its own.
@@ -57,7 +69,7 @@ enum Process {
 pub(super) struct Supervisor {
     pub(super) control: OwnedFd,
     pub(super) id: u64,
-    pub(super) spawner: std::sync::Arc<Spawner>,
+    pub(super) helper: Arc<Helper>,
 }
 
 impl Supervisor {
@@ -72,39 +84,54 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         // Before the descriptor is closed, whose number may then be something else's.
-        lock(&self.spawner.controls).remove(&self.id);
+        lock(&self.helper.controls).remove(&self.id);
     }
 }
 
-impl Spawner {
-    pub(super) fn start() -> io::Result<Self> {
+impl Helper {
+    /// Forks a spawner.
+    pub(super) fn start_spawner() -> io::Result<Self> {
         let (ours, theirs) = sys::socket_pair()?;
-        // A handler of the host's must not run in the child, where it would speak to the host's descriptors.
-        let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-        // SAFETY: the child calls only what may be called after `fork` and does not return.
-        let forked = unsafe { sys::fork() };
-        if let Ok(Forked::Child) = forked {
+        let forked = fork_masked(|| {
             memory::drop_inherited();
             spawner::serve(sys::raw(theirs.as_fd()), None, Target::Program)
-        }
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-        match forked? {
-            Forked::Parent(pid) => Ok(Self::new(ours, Process::Own(pid))),
-            Forked::Child => unreachable!("the child serves"),
-        }
+        })?;
+        Ok(Self::spawner(ours, Process::Own(forked.pid)))
     }
 
-    /// One that another process has started, at the other end of `socket`.
+    /// A spawner that another process has started, at the other end of `socket`.
     pub(super) fn attach(socket: OwnedFd) -> Self {
-        Self::new(socket, Process::Foreign)
+        Self::spawner(socket, Process::Foreign)
     }
 
-    fn new(socket: OwnedFd, process: Process) -> Self {
+    fn spawner(socket: OwnedFd, process: Process) -> Self {
+        let answers = Mutex::default();
+        Self::new(Role::Spawner { socket, answers }, process)
+    }
+
+    /// Forks a supervisor for one job, as this process's own child. None where this process can't be its parent.
+    pub(super) fn start_supervisor() -> io::Result<Option<Supervisor>> {
+        if !only::can_be_parent() {
+            return Ok(None);
+        }
+        let (ours, theirs) = sys::socket_pair()?;
+        sys::set_nonblocking(ours.as_fd())?;
+        only::become_parent()?;
+        let mut forked = fork_masked(|| {
+            memory::drop_inherited();
+            only::serve(sys::raw(theirs.as_fd()), Target::Program)
+        })?;
+        // Before `forked` is dropped no signal is handled; then this one is, also in a process that was started without.
+        only::continue_when_stopped(forked.pid)?;
+        forked.before.remove(Signal::SIGCHLD);
+        let helper = Self::new(Role::Supervisor, Process::Own(forked.pid));
+        Ok(Some(Arc::new(helper).supervisor(0, ours)))
+    }
+
+    fn new(role: Role, process: Process) -> Self {
         Self {
-            socket,
+            role,
             process: Mutex::new(process),
-            answers: Mutex::default(),
             controls: Mutex::default(),
         }
     }
@@ -116,21 +143,24 @@ impl Spawner {
 
     /// Sends an order, also to a spawner that was stopped.
     pub(super) fn order(&self, order: &Order, fds: &[RawFd]) -> sys::Result<()> {
+        let Role::Spawner { socket, .. } = &self.role else {
+            return Err(Errno::ENOTCONN);
+        };
         self.resume();
-        sys::send(self.socket.as_raw_fd(), order, fds)
+        sys::send(socket.as_raw_fd(), order, fds)
     }
 
-    /// Takes note of a supervisor that was ordered.
-    pub(super) fn supervisor(self: &std::sync::Arc<Self>, id: u64, control: OwnedFd) -> Supervisor {
+    /// Takes note of a supervisor.
+    pub(super) fn supervisor(self: &Arc<Self>, id: u64, control: OwnedFd) -> Supervisor {
         lock(&self.controls).insert(id, control.as_raw_fd());
         Supervisor {
             control,
             id,
-            spawner: std::sync::Arc::clone(self),
+            helper: Arc::clone(self),
         }
     }
 
-    /// A run can stop the spawner (it is the same user's process), and a thread that waits for it would wait forever.
+    /// A run can stop a helper (it is the same user's process), and a thread that waits for it would wait forever.
     fn resume(&self) {
         if let Process::Own(pid) = *lock(&self.process) {
             sys::kill(pid, libc::SIGCONT);
@@ -139,7 +169,10 @@ impl Spawner {
 
     /// Ends what a failed supervisor has left; true once that is certain.
     pub(super) fn abandon(&self, supervisor: u64) -> bool {
-        let _waiting = lock(&self.answers);
+        let Role::Spawner { socket, answers } = &self.role else {
+            return self.end_with_job();
+        };
+        let _waiting = lock(answers);
         let order = Order {
             tag: ORDER_ABANDON,
             attached: 0,
@@ -150,7 +183,7 @@ impl Spawner {
         }
         let until = sys::monotonic_ns() + SWEEP.as_nanos() as u64;
         loop {
-            match receive_until::<Swept>(self.socket.as_fd(), until) {
+            match receive_until::<Swept>(socket.as_fd(), until) {
                 Some(swept) if swept.supervisor == supervisor => return true,
                 Some(_) => {}
                 None => return false,
@@ -158,11 +191,28 @@ impl Spawner {
         }
     }
 
-    /// Asks the spawner and its supervisors to end, with every job that is under way. Does not wait for that.
+    /// Kills the only supervisor, and what it has left.
+    fn end_with_job(&self) -> bool {
+        let mut process = lock(&self.process);
+        if let Process::Own(pid) = *process {
+            sys::kill(pid, libc::SIGKILL);
+            if collected_within(pid, REMOVAL).is_none() {
+                return false;
+            }
+            *process = Process::Collected;
+        }
+        only::end_orphans(SWEEP)
+    }
+
+    /// Asks the helper and its supervisors to end, with every job that is under way. Does not wait for that.
     pub(super) fn ask_to_end(&self) {
-        // A supervisor ends when its control socket is closed; the spawner ends after the last of them.
+        let own = match &self.role {
+            Role::Spawner { socket, .. } => Some(socket.as_raw_fd()),
+            Role::Supervisor => None,
+        };
+        // A supervisor ends when its control socket is closed; a spawner ends after the last of them.
         let controls = lock(&self.controls);
-        for socket in controls.values().chain([&self.socket.as_raw_fd()]) {
+        for socket in controls.values().chain(&own) {
             // SAFETY: no memory is involved; a control socket takes itself off the list before it is closed.
             unsafe { libc::shutdown(*socket, libc::SHUT_RDWR) };
         }
@@ -180,23 +230,60 @@ impl Spawner {
         code.filter(|code| *code != 0).map(Errno::from_raw)
     }
 
-    /// Waits until a spawner that was asked to end is gone, and collects it. One that takes too long is killed;
-    /// blocks for three seconds at most.
+    /// Waits until a helper that was asked to end is gone, and collects it. One that takes too long is killed;
+    /// blocks for four seconds at most.
     pub(super) fn collect(&self) {
         let mut process = lock(&self.process);
         let Process::Own(pid) = *process else { return };
-        if collected_within(pid, END).is_none() {
+        let mut ended = collected_within(pid, END);
+        if ended.is_none() {
             sys::kill(pid, libc::SIGKILL);
-            collected_within(pid, REMOVAL);
+            ended = collected_within(pid, REMOVAL);
         }
         *process = Process::Collected;
+        // A supervisor that was killed has left what it supervised.
+        if matches!(self.role, Role::Supervisor) && ended != Some(0) {
+            only::end_orphans(REMOVAL);
+        }
     }
 }
 
-impl Drop for Spawner {
+impl Drop for Helper {
     fn drop(&mut self) {
         self.ask_to_end();
         self.collect();
+    }
+}
+
+/// A child, in a process whose signals wait until this is dropped.
+struct Masked {
+    pid: libc::pid_t,
+    before: SigSet,
+}
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        // It was the mask before.
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+}
+
+/// Forks a process that runs `child`, which calls only what may be called after `fork`. A handler of the host's must not
+/// run there, where it would speak to the host's descriptors, so every signal is blocked.
+fn fork_masked(child: impl FnOnce()) -> io::Result<Masked> {
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    let mut masked = Masked { pid: 0, before };
+    // SAFETY: the child calls only what may be called after `fork` and does not return.
+    match unsafe { sys::fork() }? {
+        Forked::Parent(pid) => {
+            masked.pid = pid;
+            Ok(masked)
+        }
+        Forked::Child => {
+            child();
+            sys::exit_now(0)
+        }
     }
 }
 
