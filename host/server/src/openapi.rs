@@ -18,7 +18,9 @@ use utoipa::OpenApi as _;
     info(
         title = "executor-runtime",
         description = "Submits runs to a host, follows them, and reads what became of them. Fields and events that a client \
-                       does not know are to be ignored: within /v1 there may come more, and none go."
+                       does not know are to be ignored: within /v1 there may come more, and none go. Over TCP, any request \
+                       may also be answered with 401 (no token), 403 (sent by a web page) or 421 (a host name that is not \
+                       this host's)."
     ),
     components(schemas(
         Health, Kind, Kinds, Problem, PruneRequest, Pruned, RunEvent, RunList, RunStatus, RunSummary

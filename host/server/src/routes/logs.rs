@@ -50,6 +50,7 @@ pub(crate) struct FileQuery {
     responses(
         (status = 200, description = "The bytes", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, description = "The bytes of the range", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 400, description = "The path or the query can't be used", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such run or stream", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "It has not so many bytes", body = Problem, content_type = "application/problem+json"),
     )
@@ -86,6 +87,7 @@ pub(crate) async fn log(
     responses(
         (status = 200, description = "The bytes", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, description = "The bytes of the range", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 400, description = "The path or the query can't be used", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such run or artifact", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "It has not so many bytes", body = Problem, content_type = "application/problem+json"),
     )

@@ -35,6 +35,7 @@ pub(crate) struct ResultQuery {
     responses(
         (status = 200, description = "The result", body = ref("#/components/schemas/RuntimeResult"), content_type = "application/json"),
         (status = 202, description = "It has not ended yet", body = RunSummary),
+        (status = 400, description = "The path or the query can't be used", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such run", body = Problem, content_type = "application/problem+json"),
     )
 )]

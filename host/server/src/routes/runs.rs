@@ -26,7 +26,7 @@ const DEFAULT_PAGE: usize = 100;
 pub(crate) struct SubmitQuery {
     /// How many seconds the run may wait until it is started. After that it ends, timed out. Without this it waits as long
     /// as it takes.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, maximum = 31_536_000)]
     queue_timeout: Option<f64>,
 }
 
@@ -80,6 +80,7 @@ pub(crate) struct ListQuery {
     #[param(inline)]
     status: Option<RunStatus>,
     /// Only runs of this kind.
+    #[param(pattern = "^[a-z][a-z0-9_]{0,63}$")]
     kind: Option<String>,
     /// Only runs that were accepted at this time or later.
     #[param(format = DateTime)]
@@ -152,6 +153,7 @@ pub(crate) async fn list(
     params(("id" = String, Path, description = "The invocation_id, percent-encoded")),
     responses(
         (status = 200, description = "The run", body = RunSummary),
+        (status = 400, description = "The path or the query can't be used", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such run", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -179,6 +181,7 @@ pub(crate) struct CancelQuery {
     responses(
         (status = 202, description = "It is going to end", body = RunSummary),
         (status = 200, description = "It has ended", body = RunSummary),
+        (status = 400, description = "The path or the query can't be used", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such run", body = Problem, content_type = "application/problem+json"),
     )
 )]
