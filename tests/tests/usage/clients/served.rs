@@ -301,6 +301,17 @@ fn clients_go_on_with_the_next_host() {
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
+    // It has asked the first host, not found none.
+    let descriptors = format!("/proc/{}/fd", waiting.id());
+    eventually("the client being connected", || {
+        let entries = std::fs::read_dir(&descriptors).ok()?;
+        let mut links = entries
+            .flatten()
+            .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        links
+            .any(|link| link.to_string_lossy().starts_with("socket:"))
+            .then_some(())
+    });
     // Dropping it kills it.
     drop(serving);
     let _next = Serving::start(&scene, &[]);
