@@ -40,13 +40,18 @@ impl Serving {
         let watchdog = Watchdog::over(&child);
         let said = Arc::default();
         listen_to(child.stderr.take().expect("stderr is a pipe"), Arc::clone(&said));
-        let serving = Self {
+        let mut serving = Self {
             child: Some(child),
             watchdog: Some(watchdog),
             said,
             socket: socket(scene),
         };
         eventually("the host saying that it serves", || {
+            let ended = serving.child.as_mut().is_some_and(|child| {
+                let status = child.try_wait().expect("it can be waited for");
+                status.is_some()
+            });
+            assert!(!ended, "the host has ended: {}", serving.said());
             serving.said().contains("serving on ").then_some(())
         });
         serving
@@ -96,7 +101,8 @@ impl Serving {
     #[track_caller]
     pub fn request(&self, method: &str, path: &str, body: &str) -> Answer {
         let mut connection = self.connect();
-        connection.send(method, path, &[], body.as_bytes());
+        // It may be answered before all of it was read.
+        let _ = connection.try_send(method, path, &[], body.as_bytes());
         connection.answer()
     }
 

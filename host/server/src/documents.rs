@@ -16,7 +16,6 @@ pub(crate) struct RunSummary {
     /// Which runner executes it.
     runtime_kind: String,
     /// The state of the run.
-    #[schema(inline)]
     status: RunStatus,
     /// When it was accepted.
     #[schema(format = DateTime)]

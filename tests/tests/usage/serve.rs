@@ -1007,12 +1007,15 @@ fn systemd_passes_the_socket_and_is_told_when_it_is_served() {
         .env("NOTIFY_SOCKET", scene.path("notify"))
         .env_remove("XDG_RUNTIME_DIR");
     let passed = listener.as_raw_fd();
-    // SAFETY: `dup2` may be called between `fork` and `exec`; the descriptor is open as long as `listener`.
+    // SAFETY: both calls are allowed between `fork` and `exec`; the descriptor is open as long as `listener`. By way of
+    // another number, because it may be 3 already, which would then be closed.
     unsafe {
-        command.pre_exec(move || match libc::dup2(passed, 3) {
-            3 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        });
+        command.pre_exec(
+            move || match libc::dup2(libc::fcntl(passed, libc::F_DUPFD, 100), 3) {
+                3 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            },
+        );
     }
     let serving = Serving::started(&scene, &mut command);
     let told = || {
