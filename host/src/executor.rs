@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 /// What tokio opens for a runtime with everything enabled, and some more.
 const DESCRIPTORS: usize = 8;
 /// What a run has opened by the time that it waits for its program, and some more.
-const DESCRIPTORS_OF_A_START: usize = 16;
+const DESCRIPTORS_OF_A_START: usize = 10;
 
 /// As good as for ever. A thread that was to be had once need not be asked for again: tokio panics if it gets none.
 const KEEP_THREADS: Duration = Duration::from_secs(365 * 24 * 3600);

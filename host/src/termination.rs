@@ -33,13 +33,26 @@ impl Termination {
         Self::watch_for(CancelToken::new())
     }
 
+    /// The same without SIGHUP, for a host that is told something else by it.
+    ///
+    /// # Errors
+    /// When no handler can be installed.
+    pub fn watch_all_but_hangup() -> io::Result<Self> {
+        let [terminate, interrupt, _] = kinds();
+        Self::watch_kinds(CancelToken::new(), &[terminate, interrupt])
+    }
+
     /// The same, for runs that have their token already.
     ///
     /// # Errors
     /// When no handler can be installed.
     pub fn watch_for(token: CancelToken) -> io::Result<Self> {
+        Self::watch_kinds(token, &kinds())
+    }
+
+    fn watch_kinds(token: CancelToken, kinds: &[SignalKind]) -> io::Result<Self> {
         let first = Arc::new(AtomicI32::new(0));
-        for kind in kinds() {
+        for &kind in kinds {
             if kind != SignalKind::terminate() && signals::is_ignored(kind.as_raw_value()) {
                 continue;
             }

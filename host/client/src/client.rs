@@ -131,6 +131,7 @@ impl Client {
                     poll = LONG_POLL;
                 }
                 Ok(ended) => return Ok(ended),
+                Err(error) if left == Some(Duration::ZERO) => return Err(error),
                 Err(error @ ClientError::Broken { .. }) => {
                     retries.reached();
                     retries.after(error).await?;

@@ -18,7 +18,11 @@ use axum::{
 use executor_runtime::{CancelReason, Host, Termination};
 use executor_runtime_service::{Journal, Runs, RunsOptions, Service};
 use sd_notify::NotifyState;
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -53,7 +57,12 @@ pub fn serve(mut options: Options) -> Result<u8> {
 }
 
 async fn run(options: &Options, plan: Plan, notifier: &Notifier, host: Host, journal: Journal) -> Result<u8> {
-    let termination = Termination::watch().context("signals can't be watched for")?;
+    // A terminal that is closed ends what it had started; to a service it is the request to read its files again.
+    let termination = match std::io::stderr().is_terminal() {
+        true => Termination::watch(),
+        false => Termination::watch_all_but_hangup(),
+    };
+    let termination = termination.context("signals can't be watched for")?;
     // Before any run goes on: another host may be there already.
     let listeners = plan.open().await?;
     let places: Vec<_> = listeners.iter().map(ToString::to_string).collect();

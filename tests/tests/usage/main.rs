@@ -8,4 +8,5 @@ mod crate_graph;
 mod library;
 mod readme;
 mod serve;
+mod serve_changes;
 mod serve_killed;

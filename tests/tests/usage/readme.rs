@@ -6,6 +6,7 @@ use executor_runtime_tests::{
     plugins::Plugins,
     readme::section,
     scripted::{Answer, Scripted},
+    serving::Serving,
 };
 use serde_json::{Value, json};
 use std::{
@@ -255,6 +256,44 @@ fn the_python_program_runs() {
             let why = format!("python3 can't be started: {error}");
             executor_runtime_tests::not_tested("the README's Python program", why);
         }
+    }
+}
+
+#[test]
+fn the_python_program_that_asks_a_host_that_serves_runs() {
+    let packages = tempfile::tempdir().unwrap();
+    let install = Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--target"])
+        .arg(packages.path())
+        .arg("httpx==0.28.1")
+        .output();
+    let not_tested =
+        |why: String| executor_runtime_tests::not_tested("the README's Python program for `serve`", why);
+    match install {
+        Err(error) => return not_tested(format!("python3 can't be started: {error}")),
+        Ok(output) if !output.status.success() => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            return not_tested(format!("httpx can't be installed: {said}"));
+        }
+        Ok(_) => {}
+    }
+    let scene = Scene::new();
+    let serving = Serving::start(&scene, &[]);
+    let program = section("python serve").replace(
+        "os.environ[\"XDG_RUNTIME_DIR\"] + \"/executor-runtime/api.sock\"",
+        &format!("{:?}", serving.socket().to_str().unwrap()),
+    );
+    // The second time it is the same run.
+    for _ in 0..2 {
+        let output = Command::new("python3")
+            .arg("-c")
+            .arg(&program)
+            .env("PYTHONPATH", packages.path())
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(printed, "Linux\nsucceeded\n", "{said}");
     }
 }
 

@@ -1,0 +1,141 @@
+//! Plugins and configuration that change on disk while a host serves.
+
+use executor_runtime_tests::{
+    Scene, eventually, fixtures,
+    installed::{Installed, cache},
+    scripted::{Answer, Scripted},
+    serving::{self, Serving},
+};
+use serde_json::Value;
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+fn start(scene: &Scene) -> Serving {
+    let mut command = serving::command(scene, &["--log-level", "info"]);
+    command.env("EXECUTOR_RUNTIME_PLUGINS_DIR", scene.path("plugins"));
+    command.env("EXECUTOR_RUNTIME_CONFIG", scene.path("executor-runtime.toml"));
+    command.env("XDG_CACHE_HOME", cache());
+    Serving::started(scene, &mut command)
+}
+
+fn kinds(serving: &Serving) -> Vec<String> {
+    let answer: Value = serving.get("/v1/kinds").expect(200).json();
+    let kinds = answer["kinds"].as_array().unwrap();
+    let name = |kind: &Value| kind["runtime_kind"].as_str().unwrap().to_owned();
+    kinds.iter().map(name).collect()
+}
+
+/// The result of a run of `greet`, once there is one.
+fn greet(serving: &Serving, place: &Installed, id: &str) -> Value {
+    let invocation = place.invocation(&[("greet.name", "Ada")]).id(id);
+    serving.post("/v1/runs", &invocation.text()).expect(202);
+    let path = format!("/v1/runs/{id}/result?wait=60");
+    serving.get(&path).expect(200).json()
+}
+
+#[test]
+fn plugins_and_configuration_are_taken_up_or_refused_while_the_old_ones_go_on() {
+    let file = fixtures::component("fixture-greet");
+    let place = Installed::file("greet", &file).configured("");
+    let scene = &place.scene;
+    let plugin = scene.path("plugins").join(file.file_name().unwrap());
+    let away = scene.path("away.wasm");
+    fs::rename(&plugin, &away).unwrap();
+    let serving = start(scene);
+    assert_eq!(kinds(&serving), ["subprocess"]);
+    let early = greet(&serving, &place, "early");
+    assert_eq!(early["metadata"]["error.kind"], "no_runner");
+
+    fs::rename(&away, &plugin).unwrap();
+    eventually("the plugin being taken up", || {
+        kinds(&serving).contains(&"greet".to_owned()).then_some(())
+    });
+    assert_eq!(greet(&serving, &place, "first")["status"], "succeeded");
+
+    // A configuration with a mistake changes nothing, and is told of once.
+    scene.file(
+        "executor-runtime.toml",
+        "[plugins.fixture-greet]\nenabld = false\n",
+    );
+    eventually("the mistake being told of", || {
+        serving.said().contains("did you mean `enabled`?").then_some(())
+    });
+    assert_eq!(greet(&serving, &place, "second")["status"], "succeeded");
+    scene.file("executor-runtime.toml", "[subprocess]\nmax_output_bytes = 3\n");
+    let mut number = 0;
+    eventually("the limit being taken up", || {
+        number += 1;
+        let id = format!("limited-{number}");
+        let invocation = scene.script("echo much more").id(&id);
+        serving.post("/v1/runs", &invocation.text()).expect(202);
+        let result = serving.get(&format!("/v1/runs/{id}/result?wait=60")).expect(200);
+        (result.json()["metadata"]["stdout_truncated"] == "true").then_some(())
+    });
+    assert_eq!(
+        serving.said().matches("did you mean").count(),
+        1,
+        "{}",
+        serving.said()
+    );
+
+    fs::remove_file(&plugin).unwrap();
+    eventually("the plugin being gone", || {
+        (kinds(&serving) == ["subprocess"]).then_some(())
+    });
+}
+
+#[test]
+fn a_plugin_that_is_replaced_again_and_again_hurts_no_other_run() {
+    let file = fixtures::component("fixture-greet");
+    let place = Installed::file("greet", &file).configured("");
+    let scene = &place.scene;
+    // A run that is under way keeps what it began with.
+    let answers = AtomicBool::new(false);
+    let answers: &'static AtomicBool = Box::leak(Box::new(answers));
+    let server = Scripted::start(move |_, _| {
+        while !answers.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Answer::new(200, "a page")
+    });
+    let serving = start(scene);
+    let slow = place
+        .invocation(&[("greet.name", "Ada"), ("greet.url", &server.url("/"))])
+        .id("slow")
+        .with("timeout_seconds", 60);
+    serving.post("/v1/runs", &slow.text()).expect(202);
+    server.wait_for(1);
+    let (good, plugins) = (fs::read(&file).unwrap(), scene.path("plugins"));
+    let name = file.file_name().unwrap().to_str().unwrap();
+    for round in 0..25_usize {
+        let bytes = match round % 3 {
+            0 => &good[..good.len() / 2],
+            1 => b"no plugin at all",
+            _ => good.as_slice(),
+        };
+        fs::write(plugins.join("new"), bytes).unwrap();
+        fs::rename(plugins.join("new"), plugins.join(name)).unwrap();
+        let id = format!("beside-{round}");
+        let beside = scene.script("echo beside").id(&id);
+        serving.post("/v1/runs", &beside.text()).expect(202);
+        let result = serving.get(&format!("/v1/runs/{id}/result?wait=60")).expect(200);
+        assert_eq!(result.json()["status"], "succeeded");
+        thread::sleep(Duration::from_millis(100));
+    }
+    fs::write(plugins.join("new"), &good).unwrap();
+    fs::rename(plugins.join("new"), plugins.join(name)).unwrap();
+    serving.signal(libc::SIGHUP);
+    answers.store(true, Ordering::SeqCst);
+    let slow: Value = serving.get("/v1/runs/slow/result?wait=60").expect(200).json();
+    assert_eq!(slow["status"], "succeeded", "{slow}");
+    let mut number = 0;
+    eventually("the good plugin being taken up", || {
+        number += 1;
+        let last = greet(&serving, &place, &format!("last-{number}"));
+        (last["status"] == "succeeded").then_some(())
+    });
+}
