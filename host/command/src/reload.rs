@@ -1,6 +1,6 @@
 //! Taking up plugins and configuration that change on disk while a host serves.
 //!
-//! Files are looked at every second, and at once on SIGHUP. What is found is taken up as a whole, for runs that begin
+//! Files are looked at every second, and at once on SIGHUP. What is found, once it does not change any more, is taken up as a whole, for runs that begin
 //! later, or not at all: a configuration that can't be used is told of, and the one before goes on. A plugin that can't be used is
 //! one of those that `plugin list` has a reason for, and hurts no other.
 
@@ -13,16 +13,28 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Takes up what changes, for as long as it is polled. `config` is the configuration file, if one is named.
-pub(super) async fn follow_changes(service: Service, config: Option<PathBuf>) {
+/// How long after SIGHUP files are looked at again, to see that they are whole.
+const SETTLING: Duration = Duration::from_millis(50);
+
+/// Takes up what changes, for as long as what is returned is polled. `config` is the configuration file, if one is named.
+/// From now on SIGHUP does not end this process.
+pub(super) fn follow_changes(
+    service: Service,
+    config: Option<PathBuf>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let asked = signal(SignalKind::hangup()).ok();
+    follow(service, config, asked)
+}
+
+async fn follow(service: Service, config: Option<PathBuf>, mut asked: Option<Signal>) {
     let directories = service.host().plugins().directories().to_vec();
-    let mut asked = signal(SignalKind::hangup()).ok();
-    let mut before = look(config.as_deref(), &directories).await;
+    let mut taken_up = look(config.as_deref(), &directories).await;
+    let mut before = taken_up.clone();
     loop {
         let is_asked = match &mut asked {
             Some(asked) => tokio::select! {
@@ -34,11 +46,18 @@ pub(super) async fn follow_changes(service: Service, config: Option<PathBuf>) {
                 false
             }
         };
+        if is_asked {
+            before = look(config.as_deref(), &directories).await;
+            tokio::time::sleep(SETTLING).await;
+        }
         let now = look(config.as_deref(), &directories).await;
-        if now == before && !is_asked {
+        // What changes at this moment may be half written.
+        let is_settled = now == before;
+        before.clone_from(&now);
+        if !is_settled || (now == taken_up && !is_asked) {
             continue;
         }
-        before = now;
+        taken_up = now;
         let (current, named) = (service.host(), config.clone());
         let read = exhaustion::run_blocking(move || read_again(&current, named.as_deref())).await;
         match read.map_err(anyhow::Error::from).flatten() {

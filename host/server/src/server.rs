@@ -70,8 +70,14 @@ async fn run(options: &Options, plan: Plan, notifier: &Notifier, host: Host, jou
     let queue = RunsOptions {
         max_queued: options.max_queued,
     };
+    let changes = (options.follow_changes)(service.clone());
     let runs = Runs::open(service, journal, queue).await?;
-    let housekeeping = tokio::spawn(housekeeping(options, &runs));
+    let housekeeping = tokio::spawn({
+        let (runs, retention) = (runs.clone(), options.retention);
+        async move {
+            tokio::join!(changes, runs.retain(retention));
+        }
+    });
     let (phase, watched) = watch::channel(Phase::Serving);
     let api = Arc::new(Shared::new(runs.clone(), watched));
     let mut accepting = JoinSet::new();
@@ -95,15 +101,6 @@ async fn run(options: &Options, plan: Plan, notifier: &Notifier, host: Host, jou
     // Nothing is left of the runs; the helper processes go now.
     drop(runs.service().host().shut_down());
     Ok(status)
-}
-
-/// What is done beside serving: forgetting old runs, and taking up what changes on disk.
-fn housekeeping(options: &Options, runs: &Runs) -> impl Future<Output = ()> + Send + 'static {
-    let changes = (options.follow_changes)(runs.service().clone());
-    let (runs, retention) = (runs.clone(), options.retention);
-    async move {
-        tokio::join!(changes, runs.retain(retention));
-    }
 }
 
 /// Waits for a signal, and then for the runs. Returns the exit status.

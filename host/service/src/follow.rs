@@ -21,11 +21,8 @@ use std::{
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::watch,
-    time::Instant,
 };
 
-/// Time between two events that say how much output there is.
-const SPACING: Duration = Duration::from_millis(50);
 /// How often a file that nothing tells of is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -86,34 +83,26 @@ impl Runs {
         });
     }
 
-    async fn tell_growth(&self, entry: &Entry, grown: &AsyncFd<Notifier>) {
-        let (mut told, mut next) = ([0, 0], Instant::now());
-        let mut untold = None;
-        loop {
-            tokio::select! {
-                ready = grown.readable() => {
-                    let Ok(mut ready) = ready else { return };
-                    grown.get_ref().clear();
-                    ready.clear_ready();
-                    untold = entry.output.measure().filter(|lengths| *lengths != told);
-                }
-                () = tokio::time::sleep_until(next), if untold.is_some() => {}
-            }
-            if let Some(lengths) = untold
-                && Instant::now() >= next
+    async fn tell_growth(&self, entry: &Arc<Entry>, grown: &AsyncFd<Notifier>) {
+        let mut told = [0, 0];
+        while let Ok(mut ready) = grown.readable().await {
+            grown.get_ref().clear();
+            ready.clear_ready();
+            if let Some(lengths) = entry.output.measure()
+                && lengths != told
             {
-                entry.report(self.journal(), EventKind::Output, output_event(lengths));
-                (told, untold, next) = (lengths, None, Instant::now() + SPACING);
+                entry.report(self, EventKind::Output, output_event(lengths));
+                told = lengths;
             }
         }
     }
 
     /// Tells how much output there was in the end.
-    pub(crate) fn tell_last_output(&self, entry: &Entry) {
+    pub(crate) fn tell_last_output(&self, entry: &Arc<Entry>) {
         if let Some(lengths) = entry.output.measure()
             && lengths != [0, 0]
         {
-            entry.report(self.journal(), EventKind::Output, output_event(lengths));
+            entry.report(self, EventKind::Output, output_event(lengths));
         }
     }
 
@@ -133,7 +122,7 @@ impl Runs {
             runs: self.clone(),
             number,
             committed: entry.as_ref().map(|entry| entry.committed().subscribe()),
-            _entry: entry,
+            entry,
             after,
             read: VecDeque::new(),
             is_over: false,
@@ -183,8 +172,8 @@ pub struct EventFollower {
     number: i64,
     /// Of a run that has not ended: the last event that the journal has.
     committed: Option<watch::Receiver<u64>>,
-    /// Keeps the sender of that.
-    _entry: Option<Arc<Entry>>,
+    /// That run.
+    entry: Option<Arc<Entry>>,
     after: u64,
     read: VecDeque<EventRecord>,
     is_over: bool,
@@ -205,12 +194,17 @@ impl EventFollower {
             if let Some(committed) = &mut self.committed {
                 committed.borrow_and_update();
             }
+            // Its last event is in the journal by then.
+            let has_ended = match &self.entry {
+                Some(entry) => entry.watch().borrow().result.is_some(),
+                None => true,
+            };
             self.read = self.runs.journal().events(self.number, self.after).await?.into();
             if self.read.is_empty() {
                 match &mut self.committed {
                     // The sender is kept.
-                    Some(committed) => drop(committed.changed().await),
-                    None => self.is_over = true,
+                    Some(committed) if !has_ended => drop(committed.changed().await),
+                    _ => self.is_over = true,
                 }
             }
         }
@@ -254,11 +248,11 @@ pub struct GrowingFile {
 }
 
 impl GrowingFile {
-    /// How long it is now. Blocks.
+    /// How long it is now, in bytes. Blocks.
     ///
     /// # Errors
     /// When the file system says so.
-    pub fn len(&self) -> io::Result<u64> {
+    pub fn length(&self) -> io::Result<u64> {
         self.with_file(0, |file| file.metadata().map(|found| found.len()))
     }
 

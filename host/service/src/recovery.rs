@@ -4,84 +4,118 @@
 //! |---|---|
 //! | accepted, and had not begun | begun when its turn comes |
 //! | begun, and has left a checkpoint | gone on with |
-//! | begun, and has left none | `failed`, `host_lost`: it may have done anything, so it is not begun again |
+//! | begun, and has written its result to its file | what that says |
+//! | begun, and has left neither | `failed`, `host_lost`: it may have done anything, so it is not begun again |
 
 use crate::{
-    journal::{JournalError, Unfinished},
-    runs::Runs,
+    journal::JournalError,
+    runs::{Runs, SubmitOptions},
     table::Entry,
 };
 use executor_runtime::{
     ErrorKind, Failure,
-    protocol::{RuntimeResult, Timestamp},
+    protocol::{RuntimeInvocation, RuntimeResult, Timestamp},
     reject,
 };
 use executor_runtime_run::{
     capture::{Left, left_by},
     exhaustion,
 };
-use std::sync::Arc;
+use std::{fs::File, io::Read, sync::Arc, time::Duration};
+
+/// The longest result file that is read, in bytes.
+const MAX_RESULT: u64 = 64 << 20;
 
 impl Runs {
     /// Takes up what a dead host has left.
     pub(crate) async fn recover(&self) -> Result<(), JournalError> {
         let unfinished = self.journal().unfinished().await?;
-        let (mut queued, mut resumed, mut lost) = (0, 0, 0);
+        let (mut queued, mut begun) = (0, 0);
         for run in unfinished {
-            let Unfinished {
-                run: number,
-                invocation,
-                accepted_at,
-                started_at,
-                last_event,
-            } = run;
-            let entry = Entry::recovered(invocation, number, accepted_at, last_event);
-            let (entry, _) = self.table().get_or_insert(entry);
-            let Some(started_at) = started_at else {
-                queued += 1;
-                self.readmit(&entry, false);
-                continue;
-            };
-            let invocation = entry.invocation.clone();
-            let left = exhaustion::run_blocking(move || left_by(&invocation)).await;
-            match left.unwrap_or_default() {
-                Left { can_resume: true, .. } => {
-                    resumed += 1;
-                    self.readmit(&entry, true);
+            let (started_at, queue_until) = (run.started_at.clone(), run.queue_until.clone());
+            let (entry, _) = self.table().get_or_insert(Entry::recovered(run));
+            match started_at {
+                None => {
+                    queued += 1;
+                    self.readmit(&entry, what_is_left_of(queue_until), false);
                 }
-                left => {
-                    lost += 1;
-                    self.lose(&entry, left, started_at).await;
+                Some(started_at) => {
+                    begun += 1;
+                    // A file system that does not answer holds up no other run.
+                    let runs = self.clone();
+                    self.settle(async move { runs.take_up(&entry, started_at).await });
                 }
             }
         }
-        if queued + resumed + lost > 0 {
+        if queued + begun > 0 {
             tracing::warn!(
-                "an earlier host has ended without an end to its runs: {queued} begin now, {resumed} go on from their \
-                 checkpoints, {lost} are lost (`host_lost`)"
+                "an earlier host has ended before its runs: {queued} that had not begun begin now; {begun} that had go on \
+                 from their checkpoints, or have failed as `host_lost`"
             );
         }
         Ok(())
     }
 
-    /// A run that can't go on.
-    async fn lose(&self, entry: &Arc<Entry>, left: Left, started_at: Timestamp) {
+    /// A run that had begun.
+    async fn take_up(&self, entry: &Arc<Entry>, started_at: Timestamp) {
         let invocation = entry.invocation.clone();
-        let failure = Failure::new(
-            ErrorKind::HostLost,
-            "the host ended while the run was under way; it may have been carried out in part",
-        );
-        let made = exhaustion::run_blocking(move || RuntimeResult {
-            started_at,
-            stdout_path: left.stdout_path,
-            stderr_path: left.stderr_path,
-            ..reject(&invocation, failure)
+        let found = exhaustion::run_blocking(move || {
+            let left = left_by(&invocation);
+            match left {
+                Left { can_resume: true, .. } => None,
+                left => Some(result_of(&invocation, left, started_at)),
+            }
         });
-        if let Ok(result) = made.await {
-            self.record_end(entry, &result).await;
-            let at = result.finished_at.clone();
-            entry.end(result, &at);
+        match found.await {
+            Ok(None) => self.readmit(entry, SubmitOptions::default(), true),
+            Ok(Some(result)) => {
+                let result = self.end(entry, &result).await.then_some(result);
+                self.let_be_known(entry, result);
+            }
+            Err(error) => tracing::error!("'{}' can't be taken up: {error}", entry.id()),
         }
-        self.table().remove(entry.id());
     }
+}
+
+/// How much longer a run may wait for its turn.
+fn what_is_left_of(queue_until: Option<Timestamp>) -> SubmitOptions {
+    let now = Timestamp::now().unix_micros();
+    SubmitOptions {
+        queue_timeout: queue_until.map(|until| {
+            let left = until.unix_micros().saturating_sub(now);
+            Duration::from_micros(u64::try_from(left).unwrap_or(0))
+        }),
+    }
+}
+
+/// The result of a run that can't go on. Blocks.
+fn result_of(invocation: &RuntimeInvocation, left: Left, started_at: Timestamp) -> RuntimeResult {
+    if let Some(result) = written_result(invocation, &started_at) {
+        return result;
+    }
+    let failure = Failure::new(
+        ErrorKind::HostLost,
+        "the host ended while the run was under way; it may have been carried out in part",
+    );
+    RuntimeResult {
+        started_at,
+        stdout_path: left.stdout_path,
+        stderr_path: left.stderr_path,
+        ..reject(invocation, failure)
+    }
+}
+
+/// The result that the run itself has written to its file, in which case only the journal does not know of its end.
+fn written_result(invocation: &RuntimeInvocation, started_at: &Timestamp) -> Option<RuntimeResult> {
+    let file = File::open(invocation.output_result_path.as_ref()?).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    file.take(MAX_RESULT).read_to_end(&mut text).ok()?;
+    let result: RuntimeResult = serde_json::from_slice(&text).ok()?;
+    let is_of_this_run = result.invocation_id == invocation.invocation_id
+        && result.runtime_kind == invocation.runtime_kind
+        && !result.finished_at.is_before(started_at);
+    is_of_this_run.then_some(result)
 }

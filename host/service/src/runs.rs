@@ -13,12 +13,13 @@ use executor_runtime::{
     receipt, reject,
 };
 use executor_runtime_run::{
-    capture::{Fingerprint, location, marker},
+    capture::{Fingerprint, is_held, location, marker},
     exhaustion,
 };
 use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -26,9 +27,11 @@ use tokio::{sync::watch, time::Instant};
 
 /// After which time a caller whom the queue had no place for may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How long a run that goes on is tried again while what is left of its host still has its directory.
+/// How long a run that goes on waits while what is left of its host still has its directory.
 const MAX_WAIT_FOR_DIRECTORY: Duration = Duration::from_secs(10);
-const TRY_AGAIN: Duration = Duration::from_millis(50);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long who cancels a run waits for the journal to know.
+const MAX_WAIT_FOR_JOURNAL: Duration = Duration::from_secs(2);
 
 /// What counts for all runs.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +87,7 @@ pub enum Waited {
     /// It has ended.
     Ended(Arc<RuntimeResult>),
     /// It has not, in the time there was.
-    Unfinished(RunSummary),
+    Unfinished(Box<RunSummary>),
 }
 
 /// How many runs there are.
@@ -117,6 +120,8 @@ struct Inner {
     /// How many runs are queued or under way, for those who wait until none is.
     under_way: watch::Sender<usize>,
     closing: CancelToken,
+    /// Raised when what is under way is to stop.
+    stopping: CancelToken,
 }
 
 #[derive(Default)]
@@ -145,6 +150,7 @@ impl Runs {
             tally: Mutex::default(),
             under_way: watch::Sender::new(0),
             closing: CancelToken::new(),
+            stopping: CancelToken::new(),
         }));
         runs.recover().await?;
         Ok(runs)
@@ -218,7 +224,7 @@ impl Runs {
                 .await?
                 .map_or_else(|| place.map(|()| unreachable!()), Ok);
         }
-        let accepted = self.enter_in_place(entry).await;
+        let accepted = self.enter_in_place(entry, options).await;
         match &accepted {
             Ok(submitted) if submitted.is_new => {
                 let (runs, entry) = (self.clone(), Arc::clone(entry));
@@ -229,11 +235,22 @@ impl Runs {
         accepted
     }
 
-    async fn enter_in_place(&self, entry: &Arc<Entry>) -> Result<Submitted, SubmitError> {
+    async fn enter_in_place(
+        &self,
+        entry: &Arc<Entry>,
+        options: SubmitOptions,
+    ) -> Result<Submitted, SubmitError> {
         let invocation = &entry.invocation;
-        let accepted = entry.next_event(EventKind::Accepted, Map::new(), |event, _| event);
+        let accepted = entry.write(self.journal(), EventKind::Accepted, Map::new(), |event| event);
+        let Some(accepted) = accepted else {
+            return Err(SubmitError::Closing);
+        };
         let at = accepted.time.clone();
         let run = NewRun {
+            queue_until: options.queue_timeout.map(|timeout| {
+                let timeout = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX);
+                at.unix_micros().saturating_add(timeout)
+            }),
             id: invocation.invocation_id.clone(),
             name: invocation.runtime_name.clone(),
             kind: invocation.runtime_kind.to_string(),
@@ -300,40 +317,52 @@ impl Runs {
     }
 
     /// Takes a run that a dead host has left into the queue, where there is always room for it.
-    pub(crate) fn readmit(&self, entry: &Arc<Entry>, is_resumed: bool) {
+    pub(crate) fn readmit(&self, entry: &Arc<Entry>, options: SubmitOptions, is_resumed: bool) {
         self.tally().queued += 1;
         self.0.under_way.send_modify(|count| *count += 1);
         let (runs, entry) = (self.clone(), Arc::clone(entry));
-        tokio::spawn(async move { runs.drive(&entry, SubmitOptions::default(), is_resumed).await });
+        tokio::spawn(async move { runs.drive(&entry, options, is_resumed).await });
+    }
+
+    /// Does something with a run that is neither queued nor under way; nobody is idle meanwhile.
+    pub(crate) fn settle(&self, settling: impl Future<Output = ()> + Send + 'static) {
+        self.0.under_way.send_modify(|count| *count += 1);
+        let runs = self.clone();
+        tokio::spawn(async move {
+            settling.await;
+            runs.0.under_way.send_modify(|count| *count -= 1);
+        });
     }
 
     /// Waits for its turn, runs it, and notes how it ended.
     async fn drive(&self, entry: &Arc<Entry>, options: SubmitOptions, is_resumed: bool) {
-        let turn = self.turn(entry, options).await;
-        let result = match turn {
-            Turn::Come(slot) => self.execute(entry, slot, is_resumed).await,
-            Turn::Closing => {
+        let result = match self.turn(entry, options).await {
+            Turn::Come(slot) if !self.is_closing() => self.execute(entry, slot, is_resumed).await,
+            Turn::Come(_) | Turn::Closing => {
                 // It stays in the journal, for the next host.
                 self.0.table.remove(entry.id());
                 return self.leave_queue();
             }
             Turn::Ended(failure) => {
-                self.leave_queue();
-                self.0.under_way.send_modify(|count| *count += 1);
+                self.tally().queued -= 1;
                 let invocation = entry.invocation.clone();
-                let rejected = exhaustion::run_blocking(move || reject(&invocation, failure)).await;
-                match rejected {
-                    Ok(result) => result,
-                    Err(_) => return self.leave_running(entry, None),
-                }
+                exhaustion::run_blocking(move || reject(&invocation, failure))
+                    .await
+                    .ok()
             }
         };
-        self.end(entry, result).await;
+        let result = match result {
+            Some(result) if self.end(entry, &result).await => Some(result),
+            // This process ends, and the next host finds out.
+            _ => None,
+        };
+        self.leave(entry, result);
     }
 
     async fn turn(&self, entry: &Entry, options: SubmitOptions) -> Turn {
         let patience = async {
             match options.queue_timeout {
+                Some(Duration::ZERO) => {}
                 Some(timeout) => tokio::time::sleep(timeout).await,
                 None => std::future::pending().await,
             }
@@ -345,15 +374,16 @@ impl Runs {
                 "cancelled before its turn came",
             )),
             () = self.0.closing.raised(CancelReason::Requested) => Turn::Closing,
-            slot = self.0.service.slot(Some(&entry.invocation.runtime_kind)) => Turn::Come(slot),
             () = patience => Turn::Ended(Failure::new(
                 ErrorKind::Timeout,
                 "timed out before its turn came",
             )),
+            slot = self.0.service.slot(Some(&entry.invocation.runtime_kind)) => Turn::Come(slot),
         }
     }
 
-    async fn execute(&self, entry: &Arc<Entry>, slot: Slot, is_resumed: bool) -> RuntimeResult {
+    /// None if the journal can't know that it begins, because this process ends.
+    async fn execute(&self, entry: &Arc<Entry>, slot: Slot, is_resumed: bool) -> Option<RuntimeResult> {
         {
             let mut tally = self.tally();
             tally.queued -= 1;
@@ -361,22 +391,36 @@ impl Runs {
             *tally.running_by_kind.entry(kind).or_default() += 1;
         }
         let body = object([("resumed", json!(is_resumed))]);
-        let started = entry.next_event(EventKind::Started, body, |event, _| event);
-        let at = started.time.clone();
-        self.journal().writer().start_run(entry.told(started)).await;
+        let (at, written) = entry.write(self.journal(), EventKind::Started, body, |started| {
+            let at = started.time.clone();
+            (at, self.journal().writer().start_run(entry.told(started)))
+        })?;
+        if !written.wait().await {
+            return None;
+        }
         entry.start(&at);
+        if let Some(reason) = self.0.stopping.reason() {
+            entry.cancel.raise(reason);
+        }
+        if is_resumed {
+            self.wait_for_directory(&entry.invocation).await;
+        }
+        let mut run = Run::new(entry.invocation.clone());
+        run.cancel = entry.cancel.clone();
+        run.events = self.listener(entry);
+        Some(self.0.service.start(slot, run).wait().await)
+    }
+
+    /// What is left of a dead host may have the directory of a run for a moment.
+    async fn wait_for_directory(&self, invocation: &RuntimeInvocation) {
         let until = Instant::now() + MAX_WAIT_FOR_DIRECTORY;
         loop {
-            let mut run = Run::new(entry.invocation.clone());
-            run.cancel = entry.cancel.clone();
-            run.events = self.listener(entry);
-            let result = self.0.service.start(slot.clone(), run).wait().await;
-            let kind = result.metadata.get(receipt::ERROR_KIND);
-            let is_held = kind.is_some_and(|kind| *kind == ErrorKind::AlreadyRunning.code());
-            if !(is_resumed && is_held && Instant::now() < until) {
-                return result;
+            let invocation = invocation.clone();
+            let is_held = exhaustion::run_blocking(move || is_held(&invocation)).await;
+            if !is_held.unwrap_or(false) || Instant::now() >= until {
+                return;
             }
-            tokio::time::sleep(TRY_AGAIN).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -387,51 +431,55 @@ impl Runs {
             Event::Output(feed) => runs.watch_output(&entry, feed),
             Event::Progress { fraction, message } => {
                 let body = object([("fraction", json!(fraction)), ("message", json!(message))]);
-                entry.report(runs.journal(), EventKind::Progress, body);
+                entry.report(&runs, EventKind::Progress, body);
             }
             Event::Stopping { grace } => {
                 let body = object([("grace_seconds", json!(grace.as_secs_f64()))]);
-                entry.report(runs.journal(), EventKind::Stopping, body);
+                entry.report(&runs, EventKind::Stopping, body);
             }
         })
     }
 
-    /// Notes how a run ended, and then lets it be known.
-    async fn end(&self, entry: &Arc<Entry>, result: RuntimeResult) {
+    /// Has the journal note how a run ended; false if it can't, because this process ends.
+    pub(crate) async fn end(&self, entry: &Arc<Entry>, result: &RuntimeResult) -> bool {
         self.tell_last_output(entry);
-        self.record_end(entry, &result).await;
-        self.leave_running(entry, Some(result));
-    }
-
-    /// Has the journal note how a run ended.
-    pub(crate) async fn record_end(&self, entry: &Entry, result: &RuntimeResult) {
         let body = object([
             ("status", json!(result.status)),
             ("exit_code", json!(result.exit_code)),
             ("error_kind", json!(result.metadata.get(receipt::ERROR_KIND))),
             ("error_summary", json!(result.error_summary)),
         ]);
-        let path = location(&entry.invocation);
-        let capture = exhaustion::run_blocking(move || {
-            let marker = marker(&path).ok()?;
-            let path = path.into_os_string().into_string().ok()?;
-            Some(CaptureMark { path, marker })
-        });
         let end = End {
             status: result.status,
             result: serde_json::to_string(result).unwrap_or_default(),
-            capture: capture.await.ok().flatten(),
+            capture: capture_of(&entry.invocation, result).await,
         };
-        let ended = entry.next_event(EventKind::Ended, body, |event, _| event);
-        self.journal().writer().end_run(entry.told(ended), end).await;
+        let written = entry.write(self.journal(), EventKind::Ended, body, |ended| {
+            self.journal().writer().end_run(entry.told(ended), end)
+        });
+        match written {
+            Some(written) => written.wait().await,
+            None => false,
+        }
     }
 
-    fn leave_running(&self, entry: &Entry, result: Option<RuntimeResult>) {
+    /// A run is no longer under way; its result is known now.
+    pub(crate) fn leave(&self, entry: &Entry, result: Option<RuntimeResult>) {
+        self.let_be_known(entry, result);
+        self.0.under_way.send_modify(|count| *count -= 1);
+    }
+
+    /// The same of a run that is not counted.
+    pub(crate) fn let_be_known(&self, entry: &Entry, result: Option<RuntimeResult>) {
         let mut tally = self.tally();
+        let kind = &entry.invocation.runtime_kind;
         if entry.summary().started_at.is_some()
-            && let Some(running) = tally.running_by_kind.get_mut(&entry.invocation.runtime_kind)
+            && let Some(running) = tally.running_by_kind.get_mut(kind)
         {
-            *running = running.saturating_sub(1);
+            *running -= 1;
+            if *running == 0 {
+                tally.running_by_kind.remove(kind);
+            }
         }
         if let Some(result) = &result {
             *tally.ended.entry(result.status.as_str()).or_default() += 1;
@@ -442,7 +490,6 @@ impl Runs {
             entry.end(result, &at);
         }
         self.0.table.remove(entry.id());
-        self.0.under_way.send_modify(|count| *count -= 1);
     }
 
     /// The run with this id, if it has not ended.
@@ -495,13 +542,13 @@ impl Runs {
             };
             return Ok(Some(match result {
                 Some(result) => Waited::Ended(result),
-                None => Waited::Unfinished(entry.summary()),
+                None => Waited::Unfinished(Box::new(entry.summary())),
             }));
         }
         let recorded = self.journal().find(id).await?;
         Ok(recorded.map(|recorded| match recorded.result {
             Some(result) => Waited::Ended(Arc::new(result)),
-            None => Waited::Unfinished(recorded.summary),
+            None => Waited::Unfinished(Box::new(recorded.summary)),
         }))
     }
 
@@ -512,6 +559,9 @@ impl Runs {
     pub async fn cancel(&self, id: &str, reason: CancelReason) -> Result<Option<RunSummary>, JournalError> {
         if let Some(entry) = self.accepted(id).await {
             entry.cancel.raise(reason);
+            // If the host dies now, the next one is to know.
+            let written = self.journal().writer().cancel_run(entry.number());
+            let _ = tokio::time::timeout(MAX_WAIT_FOR_JOURNAL, written.wait()).await;
             return Ok(Some(entry.summary()));
         }
         self.get(id).await
@@ -549,6 +599,8 @@ impl Runs {
 
     /// Tells all runs that are under way to stop.
     pub fn cancel_running(&self, reason: CancelReason) {
+        // Also those that are about to begin.
+        self.0.stopping.raise(reason);
         for entry in self.0.table.all() {
             if entry.summary().status == Status::Running {
                 entry.cancel.raise(reason);
@@ -583,6 +635,26 @@ enum Turn {
     Ended(Failure),
     /// The host is about to end.
     Closing,
+}
+
+/// The directory that a run has left its output or artifacts in, if it has.
+async fn capture_of(invocation: &RuntimeInvocation, result: &RuntimeResult) -> Option<CaptureMark> {
+    let path = location(invocation);
+    let artifacts = result.artifacts.iter().map(|artifact| &artifact.path);
+    let mut left = result
+        .stdout_path
+        .iter()
+        .chain(&result.stderr_path)
+        .chain(artifacts);
+    if !left.any(|file| Path::new(file).starts_with(&path)) {
+        return None;
+    }
+    let mark = exhaustion::run_blocking(move || {
+        let marker = marker(&path).ok()?;
+        let path = path.into_os_string().into_string().ok()?;
+        Some(CaptureMark { path, marker })
+    });
+    mark.await.ok().flatten()
 }
 
 fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {

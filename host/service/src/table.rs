@@ -3,7 +3,8 @@
 use crate::{
     event::{EventKind, EventRecord},
     follow::Output,
-    journal::{Committed, Journal, Told},
+    journal::{Committed, Journal, Told, Unfinished},
+    runs::Runs,
     summary::RunSummary,
 };
 use executor_runtime::{
@@ -15,8 +16,9 @@ use serde_json::{Map, Value};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 /// What is known of a run that has not ended, or whose end is still being told.
 pub(crate) struct Entry {
@@ -50,11 +52,37 @@ pub(crate) enum Acceptance {
     Refused,
 }
 
-/// The last event.
+/// How often, at most, an event is written that takes the place of the one before. What comes in between is overtaken.
+const SPACING: Duration = Duration::from_millis(50);
+
+/// The last event, and one that waits.
 struct Last {
     sequence: u64,
     /// Its type, if it is one whose like takes its place.
     replaceable: Option<EventKind>,
+    /// When another such may be written.
+    next: Instant,
+    /// What is to be written then.
+    waiting: Option<(EventKind, Map<String, Value>)>,
+    /// Whether it was the last of all.
+    is_over: bool,
+}
+
+impl Last {
+    /// Gives an event its number, and tells whose place it takes.
+    fn number(&mut self, kind: EventKind, body: Map<String, Value>) -> (EventRecord, Option<u64>) {
+        let replaces = (self.replaceable == Some(kind)).then_some(self.sequence);
+        self.sequence += 1;
+        self.replaceable = kind.replaces_its_like().then_some(kind);
+        self.is_over = kind == EventKind::Ended;
+        let event = EventRecord {
+            sequence: self.sequence,
+            time: Timestamp::now(),
+            kind,
+            body,
+        };
+        (event, replaces)
+    }
 }
 
 impl Entry {
@@ -74,23 +102,24 @@ impl Entry {
             last: Mutex::new(Last {
                 sequence: 0,
                 replaceable: None,
+                next: Instant::now(),
+                waiting: None,
+                is_over: false,
             }),
             committed: Arc::new(watch::Sender::new(0)),
         }
     }
 
-    /// An entry for a run that the journal has already, with these events.
-    pub(crate) fn recovered(
-        invocation: RuntimeInvocation,
-        number: i64,
-        accepted_at: Timestamp,
-        last_event: u64,
-    ) -> Self {
-        let fingerprint = Fingerprint::of(&invocation);
-        let entry = Self::new(invocation, fingerprint);
-        entry.last().sequence = last_event;
-        entry.committed.send_replace(last_event);
-        entry.accept(number, accepted_at);
+    /// An entry for a run that the journal has already.
+    pub(crate) fn recovered(unfinished: Unfinished) -> Self {
+        let fingerprint = Fingerprint::of(&unfinished.invocation);
+        let entry = Self::new(unfinished.invocation, fingerprint);
+        entry.last().sequence = unfinished.last_event;
+        entry.committed.send_replace(unfinished.last_event);
+        entry.accept(unfinished.run, unfinished.accepted_at);
+        if unfinished.is_cancelled {
+            entry.cancel.cancel();
+        }
         entry
     }
 
@@ -156,32 +185,58 @@ impl Entry {
         &self.committed
     }
 
-    /// Gives an event its number and hands it to `write`, with the number of one whose place it takes. Events get to the
-    /// journal in the order of their numbers.
-    pub(crate) fn next_event<T>(
+    /// Gives an event its number and hands it to `write`. Events get to the journal in the order of their numbers if `write`
+    /// sends them there. None after the last of all.
+    pub(crate) fn write<T>(
         &self,
+        journal: &Journal,
         kind: EventKind,
         body: Map<String, Value>,
-        write: impl FnOnce(EventRecord, Option<u64>) -> T,
-    ) -> T {
+        write: impl FnOnce(EventRecord) -> T,
+    ) -> Option<T> {
         let mut last = self.last();
-        let replaces = (last.replaceable == Some(kind)).then_some(last.sequence);
-        last.sequence += 1;
-        last.replaceable = kind.replaces_its_like().then_some(kind);
-        let event = EventRecord {
-            sequence: last.sequence,
-            time: Timestamp::now(),
-            kind,
-            body,
-        };
-        write(event, replaces)
+        if last.is_over {
+            return None;
+        }
+        self.flush(&mut last, journal);
+        let (event, _) = last.number(kind, body);
+        Some(write(event))
     }
 
-    /// Has an event written, some time soon.
-    pub(crate) fn report(&self, journal: &Journal, kind: EventKind, body: Map<String, Value>) {
-        self.next_event(kind, body, |event, replaces| {
+    /// Has an event written, some time soon. Of those that take each other's place some are left out.
+    pub(crate) fn report(self: &Arc<Self>, runs: &Runs, kind: EventKind, body: Map<String, Value>) {
+        let mut last = self.last();
+        if last.is_over {
+            return;
+        }
+        let is_overtaken = last.waiting.as_ref().is_some_and(|(waiting, _)| *waiting == kind);
+        if !is_overtaken {
+            self.flush(&mut last, runs.journal());
+        }
+        last.waiting = Some((kind, body));
+        let now = Instant::now();
+        if !kind.replaces_its_like() || now >= last.next {
+            last.next = now + SPACING;
+            self.flush(&mut last, runs.journal());
+        } else if !is_overtaken && let Ok(runtime) = Handle::try_current() {
+            let (entry, runs, next) = (Arc::clone(self), runs.clone(), last.next);
+            runtime.spawn(async move {
+                tokio::time::sleep_until(next).await;
+                let mut last = entry.last();
+                last.next = Instant::now() + SPACING;
+                entry.flush(&mut last, runs.journal());
+            });
+        }
+    }
+
+    /// Writes what waits.
+    fn flush(&self, last: &mut Last, journal: &Journal) {
+        if let Some((kind, body)) = last.waiting.take()
+            && !last.is_over
+        {
+            let (event, replaces) = last.number(kind, body);
             journal.writer().event(self.told(event), replaces);
-        });
+        }
     }
 
     pub(crate) fn told(&self, event: EventRecord) -> Told {

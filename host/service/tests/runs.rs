@@ -1,9 +1,9 @@
 //! Runs behind a journal, as those who serve many use them.
 
 use executor_runtime::{
-    CancelReason, ErrorKind, Event, Host, Outcome, Run, RunFuture, Runner,
+    CancelReason, ErrorKind, Event, Failure, Host, Outcome, Run, RunFuture, Runner,
     protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status},
-    receipt,
+    receipt, reject,
 };
 use executor_runtime_service::{
     EventKind, EventRecord, Filter, Journal, JournalError, Limits, OutputStream, Prune, Runs, RunsOptions,
@@ -122,7 +122,7 @@ async fn all_events(runs: &Runs, id: &str, after: u64) -> Vec<EventRecord> {
     events
 }
 
-fn error_kind(result: &RuntimeResult) -> &str {
+fn error_kind(result: &Arc<RuntimeResult>) -> &str {
     result
         .metadata
         .get(receipt::ERROR_KIND)
@@ -188,7 +188,7 @@ async fn a_full_queue_refuses_and_a_queued_run_can_be_cancelled_or_time_out() {
     // What is there needs no place.
     assert!(!submit(&runs, invocation("second", "work")).await);
 
-    assert_eq!(error_kind(&*result(&runs, "third").await), "timeout");
+    assert_eq!(error_kind(&result(&runs, "third").await), "timeout");
     runs.cancel("second", CancelReason::Requested).await.unwrap();
     let second = result(&runs, "second").await;
     assert_eq!(
@@ -264,6 +264,8 @@ async fn followers_get_every_event_in_order_whenever_they_come() {
     let again = all_events(&runs, "it", late[1].sequence).await;
     assert_eq!(again, late[2..]);
     assert_eq!(late[3].body["status"], "succeeded");
+    // After a number that no event has, there is none to wait for.
+    assert_eq!(all_events(&runs, "it", 9999).await, []);
 }
 
 #[tokio::test]
@@ -321,7 +323,7 @@ async fn output_is_followed_byte_for_byte_while_it_grows() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(file.len().unwrap(), expected.len() as u64);
+    assert_eq!(file.length().unwrap(), expected.len() as u64);
     assert!(
         runs.output("other", OutputStream::Stdout)
             .await
@@ -344,12 +346,19 @@ fn what_a_dead_host_has_left_is_taken_up_and_nothing_is_begun_twice() {
             submit(&runs, invocation(id, "wait")).await;
             until_running(&runs, id).await;
         }
+        let impatient = SubmitOptions {
+            queue_timeout: Some(Duration::from_millis(300)),
+        };
+        runs.submit(invocation("impatient", "wait"), impatient)
+            .await
+            .unwrap();
         for n in 0..20 {
             submit(&runs, invocation(&format!("queued-{n}"), "work")).await;
         }
     });
     // All that it was doing stops here.
     first.shutdown_background();
+    std::thread::sleep(Duration::from_millis(300));
     let second = runtime();
     second.block_on(async {
         let deadline = Instant::now() + LIMIT;
@@ -393,8 +402,9 @@ fn what_a_dead_host_has_left_is_taken_up_and_nothing_is_begun_twice() {
                 break;
             }
         }
-        assert_eq!(seen.len(), 23);
-        assert_eq!((seen[0].as_str(), seen[22].as_str()), ("queued-19", "ended"));
+        assert_eq!(seen.len(), 24);
+        assert_eq!((seen[0].as_str(), seen[23].as_str()), ("queued-19", "ended"));
+        assert_eq!(error_kind(&result(&runs, "impatient").await), "timeout");
     });
 }
 
@@ -419,10 +429,51 @@ async fn a_journal_that_cant_be_written_refuses_new_runs_and_loses_no_end() {
     let waited = runs.wait("under-way", soon).await.unwrap();
     assert!(matches!(waited, Some(Waited::Unfinished(_))), "{waited:?}");
     other.execute_batch("ROLLBACK").unwrap();
+    // It is noticed without a run that is submitted.
+    let deadline = Instant::now() + LIMIT;
+    while runs.trouble().is_some() {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     assert_eq!(result(&runs, "under-way").await.status, Status::Cancelled);
     assert!(submit(&runs, invocation("new", "work")).await);
     assert_eq!(result(&runs, "new").await.status, Status::Succeeded);
     assert!(runs.trouble().is_none());
+}
+
+#[test]
+fn a_result_that_a_run_has_written_to_its_file_is_its_end_even_if_the_host_died_just_then() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("result.json");
+    let mut asked = invocation("it", "wait");
+    asked.output_result_path = Some(file.to_str().unwrap().to_owned());
+    let state = directory.path().join("state");
+    let first = tokio::runtime::Runtime::new().unwrap();
+    first.block_on(async {
+        let Opened { runs, .. } = open(&state, 2, 10).await;
+        submit(&runs, asked).await;
+        until_running(&runs, "it").await;
+    });
+    first.shutdown_background();
+    let written = RuntimeResult {
+        status: Status::Succeeded,
+        error_summary: None,
+        metadata: BTreeMap::new(),
+        ..reject(&invocation("it", "wait"), Failure::new(ErrorKind::Cancelled, ""))
+    };
+    let written = serde_json::to_string(&written).unwrap();
+    std::fs::write(&file, &written).unwrap();
+    let second = tokio::runtime::Runtime::new().unwrap();
+    second.block_on(async {
+        let deadline = Instant::now() + LIMIT;
+        while matches!(Journal::open(&state), Err(JournalError::InUse { .. })) {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let Opened { runs, .. } = open(&state, 2, 10).await;
+        assert_eq!(result(&runs, "it").await.status, Status::Succeeded);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
+    });
 }
 
 #[tokio::test]
@@ -458,7 +509,7 @@ async fn a_journal_is_one_hosts_and_a_newer_one_is_left_alone() {
 async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_runs_had() {
     let directory = tempfile::tempdir().unwrap();
     let Opened { runs, .. } = open(&directory.path().join("state"), 2, 10).await;
-    for id in ["a", "b"] {
+    for id in ["a", "b", "c"] {
         let document = json!({
             "invocation_id": id, "runtime_name": "test", "runtime_kind": "subprocess",
             "working_directory": directory.path(), "timeout_seconds": 60, "command": ["echo", id],
@@ -472,6 +523,9 @@ async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_ru
     }
     submit(&runs, invocation("under-way", "wait")).await;
     let captures = directory.path().join(".executor_runtime");
+    // A later run, of which this host knows nothing, has had the directory of one.
+    std::fs::remove_file(captures.join("c/stdout.txt")).unwrap();
+    std::fs::write(captures.join("c/stdout.txt"), "later").unwrap();
     // Another directory has taken the place of one.
     std::fs::rename(captures.join("b"), captures.join("elsewhere")).unwrap();
     std::fs::create_dir(captures.join("b")).unwrap();
@@ -479,7 +533,7 @@ async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_ru
     let none = runs
         .prune(Prune {
             older_than: Some(LIMIT),
-            keep: Some(2),
+            keep: Some(3),
             captures: true,
         })
         .await
@@ -493,7 +547,7 @@ async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_ru
         })
         .await
         .unwrap();
-    assert_eq!((pruned.runs, pruned.captures, pruned.captures_kept), (2, 1, 1));
+    assert_eq!((pruned.runs, pruned.captures, pruned.captures_kept), (3, 1, 2));
     assert!(!captures.join("a").exists());
     assert!(captures.join("b").exists());
     assert!(captures.join("elsewhere/stdout.txt").exists());

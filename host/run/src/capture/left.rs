@@ -2,7 +2,7 @@
 //! directory is still the one that it had. All of it blocks.
 
 use super::{
-    CaptureDirectory, DEFAULT_BASE, DIRECTORY, Fingerprint, ReadDeadline, is_default_base, lock,
+    ARTIFACTS, CaptureDirectory, DEFAULT_BASE, DIRECTORY, Fingerprint, ReadDeadline, is_default_base, lock,
     name::directory_name, remove_tree_at,
 };
 use executor_runtime_protocol::RuntimeInvocation;
@@ -67,8 +67,15 @@ pub fn left_by(invocation: &RuntimeInvocation) -> Left {
     }
 }
 
-/// What tells a directory from any other that is at the same path later: its file system, its inode, and when it was
-/// made, as far as the file system knows that.
+/// Whether a run of an invocation, or what is left of one, has its capture directory.
+pub fn is_held(invocation: &RuntimeInvocation) -> bool {
+    let path = location(invocation);
+    open_directory(&path).is_ok_and(|directory| lock(&directory, &path).is_err())
+}
+
+/// What tells a directory, as a run has left it, from any other that is at the same path later, and from itself after another
+/// run: file system, inode, and when it was made (as far as the file system knows that) of the directory, and of what each
+/// run makes anew in it.
 ///
 /// # Errors
 /// When there is no directory.
@@ -106,15 +113,25 @@ fn open_directory(path: &Path) -> nix::Result<OwnedFd> {
 }
 
 fn marker_of(directory: &OwnedFd) -> io::Result<Vec<u8>> {
+    let mut marker = identity(directory, "")?;
+    for made_anew in [STDOUT_FILE, ARTIFACTS] {
+        // Not every run has one.
+        marker.extend(identity(directory, made_anew).unwrap_or_default());
+    }
+    Ok(marker)
+}
+
+/// What tells one file from another; of the directory itself if `name` is empty.
+fn identity(directory: &OwnedFd, name: &str) -> io::Result<Vec<u8>> {
+    let name = CString::new(name)?;
     // SAFETY: all of it being zero is a valid value.
     let mut found: libc::statx = unsafe { std::mem::zeroed() };
-    let this = CString::default();
-    // SAFETY: `this` is a string that ends in NUL, and `found` is valid for writing.
+    // SAFETY: `name` is a string that ends in NUL, and `found` is valid for writing.
     let done = unsafe {
         libc::statx(
             directory.as_raw_fd(),
-            this.as_ptr(),
-            libc::AT_EMPTY_PATH,
+            name.as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW,
             libc::STATX_INO | libc::STATX_BTIME,
             &raw mut found,
         )

@@ -147,7 +147,7 @@ async fn answer(
 /// The length of the file at this moment.
 async fn length(file: GrowingFile) -> Result<(GrowingFile, u64), Problem> {
     let looked = exhaustion::run_blocking(move || {
-        let length = file.len();
+        let length = file.length();
         (file, length)
     });
     let unreadable = |error: io::Error| {

@@ -54,6 +54,6 @@ pub(crate) async fn result(
     };
     match waited?.ok_or_else(|| Problem::no_run(&id))? {
         Waited::Ended(result) => Ok(json(StatusCode::OK, &*result)),
-        Waited::Unfinished(run) => Ok(json(StatusCode::ACCEPTED, &RunSummary::from(run))),
+        Waited::Unfinished(run) => Ok(json(StatusCode::ACCEPTED, &RunSummary::from(*run))),
     }
 }

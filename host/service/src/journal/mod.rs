@@ -26,14 +26,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::sync::Semaphore;
 use writer::Writer;
 
 const DATABASE: &str = "journal.sqlite";
 const LOCK: &str = "journal.lock";
 /// How long a connection waits for another process that holds the database, such as a backup, before that is an error.
 const BUSY: Duration = Duration::from_millis(500);
-/// Connections that are kept for reading.
-const MAX_READERS: usize = 4;
+/// How many read at a time, each with a connection of its own.
+const MAX_READERS: usize = 8;
 
 /// Why the journal can't be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -83,6 +84,7 @@ pub struct Journal {
     path: PathBuf,
     writer: Writer,
     readers: Arc<Mutex<Vec<Connection>>>,
+    reading: Semaphore,
     _lock: Flock<File>,
 }
 
@@ -111,6 +113,7 @@ impl Journal {
             path,
             writer,
             readers: Arc::default(),
+            reading: Semaphore::new(MAX_READERS),
             _lock: lock,
         })
     }
@@ -129,6 +132,8 @@ impl Journal {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, JournalError> {
+        // It is never closed.
+        let _turn = self.reading.acquire().await;
         let (readers, path) = (Arc::clone(&self.readers), self.path.clone());
         let work = move || {
             let kept = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -137,10 +142,10 @@ impl Journal {
                 None => open_to_read(&path).map_err(|error| failed(&path, &error))?,
             };
             let answer = query(&connection).map_err(|error| failed(&path, &error))?;
-            let mut readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
-            if readers.len() < MAX_READERS {
-                readers.push(connection);
-            }
+            readers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
             Ok(answer)
         };
         let answer = executor_runtime_run::exhaustion::run_blocking(work).await;

@@ -71,6 +71,10 @@ pub(crate) struct Unfinished {
     pub(crate) invocation: RuntimeInvocation,
     pub(crate) accepted_at: Timestamp,
     pub(crate) started_at: Option<Timestamp>,
+    /// Until when it may wait for its turn.
+    pub(crate) queue_until: Option<Timestamp>,
+    /// Whether it was told to stop.
+    pub(crate) is_cancelled: bool,
     pub(crate) last_event: u64,
 }
 
@@ -91,7 +95,7 @@ impl Journal {
         self.read(move |connection| {
             let query = format!("SELECT {SUMMARY} FROM runs WHERE id = ?1");
             let mut statement = connection.prepare_cached(&query)?;
-            statement.query_row([&id], |row| recorded(row)).optional()
+            statement.query_row([&id], recorded).optional()
         })
         .await
     }
@@ -115,13 +119,13 @@ impl Journal {
                     filter.cursor.map(|cursor| cursor.0),
                     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
                 ],
-                |row| recorded(row),
+                listed,
             )?;
             let mut rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
             let goes_on = rows.len() > limit;
             rows.truncate(limit);
-            let next = rows.last().filter(|_| goes_on).map(|last| Cursor(last.run));
-            let runs = rows.into_iter().map(|row| row.summary).collect();
+            let next = rows.last().filter(|_| goes_on).map(|(run, _)| Cursor(*run));
+            let runs = rows.into_iter().map(|(_, summary)| summary).collect();
             Ok(Page { runs, next })
         })
         .await
@@ -152,22 +156,31 @@ impl Journal {
     pub(crate) async fn unfinished(&self) -> Result<Vec<Unfinished>, JournalError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT run, invocation, accepted_at, started_at,
+                "SELECT run, invocation, accepted_at, started_at, queue_until, is_cancelled,
                         (SELECT max(sequence) FROM events WHERE events.run = runs.run)
                  FROM runs WHERE result IS NULL ORDER BY run",
             )?;
             let rows = statement.query_map([], |row| {
-                let invocation: String = row.get(1)?;
-                let invocation = RuntimeInvocation::from_json(invocation.as_bytes());
-                Ok(Unfinished {
-                    run: row.get(0)?,
-                    invocation: invocation.map_err(|error| unreadable(1, error.to_string()))?,
+                let (run, text): (i64, String) = (row.get(0)?, row.get(1)?);
+                // It is longer than the document that it was read from, so that no limit may count here.
+                let invocation: RuntimeInvocation = match serde_json::from_str(&text) {
+                    Ok(invocation) => invocation,
+                    Err(error) => {
+                        tracing::error!("run number {run} of the journal can't be read: {error}");
+                        return Ok(None);
+                    }
+                };
+                Ok(Some(Unfinished {
+                    run,
+                    invocation,
                     accepted_at: Timestamp::from_unix_micros(row.get(2)?),
                     started_at: time(row, 3)?,
-                    last_event: row.get::<_, Option<i64>>(4)?.unwrap_or(0).unsigned_abs(),
-                })
+                    queue_until: time(row, 4)?,
+                    is_cancelled: row.get(5)?,
+                    last_event: row.get::<_, Option<i64>>(6)?.unwrap_or(0).unsigned_abs(),
+                }))
             })?;
-            rows.collect()
+            rows.filter_map(Result::transpose).collect()
         })
         .await
     }
@@ -219,12 +232,37 @@ fn beyond(connection: &Connection, keep: u64) -> rusqlite::Result<Option<i64>> {
 }
 
 fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
-    let (kind, status, result): (String, String, Option<String>) = (row.get(3)?, row.get(4)?, row.get(8)?);
-    let result = result.map(|text| RuntimeResult::from_json(text.as_bytes()));
+    let result: Option<String> = row.get(8)?;
+    // It may be longer than a document that is sent.
+    let result = result.map(|text| serde_json::from_str::<RuntimeResult>(&text));
     let result = result
         .transpose()
         .map_err(|error| unreadable(8, error.to_string()))?;
-    let mut summary = RunSummary {
+    let mut summary = summary(row)?;
+    if let Some(result) = &result {
+        summary.end(result);
+    }
+    Ok(Recorded {
+        run: row.get(0)?,
+        fingerprint: row.get(9)?,
+        summary,
+        result,
+    })
+}
+
+/// The same for a list, which one that can't be read must not keep from the reader.
+fn listed(row: &Row<'_>) -> rusqlite::Result<(i64, RunSummary)> {
+    let listed = match recorded(row) {
+        Ok(recorded) => recorded.summary,
+        Err(_) => summary(row)?,
+    };
+    Ok((row.get(0)?, listed))
+}
+
+/// What there is without the result.
+fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
+    let (kind, status): (String, String) = (row.get(3)?, row.get(4)?);
+    Ok(RunSummary {
         invocation_id: row.get(1)?,
         runtime_name: row.get(2)?,
         runtime_kind: RuntimeKind::new(&kind).ok_or_else(|| unreadable(3, kind))?,
@@ -236,15 +274,6 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
         error_kind: None,
         error_summary: None,
         cancel_requested: false,
-    };
-    if let Some(result) = &result {
-        summary.end(result);
-    }
-    Ok(Recorded {
-        run: row.get(0)?,
-        fingerprint: row.get(9)?,
-        summary,
-        result,
     })
 }
 

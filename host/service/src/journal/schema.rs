@@ -14,6 +14,8 @@ const MIGRATIONS: [&str; 1] = [
         fingerprint BLOB NOT NULL,
         invocation TEXT NOT NULL,
         accepted_at INTEGER NOT NULL,
+        queue_until INTEGER,
+        is_cancelled INTEGER NOT NULL DEFAULT FALSE,
         started_at INTEGER,
         finished_at INTEGER,
         result TEXT,

@@ -4,7 +4,7 @@
 //! written, a new run is refused; what has happened to runs that were accepted is kept and tried again until it can be
 //! written.
 
-use super::{JournalError, failed};
+use super::{JournalError, failed, schema::VERSION};
 use crate::event::EventRecord;
 use executor_runtime::protocol::Status;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -33,6 +33,8 @@ pub(crate) struct NewRun {
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) invocation: String,
     pub(crate) accepted: EventRecord,
+    /// Until when it may wait for its turn, in microseconds after 1970.
+    pub(crate) queue_until: Option<i64>,
 }
 
 /// What became of a run that was to be accepted.
@@ -82,6 +84,10 @@ enum Write {
         told: Told,
         done: oneshot::Sender<()>,
     },
+    Cancel {
+        run: i64,
+        done: oneshot::Sender<()>,
+    },
     Event {
         told: Told,
         /// The number of an event that this one takes the place of.
@@ -96,6 +102,16 @@ enum Write {
         runs: Vec<i64>,
         reply: Reply<()>,
     },
+}
+
+/// What is going to be in the journal.
+pub(crate) struct Written(oneshot::Receiver<()>);
+
+impl Written {
+    /// Waits until it is, however long that takes. False if it never will be, because this process ends.
+    pub(crate) async fn wait(self) -> bool {
+        self.0.await.is_ok()
+    }
 }
 
 /// Hands work to the thread, which ends when this is dropped and all has been written.
@@ -144,11 +160,18 @@ impl Writer {
         self.answer(answer).await
     }
 
-    /// Notes that a run starts, with the event that says so. Returns when that is in the journal, however long it takes.
-    pub(crate) async fn start_run(&self, told: Told) {
+    /// Notes that a run starts, with the event that says so.
+    pub(crate) fn start_run(&self, told: Told) -> Written {
         let (done, written) = oneshot::channel();
         self.send(Write::Start { told, done });
-        let _ = written.await;
+        Written(written)
+    }
+
+    /// Notes that a run was told to stop.
+    pub(crate) fn cancel_run(&self, run: i64) -> Written {
+        let (done, written) = oneshot::channel();
+        self.send(Write::Cancel { run, done });
+        Written(written)
     }
 
     /// Notes an event, some time soon.
@@ -156,12 +179,12 @@ impl Writer {
         self.send(Write::Event { told, replaces });
     }
 
-    /// Notes the end of a run, with the event that says so. Returns when that is in the journal, however long it takes.
-    pub(crate) async fn end_run(&self, told: Told, end: End) {
+    /// Notes the end of a run, with the event that says so.
+    pub(crate) fn end_run(&self, told: Told, end: End) -> Written {
         let (done, written) = oneshot::channel();
         let end = Box::new(end);
         self.send(Write::End { told, end, done });
-        let _ = written.await;
+        Written(written)
     }
 
     /// Removes runs that have ended.
@@ -211,48 +234,68 @@ impl Thread {
         loop {
             let mut is_over = false;
             let mut batch = std::mem::take(&mut self.kept);
-            let first = if batch.is_empty() {
-                self.work.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
+            let is_in_trouble = self.is_in_trouble();
+            let first = if is_in_trouble {
                 self.work.recv_timeout(RETRY)
+            } else {
+                self.work.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
             match first {
                 Ok(first) => {
                     batch.push(first);
-                    batch.extend(self.work.try_iter().take(MAX_BATCH));
+                    // What is kept is made as little as it can be, so all that comes is looked at then.
+                    let most = if is_in_trouble { usize::MAX } else { MAX_BATCH };
+                    batch.extend(self.work.try_iter().take(most));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => is_over = true,
             }
-            self.write(batch);
+            self.write(batch, is_in_trouble);
             if is_over {
                 return;
             }
         }
     }
 
-    fn write(&mut self, batch: Vec<Write>) {
-        if batch.is_empty() {
+    fn write(&mut self, batch: Vec<Write>, is_in_trouble: bool) {
+        if batch.is_empty() && !is_in_trouble {
             return;
         }
-        let error = match commit(&mut self.connection, &batch) {
+        match commit(&mut self.connection, &batch, is_in_trouble) {
             Ok(answers) => {
                 self.note(None);
                 for (write, answer) in batch.into_iter().zip(answers) {
                     tell(write, answer);
                 }
-                return;
             }
-            Err(error) => failed(&self.path, &error),
-        };
-        self.note(Some(error.clone()));
-        for write in batch {
-            match write {
-                Write::Accept { reply, .. } => drop(reply.send(Err(error.clone()))),
-                Write::Forget { reply, .. } => drop(reply.send(Err(error.clone()))),
-                kept => self.keep(kept),
+            Err(error) if may_pass(&error) => {
+                let error = failed(&self.path, &error);
+                self.note(Some(error.clone()));
+                for happened in batch.into_iter().filter_map(|write| refuse(write, &error)) {
+                    self.keep(happened);
+                }
+            }
+            Err(_) if batch.len() > 1 => {
+                // One of them can't be written at all, and the others must not wait for it.
+                for write in batch {
+                    self.write(vec![write], false);
+                }
+            }
+            Err(error) => {
+                let error = failed(&self.path, &error);
+                tracing::error!("a record is left out: {error}");
+                for lost in batch.into_iter().filter_map(|write| refuse(write, &error)) {
+                    tell(lost, Answer::Done);
+                }
             }
         }
+    }
+
+    fn is_in_trouble(&self) -> bool {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 
     /// Keeps what has to be written later. Of events that take each other's place only the last is kept.
@@ -292,8 +335,44 @@ enum Answer {
     Done,
 }
 
-fn commit(connection: &mut Connection, batch: &[Write]) -> rusqlite::Result<Vec<Answer>> {
+/// Whether the same may be written later: the disk is full, or another process holds the journal.
+fn may_pass(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, PermissionDenied, ReadOnly,
+        SystemIoFailure,
+    };
+    error.sqlite_error_code().is_some_and(|code| {
+        matches!(
+            code,
+            CannotOpen
+                | DatabaseBusy
+                | DatabaseLocked
+                | DiskFull
+                | OutOfMemory
+                | PermissionDenied
+                | ReadOnly
+                | SystemIoFailure
+        )
+    })
+}
+
+/// Tells those who asked that it can't be; what has happened is returned.
+fn refuse(write: Write, error: &JournalError) -> Option<Write> {
+    match write {
+        Write::Accept { reply, .. } => drop(reply.send(Err(error.clone()))),
+        Write::Forget { reply, .. } => drop(reply.send(Err(error.clone()))),
+        happened => return Some(happened),
+    }
+    None
+}
+
+/// Writes all of it or nothing; something at least, if it is to be tried whether that can be done.
+fn commit(connection: &mut Connection, batch: &[Write], is_trial: bool) -> rusqlite::Result<Vec<Answer>> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    if is_trial {
+        let version = i64::try_from(VERSION).unwrap_or(i64::MAX);
+        transaction.pragma_update(None, "user_version", version)?;
+    }
     let answers: rusqlite::Result<Vec<_>> = batch.iter().map(|write| apply(&transaction, write)).collect();
     let answers = answers?;
     transaction.commit()?;
@@ -308,6 +387,11 @@ fn apply(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<Answe
                 .prepare_cached("UPDATE runs SET status = 'running', started_at = ?2 WHERE run = ?1")?;
             statement.execute(params![told.run, told.event.time.unix_micros()])?;
             insert_event(transaction, told.run, &told.event)?;
+        }
+        Write::Cancel { run, .. } => {
+            let mut statement =
+                transaction.prepare_cached("UPDATE runs SET is_cancelled = TRUE WHERE run = ?1")?;
+            statement.execute([run])?;
         }
         Write::Event { told, replaces } => {
             if let Some(replaced) = replaces {
@@ -356,8 +440,8 @@ fn accept(transaction: &Transaction<'_>, run: &NewRun) -> rusqlite::Result<Accep
         None => {}
     }
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO runs (id, name, kind, status, fingerprint, invocation, accepted_at)
-         VALUES (?1, ?2, ?3, 'pending', ?4, ?5, ?6)",
+        "INSERT INTO runs (id, name, kind, status, fingerprint, invocation, accepted_at, queue_until)
+         VALUES (?1, ?2, ?3, 'pending', ?4, ?5, ?6, ?7)",
     )?;
     let number = statement.insert(params![
         run.id,
@@ -366,14 +450,18 @@ fn accept(transaction: &Transaction<'_>, run: &NewRun) -> rusqlite::Result<Accep
         run.fingerprint,
         run.invocation,
         run.accepted.time.unix_micros(),
+        run.queue_until,
     ])?;
     insert_event(transaction, number, &run.accepted)?;
     Ok(Accepted::New(number))
 }
 
 fn insert_event(transaction: &Transaction<'_>, run: i64, event: &EventRecord) -> rusqlite::Result<()> {
-    let mut statement = transaction
-        .prepare_cached("INSERT INTO events (run, sequence, at, type, body) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    // The run may have been forgotten.
+    let mut statement = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO events (run, sequence, at, type, body)
+         SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM runs WHERE run = ?1)",
+    )?;
     let body = serde_json::to_string(&event.body).unwrap_or_default();
     statement.execute(params![
         run,
@@ -401,6 +489,7 @@ fn tell(write: Write, answer: Answer) {
         (Write::Event { told, .. }, _) => {
             commit(&told);
         }
+        (Write::Cancel { done, .. }, _) => drop(done.send(())),
         (Write::Forget { reply, .. }, _) => drop(reply.send(Ok(()))),
         (Write::Accept { .. }, Answer::Done) => {}
     }
