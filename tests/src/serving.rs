@@ -476,10 +476,14 @@ impl Following {
             buffered: String::new(),
         }
     }
+}
+
+impl Iterator for Following {
+    type Item = Event;
 
     /// The next event; none at the end of the stream.
     #[track_caller]
-    pub fn next(&mut self) -> Option<Event> {
+    fn next(&mut self) -> Option<Event> {
         loop {
             while let Some((text, rest)) = self.buffered.split_once("\n\n") {
                 let event = parsed(text);

@@ -7,14 +7,21 @@ use axum::{
 };
 use executor_runtime_protocol::{InvalidDocument, MAX_DOCUMENT_BYTES, RuntimeInvocation};
 use executor_runtime_run::exhaustion;
-use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH, request::Parts};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_LENGTH, EXPECT},
+    request::Parts,
+};
+use http_body_util::BodyExt;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// How long a client may take to send a body.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
+/// How much of a body that is too long is read and thrown away, in bytes, and for how long.
+const MAX_DISCARDED: usize = 4 * MAX_DOCUMENT_BYTES;
+const DISCARD_DEADLINE: Duration = Duration::from_secs(5);
 /// A document that is longer is read on a thread of its own, one at a time: it may become many times as large.
 const SHORT_DOCUMENT: usize = 64 << 10;
 /// The longest body that is no invocation.
@@ -154,33 +161,61 @@ fn announced(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
-    let too_long = || {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!(
-                "the body has more than {limit} bytes; pass large input as a file, through input_payload_path"
-            ),
-        )
-    };
-    if announced(headers).is_some_and(|length| length > limit) {
-        return Err(too_long());
+async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+    let until = Instant::now() + BODY_DEADLINE;
+    let length = announced(headers);
+    if length.is_some_and(|length| length > limit) {
+        // A client that waits to be told to go on has sent nothing, and one with far too much is not waited for.
+        if !headers.contains_key(EXPECT) && length <= Some(MAX_DISCARDED) {
+            discard(body).await;
+        }
+        return Err(too_long(limit));
     }
-    let collected = timeout_at(
-        Instant::now() + BODY_DEADLINE,
-        Limited::new(body, limit).collect(),
+    let mut document = Vec::with_capacity(length.unwrap_or_default());
+    loop {
+        let data = match timeout_at(until, body.frame()).await {
+            Ok(None) => return Ok(document),
+            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+            Ok(Some(Err(error))) => {
+                return Err(Problem::bad_request(format!("the body can't be read: {error}")));
+            }
+            Err(_) => {
+                return Err(Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    format!(
+                        "the body did not arrive within {} seconds",
+                        BODY_DEADLINE.as_secs()
+                    ),
+                ));
+            }
+        };
+        if document.len() + data.len() > limit {
+            drop(document);
+            discard(body).await;
+            return Err(too_long(limit));
+        }
+        document.extend_from_slice(&data);
+    }
+}
+
+fn too_long(limit: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!(
+            "the body has more than {limit} bytes; pass large input as a file, through input_payload_path"
+        ),
     )
-    .await;
-    match collected {
-        Ok(Ok(body)) => Ok(Vec::from(body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
-        Ok(Err(error)) => Err(Problem::bad_request(format!("the body can't be read: {error}"))),
-        Err(_) => Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            format!(
-                "the body did not arrive within {} seconds",
-                BODY_DEADLINE.as_secs()
-            ),
-        )),
+}
+
+/// Reads what is left of a body, within bounds: many clients read no answer before they have sent all of their request.
+async fn discard(mut body: Body) {
+    let until = Instant::now() + DISCARD_DEADLINE;
+    let mut left = MAX_DISCARDED;
+    while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
+        let length = frame.into_data().map_or(0, |data| data.len());
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }

@@ -7,7 +7,7 @@ use axum::{
 use executor_runtime_protocol::InvalidDocument;
 use executor_runtime_service::{JournalError, SubmitError};
 use http::{
-    HeaderName, HeaderValue, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     errors_omitted: Option<usize>,
     #[serde(skip)]
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Box<HeaderMap>,
 }
 
 /// One thing that is wrong with a document.
@@ -68,7 +68,7 @@ impl Problem {
             detail: None,
             errors: Vec::new(),
             errors_omitted: None,
-            headers: Vec::new(),
+            headers: Box::default(),
         }
     }
 
@@ -86,7 +86,7 @@ impl Problem {
 
     #[must_use]
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.headers.insert(name, value);
         self
     }
 
@@ -99,7 +99,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
-        let headers = std::mem::take(&mut self.headers);
+        let headers = std::mem::take(&mut *self.headers);
         // A struct of texts and numbers is always JSON.
         let text = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = Response::new(Body::from(text));
