@@ -1,12 +1,15 @@
 //! Taking up plugins and configuration that change on disk while a host serves.
 //!
-//! Files are looked at every second, and at once on SIGHUP. What is found, once it does not change any more, is taken up as a whole, for runs that begin
-//! later, or not at all: a configuration that can't be used is told of, and the one before goes on. A plugin that can't be used is
-//! one of those that `plugin list` has a reason for, and hurts no other.
+//! Files are looked at every second, and at once on SIGHUP. What is found, once it does not change any more, is taken up as
+//! a whole, for runs that begin later, or not at all: a configuration that can't be used, or a plugin that could be used
+//! before and can't be now, is told of, and what was before goes on. A plugin file that is gone takes its kinds with it.
 
 use crate::host;
-use anyhow::{Result, anyhow};
-use executor_runtime::{Host, plugin::Snapshot};
+use anyhow::{Result, anyhow, bail};
+use executor_runtime::{
+    Host,
+    plugin::{Found, PluginSet, Snapshot, State, Unusable},
+};
 use executor_runtime_run::exhaustion;
 use executor_runtime_service::Service;
 use std::{
@@ -76,6 +79,25 @@ async fn follow(service: Service, config: Option<PathBuf>, mut asked: Option<Sig
     }
 }
 
+/// A plugin file that could be used before and can't be now, though it is there and the configuration has it.
+fn broken<'a>(before: &PluginSet, now: &'a PluginSet) -> Option<&'a Found> {
+    let worked = |path: &Path| {
+        let mut found = before.list().iter();
+        found.any(|found| found.path == path && matches!(found.state, State::Usable(_)))
+    };
+    now.list().iter().find(|found| match &found.state {
+        State::Usable(_) | State::Unusable(Unusable::Disabled(_)) => false,
+        State::Unusable(_) => worked(&found.path),
+    })
+}
+
+fn reason(found: &Found) -> String {
+    match &found.state {
+        State::Usable(_) => String::new(),
+        State::Unusable(reason) => reason.to_string(),
+    }
+}
+
 async fn look(config: Option<&Path>, directories: &[PathBuf]) -> Option<Snapshot> {
     let mut paths = directories.to_vec();
     paths.extend(host::configuration_path(config));
@@ -88,6 +110,13 @@ fn read_again(current: &Host, named: Option<&Path>) -> Result<Host> {
     host.plugins()
         .check_configured_names()
         .map_err(|failure| anyhow!(failure.summary))?;
+    if let Some(broken) = broken(current.plugins(), host.plugins()) {
+        bail!(
+            "'{}' can't be used any more: it {}",
+            broken.path.display(),
+            reason(broken)
+        );
+    }
     host.plugins().warn_of_unknown_names();
     Ok(host)
 }

@@ -133,7 +133,10 @@ async fn until_told(
         () = runs.idle() => return 0,
     }
     runs.cancel_running(CancelReason::Immediate);
-    let _ = timeout(LAST_RESULTS, runs.idle()).await;
+    // What can't be recorded now is for the next host to find out.
+    if runs.trouble().is_none() {
+        let _ = timeout(LAST_RESULTS, runs.idle()).await;
+    }
     let signal = termination.signal().unwrap_or(libc::SIGTERM);
     u8::try_from(128 + signal).unwrap_or(1)
 }

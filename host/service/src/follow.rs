@@ -298,13 +298,13 @@ impl GrowingFile {
         match (&self.place, self.result()) {
             (Place::Output(_), _) => true,
             (Place::Artifact(id), Some(result)) => path_of(&result, id).is_some(),
-            (Place::Artifact(_), None) => self.open().is_some(),
+            (Place::Artifact(_), None) => matches!(self.open(), Ok(Some(_))),
         }
     }
 
     fn with_file<T>(&self, none: T, work: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
         if self.opened.get().is_none()
-            && let Some(opened) = self.open()
+            && let Some(opened) = self.open()?
         {
             let _ = self.opened.set(opened);
         }
@@ -315,18 +315,24 @@ impl GrowingFile {
         }
     }
 
-    fn open(&self) -> Option<Opened> {
+    /// None if there is no such file, or not yet; an error if there was one.
+    fn open(&self) -> io::Result<Option<Opened>> {
         let path = match (&self.place, &self.run, self.result()) {
             (Place::Output(_), Run::Unfinished { entry, .. }, _) if entry.output.files.get().is_some() => {
-                return entry.output.files.get().cloned().map(Opened::Output);
+                return Ok(entry.output.files.get().cloned().map(Opened::Output));
             }
-            (Place::Output(OutputStream::Stdout), _, Some(result)) => result.stdout_path.as_deref()?.into(),
-            (Place::Output(OutputStream::Stderr), _, Some(result)) => result.stderr_path.as_deref()?.into(),
-            (Place::Artifact(id), _, Some(result)) => path_of(&result, id)?,
-            (Place::Artifact(id), Run::Unfinished { entry, .. }, None) => path_of_unfinished(entry, id)?,
-            _ => return None,
+            (Place::Output(OutputStream::Stdout), _, Some(result)) => {
+                result.stdout_path.as_deref().map(PathBuf::from)
+            }
+            (Place::Output(OutputStream::Stderr), _, Some(result)) => {
+                result.stderr_path.as_deref().map(PathBuf::from)
+            }
+            (Place::Artifact(id), _, Some(result)) => path_of(&result, id),
+            (Place::Artifact(id), Run::Unfinished { entry, .. }, None) => path_of_unfinished(entry, id),
+            _ => None,
         };
-        open_regular(&path).map(Opened::File)
+        let Some(path) = path else { return Ok(None) };
+        open_regular(&path).map(|file| Some(Opened::File(file)))
     }
 }
 
@@ -355,13 +361,22 @@ fn path_of_unfinished(entry: &Entry, id: &str) -> Option<PathBuf> {
     is_below.then(|| location(&entry.invocation).join(id))
 }
 
-/// Opens a regular file and nothing else: the run could have put a link or a pipe there.
-fn open_regular(path: &Path) -> Option<File> {
+/// Opens a regular file and nothing else: the run could have put a link or a pipe there. What is not there any more, or is
+/// something else, is `NotFound`.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let gone = |why: &str| {
+        let text = format!("'{}' {why}", path.display());
+        io::Error::new(io::ErrorKind::NotFound, text)
+    };
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)
-        .ok()?;
-    file.metadata().is_ok_and(|found| found.is_file()).then_some(file)
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => gone("is not there any more"),
+        Some(libc::ELOOP | libc::ENXIO) => gone("is something else now"),
+        _ => error,
+    })?;
+    if !file.metadata()?.is_file() {
+        return Err(gone("is something else now"));
+    }
+    Ok(file)
 }

@@ -94,6 +94,10 @@ fn a_run_is_submitted_shown_waited_for_listed_and_followed() {
         serving.get("/v1/runs/first/artifacts/stdout").expect(200).body,
         b"out\n"
     );
+    // What is lost is not nothing.
+    fs::remove_file(&told.stdout_path.unwrap()).unwrap();
+    let gone = serving.get("/v1/runs/first/logs/stdout").expect_problem(410);
+    assert!(gone.contains("is not there any more"), "{gone}");
 
     let kinds: Vec<_> = events(&serving, "first")
         .into_iter()

@@ -9,6 +9,7 @@ use executor_runtime_tests::{
 use serde_json::Value;
 use std::{
     fs,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -27,6 +28,11 @@ fn kinds(serving: &Serving) -> Vec<String> {
     let kinds = answer["kinds"].as_array().unwrap();
     let name = |kind: &Value| kind["runtime_kind"].as_str().unwrap().to_owned();
     kinds.iter().map(name).collect()
+}
+
+/// Where the next version of a file is written.
+fn next_version(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// The result of a run of `greet`, once there is one.
@@ -81,6 +87,14 @@ fn plugins_and_configuration_are_taken_up_or_refused_while_the_old_ones_go_on() 
         "{}",
         serving.said()
     );
+
+    // A plugin that is broken now is refused, and what it was before goes on.
+    fs::write(next_version(&plugin), "no plugin at all").unwrap();
+    fs::rename(next_version(&plugin), &plugin).unwrap();
+    eventually("the broken plugin being told of", || {
+        serving.said().contains("can't be used any more").then_some(())
+    });
+    assert!(kinds(&serving).contains(&"greet".to_owned()));
 
     fs::remove_file(&plugin).unwrap();
     eventually("the plugin being gone", || {

@@ -232,10 +232,10 @@ mod tests {
         assert_eq!(
             wide,
             "\
-ID                        KIND        STATUS     AGE  TIME
-build-17                  subprocess  running    95s  3.0s
+ID                      KIND        STATUS     AGE  TIME
+build-17                subprocess  running    95s  3.0s
 a\\n\\u{1b}[2J\\u{202e}bc  http        pending    2h   -
-a-name-that-is-long       http_async  timed out  3d   2d
+a-name-that-is-long     http_async  timed out  3d   2d
 "
         );
         assert_eq!(table(&runs(), Style::of_columns(None), NOW), wide);
@@ -254,8 +254,8 @@ a-name-that-is-long       http_async  timed out  3d   2d
             "\
 ID                 STATUS     AGE  TIME
 build-17           running    95s  3.0s
-a\\n\\u{1b}[2J\\u{2…  pending    2h   -
-a-name-that-is-l…  timed out  3d   2d
+a\\n\\u{1b}[2J\\u{…  pending    2h   -
+a-name-that-is-…  timed out  3d   2d
 "
         );
     }

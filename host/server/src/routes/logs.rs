@@ -151,6 +151,9 @@ async fn length(file: GrowingFile) -> Result<(GrowingFile, u64), Problem> {
         (file, length)
     });
     let unreadable = |error: io::Error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            return Problem::new(StatusCode::GONE, format!("{error}"));
+        }
         tracing::warn!("the file of a run can't be read: {error}");
         Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,

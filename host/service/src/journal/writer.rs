@@ -9,8 +9,9 @@ use crate::event::EventRecord;
 use executor_runtime::protocol::Status;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use std::{
-    io,
-    path::PathBuf,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, RecvTimeoutError},
@@ -127,6 +128,7 @@ impl Writer {
         let (queue, work) = mpsc::channel();
         let trouble = Arc::default();
         let thread = Thread {
+            identity: identity(&path),
             connection,
             path: path.clone(),
             work,
@@ -223,6 +225,8 @@ impl Drop for Writer {
 struct Thread {
     connection: Connection,
     path: PathBuf,
+    /// Of the file that is open.
+    identity: Option<(u64, u64)>,
     work: mpsc::Receiver<Write>,
     /// What could not be written yet, in order.
     kept: Vec<Write>,
@@ -261,6 +265,17 @@ impl Thread {
         if batch.is_empty() && !is_in_trouble {
             return;
         }
+        if !self.is_in_place() {
+            let reason =
+                "it was removed or replaced while this host uses it; put it back, or restart the host";
+            return self.put_off(
+                batch,
+                JournalError::Failed {
+                    path: self.path.clone(),
+                    reason: reason.to_owned(),
+                },
+            );
+        }
         match commit(&mut self.connection, &batch, is_in_trouble) {
             Ok(answers) => {
                 self.note(None);
@@ -270,10 +285,7 @@ impl Thread {
             }
             Err(error) if may_pass(&error) => {
                 let error = failed(&self.path, &error);
-                self.note(Some(error.clone()));
-                for happened in batch.into_iter().filter_map(|write| refuse(write, &error)) {
-                    self.keep(happened);
-                }
+                self.put_off(batch, error);
             }
             Err(_) if batch.len() > 1 => {
                 // One of them can't be written at all, and the others must not wait for it.
@@ -289,6 +301,19 @@ impl Thread {
                 }
             }
         }
+    }
+
+    /// Refuses what was asked for, and keeps what has happened.
+    fn put_off(&mut self, batch: Vec<Write>, error: JournalError) {
+        for happened in batch.into_iter().filter_map(|write| refuse(write, &error)) {
+            self.keep(happened);
+        }
+        self.note(Some(error));
+    }
+
+    /// Whether its path still leads to the file that is open.
+    fn is_in_place(&self) -> bool {
+        identity(&self.path) == self.identity
     }
 
     fn is_in_trouble(&self) -> bool {
@@ -327,6 +352,12 @@ impl Thread {
         }
         *noted = trouble;
     }
+}
+
+/// File system and inode.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// What a write came to.
