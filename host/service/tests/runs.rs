@@ -477,6 +477,29 @@ fn a_result_that_a_run_has_written_to_its_file_is_its_end_even_if_the_host_died_
 }
 
 #[tokio::test]
+async fn a_journal_that_was_removed_while_it_is_used_accepts_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, .. } = open(directory.path(), 4, 10).await;
+    assert!(submit(&runs, invocation("before", "work")).await);
+    result(&runs, "before").await;
+    let (path, away) = (
+        directory.path().join("journal.sqlite"),
+        directory.path().join("away"),
+    );
+    std::fs::rename(&path, &away).unwrap();
+    let refused = runs
+        .submit(invocation("it", "work"), SubmitOptions::default())
+        .await;
+    let Err(SubmitError::Journal(error)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(error.to_string().contains("removed or replaced"), "{error}");
+    std::fs::rename(&away, &path).unwrap();
+    assert!(submit(&runs, invocation("it", "work")).await);
+    assert_eq!(result(&runs, "it").await.status, Status::Succeeded);
+}
+
+#[tokio::test]
 async fn a_journal_is_one_hosts_and_a_newer_one_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::open(directory.path()).unwrap();

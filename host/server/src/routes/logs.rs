@@ -52,6 +52,7 @@ pub(crate) struct FileQuery {
         (status = 206, description = "The bytes of the range", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 400, description = "The path or the query can't be used", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such run or stream", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The file is not there any more", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "It has not so many bytes", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -89,6 +90,7 @@ pub(crate) async fn log(
         (status = 206, description = "The bytes of the range", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 400, description = "The path or the query can't be used", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such run or artifact", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The file is not there any more", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "It has not so many bytes", body = Problem, content_type = "application/problem+json"),
     )
 )]
