@@ -95,7 +95,7 @@ fn a_run_is_submitted_shown_waited_for_listed_and_followed() {
         b"out\n"
     );
     // What is lost is not nothing.
-    fs::remove_file(&told.stdout_path.unwrap()).unwrap();
+    fs::remove_file(told.stdout_path.unwrap()).unwrap();
     let gone = serving.get("/v1/runs/first/logs/stdout").expect_problem(410);
     assert!(gone.contains("is not there any more"), "{gone}");
 
