@@ -108,8 +108,10 @@ impl Host {
     /// Executes a run that was put together by the caller, with a listener for its events; otherwise as
     /// [`Host::run_until`] does.
     pub async fn execute(&self, run: &Run) -> RuntimeResult {
-        let started_at = Timestamp::now();
-        let started = Instant::now();
+        // What the caller has done since counts against the deadline, and so it does here.
+        let started = run.begun;
+        let before = i64::try_from(started.elapsed().as_micros()).unwrap_or(0);
+        let started_at = Timestamp::from_unix_micros(Timestamp::now().unix_micros() - before);
         let outcome = match self.find(run).await {
             Ok(runner) => guarded(&*runner, run).await,
             Err(failure) => failure.into(),

@@ -513,7 +513,7 @@ mod tests {
             ),
             (
                 "[limit]",
-                "c.toml:1: unknown key `limit`, expected one of `subprocess`, `limits`, `plugins`; \
+                "c.toml:1: unknown key `limit`, expected one of `subprocess`, `limits`, `plugins`, `serve`, `journal`; \
                  did you mean `limits`?",
             ),
             ("[limits]\nprocesses = 0", "c.toml:2: 0 is not an integer above 0"),

@@ -20,6 +20,8 @@ use tokio::runtime::Handle;
 pub struct Run {
     /// What to execute.
     pub invocation: RuntimeInvocation,
+    /// When its time began to run.
+    pub begun: Instant,
     /// When the run has to be over; the runner keeps it. None: never.
     pub deadline: Option<Instant>,
     /// Raised when the run is to stop; the runner obeys it.
@@ -34,9 +36,11 @@ impl Run {
     /// A run of `invocation`, whose time runs from now.
     pub fn new(invocation: RuntimeInvocation) -> Self {
         let limit = invocation.timeout_seconds;
+        let begun = Instant::now();
         Self {
             invocation,
-            deadline: limit.and_then(|limit| Instant::now().checked_add(Duration::from_secs(limit.get()))),
+            begun,
+            deadline: limit.and_then(|limit| begun.checked_add(Duration::from_secs(limit.get()))),
             cancel: CancelToken::new(),
             events: Events::default(),
             stdin: None,
