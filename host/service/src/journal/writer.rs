@@ -305,10 +305,10 @@ impl Thread {
 
     /// Refuses what was asked for, and keeps what has happened.
     fn put_off(&mut self, batch: Vec<Write>, error: JournalError) {
+        self.note(Some(error.clone()));
         for happened in batch.into_iter().filter_map(|write| refuse(write, &error)) {
             self.keep(happened);
         }
-        self.note(Some(error));
     }
 
     /// Whether its path still leads to the file that is open.
