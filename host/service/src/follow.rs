@@ -201,9 +201,15 @@ impl EventFollower {
             };
             self.read = self.runs.journal().events(self.number, self.after).await?.into();
             if self.read.is_empty() {
-                match &mut self.committed {
-                    // The sender is kept.
-                    Some(committed) if !has_ended => drop(committed.changed().await),
+                match (&mut self.committed, &self.entry) {
+                    (Some(committed), Some(entry)) if !has_ended => {
+                        let mut state = entry.watch();
+                        // Both senders are kept.
+                        tokio::select! {
+                            _ = committed.changed() => {}
+                            _ = state.wait_for(|state| state.result.is_some()) => {}
+                        }
+                    }
                     _ => self.is_over = true,
                 }
             }
