@@ -83,11 +83,7 @@ fn whatever_it_does_is_a_result_of_that_run_only() {
         ("return_much_receipt", "succeeded"),
         ("take_the_hosts_keys", "succeeded"),
         ("forge_the_hosts_counts", "succeeded"),
-        // The host answers each claim, and answers that were not asked for may end the plugin's own side.
-        (
-            "claim_an_artifact_again",
-            "succeeded|failed plugin_crashed: plugin 'hostile' ended without a result",
-        ),
+        ("claim_an_artifact_again", "succeeded"),
         ("escape_by_artifact", "succeeded"),
         ("leave_an_unfinished_artifact", "succeeded"),
         ("remove_its_artifacts", "succeeded"),
@@ -96,11 +92,7 @@ fn whatever_it_does_is_a_result_of_that_run_only() {
     ] {
         let result = run(what);
         let found = summary(&result);
-        let mut expected = expected.split('|');
-        assert!(
-            expected.any(|expected| found.starts_with(expected)),
-            "{what}: {found}"
-        );
+        assert!(found.starts_with(expected), "{what}: {found}");
         assert_eq!(result.metadata["plugin.name"], "hostile", "{what}");
         assert_eq!(result.metadata["plugin.carrier"], "native", "{what}");
         still_works();
