@@ -71,7 +71,7 @@ impl Output {
                     self.retries.worked();
                     sleep(PAUSE).await;
                 }
-                // It is gone already: pruned, or removed by whoever has seen the end of the run.
+                // It is gone already: pruned, or removed by another client that has seen the end of the run.
                 Err(error) if self.has_ended && matches!(error.status(), Some(404 | 410 | 416)) => {
                     return Ok(None);
                 }

@@ -86,7 +86,7 @@ Exit status:
 const SERVE_ABOUT: &str = "\
 Serve an HTTP API through which runs are submitted, followed and cancelled
 
-Whoever may use the socket, or has the token, can run anything as this user. Accepted runs are kept in a journal: if this \
+Anyone who may use the socket, or has the token, can run anything as this user. Accepted runs are kept in a journal: if this \
 host dies, the next one goes on with them.";
 
 /// The version, and which build of it this is.

@@ -1,4 +1,4 @@
-//! `serve`: many runs, for whoever asks over HTTP. What serves is in the large executable alone.
+//! `serve`: many runs, for clients that ask over HTTP. The server itself is in the large executable alone.
 
 use super::{
     args::{HostOptions, ServeOptions},

@@ -22,7 +22,7 @@ const PANICKED: u8 = 101;
 #[unsafe(no_mangle)]
 extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
     open_standard_descriptors();
-    // A write to a pipe that nobody reads is an error then.
+    // A write to a pipe without a reader is an error then.
     // SAFETY: SIG_IGN runs no code.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     let code = catch_unwind(super::main).unwrap_or(ExitCode::from(PANICKED));

@@ -14,7 +14,7 @@ pub(crate) enum Phase {
     Serving,
     /// It takes no more runs, and waits for those that it has.
     Closing,
-    /// No run is under way. Whoever waits is answered now.
+    /// No run is under way. Clients that wait are answered now.
     Ended,
 }
 
@@ -53,7 +53,7 @@ impl Shared {
     }
 }
 
-/// Tells when whoever waits has to be answered.
+/// Tells when clients that wait have to be answered.
 pub(crate) struct Ending(watch::Receiver<Phase>);
 
 impl Ending {

@@ -4,7 +4,7 @@
 //! listen (Unix socket, TCP, systemd) ─> connection (HTTP/1.1, bounds) ─> auth ─> routes ─> Runs
 //! ```
 //!
-//! Whoever gets in can run anything as this user. So the Unix socket is for this user and root alone; TCP is for those who
+//! Anyone who gets in can run anything as this user. So the Unix socket is for this user and root alone; TCP is for those who
 //! have the token, and encrypted off the machine; and web pages are refused everywhere.
 //!
 //! What a client could make large or slow is bounded: connections, heads and bodies of requests, the time for each, and the

@@ -91,7 +91,7 @@ async fn run(options: &Options, plan: Plan, notifier: &Notifier, host: Host, jou
     tell(&format!("serving on {}", places.join(", ")));
     notifier.tell(&NotifyState::Ready);
     let status = until_told(options.drain, &runs, &phase, notifier, &termination).await;
-    // Whoever waits is answered now.
+    // Clients that wait are answered now.
     let _ = phase.send(Phase::Ended);
     tokio::select! {
         _ = timeout(LAST_ANSWERS, async { while accepting.join_next().await.is_some() {} }) => {}

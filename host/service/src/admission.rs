@@ -89,7 +89,7 @@ impl Service {
     /// Never: the semaphores are not closed.
     pub async fn slot(&self, kind: Option<&RuntimeKind>) -> Slot {
         let never_closed = "the semaphore is never closed";
-        // Whoever waits for one of its kind takes none of the others'.
+        // A run that waits for a slot of its kind takes none of the others'.
         let of_kind = match kind.and_then(|kind| self.0.slots_of_kind.get(kind)) {
             Some(slots) => Some(Arc::clone(slots).acquire_owned().await.expect(never_closed)),
             None => None,

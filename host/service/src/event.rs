@@ -33,7 +33,7 @@ impl Serialize for EventRecord {
 
 macro_rules! event_kinds {
     ($( $(#[doc = $doc:literal])+ $variant:ident => $name:literal; )+) => {
-        /// The types of events. More may come: whoever follows a run ignores those that it does not know.
+        /// The types of events. More may come: a follower ignores those that it does not know.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum EventKind {
             $( $(#[doc = $doc])+ $variant, )+

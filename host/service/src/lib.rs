@@ -14,7 +14,7 @@
 //! | one run an id | [`Runs::submit`] enters the id in the table before anything else, and the journal has it as its key |
 //! | accepted runs are not lost | the journal has committed a run before [`Runs::submit`] returns |
 //! | none is started twice | the journal has committed the start before the run begins |
-//! | an end is final | the journal has committed the result before anybody is told of it |
+//! | an end is final | the journal has committed the result before any caller is told of it |
 //! | a follower misses nothing | it reads the events from the journal, after the last one that it has seen |
 
 mod admission;

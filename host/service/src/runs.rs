@@ -324,7 +324,7 @@ impl Runs {
         tokio::spawn(async move { runs.drive(&entry, options, is_resumed).await });
     }
 
-    /// Does something with a run that is neither queued nor under way; nobody is idle meanwhile.
+    /// Does something with a run that is neither queued nor under way. [`Runs::idle`] waits for it.
     pub(crate) fn settle(&self, settling: impl Future<Output = ()> + Send + 'static) {
         self.0.under_way.send_modify(|count| *count += 1);
         let runs = self.clone();

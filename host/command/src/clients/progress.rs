@@ -21,7 +21,7 @@ pub(super) async fn beside<T>(client: &Client, id: &str, kind: &str, work: impl 
     done
 }
 
-/// Never comes to an end, so that it is whoever waits for the run who does.
+/// Never completes: what waits for the run is polled beside it, and does.
 async fn show(client: &Client, id: &str, kind: &str) -> std::convert::Infallible {
     let mut events = client.events(id);
     let mut next_line = Instant::now();

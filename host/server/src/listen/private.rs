@@ -1,4 +1,4 @@
-//! Files and directories that must be this user's alone, because whoever has them can run anything as this user.
+//! Files and directories that must be this user's alone, because anyone who has them can run anything as this user.
 
 use anyhow::{Context, Result, bail};
 use std::{
