@@ -1,0 +1,239 @@
+//! What a run goes through once it is accepted: it waits for its turn, runs, and has its end recorded before it is known.
+
+use super::{Runs, SubmitOptions};
+use crate::{
+    admission::Slot,
+    event::EventKind,
+    journal::{CaptureMark, End},
+    table::Entry,
+};
+use executor_runtime::{
+    CancelReason, ErrorKind, Event, Events, Failure, Run,
+    protocol::{RuntimeInvocation, RuntimeResult},
+    receipt, reject,
+};
+use executor_runtime_run::{
+    capture::{is_held, location, marker},
+    exhaustion,
+};
+use serde_json::{Map, Value, json};
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// How long a run that goes on waits while what is left of its host still has its directory.
+const MAX_WAIT_FOR_DIRECTORY: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+impl Runs {
+    /// Takes a run that a dead host has left into the queue, where there is always room for it.
+    pub(crate) fn readmit(&self, entry: &Arc<Entry>, options: SubmitOptions, is_resumed: bool) {
+        self.tally().queued += 1;
+        self.0.under_way.send_modify(|count| *count += 1);
+        let (runs, entry) = (self.clone(), Arc::clone(entry));
+        tokio::spawn(async move { runs.drive(&entry, options, is_resumed).await });
+    }
+
+    /// Does something with a run that is neither queued nor under way. [`Runs::idle`] waits for it.
+    pub(crate) fn settle(&self, settling: impl Future<Output = ()> + Send + 'static) {
+        self.0.under_way.send_modify(|count| *count += 1);
+        let runs = self.clone();
+        tokio::spawn(async move {
+            settling.await;
+            runs.0.under_way.send_modify(|count| *count -= 1);
+        });
+    }
+
+    /// Waits for its turn, runs it, and notes how it ended.
+    pub(super) async fn drive(&self, entry: &Arc<Entry>, options: SubmitOptions, is_resumed: bool) {
+        let result = match self.turn(entry, options).await {
+            Turn::Come(slot) if !self.is_closing() => self.execute(entry, slot, is_resumed).await,
+            Turn::Come(_) | Turn::Closing => {
+                // It stays in the journal, for the next host.
+                self.0.table.remove(entry.id());
+                return self.leave_queue();
+            }
+            Turn::Ended(failure) => {
+                self.tally().queued -= 1;
+                let invocation = entry.invocation.clone();
+                exhaustion::run_blocking(move || reject(&invocation, failure))
+                    .await
+                    .ok()
+            }
+        };
+        let result = match result {
+            Some(result) if self.end(entry, &result).await => Some(result),
+            // This process ends, and the next host finds out.
+            _ => None,
+        };
+        self.leave(entry, result);
+    }
+
+    async fn turn(&self, entry: &Entry, options: SubmitOptions) -> Turn {
+        let patience = async {
+            match options.queue_timeout {
+                Some(Duration::ZERO) => {}
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = entry.cancel.raised(CancelReason::Requested) => Turn::Ended(Failure::new(
+                ErrorKind::Cancelled,
+                "cancelled before its turn came",
+            )),
+            () = self.0.closing.raised(CancelReason::Requested) => Turn::Closing,
+            () = patience => Turn::Ended(Failure::new(
+                ErrorKind::Timeout,
+                "timed out before its turn came",
+            )),
+            slot = self.0.service.slot(Some(&entry.invocation.runtime_kind)) => Turn::Come(slot),
+        }
+    }
+
+    /// None if the journal can't know that it begins, because this process ends.
+    async fn execute(&self, entry: &Arc<Entry>, slot: Slot, is_resumed: bool) -> Option<RuntimeResult> {
+        {
+            let mut tally = self.tally();
+            tally.queued -= 1;
+            let kind = entry.invocation.runtime_kind.clone();
+            *tally.running_by_kind.entry(kind).or_default() += 1;
+        }
+        let body = object([("resumed", json!(is_resumed))]);
+        let (at, written) = entry.write(self.journal(), EventKind::Started, body, |started| {
+            let at = started.time.clone();
+            (at, self.journal().writer().start_run(entry.told(started)))
+        })?;
+        if !written.wait().await {
+            return None;
+        }
+        entry.start(&at);
+        if let Some(reason) = self.0.stopping.reason() {
+            entry.cancel.raise(reason);
+        }
+        if is_resumed {
+            self.wait_for_directory(&entry.invocation).await;
+        }
+        let mut run = Run::new(entry.invocation.clone());
+        run.cancel = entry.cancel.clone();
+        run.events = self.listener(entry);
+        Some(self.0.service.start(slot, run).wait().await)
+    }
+
+    /// What is left of a dead host may have the directory of a run for a moment.
+    async fn wait_for_directory(&self, invocation: &RuntimeInvocation) {
+        let until = Instant::now() + MAX_WAIT_FOR_DIRECTORY;
+        loop {
+            let invocation = invocation.clone();
+            let is_held = exhaustion::run_blocking(move || is_held(&invocation)).await;
+            if !is_held.unwrap_or(false) || Instant::now() >= until {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Makes events for followers of what a run reports.
+    fn listener(&self, entry: &Arc<Entry>) -> Events {
+        let (runs, entry) = (self.clone(), Arc::clone(entry));
+        Events::to(move |event| match event {
+            Event::Output(feed) => runs.watch_output(&entry, feed),
+            Event::Progress { fraction, message } => {
+                let body = object([("fraction", json!(fraction)), ("message", json!(message))]);
+                entry.report(&runs, EventKind::Progress, body);
+            }
+            Event::Stopping { grace } => {
+                let body = object([("grace_seconds", json!(grace.as_secs_f64()))]);
+                entry.report(&runs, EventKind::Stopping, body);
+            }
+        })
+    }
+
+    /// Has the journal note how a run ended; false if it can't, because this process ends.
+    pub(crate) async fn end(&self, entry: &Arc<Entry>, result: &RuntimeResult) -> bool {
+        self.tell_last_output(entry);
+        let body = object([
+            ("status", json!(result.status)),
+            ("exit_code", json!(result.exit_code)),
+            ("error_kind", json!(result.metadata.get(receipt::ERROR_KIND))),
+            ("error_summary", json!(result.error_summary)),
+        ]);
+        let end = End {
+            status: result.status,
+            result: serde_json::to_string(result).unwrap_or_default(),
+            capture: capture_of(&entry.invocation, result).await,
+        };
+        let written = entry.write(self.journal(), EventKind::Ended, body, |ended| {
+            self.journal().writer().end_run(entry.told(ended), end)
+        });
+        match written {
+            Some(written) => written.wait().await,
+            None => false,
+        }
+    }
+
+    /// A run is no longer under way; its result is known now.
+    pub(crate) fn leave(&self, entry: &Entry, result: Option<RuntimeResult>) {
+        self.let_be_known(entry, result);
+        self.0.under_way.send_modify(|count| *count -= 1);
+    }
+
+    /// The same of a run that is not counted.
+    pub(crate) fn let_be_known(&self, entry: &Entry, result: Option<RuntimeResult>) {
+        let mut tally = self.tally();
+        let kind = &entry.invocation.runtime_kind;
+        if entry.summary().started_at.is_some()
+            && let Some(running) = tally.running_by_kind.get_mut(kind)
+        {
+            *running -= 1;
+            if *running == 0 {
+                tally.running_by_kind.remove(kind);
+            }
+        }
+        if let Some(result) = &result {
+            *tally.ended.entry(result.status.as_str()).or_default() += 1;
+        }
+        drop(tally);
+        if let Some(result) = result {
+            let at = result.finished_at.clone();
+            entry.end(result, &at);
+        }
+        self.0.table.remove(entry.id());
+    }
+}
+
+/// What waiting for its turn came to.
+enum Turn {
+    Come(Slot),
+    /// It ended before.
+    Ended(Failure),
+    /// The host is about to end.
+    Closing,
+}
+
+/// The directory that a run has left its output or artifacts in, if it has.
+async fn capture_of(invocation: &RuntimeInvocation, result: &RuntimeResult) -> Option<CaptureMark> {
+    let path = location(invocation);
+    let artifacts = result.artifacts.iter().map(|artifact| &artifact.path);
+    let mut left = result
+        .stdout_path
+        .iter()
+        .chain(&result.stderr_path)
+        .chain(artifacts);
+    if !left.any(|file| Path::new(file).starts_with(&path)) {
+        return None;
+    }
+    let mark = exhaustion::run_blocking(move || {
+        let marker = marker(&path).ok()?;
+        let path = path.into_os_string().into_string().ok()?;
+        Some(CaptureMark { path, marker })
+    });
+    mark.await.ok().flatten()
+}
+
+fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
+    members
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}

@@ -1,0 +1,206 @@
+//! How a run is accepted: once for each id, and in the journal before its caller is told.
+
+use super::Runs;
+use crate::{
+    event::EventKind,
+    journal::{Accepted, JournalError, NewRun},
+    summary::RunSummary,
+    table::Entry,
+};
+use executor_runtime::protocol::RuntimeInvocation;
+use executor_runtime_run::capture::Fingerprint;
+use serde_json::Map;
+use std::{sync::Arc, time::Duration};
+
+/// After which time a caller whom the queue had no place for may come again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What counts for one run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SubmitOptions {
+    /// How long it may wait for its turn; it ends `timed_out` then. Its own time-out begins with its turn.
+    pub queue_timeout: Option<Duration>,
+}
+
+/// A run that is in the journal.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// The run.
+    pub run: RunSummary,
+    /// Whether it was not there before.
+    pub is_new: bool,
+}
+
+/// Why a run was not accepted.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The id is another invocation's.
+    #[error("another invocation has the id '{id}'; give this one an id of its own")]
+    Conflict {
+        /// The id.
+        id: String,
+    },
+    /// As many runs wait as may.
+    #[error("{max_queued} runs wait for their turn, which is as many as may; try again later")]
+    QueueFull {
+        /// How many may wait.
+        max_queued: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The host is about to end.
+    #[error("this host is shutting down; send the invocation to the next one")]
+    Closing,
+    /// The journal can't be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl Runs {
+    /// Accepts a run, which then begins when its turn comes. The same invocation again (but for its time-out and where its
+    /// result goes) is the same run.
+    ///
+    /// # Errors
+    /// When it is not accepted; nothing is kept of it then.
+    pub async fn submit(
+        &self,
+        invocation: RuntimeInvocation,
+        options: SubmitOptions,
+    ) -> Result<Submitted, SubmitError> {
+        let runs = self.clone();
+        // A caller that goes away does not leave it half accepted.
+        let accepting = tokio::spawn(async move { runs.accept(invocation, options).await });
+        accepting.await.unwrap_or(Err(SubmitError::Closing))
+    }
+
+    async fn accept(
+        &self,
+        invocation: RuntimeInvocation,
+        options: SubmitOptions,
+    ) -> Result<Submitted, SubmitError> {
+        let fingerprint = Fingerprint::of(&invocation);
+        let id = invocation.invocation_id.clone();
+        loop {
+            let new = Entry::new(invocation.clone(), fingerprint);
+            let (entry, is_new) = self.0.table.get_or_insert(new);
+            if is_new {
+                let accepted = self.enter(&entry, options).await;
+                if accepted.is_err() || entry.number() < 0 {
+                    self.0.table.remove(&id);
+                    entry.refuse();
+                }
+                return accepted;
+            }
+            if entry.fingerprint != fingerprint {
+                return Err(SubmitError::Conflict { id });
+            }
+            // It may be another caller's that is about to be refused: then this one tries.
+            if entry.is_accepted().await {
+                let run = entry.summary();
+                return Ok(Submitted { run, is_new: false });
+            }
+        }
+    }
+
+    /// Enters a run in the journal, unless it is there.
+    async fn enter(&self, entry: &Arc<Entry>, options: SubmitOptions) -> Result<Submitted, SubmitError> {
+        let place = self.take_place();
+        if place.is_err() {
+            // A run that has ended needs none.
+            return self
+                .ended_before(entry)
+                .await?
+                .map_or_else(|| place.map(|()| unreachable!()), Ok);
+        }
+        let accepted = self.enter_in_place(entry, options).await;
+        match &accepted {
+            Ok(submitted) if submitted.is_new => {
+                let (runs, entry) = (self.clone(), Arc::clone(entry));
+                tokio::spawn(async move { runs.drive(&entry, options, false).await });
+            }
+            _ => self.leave_queue(),
+        }
+        accepted
+    }
+
+    async fn enter_in_place(
+        &self,
+        entry: &Arc<Entry>,
+        options: SubmitOptions,
+    ) -> Result<Submitted, SubmitError> {
+        let invocation = &entry.invocation;
+        let accepted = entry.write(self.journal(), EventKind::Accepted, Map::new(), |event| event);
+        let Some(accepted) = accepted else {
+            return Err(SubmitError::Closing);
+        };
+        let at = accepted.time.clone();
+        let run = NewRun {
+            queue_until: options.queue_timeout.map(|timeout| {
+                let timeout = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX);
+                at.unix_micros().saturating_add(timeout)
+            }),
+            id: invocation.invocation_id.clone(),
+            name: invocation.runtime_name.clone(),
+            kind: invocation.runtime_kind.to_string(),
+            fingerprint: entry.fingerprint.as_bytes().to_vec(),
+            invocation: serde_json::to_string(invocation).unwrap_or_default(),
+            accepted,
+        };
+        match self.journal().writer().accept(run).await? {
+            Accepted::New(number) => {
+                entry.accept(number, at);
+                Ok(Submitted {
+                    run: entry.summary(),
+                    is_new: true,
+                })
+            }
+            Accepted::Same | Accepted::Conflict => {
+                let there = self.ended_before(entry).await?;
+                // It can have been forgotten in between.
+                there.ok_or(SubmitError::Closing)
+            }
+        }
+    }
+
+    /// The same run, if the journal has it; an error if that has another of this id.
+    async fn ended_before(&self, entry: &Entry) -> Result<Option<Submitted>, SubmitError> {
+        let id = entry.id();
+        let Some(recorded) = self.journal().find(id).await? else {
+            return Ok(None);
+        };
+        if recorded.fingerprint != entry.fingerprint.as_bytes() {
+            return Err(SubmitError::Conflict { id: id.to_owned() });
+        }
+        Ok(Some(Submitted {
+            run: recorded.summary,
+            is_new: false,
+        }))
+    }
+
+    fn take_place(&self) -> Result<(), SubmitError> {
+        if self.is_closing() {
+            return Err(SubmitError::Closing);
+        }
+        let max_queued = self.0.options.max_queued;
+        let mut tally = self.tally();
+        // Those for which there is room do not wait.
+        let free = self.0.service.limits().max_running.get();
+        let running: usize = tally.running_by_kind.values().sum();
+        if tally.queued >= max_queued.saturating_add(free.saturating_sub(running)) {
+            return Err(SubmitError::QueueFull {
+                max_queued,
+                retry_after: RETRY_AFTER,
+            });
+        }
+        tally.queued += 1;
+        drop(tally);
+        self.0.under_way.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// A run that was queued is no more, and has not begun.
+    fn leave_queue(&self) {
+        self.tally().queued -= 1;
+        self.0.under_way.send_modify(|count| *count -= 1);
+    }
+}
