@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 /// No run of these tests takes longer.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long a run waits in the queue that is not to begin after its host has died.
+const QUEUE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Counts its runs. `work` says what each does.
 struct Scripted {
@@ -347,7 +349,7 @@ fn what_a_dead_host_has_left_is_taken_up_and_nothing_is_begun_twice() {
             until_running(&runs, id).await;
         }
         let impatient = SubmitOptions {
-            queue_timeout: Some(Duration::from_millis(300)),
+            queue_timeout: Some(QUEUE_TIMEOUT),
         };
         runs.submit(invocation("impatient", "wait"), impatient)
             .await
@@ -358,11 +360,13 @@ fn what_a_dead_host_has_left_is_taken_up_and_nothing_is_begun_twice() {
     });
     // All that it was doing stops here.
     first.shutdown_background();
-    std::thread::sleep(Duration::from_millis(300));
+    let expires = Instant::now() + QUEUE_TIMEOUT;
     let second = runtime();
     second.block_on(async {
         let deadline = Instant::now() + LIMIT;
-        while matches!(Journal::open(directory.path()), Err(JournalError::InUse { .. })) {
+        while Instant::now() < expires
+            || matches!(Journal::open(directory.path()), Err(JournalError::InUse { .. }))
+        {
             assert!(Instant::now() < deadline);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
