@@ -199,7 +199,7 @@ impl Runs {
     }
 
     /// A run that was queued is no more, and has not begun.
-    fn leave_queue(&self) {
+    pub(super) fn leave_queue(&self) {
         self.tally().queued -= 1;
         self.0.under_way.send_modify(|count| *count -= 1);
     }
