@@ -16,7 +16,7 @@ use axum::{
     response::Response,
 };
 use executor_runtime::{CancelReason, Host, Termination};
-use executor_runtime_service::{Journal, Runs, RunsOptions, Service};
+use executor_runtime_service::{Attempts, Journal, Runs, RunsOptions, Service};
 use sd_notify::NotifyState;
 use std::{
     io::{IsTerminal, Write},
@@ -69,6 +69,7 @@ async fn run(options: &Options, plan: Plan, notifier: &Notifier, host: Host, jou
     let service = Service::new(host, options.limits.clone());
     let queue = RunsOptions {
         max_queued: options.max_queued,
+        attempts: Attempts::default(),
     };
     let changes = (options.follow_changes)(service.clone());
     let runs = Runs::open(service, journal, queue).await?;

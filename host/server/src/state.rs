@@ -1,8 +1,8 @@
 //! Where a host keeps what has to survive it.
 
 use anyhow::{Context, Result, anyhow, bail};
+use executor_runtime_service::state_directory;
 use std::{
-    env,
     fs::{self, DirBuilder},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
@@ -35,15 +35,9 @@ pub(crate) fn directory(named: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn users() -> Result<PathBuf> {
-    let absolute = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    absolute("XDG_STATE_HOME")
-        .or_else(|| Some(absolute("HOME")?.join(".local/state")))
-        .map(|base| base.join("executor-runtime"))
-        .ok_or_else(|| {
-            anyhow!("there is no place for the journal: neither XDG_STATE_HOME nor HOME is set; give --state-dir DIR")
-        })
+    state_directory().ok_or_else(|| {
+        anyhow!(
+            "there is no place for the journal: neither XDG_STATE_HOME nor HOME is set; give --state-dir DIR"
+        )
+    })
 }

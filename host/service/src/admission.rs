@@ -100,6 +100,18 @@ impl Service {
         }
     }
 
+    /// A slot, if there is one now that no one waits for.
+    pub fn try_slot(&self, kind: &RuntimeKind) -> Option<Slot> {
+        let of_kind = match self.0.slots_of_kind.get(kind) {
+            Some(slots) => Some(Arc::clone(slots).try_acquire_owned().ok()?),
+            None => None,
+        };
+        let permit = Arc::clone(&self.0.slots).try_acquire_owned().ok()?;
+        Some(Slot {
+            _permits: Arc::new((permit, of_kind)),
+        })
+    }
+
     /// Starts a run, on the tokio runtime that this is called in. It goes on if the handle is dropped.
     pub fn start(&self, slot: Slot, run: Run) -> RunHandle {
         RunHandle::start(self.host(), run, slot)

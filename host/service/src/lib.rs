@@ -26,6 +26,7 @@ mod prune;
 mod recovery;
 mod retention;
 mod runs;
+mod state_directory;
 mod summary;
 mod table;
 
@@ -33,8 +34,11 @@ pub use admission::{Limits, Service, Slot};
 pub use event::{EventKind, EventRecord};
 pub use follow::{EventFollower, GrowingFile, OutputStream};
 pub use handle::RunHandle;
-pub use journal::{Cursor, Filter, Journal, JournalError, Page};
+pub use journal::{Cursor, Filter, Journal, JournalContents, JournalError, Page, RunNumber};
 pub use prune::{Prune, Pruned};
 pub use retention::Retention;
-pub use runs::{Counts, Runs, RunsOptions, SubmitError, SubmitOptions, Submitted, Waited};
+pub use runs::{
+    Attempts, Completed, Counts, Runs, RunsOptions, SubmitError, SubmitOptions, Submitted, Waited,
+};
+pub use state_directory::state_directory;
 pub use summary::RunSummary;

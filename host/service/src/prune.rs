@@ -1,7 +1,7 @@
 //! Forgetting runs that have ended.
 
 use crate::{
-    journal::{CaptureMark, JournalError},
+    journal::{CaptureMark, JournalError, RunNumber},
     runs::Runs,
 };
 use executor_runtime::{CancelToken, protocol::Timestamp};
@@ -67,6 +67,17 @@ impl Runs {
             pruned.runs += runs.len() as u64;
             self.journal().writer().forget(runs).await?;
         }
+    }
+}
+
+impl Runs {
+    /// Forgets these runs, as far as they have ended.
+    ///
+    /// # Errors
+    /// When the journal can't be written.
+    pub async fn forget(&self, runs: &[RunNumber]) -> Result<(), JournalError> {
+        let runs = runs.iter().map(|run| run.0).collect();
+        self.journal().writer().forget(runs).await
     }
 }
 

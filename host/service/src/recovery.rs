@@ -85,6 +85,7 @@ fn what_is_left_of(queue_until: Option<Timestamp>) -> SubmitOptions {
             let left = until.unix_micros().saturating_sub(now);
             Duration::from_micros(u64::try_from(left).unwrap_or(0))
         }),
+        ..SubmitOptions::default()
     }
 }
 

@@ -1,10 +1,12 @@
 //! The table of runs: finding, waiting, cancelling. How a run gets into it is in `submit`, and what it goes through then in
 //! `execute`.
 
+mod attempts;
 mod execute;
 mod submit;
 
-pub use submit::{SubmitError, SubmitOptions, Submitted};
+pub use attempts::Attempts;
+pub use submit::{Completed, SubmitError, SubmitOptions, Submitted};
 
 use crate::{
     admission::Service,
@@ -31,6 +33,8 @@ const MAX_WAIT_FOR_JOURNAL: Duration = Duration::from_secs(2);
 pub struct RunsOptions {
     /// How many runs may wait for their turn.
     pub max_queued: usize,
+    /// How often a run is tried again.
+    pub attempts: Attempts,
 }
 
 /// What waiting for a run came to.
@@ -234,6 +238,14 @@ impl Runs {
             if entry.summary().status == Status::Running {
                 entry.cancel.raise(reason);
             }
+        }
+    }
+
+    /// Tells all runs to stop, also those that wait for their turn. One that is accepted later is told when it begins.
+    pub fn cancel_all(&self, reason: CancelReason) {
+        self.0.stopping.raise(reason);
+        for entry in self.0.table.all() {
+            entry.cancel.raise(reason);
         }
     }
 

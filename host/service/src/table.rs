@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) acceptance: Acceptance,
     /// Once it has ended, and the journal knows.
     pub(crate) result: Option<Arc<RuntimeResult>>,
+    /// Whether this host has nothing more to do with it.
+    pub(crate) has_left: bool,
 }
 
 /// Whether the journal has a run.
@@ -98,6 +100,7 @@ impl Entry {
                 summary,
                 acceptance: Acceptance::Asked,
                 result: None,
+                has_left: false,
             }),
             last: Mutex::new(Last {
                 sequence: 0,
@@ -158,6 +161,20 @@ impl Entry {
             state.summary.finished_at = Some(at.clone());
             state.result = Some(Arc::new(result));
         });
+    }
+
+    pub(crate) fn leave(&self) {
+        self.state.send_modify(|state| state.has_left = true);
+    }
+
+    /// Its result, once it has ended; none if it is left to the next host.
+    pub(crate) async fn end_of(&self) -> Option<Arc<RuntimeResult>> {
+        let mut state = self.state.subscribe();
+        // The sender lives in `self`.
+        let over = state
+            .wait_for(|state| state.has_left || state.result.is_some())
+            .await;
+        over.ok()?.result.clone()
     }
 
     pub(crate) fn summary(&self) -> RunSummary {

@@ -6,8 +6,8 @@ use executor_runtime::{
     receipt, reject,
 };
 use executor_runtime_service::{
-    EventKind, EventRecord, Filter, Journal, JournalError, Limits, OutputStream, Prune, Runs, RunsOptions,
-    Service, SubmitError, SubmitOptions, Waited,
+    Attempts, EventKind, EventRecord, Filter, Journal, JournalError, Limits, OutputStream, Prune, Runs,
+    RunsOptions, Service, SubmitError, SubmitOptions, Waited,
 };
 use serde_json::json;
 use std::{
@@ -82,7 +82,11 @@ async fn open(directory: &Path, max_running: usize, max_queued: usize) -> Opened
     let host = Host::builder().runner(kind(), runner.clone()).build().unwrap();
     let limits = Limits::from(NonZeroUsize::new(max_running).unwrap());
     let journal = Journal::open(directory).unwrap();
-    let runs = Runs::open(Service::new(host, limits), journal, RunsOptions { max_queued })
+    let options = RunsOptions {
+        max_queued,
+        attempts: Attempts::default(),
+    };
+    let runs = Runs::open(Service::new(host, limits), journal, options)
         .await
         .unwrap();
     Opened { runs, runner }

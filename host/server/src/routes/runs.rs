@@ -57,6 +57,7 @@ pub(crate) async fn submit(
 ) -> Result<Response, Problem> {
     let options = SubmitOptions {
         queue_timeout: seconds("queue_timeout", query.queue_timeout, MAX_QUEUE_TIMEOUT)?,
+        ..SubmitOptions::default()
     };
     let invocation = extract::invocation(&api, &headers, body).await?;
     let submitted = api.runs.submit(invocation, options).await?;

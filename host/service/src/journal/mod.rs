@@ -13,7 +13,7 @@ mod schema;
 mod writer;
 
 pub(crate) use query::Unfinished;
-pub use query::{Cursor, Filter, Page};
+pub use query::{Cursor, Filter, JournalContents, Page};
 pub(crate) use writer::{Accepted, CaptureMark, Committed, End, NewRun, Told};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -33,6 +33,8 @@ const DATABASE: &str = "journal.sqlite";
 const LOCK: &str = "journal.lock";
 /// How long a connection waits for another process that holds the database, such as a backup, before that is an error.
 const BUSY: Duration = Duration::from_millis(500);
+/// How much of a journal of results is written before the disk has to have it, in pages of 4 KiB.
+const PAGES_BETWEEN_CHECKPOINTS: i64 = 4000;
 /// How many read at a time, each with a connection of its own.
 const MAX_READERS: usize = 8;
 
@@ -79,9 +81,25 @@ pub enum JournalError {
     },
 }
 
+/// What a journal keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// All there is.
+    All,
+    /// Runs and their results.
+    Results,
+}
+
+/// The number of a run in its journal; the later a run was accepted, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunNumber(pub(crate) i64);
+
 /// The journal of one host.
 pub struct Journal {
     path: PathBuf,
+    /// Of the newest run that earlier hosts have left, or 0.
+    newest_of_earlier_hosts: i64,
+    keeps: Keeps,
     writer: Writer,
     readers: Arc<Mutex<Vec<Connection>>>,
     reading: Semaphore,
@@ -94,10 +112,23 @@ impl Journal {
     /// # Errors
     /// When another host has it, it is of a newer version, others may write to it, or it can't be read and written.
     pub fn open(directory: &Path) -> Result<Self, JournalError> {
+        Self::open_to_keep(directory, Keeps::All)
+    }
+
+    /// The same for runs that are neither followed nor listed, which costs less: it keeps no events, not where runs have left
+    /// their output, and no indexes for lists.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_for_results(directory: &Path) -> Result<Self, JournalError> {
+        Self::open_to_keep(directory, Keeps::Results)
+    }
+
+    fn open_to_keep(directory: &Path, keeps: Keeps) -> Result<Self, JournalError> {
         make_private_directory(directory)?;
         let lock = lock(directory)?;
         let path = directory.join(DATABASE);
-        let connection = open_to_write(&path).map_err(|error| match error {
+        let connection = open_to_write(&path, keeps).map_err(|error| match error {
             Opening::Newer(found) => JournalError::Newer {
                 path: path.clone(),
                 found,
@@ -105,12 +136,18 @@ impl Journal {
             },
             Opening::Failed(error) => failed(&path, &error),
         })?;
-        let writer = Writer::start(connection, path.clone()).map_err(|error| JournalError::Failed {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let newest = "SELECT coalesce(max(run), 0) FROM runs";
+        let newest = connection.query_row(newest, [], |row| row.get(0));
+        let newest_of_earlier_hosts = newest.map_err(|error| failed(&path, &error))?;
+        let writer =
+            Writer::start(connection, path.clone(), keeps).map_err(|error| JournalError::Failed {
+                path: path.clone(),
+                reason: error.to_string(),
+            })?;
         Ok(Self {
             path,
+            newest_of_earlier_hosts,
+            keeps,
             writer,
             readers: Arc::default(),
             reading: Semaphore::new(MAX_READERS),
@@ -123,8 +160,22 @@ impl Journal {
         &self.path
     }
 
+    pub(crate) fn newest_of_earlier_hosts(&self) -> i64 {
+        self.newest_of_earlier_hosts
+    }
+
+    /// Whether it keeps more than results.
+    pub(crate) fn keeps_all(&self) -> bool {
+        self.keeps == Keeps::All
+    }
+
     pub(crate) fn writer(&self) -> &Writer {
         &self.writer
+    }
+
+    /// What a query comes to. Blocks.
+    fn read_now<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, JournalError> {
+        ask(&self.path, &self.readers, query)
     }
 
     /// What a query comes to, on a thread that may block.
@@ -135,25 +186,32 @@ impl Journal {
         // It is never closed.
         let _turn = self.reading.acquire().await;
         let (readers, path) = (Arc::clone(&self.readers), self.path.clone());
-        let work = move || {
-            let kept = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = match kept {
-                Some(connection) => connection,
-                None => open_to_read(&path).map_err(|error| failed(&path, &error))?,
-            };
-            let answer = query(&connection).map_err(|error| failed(&path, &error))?;
-            readers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
-            Ok(answer)
-        };
+        let work = move || ask(&path, &readers, query);
         let answer = executor_runtime_run::exhaustion::run_blocking(work).await;
         answer.map_err(|error| JournalError::Failed {
             path: self.path.clone(),
             reason: error.to_string(),
         })?
     }
+}
+
+/// What a query comes to, with a connection that is kept for the next. Blocks.
+fn ask<T>(
+    path: &Path,
+    readers: &Mutex<Vec<Connection>>,
+    query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T, JournalError> {
+    let kept = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let connection = match kept {
+        Some(connection) => connection,
+        None => open_to_read(path).map_err(|error| failed(path, &error))?,
+    };
+    let answer = query(&connection).map_err(|error| failed(path, &error))?;
+    readers
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(connection);
+    Ok(answer)
 }
 
 impl std::fmt::Debug for Journal {
@@ -240,7 +298,7 @@ impl From<rusqlite::Error> for Opening {
     }
 }
 
-fn open_to_write(path: &Path) -> Result<Connection, Opening> {
+fn open_to_write(path: &Path, keeps: Keeps) -> Result<Connection, Opening> {
     // SQLite gives its other files the mode of this one: invocations may have secrets in them.
     let made = OpenOptions::new()
         .create(true)
@@ -253,12 +311,20 @@ fn open_to_write(path: &Path) -> Result<Connection, Opening> {
     if version > schema::VERSION {
         return Err(Opening::Newer(version));
     }
+    if version == 0 {
+        // Nothing is in it that could be lost.
+        connection.pragma_update(None, "synchronous", "OFF")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
     if version < schema::VERSION {
         schema::migrate(&mut connection, version)?;
     }
+    if keeps == Keeps::Results {
+        schema::drop_indexes_for_lists(&connection)?;
+        connection.pragma_update(None, "wal_autocheckpoint", PAGES_BETWEEN_CHECKPOINTS)?;
+    }
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }

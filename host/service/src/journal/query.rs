@@ -78,6 +78,15 @@ pub(crate) struct Unfinished {
     pub(crate) last_event: u64,
 }
 
+/// How many runs a journal has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalContents {
+    /// That have ended.
+    pub ended: u64,
+    /// That have not.
+    pub unfinished: u64,
+}
+
 /// A run that has ended and may be forgotten.
 #[derive(Debug)]
 pub(crate) struct Expired {
@@ -89,6 +98,23 @@ const SUMMARY: &str =
     "run, id, name, kind, status, accepted_at, started_at, finished_at, result, fingerprint";
 
 impl Journal {
+    /// How many runs it has. Blocks.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn contents(&self) -> Result<JournalContents, JournalError> {
+        self.read_now(|connection| {
+            let query = "SELECT count(result), count(*) - count(result) FROM runs";
+            connection.query_row(query, [], |row| {
+                let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+                Ok(JournalContents {
+                    ended: number(0)?,
+                    unfinished: number(1)?,
+                })
+            })
+        })
+    }
+
     /// A run by its id.
     pub(crate) async fn find(&self, id: &str) -> Result<Option<Recorded>, JournalError> {
         let id = id.to_owned();

@@ -35,6 +35,11 @@ const MIGRATIONS: [&str; 1] = [
     ) STRICT, WITHOUT ROWID;",
 ];
 
+/// Does without the indexes that only lists of runs and forgetting by age need.
+pub(super) fn drop_indexes_for_lists(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("DROP INDEX IF EXISTS by_status; DROP INDEX IF EXISTS by_finish;")
+}
+
 /// The version of the journals that this host writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 

@@ -4,7 +4,7 @@
 //! written, a new run is refused; what has happened to runs that were accepted is kept and tried again until it can be
 //! written.
 
-use super::{JournalError, failed, schema::VERSION};
+use super::{JournalError, Keeps, failed, schema::VERSION};
 use crate::event::EventRecord;
 use executor_runtime::protocol::Status;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -34,6 +34,10 @@ pub(crate) struct NewRun {
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) invocation: String,
     pub(crate) accepted: EventRecord,
+    /// The event of its start, if it begins with that.
+    pub(crate) started: Option<EventRecord>,
+    /// Where the journal has it with another end than success, of a run with this number at most, that one is forgotten.
+    pub(crate) again_up_to: Option<i64>,
     /// Until when it may wait for its turn, in microseconds after 1970.
     pub(crate) queue_until: Option<i64>,
 }
@@ -41,8 +45,13 @@ pub(crate) struct NewRun {
 /// What became of a run that was to be accepted.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    /// It is in the journal under this number.
-    New(i64),
+    /// It is in the journal.
+    New {
+        /// Its number.
+        number: i64,
+        /// Whether an earlier one had to go for it.
+        is_again: bool,
+    },
     /// It was there already.
     Same,
     /// Another invocation has its id.
@@ -124,12 +133,13 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, path: PathBuf) -> io::Result<Self> {
+    pub(super) fn start(connection: Connection, path: PathBuf, keeps: Keeps) -> io::Result<Self> {
         let (queue, work) = mpsc::channel();
         let trouble = Arc::default();
         let thread = Thread {
             identity: identity(&path),
             connection,
+            keeps,
             path: path.clone(),
             work,
             kept: Vec::new(),
@@ -224,6 +234,7 @@ impl Drop for Writer {
 
 struct Thread {
     connection: Connection,
+    keeps: Keeps,
     path: PathBuf,
     /// Of the file that is open.
     identity: Option<(u64, u64)>,
@@ -276,7 +287,7 @@ impl Thread {
                 },
             );
         }
-        match commit(&mut self.connection, &batch, is_in_trouble) {
+        match commit(&mut self.connection, self.keeps, &batch, is_in_trouble) {
             Ok(answers) => {
                 self.note(None);
                 for (write, answer) in batch.into_iter().zip(answers) {
@@ -398,26 +409,34 @@ fn refuse(write: Write, error: &JournalError) -> Option<Write> {
 }
 
 /// Writes all of it or nothing; something at least, if it is to be tried whether that can be done.
-fn commit(connection: &mut Connection, batch: &[Write], is_trial: bool) -> rusqlite::Result<Vec<Answer>> {
+fn commit(
+    connection: &mut Connection,
+    keeps: Keeps,
+    batch: &[Write],
+    is_trial: bool,
+) -> rusqlite::Result<Vec<Answer>> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     if is_trial {
         let version = i64::try_from(VERSION).unwrap_or(i64::MAX);
         transaction.pragma_update(None, "user_version", version)?;
     }
-    let answers: rusqlite::Result<Vec<_>> = batch.iter().map(|write| apply(&transaction, write)).collect();
+    let answers: rusqlite::Result<Vec<_>> = batch
+        .iter()
+        .map(|write| apply(&transaction, keeps, write))
+        .collect();
     let answers = answers?;
     transaction.commit()?;
     Ok(answers)
 }
 
-fn apply(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<Answer> {
+fn apply(transaction: &Transaction<'_>, keeps: Keeps, write: &Write) -> rusqlite::Result<Answer> {
     match write {
-        Write::Accept { run, .. } => return accept(transaction, run).map(Answer::Accepted),
+        Write::Accept { run, .. } => return accept(transaction, keeps, run).map(Answer::Accepted),
         Write::Start { told, .. } => {
             let mut statement = transaction
                 .prepare_cached("UPDATE runs SET status = 'running', started_at = ?2 WHERE run = ?1")?;
             statement.execute(params![told.run, told.event.time.unix_micros()])?;
-            insert_event(transaction, told.run, &told.event)?;
+            insert_event(transaction, keeps, told.run, &told.event)?;
         }
         Write::Cancel { run, .. } => {
             let mut statement =
@@ -430,7 +449,7 @@ fn apply(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<Answe
                     transaction.prepare_cached("DELETE FROM events WHERE run = ?1 AND sequence = ?2")?;
                 statement.execute(params![told.run, sequence(*replaced)])?;
             }
-            insert_event(transaction, told.run, &told.event)?;
+            insert_event(transaction, keeps, told.run, &told.event)?;
         }
         Write::End { told, end, .. } => {
             let mut statement = transaction.prepare_cached(
@@ -448,7 +467,7 @@ fn apply(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<Answe
             ])?;
             // An end is final.
             if ended == 1 {
-                insert_event(transaction, told.run, &told.event)?;
+                insert_event(transaction, keeps, told.run, &told.event)?;
             }
         }
         Write::Forget { runs, .. } => {
@@ -462,32 +481,79 @@ fn apply(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<Answe
     Ok(Answer::Done)
 }
 
-fn accept(transaction: &Transaction<'_>, run: &NewRun) -> rusqlite::Result<Accepted> {
-    let mut statement = transaction.prepare_cached("SELECT fingerprint FROM runs WHERE id = ?1")?;
-    let there: Option<Vec<u8>> = statement.query_row([&run.id], |row| row.get(0)).optional()?;
-    match there {
-        Some(fingerprint) if fingerprint == run.fingerprint => return Ok(Accepted::Same),
+fn accept(transaction: &Transaction<'_>, keeps: Keeps, run: &NewRun) -> rusqlite::Result<Accepted> {
+    let is_again = match there(transaction, run)? {
+        None => false,
+        Some(there) if there.may_be_replaced_by(run) => {
+            let mut statement = transaction.prepare_cached("DELETE FROM runs WHERE run = ?1")?;
+            statement.execute([there.run])?;
+            true
+        }
+        Some(there) if there.fingerprint == run.fingerprint => return Ok(Accepted::Same),
         Some(_) => return Ok(Accepted::Conflict),
-        None => {}
-    }
+    };
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO runs (id, name, kind, status, fingerprint, invocation, accepted_at, queue_until)
-         VALUES (?1, ?2, ?3, 'pending', ?4, ?5, ?6, ?7)",
+        "INSERT INTO runs (id, name, kind, status, fingerprint, invocation, accepted_at, queue_until, started_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
+    let status = match run.started {
+        Some(_) => Status::Running,
+        None => Status::Pending,
+    };
     let number = statement.insert(params![
         run.id,
         run.name,
         run.kind,
+        status.as_str(),
         run.fingerprint,
         run.invocation,
         run.accepted.time.unix_micros(),
         run.queue_until,
+        run.started.as_ref().map(|started| started.time.unix_micros()),
     ])?;
-    insert_event(transaction, number, &run.accepted)?;
-    Ok(Accepted::New(number))
+    insert_event(transaction, keeps, number, &run.accepted)?;
+    if let Some(started) = &run.started {
+        insert_event(transaction, keeps, number, started)?;
+    }
+    Ok(Accepted::New { number, is_again })
 }
 
-fn insert_event(transaction: &Transaction<'_>, run: i64, event: &EventRecord) -> rusqlite::Result<()> {
+/// What the journal has under an id.
+struct There {
+    run: i64,
+    fingerprint: Vec<u8>,
+    is_unsuccessful: bool,
+}
+
+impl There {
+    fn may_be_replaced_by(&self, run: &NewRun) -> bool {
+        self.is_unsuccessful && run.again_up_to.is_some_and(|newest| self.run <= newest)
+    }
+}
+
+fn there(transaction: &Transaction<'_>, run: &NewRun) -> rusqlite::Result<Option<There>> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT run, fingerprint, result IS NOT NULL AND status <> 'succeeded' FROM runs WHERE id = ?1",
+    )?;
+    let there = statement.query_row([&run.id], |row| {
+        Ok(There {
+            run: row.get(0)?,
+            fingerprint: row.get(1)?,
+            is_unsuccessful: row.get(2)?,
+        })
+    });
+    there.optional()
+}
+
+fn insert_event(
+    transaction: &Transaction<'_>,
+    keeps: Keeps,
+    run: i64,
+    event: &EventRecord,
+) -> rusqlite::Result<()> {
+    if keeps == Keeps::Results {
+        return Ok(());
+    }
     // The run may have been forgotten.
     let mut statement = transaction.prepare_cached(
         "INSERT OR IGNORE INTO events (run, sequence, at, type, body)

@@ -1,6 +1,6 @@
 //! What a run goes through once it is accepted: it waits for its turn, runs, and has its end recorded before it is known.
 
-use super::{Runs, SubmitOptions};
+use super::{Runs, SubmitOptions, attempts::Attempting};
 use crate::{
     admission::Slot,
     event::EventKind,
@@ -24,13 +24,28 @@ use tokio::time::Instant;
 const MAX_WAIT_FOR_DIRECTORY: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// How a run comes to begin.
+#[derive(Debug, Default)]
+pub(crate) struct Beginning {
+    /// It goes on from where an earlier host had it.
+    pub(crate) is_resumed: bool,
+    /// It had begun under an earlier host, and what is left of that may have its directory.
+    pub(crate) is_again: bool,
+    /// What it begins in, if the journal knows already that it has.
+    pub(crate) begun_in: Option<Slot>,
+}
+
 impl Runs {
     /// Takes a run that a dead host has left into the queue, where there is always room for it.
     pub(crate) fn readmit(&self, entry: &Arc<Entry>, options: SubmitOptions, is_resumed: bool) {
         self.tally().queued += 1;
         self.0.under_way.send_modify(|count| *count += 1);
         let (runs, entry) = (self.clone(), Arc::clone(entry));
-        tokio::spawn(async move { runs.drive(&entry, options, is_resumed).await });
+        let beginning = Beginning {
+            is_resumed,
+            ..Beginning::default()
+        };
+        tokio::spawn(async move { runs.drive(&entry, options, beginning).await });
     }
 
     /// Does something with a run that is neither queued nor under way. [`Runs::idle`] waits for it.
@@ -44,12 +59,27 @@ impl Runs {
     }
 
     /// Waits for its turn, runs it, and notes how it ended.
-    pub(super) async fn drive(&self, entry: &Arc<Entry>, options: SubmitOptions, is_resumed: bool) {
-        let result = match self.turn(entry, options).await {
-            Turn::Come(slot) if !self.is_closing() => self.execute(entry, slot, is_resumed).await,
+    pub(super) async fn drive(&self, entry: &Arc<Entry>, options: SubmitOptions, mut beginning: Beginning) {
+        let turn = match beginning.begun_in.take() {
+            Some(slot) => Turn::Begun(slot),
+            None => self.turn(entry, options).await,
+        };
+        let result = match turn {
+            Turn::Begun(slot) => {
+                self.leave_queue_to_run(entry);
+                Some(self.execute(entry, slot, &beginning).await)
+            }
+            Turn::Come(slot) if !self.is_closing() => {
+                self.leave_queue_to_run(entry);
+                match self.begin(entry, &beginning).await {
+                    true => Some(self.execute(entry, slot, &beginning).await),
+                    false => None,
+                }
+            }
             Turn::Come(_) | Turn::Closing => {
                 // It stays in the journal, for the next host.
                 self.0.table.remove(entry.id());
+                entry.leave();
                 return self.leave_queue();
             }
             Turn::Ended(failure) => {
@@ -91,33 +121,58 @@ impl Runs {
         }
     }
 
-    /// None if the journal can't know that it begins, because this process ends.
-    async fn execute(&self, entry: &Arc<Entry>, slot: Slot, is_resumed: bool) -> Option<RuntimeResult> {
-        {
-            let mut tally = self.tally();
-            tally.queued -= 1;
-            let kind = entry.invocation.runtime_kind.clone();
-            *tally.running_by_kind.entry(kind).or_default() += 1;
-        }
-        let body = object([("resumed", json!(is_resumed))]);
-        let (at, written) = entry.write(self.journal(), EventKind::Started, body, |started| {
+    fn leave_queue_to_run(&self, entry: &Entry) {
+        let mut tally = self.tally();
+        tally.queued -= 1;
+        let kind = entry.invocation.runtime_kind.clone();
+        *tally.running_by_kind.entry(kind).or_default() += 1;
+    }
+
+    /// Has the journal note that a run begins; false if it can't, because this process ends.
+    async fn begin(&self, entry: &Entry, beginning: &Beginning) -> bool {
+        let body = started(beginning.is_resumed);
+        let begun = entry.write(self.journal(), EventKind::Started, body, |started| {
             let at = started.time.clone();
             (at, self.journal().writer().start_run(entry.told(started)))
-        })?;
-        if !written.wait().await {
-            return None;
+        });
+        let Some((at, written)) = begun else {
+            return false;
+        };
+        let is_known = written.wait().await;
+        if is_known {
+            entry.start(&at);
         }
-        entry.start(&at);
+        is_known
+    }
+
+    /// Runs it, as often as it takes.
+    async fn execute(&self, entry: &Arc<Entry>, slot: Slot, beginning: &Beginning) -> RuntimeResult {
         if let Some(reason) = self.0.stopping.reason() {
             entry.cancel.raise(reason);
         }
-        if is_resumed {
+        if beginning.is_resumed || beginning.is_again {
             self.wait_for_directory(&entry.invocation).await;
         }
-        let mut run = Run::new(entry.invocation.clone());
-        run.cancel = entry.cancel.clone();
-        run.events = self.listener(entry);
-        Some(self.0.service.start(slot, run).wait().await)
+        let mut attempting = Attempting::new(self.0.options.attempts);
+        loop {
+            let mut run = Run::new(entry.invocation.clone());
+            run.cancel = entry.cancel.clone();
+            if self.journal().keeps_all() {
+                run.events = self.listener(entry);
+            }
+            let mut result = self.0.service.start(slot.clone(), run).wait().await;
+            attempting.mark(&mut result);
+            if entry.cancel.reason().is_some() {
+                return result;
+            }
+            let Some(pause) = attempting.pause_after(&result) else {
+                return result;
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = entry.cancel.raised(CancelReason::Requested) => return result,
+            }
+        }
     }
 
     /// What is left of a dead host may have the directory of a run for a moment.
@@ -161,7 +216,10 @@ impl Runs {
         let end = End {
             status: result.status,
             result: serde_json::to_string(result).unwrap_or_default(),
-            capture: capture_of(&entry.invocation, result).await,
+            capture: match self.journal().keeps_all() {
+                true => capture_of(&entry.invocation, result).await,
+                false => None,
+            },
         };
         let written = entry.write(self.journal(), EventKind::Ended, body, |ended| {
             self.journal().writer().end_run(entry.told(ended), end)
@@ -199,11 +257,19 @@ impl Runs {
             entry.end(result, &at);
         }
         self.0.table.remove(entry.id());
+        entry.leave();
     }
+}
+
+/// What the event of a start says.
+pub(super) fn started(is_resumed: bool) -> Map<String, Value> {
+    object([("resumed", json!(is_resumed))])
 }
 
 /// What waiting for its turn came to.
 enum Turn {
+    /// It has begun already.
+    Begun(Slot),
     Come(Slot),
     /// It ended before.
     Ended(Failure),

@@ -1,13 +1,17 @@
 //! How a run is accepted: once for each id, and in the journal before its caller is told.
 
-use super::Runs;
+use super::{
+    Runs,
+    execute::{Beginning, started},
+};
 use crate::{
+    admission::Slot,
     event::EventKind,
-    journal::{Accepted, JournalError, NewRun},
+    journal::{Accepted, JournalError, NewRun, RunNumber},
     summary::RunSummary,
     table::Entry,
 };
-use executor_runtime::protocol::RuntimeInvocation;
+use executor_runtime::protocol::{RuntimeInvocation, RuntimeResult};
 use executor_runtime_run::capture::Fingerprint;
 use serde_json::Map;
 use std::{sync::Arc, time::Duration};
@@ -20,6 +24,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct SubmitOptions {
     /// How long it may wait for its turn; it ends `timed_out` then. Its own time-out begins with its turn.
     pub queue_timeout: Option<Duration>,
+    /// Whether a run of this id that an earlier host has left, and that did not succeed, is forgotten in favour of this one.
+    pub again: bool,
 }
 
 /// A run that is in the journal.
@@ -29,6 +35,37 @@ pub struct Submitted {
     pub run: RunSummary,
     /// Whether it was not there before.
     pub is_new: bool,
+}
+
+/// A run that has ended.
+#[derive(Clone, Debug)]
+pub struct Completed {
+    /// Its number in the journal.
+    pub number: RunNumber,
+    /// How it ended.
+    pub result: Arc<RuntimeResult>,
+    /// Whether it was not there before.
+    pub is_new: bool,
+}
+
+/// What became of a run that was to be accepted.
+struct Entered {
+    submitted: Submitted,
+    /// None if it has ended.
+    entry: Option<Arc<Entry>>,
+    /// How it begins, if that is up to the one who has entered it.
+    beginning: Option<Beginning>,
+}
+
+impl Entered {
+    /// It was there before.
+    fn known(run: RunSummary, entry: Option<Arc<Entry>>) -> Self {
+        Self {
+            submitted: Submitted { run, is_new: false },
+            entry,
+            beginning: None,
+        }
+    }
 }
 
 /// Why a run was not accepted.
@@ -69,22 +106,61 @@ impl Runs {
     ) -> Result<Submitted, SubmitError> {
         let runs = self.clone();
         // A caller that goes away does not leave it half accepted.
-        let accepting = tokio::spawn(async move { runs.accept(invocation, options).await });
+        let accepting = tokio::spawn(async move {
+            let entered = runs.accept(invocation, options, None).await?;
+            if let (Some(entry), Some(beginning)) = (entered.entry, entered.beginning) {
+                tokio::spawn(async move { runs.drive(&entry, options, beginning).await });
+            }
+            Ok(entered.submitted)
+        });
         accepting.await.unwrap_or(Err(SubmitError::Closing))
+    }
+
+    /// Accepts a run as [`Runs::submit`] does, and waits for its end. It has to be waited for: where the caller goes away, the
+    /// run is given up. Of a run that begins at once, the journal notes both in one transaction.
+    ///
+    /// # Errors
+    /// When it is not accepted, or is left to the next host.
+    pub async fn complete(
+        &self,
+        invocation: RuntimeInvocation,
+        options: SubmitOptions,
+    ) -> Result<Completed, SubmitError> {
+        let slot = self.0.service.try_slot(&invocation.runtime_kind);
+        let id = invocation.invocation_id.clone();
+        let entered = self.accept(invocation, options, slot).await?;
+        let is_new = entered.submitted.is_new;
+        let Some(entry) = entered.entry else {
+            let recorded = self.journal().find(&id).await?.ok_or(SubmitError::Closing)?;
+            return Ok(Completed {
+                number: RunNumber(recorded.run),
+                result: Arc::new(recorded.result.ok_or(SubmitError::Closing)?),
+                is_new,
+            });
+        };
+        if let Some(beginning) = entered.beginning {
+            self.drive(&entry, options, beginning).await;
+        }
+        Ok(Completed {
+            number: RunNumber(entry.number()),
+            result: entry.end_of().await.ok_or(SubmitError::Closing)?,
+            is_new,
+        })
     }
 
     async fn accept(
         &self,
         invocation: RuntimeInvocation,
         options: SubmitOptions,
-    ) -> Result<Submitted, SubmitError> {
+        mut slot: Option<Slot>,
+    ) -> Result<Entered, SubmitError> {
         let fingerprint = Fingerprint::of(&invocation);
         let id = invocation.invocation_id.clone();
         loop {
             let new = Entry::new(invocation.clone(), fingerprint);
             let (entry, is_new) = self.0.table.get_or_insert(new);
             if is_new {
-                let accepted = self.enter(&entry, options).await;
+                let accepted = self.enter(&entry, options, slot.take()).await;
                 if accepted.is_err() || entry.number() < 0 {
                     self.0.table.remove(&id);
                     entry.refuse();
@@ -96,14 +172,18 @@ impl Runs {
             }
             // It may be another caller's that is about to be refused: then this one tries.
             if entry.is_accepted().await {
-                let run = entry.summary();
-                return Ok(Submitted { run, is_new: false });
+                return Ok(Entered::known(entry.summary(), Some(entry)));
             }
         }
     }
 
     /// Enters a run in the journal, unless it is there.
-    async fn enter(&self, entry: &Arc<Entry>, options: SubmitOptions) -> Result<Submitted, SubmitError> {
+    async fn enter(
+        &self,
+        entry: &Arc<Entry>,
+        options: SubmitOptions,
+        slot: Option<Slot>,
+    ) -> Result<Entered, SubmitError> {
         let place = self.take_place();
         if place.is_err() {
             // A run that has ended needs none.
@@ -112,13 +192,9 @@ impl Runs {
                 .await?
                 .map_or_else(|| place.map(|()| unreachable!()), Ok);
         }
-        let accepted = self.enter_in_place(entry, options).await;
-        match &accepted {
-            Ok(submitted) if submitted.is_new => {
-                let (runs, entry) = (self.clone(), Arc::clone(entry));
-                tokio::spawn(async move { runs.drive(&entry, options, false).await });
-            }
-            _ => self.leave_queue(),
+        let accepted = self.enter_in_place(entry, options, slot).await;
+        if !matches!(&accepted, Ok(entered) if entered.submitted.is_new) {
+            self.leave_queue();
         }
         accepted
     }
@@ -127,14 +203,21 @@ impl Runs {
         &self,
         entry: &Arc<Entry>,
         options: SubmitOptions,
-    ) -> Result<Submitted, SubmitError> {
+        slot: Option<Slot>,
+    ) -> Result<Entered, SubmitError> {
         let invocation = &entry.invocation;
         let accepted = entry.write(self.journal(), EventKind::Accepted, Map::new(), |event| event);
         let Some(accepted) = accepted else {
             return Err(SubmitError::Closing);
         };
         let at = accepted.time.clone();
+        let started = slot
+            .as_ref()
+            .and_then(|_| entry.write(self.journal(), EventKind::Started, started(false), |event| event));
+        let started_at = started.as_ref().map(|started| started.time.clone());
         let run = NewRun {
+            started,
+            again_up_to: options.again.then(|| self.journal().newest_of_earlier_hosts()),
             queue_until: options.queue_timeout.map(|timeout| {
                 let timeout = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX);
                 at.unix_micros().saturating_add(timeout)
@@ -147,11 +230,22 @@ impl Runs {
             accepted,
         };
         match self.journal().writer().accept(run).await? {
-            Accepted::New(number) => {
+            Accepted::New { number, is_again } => {
                 entry.accept(number, at);
-                Ok(Submitted {
-                    run: entry.summary(),
-                    is_new: true,
+                if let Some(at) = &started_at {
+                    entry.start(at);
+                }
+                Ok(Entered {
+                    submitted: Submitted {
+                        run: entry.summary(),
+                        is_new: true,
+                    },
+                    entry: Some(Arc::clone(entry)),
+                    beginning: Some(Beginning {
+                        is_again,
+                        begun_in: slot,
+                        is_resumed: false,
+                    }),
                 })
             }
             Accepted::Same | Accepted::Conflict => {
@@ -163,7 +257,7 @@ impl Runs {
     }
 
     /// The same run, if the journal has it; an error if that has another of this id.
-    async fn ended_before(&self, entry: &Entry) -> Result<Option<Submitted>, SubmitError> {
+    async fn ended_before(&self, entry: &Entry) -> Result<Option<Entered>, SubmitError> {
         let id = entry.id();
         let Some(recorded) = self.journal().find(id).await? else {
             return Ok(None);
@@ -171,10 +265,7 @@ impl Runs {
         if recorded.fingerprint != entry.fingerprint.as_bytes() {
             return Err(SubmitError::Conflict { id: id.to_owned() });
         }
-        Ok(Some(Submitted {
-            run: recorded.summary,
-            is_new: false,
-        }))
+        Ok(Some(Entered::known(recorded.summary, None)))
     }
 
     fn take_place(&self) -> Result<(), SubmitError> {
