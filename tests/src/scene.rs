@@ -125,6 +125,7 @@ impl Scene {
             // What the user who runs the tests has installed and configured is not part of a test.
             .env("XDG_DATA_HOME", self.path("data-of-user"))
             .env("XDG_CONFIG_HOME", self.path("config-of-user"))
+            .env("XDG_STATE_HOME", self.path("state-of-user"))
             .env_remove("EXECUTOR_RUNTIME_PLUGINS_DIR")
             .env("XDG_RUNTIME_DIR", self.path("runtime-of-user"))
             .env_remove("EXECUTOR_RUNTIME_CONFIG")

@@ -34,7 +34,7 @@ pub(super) const BATCH_EXIT_STATUS_HELP: &str = "\
 Exit status of `batch`:
   0    every run succeeded
   1    a run did not succeed, or a line was no invocation
-  2    the command line, the configuration, the job log or the input can't be used
+  2    the command line, the configuration, the job log, the journal or the input can't be used
   4    a result could not be written
   130  cancelled (128 + N if this process received signal N)";
 
@@ -346,6 +346,7 @@ pub(super) struct PruneOptions {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("gone_on_with").args(["joblog", "journal"]).multiple(true))]
 pub(super) struct BatchOptions {
     /// File with an invocation (JSON) a line, or with arguments of COMMAND; reads stdin if `-` or omitted
     #[arg(value_name = "FILE")]
@@ -368,15 +369,23 @@ pub(super) struct BatchOptions {
     /// Start no more runs once N of them, or N percent (of 10 or more), did not succeed: fail=1, fail=10%
     #[arg(long, value_name = "fail=N|N%", value_parser = super::batch::halt)]
     pub(super) halt: Option<super::batch::Halt>,
-    /// Write a line to this file for each job that has ended
+    /// Write a line to this file for each job that has ended, for people and tools to read
     #[arg(long, value_name = "FILE")]
     pub(super) joblog: Option<PathBuf>,
     /// Leave out the jobs that the job log has already, and add to it
     #[arg(long, requires = "joblog")]
     pub(super) resume: bool,
-    /// The same, but do those again that did not succeed
-    #[arg(long, requires = "joblog")]
+    /// Go on with the job log or the journal, and do those again that did not succeed
+    #[arg(long, requires = "gone_on_with")]
     pub(super) retry_failed: bool,
+    /// Directory for the journal, which is kept: if this host dies, the same command line goes on with it [default: a new
+    /// directory, which is removed at the end]
+    #[arg(long, value_name = "DIR")]
+    pub(super) journal: Option<PathBuf>,
+    /// Directory for journals that are not named [default: $XDG_STATE_HOME/executor-runtime, else
+    /// ~/.local/state/executor-runtime]
+    #[arg(long, value_name = "DIR")]
+    pub(super) state_dir: Option<PathBuf>,
     /// On a terminal, show no progress and no summary
     #[arg(long, short)]
     pub(super) quiet: bool,

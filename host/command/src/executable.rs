@@ -1,11 +1,14 @@
 //! The two executables of the command line, and how the small one becomes the large one.
 //!
 //! `executor-runtime` is small, so that it starts fast, and runs `subprocess` and native plugins. What needs the
-//! WebAssembly engine is done by `executor-runtime-engine`, which lies beside it: the process turns into it, by
+//! WebAssembly engine, serves or keeps a journal (`batch`) is done by `executor-runtime-engine`, which lies beside it: the process turns into it, by
 //! `execve`, before it has started a thread or forked, and hands it the invocation that it has read. Both carry a build id,
 //! because a pair of two builds would disagree about everything inside.
 
-use crate::serve::Serve;
+use crate::{
+    batch::{Batch, batch_with_journal},
+    serve::Serve,
+};
 use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
     ErrorKind, Failure, HostBuilder, Outcome, Run, RunFuture, RunPermissions, Runner,
@@ -41,6 +44,9 @@ const ENGINE: &str = "executor-runtime-engine";
 /// The first argument that the small executable gives the large one; the build id follows. It is not for people.
 const HANDED_OVER: &str = "__handed-over";
 
+/// Address space that the other executable takes without the engine, in bytes.
+const EXECUTABLE_ADDRESS_SPACE: usize = 256 << 20;
+
 /// Address space that the engine takes for a run, in bytes.
 const ENGINE_ADDRESS_SPACE: usize = (4 << 30) + (256 << 20);
 
@@ -65,6 +71,8 @@ pub struct Executable {
     pub(crate) carriers: fn(HostBuilder, Runs) -> HostBuilder,
     /// Serves the API, where this executable can.
     pub(crate) serve: Option<Serve>,
+    /// Does a batch, where this executable has a journal.
+    pub(crate) batch: Option<Batch>,
     has_engine: bool,
 }
 
@@ -77,6 +85,7 @@ impl Executable {
                 .carrier(|_| OtherExecutable)
         },
         serve: None,
+        batch: None,
         has_engine: false,
     };
 
@@ -85,6 +94,7 @@ impl Executable {
         Self {
             carriers,
             serve: None,
+            batch: None,
             has_engine: true,
         }
     }
@@ -93,6 +103,13 @@ impl Executable {
     #[must_use]
     pub const fn serving(mut self, serve: Serve) -> Self {
         self.serve = Some(serve);
+        self
+    }
+
+    /// The same, which keeps journals. What reads and writes them is in such an executable alone.
+    #[must_use]
+    pub const fn with_journal(mut self) -> Self {
+        self.batch = Some(batch_with_journal);
         self
     }
 
@@ -118,24 +135,21 @@ impl Executable {
         if self.has_engine {
             return Ok(());
         }
-        become_engine(None).map_err(|failure| anyhow!(failure.summary))
+        become_engine(None, ENGINE_ADDRESS_SPACE).map_err(|failure| anyhow!(failure.summary))
     }
 
-    /// The same, if any plugin needs it, for a process that is going to run what comes. Where it can't, the runs of these
-    /// plugins tell why.
-    pub(crate) fn prefer_engine(self, builder: &HostBuilder) {
-        if self.has_engine {
-            return;
+    /// Goes on in the executable that keeps journals, if this one does not. It starts from the beginning.
+    ///
+    /// # Errors
+    /// Why it can't.
+    pub(crate) fn need_journal(self) -> Result<()> {
+        if self.batch.is_some() || self.has_engine {
+            return Ok(());
         }
-        let mut plugins = builder.plugins().kinds();
-        if plugins.any(|(_, plugin)| plugin.carrier == Carrier::Component)
-            && let Err(failure) = become_engine(None)
-        {
-            tracing::warn!("plugins that are components can't be run: {}", failure.summary);
-        }
+        become_engine(None, EXECUTABLE_ADDRESS_SPACE).map_err(|failure| anyhow!(failure.summary))
     }
 
-    /// The same, if the runner of `kind` needs the engine. The invocation was read from `document`, which the engine gets
+    /// Goes on in the executable with the engine, if the runner of `kind` needs it. The invocation was read from `document`, which the engine gets
     /// from this process: a pipe can't be read twice.
     ///
     /// # Errors
@@ -151,7 +165,9 @@ impl Executable {
         }
         // Whatever is wrong with the plugin is told where it is run.
         match builder.plugins().plugin(kind) {
-            Ok(Some(plugin)) if plugin.carrier == Carrier::Component => become_engine(document),
+            Ok(Some(plugin)) if plugin.carrier == Carrier::Component => {
+                become_engine(document, ENGINE_ADDRESS_SPACE)
+            }
             _ => Ok(()),
         }
     }
@@ -201,7 +217,7 @@ fn find_engine() -> Result<PathBuf> {
     match access(&engine, AccessFlags::X_OK) {
         Ok(()) => Ok(engine),
         Err(Errno::ENOENT) => bail!(
-            "'{}' does not exist; it runs plugins that are components, so install it beside executor-runtime",
+            "'{}' does not exist; it runs components and keeps journals, so install it beside executor-runtime",
             engine.display()
         ),
         Err(errno) => bail!(
@@ -213,9 +229,9 @@ fn find_engine() -> Result<PathBuf> {
 }
 
 /// Returns only if it fails.
-fn become_engine(document: Option<&[u8]>) -> Result<(), Failure> {
+fn become_engine(document: Option<&[u8]>, address_space: usize) -> Result<(), Failure> {
     // Where the loader has no room for the engine, this process is left to say so.
-    exhaustion::check_address_space(ENGINE_ADDRESS_SPACE).map_err(|error| Failure::exhausted(&error))?;
+    exhaustion::check_address_space(address_space).map_err(|error| Failure::exhausted(&error))?;
     let unusable = |reason: String| Failure::new(ErrorKind::PluginUnusable, reason);
     let engine = find_engine().map_err(|error| unusable(format!("{error:#}")))?;
     let document = document

@@ -40,6 +40,7 @@ mod run;
 mod schema;
 mod serve;
 mod shown;
+mod standard;
 mod stderr;
 mod stdin;
 mod style;
@@ -181,7 +182,10 @@ fn parse(words: &[OsString]) -> Arguments {
             std::process::exit(exit::UNUSABLE.into());
         }
         // What is wrong is quoted.
-        let message = shown::message(&error.render().to_string(), "");
+        let mut message = shown::message(&error.render().to_string(), "");
+        if let Some(hint) = batch::hint(words) {
+            message.push_str(&format!("\n  tip: {hint}\n"));
+        }
         let rest = message.strip_prefix("error: ").unwrap_or(&message);
         let style = style::stderr();
         tell!("{}", style.after(&style.error("error:"), "error:", rest, ""));

@@ -38,7 +38,7 @@ pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "XDG_STATE_HOME",
-        "Where executor-runtime is, the journal of a host that serves; by default ~/.local/state.",
+        "Where executor-runtime is, the journal of a host that serves and those of batches; by default ~/.local/state.",
     ),
     (
         "SSL_CERT_FILE",
@@ -80,7 +80,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ),
     (
         "DIRECTORY_OF_THE_EXECUTABLE/executor-runtime-engine",
-        "What runs plugins that are components.",
+        "What runs plugins that are components, batch and serve.",
     ),
     (
         "~/.cache/executor-runtime/",
@@ -88,7 +88,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ),
     (
         "~/.local/state/executor-runtime/",
-        "The journal of a host that serves.",
+        "The journal of a host that serves; in batch/, those of batches.",
     ),
     (
         "WORKING_DIRECTORY/.executor_runtime/INVOCATION_ID/",

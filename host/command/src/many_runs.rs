@@ -1,7 +1,9 @@
 //! What a process that executes many runs at a time needs.
 
 use anyhow::{Context, Result};
+use executor_runtime::config::Config;
 use executor_runtime_run::exhaustion;
+use executor_runtime_service::Retention;
 use std::{num::NonZeroUsize, thread};
 use tokio::runtime::Runtime;
 
@@ -36,5 +38,14 @@ pub(super) fn raise_descriptor_limit() {
             limit.rlim_cur = limit.rlim_max;
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }
+    }
+}
+
+/// What stays in a journal.
+pub(super) fn retention(config: &Config) -> Retention {
+    let (journal, default) = (config.journal(), Retention::default());
+    Retention {
+        keep: journal.keep.map_or(default.keep, Into::into),
+        max_runs: journal.max_runs.map_or(default.max_runs, Into::into),
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn serve(options: ServeOptions, host_options: HostOptions) -> Result<
         max_queued: options.max_queued.or(configured).unwrap_or(MAX_QUEUED),
         options,
         limits,
-        retention: retention(&config),
+        retention: many_runs::retention(&config),
         start: Box::new(start),
         follow_changes: Box::new(move |service| Box::pin(reload::follow_changes(service, named.clone()))),
     })
@@ -78,14 +78,6 @@ fn limits(options: &ServeOptions, config: &Config) -> Limits {
         max_running_by_kind: by_kind
             .map(|(kind, runs)| (kind.clone(), positive(*runs)))
             .collect(),
-    }
-}
-
-fn retention(config: &Config) -> Retention {
-    let (journal, default) = (config.journal(), Retention::default());
-    Retention {
-        keep: journal.keep.map_or(default.keep, Into::into),
-        max_runs: journal.max_runs.map_or(default.max_runs, Into::into),
     }
 }
 

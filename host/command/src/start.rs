@@ -32,7 +32,8 @@ extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
     std::process::exit(number.unwrap_or(PANICKED).into())
 }
 
-/// Opens those of the descriptors 0 to 2 that are not open, so that no other file gets their numbers.
+/// Opens those of the descriptors 0 to 2 that are not open, so that no other file gets their numbers. What is written to a
+/// stdout that was closed fails still.
 fn open_standard_descriptors() {
     let mut standard = [0, 1, 2].map(|fd| libc::pollfd {
         fd,
@@ -48,9 +49,13 @@ fn open_standard_descriptors() {
             ..0 => unsafe { libc::fcntl(fd, libc::F_GETFD) == -1 },
             _ => polled_fd.revents & libc::POLLNVAL != 0,
         };
+        let mode = match fd {
+            libc::STDOUT_FILENO => libc::O_RDONLY,
+            _ => libc::O_RDWR,
+        };
         // The lowest number that is free is taken.
         // SAFETY: the path is NUL-terminated.
-        if is_closed && unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } == -1 {
+        if is_closed && unsafe { libc::open(c"/dev/null".as_ptr(), mode) } == -1 {
             // SAFETY: it does not return.
             unsafe { libc::abort() }
         }

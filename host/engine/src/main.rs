@@ -19,9 +19,10 @@ fn main() -> ExitCode {
             .carrier(|supervisors| NativePlugins::new(Arc::clone(supervisors)))
             .carrier(move |_| components(runs))
     });
-    executor_runtime_command::main(
-        executable.serving(|serving| executor_runtime_server::serve(server_options(serving))),
-    )
+    let executable = executable
+        .with_journal()
+        .serving(|serving| executor_runtime_server::serve(server_options(serving)));
+    executor_runtime_command::main(executable)
 }
 
 /// What was said at the command line, as the server takes it.

@@ -46,6 +46,9 @@ impl Runner for Scripted {
                         tokio::task::yield_now().await;
                     }
                 }
+                "flaky" if self.started.load(Ordering::SeqCst) % 3 != 0 => {
+                    return Outcome::failure(ErrorKind::ExitStatus, "not yet");
+                }
                 "panic" => panic!("on purpose"),
                 "wait" => {
                     run.cancel.raised(CancelReason::Requested).await;
@@ -76,16 +79,20 @@ struct Opened {
 }
 
 async fn open(directory: &Path, max_running: usize, max_queued: usize) -> Opened {
-    let runner = Arc::new(Scripted {
-        started: AtomicUsize::new(0),
-    });
-    let host = Host::builder().runner(kind(), runner.clone()).build().unwrap();
-    let limits = Limits::from(NonZeroUsize::new(max_running).unwrap());
     let journal = Journal::open(directory).unwrap();
     let options = RunsOptions {
         max_queued,
         attempts: Attempts::default(),
     };
+    open_with(journal, max_running, options).await
+}
+
+async fn open_with(journal: Journal, max_running: usize, options: RunsOptions) -> Opened {
+    let runner = Arc::new(Scripted {
+        started: AtomicUsize::new(0),
+    });
+    let host = Host::builder().runner(kind(), runner.clone()).build().unwrap();
+    let limits = Limits::from(NonZeroUsize::new(max_running).unwrap());
     let runs = Runs::open(Service::new(host, limits), journal, options)
         .await
         .unwrap();
@@ -181,6 +188,7 @@ async fn a_full_queue_refuses_and_a_queued_run_can_be_cancelled_or_time_out() {
     submit(&runs, invocation("second", "work")).await;
     let impatient = SubmitOptions {
         queue_timeout: Some(Duration::from_millis(20)),
+        ..SubmitOptions::default()
     };
     runs.submit(invocation("third", "work"), impatient).await.unwrap();
     let refused = runs
@@ -354,6 +362,7 @@ fn what_a_dead_host_has_left_is_taken_up_and_nothing_is_begun_twice() {
         }
         let impatient = SubmitOptions {
             queue_timeout: Some(QUEUE_TIMEOUT),
+            ..SubmitOptions::default()
         };
         runs.submit(invocation("impatient", "wait"), impatient)
             .await
@@ -587,4 +596,80 @@ async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_ru
     assert!(runs.get("under-way").await.unwrap().is_some());
     runs.cancel("under-way", CancelReason::Immediate).await.unwrap();
     result(&runs, "under-way").await;
+}
+
+#[tokio::test]
+async fn only_the_last_attempt_is_the_end_of_a_run_and_one_without_success_is_forgotten_when_asked_for_again()
+{
+    let directory = tempfile::tempdir().unwrap();
+    let open = |retries| {
+        let journal = Journal::open_for_results(directory.path()).unwrap();
+        let attempts = Attempts { retries, waits: 0 };
+        open_with(
+            journal,
+            1,
+            RunsOptions {
+                max_queued: 10,
+                attempts,
+            },
+        )
+    };
+    let again = SubmitOptions {
+        again: true,
+        ..SubmitOptions::default()
+    };
+    {
+        let Opened { runs, runner } = open(2).await;
+        let first = runs.complete(invocation("a", "flaky"), again).await.unwrap();
+        assert_eq!(first.result.metadata["batch.attempts"], "3");
+        assert_eq!(first.result.status, Status::Succeeded);
+        // It fails at its first attempt, and at its second; that it did in this host is known.
+        let failed = runs.complete(invocation("b", "panic"), again).await.unwrap();
+        let same = runs.complete(invocation("b", "panic"), again).await.unwrap();
+        assert_eq!((failed.is_new, same.is_new), (true, false));
+        assert_eq!(failed.number, same.number);
+        assert_eq!(runner.started.load(Ordering::SeqCst), 4);
+    }
+    let Opened { runs, runner } = open(2).await;
+    // An end is final, unless it is asked for again.
+    let options = SubmitOptions::default();
+    let failed = runs.complete(invocation("b", "panic"), options).await.unwrap();
+    assert!(!failed.is_new);
+    let conflict = runs.complete(invocation("b", "other"), options).await;
+    assert!(
+        matches!(conflict, Err(SubmitError::Conflict { .. })),
+        "{conflict:?}"
+    );
+    for (id, work, is_new) in [("a", "flaky", false), ("b", "other", true), ("b", "other", false)] {
+        let done = runs.complete(invocation(id, work), again).await.unwrap();
+        assert_eq!(
+            (done.is_new, done.result.status),
+            (is_new, Status::Succeeded),
+            "{id}"
+        );
+    }
+    assert_eq!(runner.started.load(Ordering::SeqCst), 1);
+    runs.forget(&[runs
+        .complete(invocation("a", "flaky"), again)
+        .await
+        .unwrap()
+        .number])
+        .await
+        .unwrap();
+    assert!(runs.get("a").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn all_runs_are_cancelled_those_that_wait_included() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, .. } = open(directory.path(), 1, 10).await;
+    for id in ["a", "b"] {
+        submit(&runs, invocation(id, "wait")).await;
+    }
+    until_running(&runs, "a").await;
+    runs.cancel_all(CancelReason::Requested);
+    for id in ["a", "b"] {
+        assert_eq!(result(&runs, id).await.status, Status::Cancelled);
+    }
+    runs.idle().await;
 }

@@ -17,7 +17,7 @@ use std::{
 
 /// The results on stdout, one a line.
 #[track_caller]
-fn results(finished: &Finished) -> Vec<RuntimeResult> {
+pub(crate) fn results(finished: &Finished) -> Vec<RuntimeResult> {
     let lines = finished.stdout.split(|byte| *byte == b'\n');
     lines
         .filter(|line| !line.is_empty())
@@ -44,7 +44,7 @@ fn printed(scene: &Scene, options: &[&str], words: &[&str], stdin: &str) -> Vec<
     text.lines().map(str::to_owned).collect()
 }
 
-fn numbers(count: u32) -> String {
+pub(crate) fn numbers(count: u32) -> String {
     (1..=count).map(|number| format!("{number}\n")).collect()
 }
 
@@ -672,4 +672,91 @@ fn only_empty_arguments_are_left_out() {
     let scene = Scene::new();
     let shown = printed(&scene, &["-0"], &["printf", "[%s]\\n"], " \0\0b\0");
     assert_eq!(shown, ["[ ]", "[b]"]);
+}
+
+#[test]
+fn what_people_write_for_other_programs_is_told_as_it_is_here() {
+    let scene = Scene::new();
+    for (arguments, words) in [
+        (&["batch", "-P8", "--", "gzip"][..], "-j N is how many runs"),
+        (
+            &["batch", "-I{}", "gzip", "{}"],
+            "`{}` is replaced without an option",
+        ),
+        (
+            &["batch", "gzip", ":::", "a", "b"],
+            "arguments are the lines of stdin or FILE",
+        ),
+        (&["batch", "--jobs=8", "gzip", "-9"], "a command goes after `--`"),
+    ] {
+        let finished = scene.run_with(arguments, b"");
+        assert_eq!(finished.code, Some(2), "{arguments:?}: {finished:?}");
+        assert!(finished.stderr.contains(words), "{arguments:?}: {finished:?}");
+    }
+}
+
+#[test]
+fn a_stdout_that_is_closed_is_told_of() {
+    let scene = Scene::new();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "echo x | \"$0\" batch -- true >&-"])
+        .arg(executor_runtime_tests::host_binary())
+        .current_dir(scene.root())
+        .env("XDG_STATE_HOME", scene.path("state-of-user"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let finished = scene.run_command(scene.marked(&mut shell), b"");
+    assert_eq!(finished.code, Some(4), "{finished:?}");
+    assert!(
+        finished
+            .stderr
+            .contains("results can't be written to stdout: it is closed"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn streams_that_someone_made_non_blocking_are_waited_for() {
+    let scene = Scene::new();
+    let mut host = scene.host(&["batch", "-j8", "--", "true"]);
+    let ((their_in, mut stdin), (mut stdout, their_out)) =
+        (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+    for stream in [
+        std::os::fd::AsRawFd::as_raw_fd(&their_in),
+        std::os::fd::AsRawFd::as_raw_fd(&their_out),
+    ] {
+        // SAFETY: no memory is involved.
+        unsafe { libc::fcntl(stream, libc::F_SETFL, libc::O_NONBLOCK) };
+    }
+    let mut host = host.stdin(their_in).stdout(their_out).spawn().unwrap();
+    let mut begun = [0; 1];
+    stdin.write_all(numbers(100).as_bytes()).unwrap();
+    stdout.read_exact(&mut begun).unwrap();
+    // More results than the pipe holds, and then none to read for a while.
+    stdin.write_all(numbers(100).as_bytes()).unwrap();
+    eventually("a full pipe", || {
+        let mut unread = 0;
+        // SAFETY: `unread` is valid for writing.
+        unsafe {
+            libc::ioctl(
+                std::os::fd::AsRawFd::as_raw_fd(&stdout),
+                libc::FIONREAD,
+                &raw mut unread,
+            )
+        };
+        (unread > 40_000).then_some(())
+    });
+    drop(stdin);
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).unwrap();
+    let status = host.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(text.lines().count(), 200);
+    assert!(
+        text.lines()
+            .skip(1)
+            .all(|line| RuntimeResult::from_json(line.as_bytes()).is_ok())
+    );
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod batch;
+mod batch_journal;
 mod clients;
 mod command_line;
 mod crate_graph;

@@ -1,5 +1,6 @@
 //! Reads the lines of the input, on a thread that may wait for them, and no further ahead than they are wanted.
 
+use crate::standard::Stdin;
 use anyhow::{Context, Result, anyhow};
 use executor_runtime::protocol::MAX_DOCUMENT_BYTES;
 use executor_runtime_run::exhaustion;
@@ -46,7 +47,7 @@ impl Lines {
                 })?;
                 (Box::new(file), name)
             }
-            _ => (Box::new(io::stdin()), "stdin can't be read".to_owned()),
+            _ => (Box::new(Stdin), "stdin can't be read".to_owned()),
         };
         let (sender, lines) = mpsc::channel(AHEAD);
         exhaustion::check_threads(2)?;

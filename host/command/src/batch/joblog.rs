@@ -17,6 +17,8 @@ use std::{
 /// The first line: the names of the columns.
 const HEADER: &str = "seq\tstatus\texit_code\tattempts\tstarted_at\twall_seconds\tjob";
 const COLUMNS: usize = 7;
+/// Where a result tells which attempt it is of.
+const ATTEMPTS: &str = "batch.attempts";
 
 /// What the job log knows of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,13 +162,12 @@ impl JobLog {
     /// Adds a job that has ended.
     pub(super) fn add(&mut self, ended: &Ended) -> Result<()> {
         let Ended {
-            job,
-            result,
-            attempts,
+            number, name, result, ..
         } = ended;
+        let attempts = result.metadata.get(ATTEMPTS).map_or("1", String::as_str);
         let line = format!(
             "{}\t{}\t{}\t{attempts}\t{}\t{}\t{}\n",
-            job.number,
+            number,
             result.status.as_str(),
             result
                 .exit_code
@@ -176,7 +177,7 @@ impl JobLog {
                 .metadata
                 .get(receipt::USAGE_WALL_SECONDS)
                 .map_or("0.000000", String::as_str),
-            escaped(&job.name),
+            escaped(name),
         );
         self.file
             .write_all(line.as_bytes())

@@ -1,13 +1,17 @@
 //! `batch`: many invocations, several at a time, out of one input.
 //!
 //! ```text
-//! input (lines) ──> source (jobs) ──> service (runs) ──> report (results, job log, progress)
+//! input (lines) ──> source (jobs) ──> service (runs, journal) ──> report (results, job log, progress)
 //! ```
 //!
-//! A line is read when a run may start, so that an input without end takes no more memory than a short one.
+//! A line is read when a run may start, so that an input without end takes no more memory than a short one. Runs are the
+//! service's, with a journal of this batch's own; the executable that has the journal is the large one.
 
+mod forgotten;
+mod habits;
 mod input;
 mod joblog;
+mod journal;
 mod report;
 mod source;
 
@@ -16,15 +20,19 @@ use super::{
     args::{BatchOptions, HostOptions},
     exit, host, many_runs,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use executor_runtime::{
-    CancelReason, CancelToken, ErrorKind, Host, Run, Termination,
-    protocol::{RuntimeResult, Status},
-    receipt,
+    CancelReason, CancelToken, ErrorKind, Failure, Termination,
+    protocol::{RuntimeInvocation, RuntimeResult, Status},
+    reject,
 };
-use executor_runtime_service::{Service, Slot};
+use executor_runtime_service::{
+    Attempts, Completed, RunNumber, Runs, RunsOptions, Service, SubmitError, SubmitOptions,
+};
+pub(super) use habits::hint;
 use input::Lines;
 use joblog::{JobLog, Past};
+use journal::BatchJournal;
 use report::Report;
 use source::{Job, Source};
 use std::{
@@ -34,17 +42,16 @@ use std::{
     thread,
     time::Duration,
 };
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
-/// Which attempt at a run a result is of, if it is not the first.
-const ATTEMPTS: &str = "batch.attempts";
 /// The line of the input that a result is of.
 const LINE: &str = "batch.line";
-/// The pause before a second attempt. It doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often a run for which the host has no room is put off before it counts as rejected: about half a minute.
 const MAX_WAITS: u32 = 8;
+/// How long a job waits before it asks the journal again.
+const JOURNAL_PAUSE: Duration = Duration::from_millis(200);
+/// How often the journal may refuse a job though it can be written.
+const MAX_REFUSALS: u32 = 3;
 /// How long this process stays when it was told to end at once and its output has no reader.
 const LINGER: Duration = Duration::from_secs(5);
 /// How often progress is shown.
@@ -103,16 +110,30 @@ pub(super) fn jobs(text: &str) -> Result<NonZeroUsize, String> {
     })
 }
 
+/// Does it, in an executable that has the journal.
+pub(super) type Batch = fn(&BatchOptions, &HostOptions, Option<Format>) -> Result<ExitCode>;
+
 pub(super) fn batch(
     options: &BatchOptions,
     host_options: &HostOptions,
     format: Option<Format>,
 ) -> Result<ExitCode> {
-    let builder = host::builder_for(options.jobs, host_options)?;
-    if options.words.is_empty() {
-        host_options.executable.prefer_engine(&builder);
+    host_options.executable.need_journal()?;
+    match host_options.executable.batch {
+        Some(batch) => batch(options, host_options, format),
+        None => Err(anyhow!("this executable has no journal")),
     }
-    let source = Source::new(options)?;
+}
+
+/// [`batch`], once this is the executable that has the journal.
+pub(super) fn batch_with_journal(
+    options: &BatchOptions,
+    host_options: &HostOptions,
+    format: Option<Format>,
+) -> Result<ExitCode> {
+    let builder = host::builder_for(options.jobs, host_options)?;
+    let config = host::configuration(host_options.config.as_deref())?;
+    let mut source = Source::new(options)?;
     let log = match &options.joblog {
         Some(path) => Some(JobLog::open(
             path,
@@ -121,29 +142,62 @@ pub(super) fn batch(
         )?),
         None => None,
     };
-    let host = host::start(builder)?.map_err(|error| {
-        let failure = executor_runtime::Failure::exhausted(&error);
-        anyhow::anyhow!(failure.summary)
-    })?;
+    let host = host::start(builder)?.map_err(|error| anyhow!(Failure::exhausted(&error).summary))?;
     let lines = Lines::open(options.file.as_deref(), source.separator(), source.blank())?;
-    let report = Report::new(Format::or_detect(format), options.quiet, options.keep_order, log);
     many_runs::raise_descriptor_limit();
-    let status =
-        many_runs::executor(options.jobs)?.block_on(execute(options, host, source, lines, report))?;
+    let executor = many_runs::executor(options.jobs)?;
+    let (journal, database) = BatchJournal::open(
+        options,
+        many_runs::retention(&config),
+        2 * most_waiting(options.jobs),
+    )?;
+    source.name_jobs(journal.id());
+    let report = Report::new(Format::or_detect(format), options.quiet, options.keep_order, log);
+    let service = Service::new(host, options.jobs);
+    let status = executor.block_on(async {
+        let runs = Runs::open(service, database, runs_options(options)).await?;
+        execute(options, runs, journal, source, lines, report).await
+    })?;
     // The reader of the input may still wait for it.
     std::process::exit(status.into())
 }
 
+/// How many results may wait for one before them.
+fn most_waiting(jobs: NonZeroUsize) -> usize {
+    jobs.get().saturating_mul(WAITING_RESULTS)
+}
+
+fn runs_options(options: &BatchOptions) -> RunsOptions {
+    RunsOptions {
+        // No more lines are read than there are runs at a time.
+        max_queued: usize::MAX,
+        attempts: Attempts {
+            retries: options.retries,
+            waits: MAX_WAITS,
+        },
+    }
+}
+
 /// A job that has ended.
 struct Ended {
-    job: Job,
+    number: u64,
+    name: String,
     result: RuntimeResult,
-    attempts: u32,
+    /// Its number in the journal; none if that does not have it.
+    run: Option<RunNumber>,
+}
+
+/// A job whose result is written.
+struct Printed {
+    job: u64,
+    run: Option<RunNumber>,
+    succeeded: bool,
 }
 
 async fn execute(
     options: &BatchOptions,
-    host: Host,
+    runs: Runs,
+    mut journal: BatchJournal,
     mut source: Source,
     mut lines: Lines,
     mut report: Report,
@@ -151,17 +205,21 @@ async fn execute(
     let termination = Arc::new(Termination::watch().context("signals can't be watched for")?);
     let cancel = termination.token().clone();
     leave_when_told_twice(&termination);
-    let service = Service::new(host, options.jobs);
+    let cancelling = cancel_with(&cancel, &runs);
     let plan = Plan {
         timeout: options.timeout.and_then(NonZeroU64::new),
-        retries: options.retries,
+        submit: SubmitOptions {
+            again: options.retry_failed,
+            ..SubmitOptions::default()
+        },
     };
-    let most_waiting = options.jobs.get().saturating_mul(WAITING_RESULTS);
+    let most_waiting = most_waiting(options.jobs);
     let mut running = JoinSet::new();
-    let mut slot: Option<Slot> = None;
     // What ends the batch before its input does.
     let mut trouble = None;
     let mut is_open = true;
+    let mut is_halted = false;
+    let mut is_all_read = false;
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     loop {
         if trouble.is_none() {
@@ -173,13 +231,14 @@ async fn execute(
         if !is_open && running.is_empty() {
             break;
         }
-        let may_start = is_open && report.waiting() < most_waiting;
+        let may_start = is_open && report.waiting() < most_waiting && running.len() < options.jobs.get();
         tokio::select! {
             biased;
             Some(ended) = running.join_next(), if !running.is_empty() => {
                 report.ended(ended.context("a run was lost")?);
+                journal.written(report.take_printed(), &runs).await;
                 if is_open && let Some(halt) = options.halt && report.counts().halts(halt) {
-                    is_open = false;
+                    (is_open, is_halted) = (false, true);
                     report.note(&format!(
                         "stopped by --halt: {} of {} runs did not succeed; no more are started",
                         report.counts().unsuccessful,
@@ -188,20 +247,27 @@ async fn execute(
                 }
             }
             () = cancel.raised(CancelReason::Requested), if is_open => {}
-            free = service.slot(None), if may_start && slot.is_none() => slot = Some(free),
-            line = lines.next(), if may_start && slot.is_some() => match line {
-                Err(error) => trouble = Some(error),
-                Ok(None) => match source.rest() {
-                    Some(job) => start(&mut running, &service, slot.take(), job, &plan, &cancel, &mut trouble, &mut report),
-                    None => {
-                        is_open = false;
-                        report.all_read(source.jobs());
+            line = lines.next(), if may_start => {
+                let job = match line {
+                    Ok(Some(line)) => source.job(line),
+                    Ok(None) => {
+                        let rest = source.rest();
+                        if rest.is_none() {
+                            (is_open, is_all_read) = (false, true);
+                            report.all_read(source.jobs(), journal.forgotten_unsuccessful());
+                        }
+                        rest
                     }
-                },
-                Ok(Some(line)) => if let Some(job) = source.job(line) {
-                    start(&mut running, &service, slot.take(), job, &plan, &cancel, &mut trouble, &mut report);
-                },
-            },
+                    Err(error) => {
+                        trouble = Some(error);
+                        None
+                    }
+                };
+                if let Some(job) = job.and_then(|job| left_to_do(job, &journal, &mut trouble, &mut report)) {
+                    let (runs, cancel) = (runs.clone(), cancel.clone());
+                    running.spawn(complete(runs, job, plan, cancel));
+                }
+            }
             _ = tick.tick(), if report.shows_progress() => {
                 report.progress(running.len(), lines.count().map(|lines| source.jobs_of(lines)));
             }
@@ -211,10 +277,22 @@ async fn execute(
             cancel.cancel();
         }
     }
+    // Those that an earlier batch has left end too.
+    runs.idle().await;
+    cancelling.abort();
     report.finish();
     let trouble = trouble.or_else(|| report.take_trouble());
     // Nothing is left of the runs; the helper processes go now.
-    drop(service.host().shut_down());
+    drop(runs.service().host().shut_down());
+    let ended_by_itself = is_all_read || is_halted;
+    let is_complete = ended_by_itself && cancel.reason().is_none() && !report.is_lost() && trouble.is_none();
+    let left = journal.end(is_complete || report.has_run_nothing(), runs);
+    if let Some(directory) = left
+        && !report.is_lost()
+    {
+        report.note(&journal::how_to_go_on(&directory));
+        journal::tell_no_more(&directory);
+    }
     if let Some(error) = trouble {
         return Err(error);
     }
@@ -233,89 +311,111 @@ async fn execute(
 #[derive(Clone, Copy)]
 struct Plan {
     timeout: Option<NonZeroU64>,
-    retries: u32,
+    submit: SubmitOptions,
 }
 
-/// Starts a job, unless the job log has it, or it is none.
-#[allow(clippy::too_many_arguments, reason = "they are the state of the loop above")]
-fn start(
-    running: &mut JoinSet<Ended>,
-    service: &Service,
-    slot: Option<Slot>,
+/// The job, unless it was done before and the job log has it, or the journal has forgotten it.
+fn left_to_do(
     job: Job,
-    plan: &Plan,
-    cancel: &CancelToken,
+    journal: &BatchJournal,
     trouble: &mut Option<anyhow::Error>,
     report: &mut Report,
-) {
+) -> Option<Job> {
     match report.past(&job) {
-        Ok(Past::Unknown) => {}
-        Ok(Past::Ended { succeeded }) => return report.skipped(job.number, succeeded),
+        Ok(Past::Unknown) if journal.has_forgotten(job.number) => report.forgotten(job.number),
+        Ok(Past::Unknown) => return Some(job),
+        Ok(Past::Ended { succeeded }) => report.skipped(job.number, succeeded),
         Err(error) => {
             trouble.get_or_insert(error);
-            return;
         }
     }
-    let Some(slot) = slot else { return };
-    report.started();
-    let (service, plan, cancel) = (service.clone(), *plan, cancel.clone());
-    running.spawn(async move { attempts(&service, slot, job, plan, &cancel).await });
+    None
 }
 
-/// Runs a job, and again where that may help.
-async fn attempts(service: &Service, slot: Slot, job: Job, plan: Plan, cancel: &CancelToken) -> Ended {
-    let (mut attempt, mut waits) = (1, 0);
-    let mut pause = FIRST_PAUSE;
-    let mut result = loop {
-        let mut invocation = match &job.invocation {
-            Ok(invocation) => invocation.clone(),
-            Err(rejected) => break (**rejected).clone(),
-        };
-        if plan.timeout.is_some() {
-            invocation.timeout_seconds = plan.timeout;
-        }
-        let mut run = Run::new(invocation);
-        run.cancel = cancel.clone();
-        let result = service.start(slot.clone(), run).wait().await;
-        if is_exhausted(&result) && waits < MAX_WAITS && cancel.reason().is_none() {
-            // Other runs have what this one needs; they end.
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = cancel.raised(CancelReason::Requested) => break result,
+/// Does a job, or finds how it ended.
+async fn complete(runs: Runs, job: Job, plan: Plan, cancel: CancelToken) -> Ended {
+    let Job {
+        number,
+        line,
+        name,
+        invocation,
+    } = job;
+    let (mut result, run) = match invocation {
+        Err(rejected) => (*rejected, None),
+        Ok(mut invocation) => {
+            if plan.timeout.is_some() {
+                invocation.timeout_seconds = plan.timeout;
             }
-            waits += 1;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            continue;
+            match end_of(&runs, &invocation, plan.submit, &cancel).await {
+                Ok(Completed { number, result, .. }) => (Arc::unwrap_or_clone(result), Some(number)),
+                Err(failure) => (not_accepted(invocation, line, failure), None),
+            }
         }
-        let transient = result
-            .metadata
-            .get(receipt::ERROR_TRANSIENT)
-            .is_some_and(|word| word == "true");
-        if !transient || attempt > plan.retries || cancel.reason().is_some() {
-            break result;
+    };
+    result.metadata.insert(LINE.to_owned(), line.to_string());
+    Ended {
+        number,
+        name,
+        result,
+        run,
+    }
+}
+
+/// The end of the run of an invocation, or why it was not accepted.
+async fn end_of(
+    runs: &Runs,
+    invocation: &RuntimeInvocation,
+    options: SubmitOptions,
+    cancel: &CancelToken,
+) -> Result<Completed, Failure> {
+    let mut refusals = 0;
+    loop {
+        match runs.complete(invocation.clone(), options).await {
+            Ok(completed) => return Ok(completed),
+            Err(SubmitError::Journal(error)) => {
+                // While it can't be written, which the log says, jobs wait until it can.
+                refusals += u32::from(runs.trouble().is_none());
+                if refusals > MAX_REFUSALS {
+                    return Err(Failure::new(ErrorKind::HostExhausted, error.to_string()));
+                }
+            }
+            Err(SubmitError::Conflict { .. }) => {
+                return Err(Failure::new(
+                    ErrorKind::InvalidInvocation,
+                    "it has the id of another invocation in the journal of this batch",
+                ));
+            }
+            Err(error) => return Err(Failure::new(ErrorKind::Cancelled, error.to_string())),
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = cancel.raised(CancelReason::Requested) => break result,
+            () = tokio::time::sleep(JOURNAL_PAUSE) => {}
+            () = cancel.raised(CancelReason::Requested) => {
+                return Err(Failure::new(ErrorKind::Cancelled, "cancelled before it began"));
+            }
         }
-        attempt += 1;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    };
-    result.metadata.insert(LINE.to_owned(), job.line.to_string());
-    if attempt > 1 {
-        result.metadata.insert(ATTEMPTS.to_owned(), attempt.to_string());
-    }
-    Ended {
-        job,
-        result,
-        attempts: attempt,
     }
 }
 
-/// Whether a run never began because the host lacked something.
-fn is_exhausted(result: &RuntimeResult) -> bool {
-    let kind = result.metadata.get(receipt::ERROR_KIND);
-    kind.is_some_and(|kind| *kind == ErrorKind::HostExhausted.code())
+/// The result of a job that became no run. It is not written to the result file that the invocation names: that may be of
+/// the run which has its id.
+fn not_accepted(invocation: RuntimeInvocation, line: u64, failure: Failure) -> RuntimeResult {
+    let invocation = RuntimeInvocation {
+        output_result_path: None,
+        ..invocation
+    };
+    let summary = format!("line {line} became no run: {}", failure.summary);
+    reject(&invocation, Failure::new(failure.kind, summary))
+}
+
+/// Tells all runs to stop when this process is told to.
+fn cancel_with(cancel: &CancelToken, runs: &Runs) -> JoinHandle<()> {
+    let (cancel, runs) = (cancel.clone(), runs.clone());
+    tokio::spawn(async move {
+        for reason in [CancelReason::Requested, CancelReason::Immediate] {
+            cancel.raised(reason).await;
+            runs.cancel_all(reason);
+        }
+    })
 }
 
 /// Ends this process after the second signal even if its output has no reader.
@@ -334,9 +434,11 @@ fn leave_when_told_twice(termination: &Arc<Termination>) {
 struct Counts {
     ended: u64,
     unsuccessful: u64,
-    /// In the job log.
+    /// In the job log, or forgotten by the journal.
     skipped: u64,
-    /// In the job log, and not successful.
+    /// Forgotten by the journal.
+    forgotten: u64,
+    /// Those of them that were not successful.
     unsuccessful_before: u64,
 }
 
@@ -352,8 +454,8 @@ impl Counts {
 }
 
 /// Why a line became no run.
-fn no_invocation(reason: String) -> executor_runtime::Failure {
-    executor_runtime::Failure::new(ErrorKind::InvalidInvocation, reason)
+fn no_invocation(reason: String) -> Failure {
+    Failure::new(ErrorKind::InvalidInvocation, reason)
 }
 
 #[cfg(test)]

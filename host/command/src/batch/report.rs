@@ -1,7 +1,11 @@
 //! What a batch tells: results, as they end or in order; for people their output, failures, progress and a summary.
 
-use super::{Counts, Ended, Format, Job, JobLog, Past};
-use crate::{print_json_line, shown, stderr, style};
+use super::{Counts, Ended, Format, Job, JobLog, Past, Printed};
+use crate::{
+    shown,
+    standard::{Stderr, Stdout},
+    stderr, style,
+};
 use anyhow::{Error, Result};
 use executor_runtime::protocol::{RuntimeResult, Status};
 use std::{
@@ -18,7 +22,7 @@ const LEAST_ELAPSED: f64 = 0.2;
 /// What is told of one job.
 enum Entry {
     Ended(Box<Ended>),
-    /// The job log has it.
+    /// It was done before.
     Skipped,
 }
 
@@ -28,8 +32,8 @@ pub(super) struct Report {
     has_progress: bool,
     has_summary: bool,
     counts: Counts,
-    started: u64,
-
+    /// Jobs whose results were printed since this was asked last.
+    printed: Vec<Printed>,
     /// Results before which others have to be printed.
     waiting: BTreeMap<u64, Entry>,
     next: u64,
@@ -50,8 +54,7 @@ impl Report {
             has_progress: for_people && io::stderr().is_terminal() && !style::is_dumb(),
             has_summary: for_people,
             counts: Counts::default(),
-            started: 0,
-
+            printed: Vec::new(),
             waiting: BTreeMap::new(),
             next: 1,
             begun: Instant::now(),
@@ -79,8 +82,21 @@ impl Report {
         self.has_progress
     }
 
-    pub(super) fn started(&mut self) {
-        self.started += 1;
+    /// Whether no run has ended.
+    pub(super) fn has_run_nothing(&self) -> bool {
+        self.counts.ended == 0
+    }
+
+    /// The jobs whose results were printed since this was asked last.
+    pub(super) fn take_printed(&mut self) -> Vec<Printed> {
+        std::mem::take(&mut self.printed)
+    }
+
+    /// A job that has ended, and of which the journal knows no more.
+    pub(super) fn forgotten(&mut self, number: u64) {
+        self.counts.skipped += 1;
+        self.counts.forgotten += 1;
+        self.tell(number, Entry::Skipped);
     }
 
     /// A job that was not done again.
@@ -100,8 +116,15 @@ impl Report {
         self.trouble.take()
     }
 
-    /// The input is at its end, after this many jobs.
-    pub(super) fn all_read(&self, jobs: u64) {
+    /// The input is at its end, after this many jobs. Of those that the journal has forgotten, so many did not succeed.
+    pub(super) fn all_read(&mut self, jobs: u64, forgotten_unsuccessful: u64) {
+        if self.counts.forgotten > 0 {
+            self.counts.unsuccessful_before += forgotten_unsuccessful;
+            self.note(&format!(
+                "{} jobs were left out: they ended before, their results were written, and the journal no longer has them",
+                self.counts.forgotten
+            ));
+        }
         let beyond = self.log.as_ref().map_or(0, |log| log.beyond(jobs));
         if beyond > 0 {
             self.note(&format!(
@@ -122,7 +145,7 @@ impl Report {
     /// A job that has ended.
     pub(super) fn ended(&mut self, ended: Ended) {
         self.counts.add(ended.result.status);
-        self.tell(ended.job.number, Entry::Ended(Box::new(ended)));
+        self.tell(ended.number, Entry::Ended(Box::new(ended)));
     }
 
     fn tell(&mut self, number: u64, entry: Entry) {
@@ -143,17 +166,26 @@ impl Report {
         if self.is_lost() {
             return;
         }
-        let Ended { job, result, .. } = &**ended;
+        let Ended {
+            number, name, result, ..
+        } = &**ended;
         let printed = match self.format {
-            Format::Json => print_json_line(result),
+            Format::Json => print_result(result),
             Format::Human => {
                 if self.has_progress {
                     stderr::clear_status();
                 }
-                print_output(result).inspect(|()| tell_failure(job.number, &job.name, result))
+                print_output(result).inspect(|()| tell_failure(*number, name, result))
             }
         };
         self.lost = printed.err();
+        if self.lost.is_none() {
+            self.printed.push(Printed {
+                job: *number,
+                run: ended.run,
+                succeeded: result.status == Status::Succeeded,
+            });
+        }
         // What was not printed has to be done again.
         if let (None, Some(log)) = (&self.lost, &mut self.log)
             && let Err(error) = log.add(ended)
@@ -216,6 +248,7 @@ impl Report {
             unsuccessful,
             skipped,
             unsuccessful_before,
+            ..
         } = self.counts;
         let elapsed = self.begun.elapsed();
         let runs = if ended == 1 { "run" } else { "runs" };
@@ -224,7 +257,7 @@ impl Report {
             line.push_str(&format!(", {unsuccessful} did not"));
         }
         if skipped > 0 {
-            line.push_str(&format!(", {skipped} left out (in the job log)"));
+            line.push_str(&format!(", {skipped} left out (done before)"));
         }
         if unsuccessful_before > 0 {
             line.push_str(&format!(
@@ -238,6 +271,13 @@ impl Report {
     }
 }
 
+/// Prints a result on a line of its own.
+fn print_result(result: &RuntimeResult) -> io::Result<()> {
+    let mut line = serde_json::to_vec(result)?;
+    line.push(b'\n');
+    Stdout.write_all(&line)
+}
+
 /// Shows the output of a command, each stream where it belongs.
 fn print_output(result: &RuntimeResult) -> io::Result<()> {
     // Others name files as they like: those are not looked into.
@@ -245,16 +285,8 @@ fn print_output(result: &RuntimeResult) -> io::Result<()> {
         return Ok(());
     }
     // There is no one to tell if it fails.
-    let _ = copy(
-        result.stderr_path.as_deref(),
-        io::stderr().lock(),
-        io::stderr().is_terminal(),
-    );
-    copy(
-        result.stdout_path.as_deref(),
-        io::stdout().lock(),
-        io::stdout().is_terminal(),
-    )
+    let _ = copy(result.stderr_path.as_deref(), Stderr, io::stderr().is_terminal());
+    copy(result.stdout_path.as_deref(), Stdout, io::stdout().is_terminal())
 }
 
 /// Copies a file; on a terminal, what comes next begins a line.
@@ -295,7 +327,7 @@ fn end_cut_off_line(format: Format) -> io::Result<()> {
         return Ok(());
     };
     if matches!(last_byte(&file), Ok(Some(byte)) if byte != b'\n') {
-        io::stdout().write_all(b"\n")?;
+        Stdout.write_all(b"\n")?;
     }
     Ok(())
 }

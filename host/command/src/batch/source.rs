@@ -55,6 +55,13 @@ impl Source {
         Ok(Self { template, jobs: 0 })
     }
 
+    /// Has the ids of jobs that have none of their own begin with this.
+    pub(super) fn name_jobs(&mut self, prefix: &str) {
+        if let Some(template) = &mut self.template {
+            template.invocation.invocation_id = prefix.to_owned();
+        }
+    }
+
     /// What ends a line.
     pub(super) fn separator(&self) -> u8 {
         match &self.template {
@@ -147,7 +154,7 @@ impl Template {
             metadata: template.metadata.clone(),
             kind: None,
             name: Some("batch".to_owned()),
-            id: Some(prompt::new_id("batch")),
+            id: None,
             input: None,
             artifacts: template.artifacts.clone(),
         };
