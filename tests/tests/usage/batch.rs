@@ -720,7 +720,7 @@ fn a_stdout_that_is_closed_is_told_of() {
 #[test]
 fn streams_that_someone_made_non_blocking_are_waited_for() {
     let scene = Scene::new();
-    let mut host = scene.host(&["batch", "-j8", "--", "true"]);
+    let mut command = scene.host(&["batch", "-j8", "--", "true"]);
     let ((their_in, mut stdin), (mut stdout, their_out)) =
         (std::io::pipe().unwrap(), std::io::pipe().unwrap());
     for stream in [
@@ -730,7 +730,9 @@ fn streams_that_someone_made_non_blocking_are_waited_for() {
         // SAFETY: no memory is involved.
         unsafe { libc::fcntl(stream, libc::F_SETFL, libc::O_NONBLOCK) };
     }
-    let mut host = host.stdin(their_in).stdout(their_out).spawn().unwrap();
+    let mut host = command.stdin(their_in).stdout(their_out).spawn().unwrap();
+    // It has the other ends of the pipes.
+    drop(command);
     let mut begun = [0; 1];
     stdin.write_all(numbers(100).as_bytes()).unwrap();
     stdout.read_exact(&mut begun).unwrap();
