@@ -46,7 +46,7 @@ impl Runner for Scripted {
                         tokio::task::yield_now().await;
                     }
                 }
-                "flaky" if self.started.load(Ordering::SeqCst) % 3 != 0 => {
+                "flaky" if !self.started.load(Ordering::SeqCst).is_multiple_of(3) => {
                     return Outcome::failure(ErrorKind::ExitStatus, "not yet");
                 }
                 "panic" => panic!("on purpose"),

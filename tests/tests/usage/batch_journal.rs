@@ -196,7 +196,7 @@ fn a_journal_without_a_name_is_removed_at_the_end_and_one_that_was_left_is_told_
     assert_eq!(error_kind(&by_line(&finished)[&5]), "host_lost");
     assert_eq!(lines(&scene, "begun"), numbers(9).lines().collect::<Vec<_>>());
     // It was named, so it stays.
-    assert_eq!(journals(&scene), [left.clone()]);
+    assert_eq!(journals(&scene), std::slice::from_ref(left));
     assert_eq!(other().stderr, "");
 }
 
