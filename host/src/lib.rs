@@ -18,8 +18,8 @@ pub use executor_runtime_plugin as plugin;
 pub use executor_runtime_protocol as protocol;
 pub use executor_runtime_run::capture::DEFAULT_BASE;
 pub use executor_runtime_run::{
-    CancelReason, CancelToken, Ending, ErrorKind, Event, Events, Failure, Notifier, Outcome, OutputFeed, Run,
-    RunFuture, RunPermissions, Runner, receipt,
+    ArtifactState, CancelReason, CancelToken, Ending, ErrorKind, Event, Events, Failure, LogLine, Notifier,
+    Outcome, OutputFeed, Run, RunFuture, RunPermissions, Runner, receipt,
 };
 pub use executor_runtime_supervisor::{Shutdown, Supervisors};
 pub use host::{Host, reject};

@@ -117,6 +117,7 @@ impl Component {
             &run.invocation,
             &admitted.limits,
             ReadDeadline::new(run.deadline, &run.cancel),
+            run.events.clone(),
         );
         let request_failures = Arc::new(RequestFailures::default());
         let given = RunResources {
@@ -153,6 +154,7 @@ impl Component {
             .await;
         collected.account(&mut outcome.receipt);
         outcome.artifacts = collected.artifacts;
+        log.finish();
         self.identity.sign(Carrier::Component, &log, &mut outcome.receipt);
         outcome
     }

@@ -140,6 +140,7 @@ impl NativeRunner {
                 directory.clone(),
                 Fingerprint::of(&run.invocation),
                 admission.limits.artifacts,
+                run.events.clone(),
             );
             let conversing = converse(prepared, &loaded.template, &stop, &log, &conversation);
             let conversed = tokio::select! {
@@ -190,6 +191,7 @@ impl NativeRunner {
                 }
             }
         };
+        log.finish();
         loaded.identity.sign(Carrier::Native, &log, &mut outcome.receipt);
         Ok(outcome)
     }

@@ -18,7 +18,7 @@ mod usage;
 
 pub use cancel::{CancelReason, CancelToken};
 pub use error_kind::ErrorKind;
-pub use events::{Event, Events, Notifier, OutputFeed};
+pub use events::{ArtifactState, Event, Events, LogLine, Notifier, OutputFeed};
 pub use input::input_payload;
 pub use outcome::{Ending, Failure, Outcome};
 pub use panic::panic_message;

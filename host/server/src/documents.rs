@@ -108,8 +108,9 @@ pub(crate) struct RunList {
     reason = "it is the schema of what a run's followers get; they get it from the journal"
 )]
 pub(crate) struct RunEvent {
-    /// Increases with each event of a run. There may be gaps: successive events of the types `output` and `progress` are
-    /// merged into the newest.
+    /// Increases with each event of a run. There may be gaps: of events of the types `output`, `progress` and `checkpoint`, and
+    /// of the events of type `artifact` about one artifact, the newest takes the place of the one before; of the type `log`
+    /// the newest 200 are kept.
     sequence: u64,
     /// When it happened.
     #[schema(format = DateTime)]

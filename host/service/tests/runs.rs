@@ -1,7 +1,7 @@
 //! Runs behind a journal, as those who serve many use them.
 
 use executor_runtime::{
-    CancelReason, ErrorKind, Event, Failure, Host, Outcome, Run, RunFuture, Runner,
+    ArtifactState, CancelReason, ErrorKind, Event, Failure, Host, LogLine, Outcome, Run, RunFuture, Runner,
     protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status},
     receipt, reject,
 };
@@ -46,6 +46,7 @@ impl Runner for Scripted {
                         tokio::task::yield_now().await;
                     }
                 }
+                "flood" => flood(run).await,
                 "panic" => panic!("on purpose"),
                 "wait" => {
                     run.cancel.raised(CancelReason::Requested).await;
@@ -55,6 +56,46 @@ impl Runner for Scripted {
             }
             Outcome::succeeded()
         })
+    }
+}
+
+/// How many events of each kind a run reports that reports too many.
+const FLOOD: u64 = 3000;
+
+async fn flood(run: &Run) {
+    for number in 1..=FLOOD {
+        let events = [
+            Event::Log(LogLine {
+                number,
+                level: "info",
+                message: "x".repeat(1000),
+                left_out: 0,
+            }),
+            Event::Progress {
+                fraction: None,
+                message: format!("step {number}"),
+            },
+            Event::Checkpoint { bytes: number },
+            Event::Artifact(ArtifactState {
+                artifact_id: format!("artifact-{}", number % 7),
+                path: "/".into(),
+                bytes: number,
+                is_finished: number + 7 > FLOOD,
+            }),
+            Event::Artifact(ArtifactState {
+                artifact_id: format!("another-{number}"),
+                path: "/".into(),
+                bytes: 1,
+                is_finished: true,
+            }),
+        ];
+        for event in events {
+            run.events.report(event);
+        }
+        if number % 100 == 0 {
+            // Longer than events that take each other's place are held back.
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
     }
 }
 
@@ -268,6 +309,74 @@ async fn followers_get_every_event_in_order_whenever_they_come() {
     assert_eq!(late[3].body["status"], "succeeded");
     // After a number that no event has, there is none to wait for.
     assert_eq!(all_events(&runs, "it", 9999).await, []);
+}
+
+#[tokio::test]
+async fn the_events_of_a_run_that_reports_too_much_are_bounded_and_the_newest() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, .. } = open(directory.path(), 2, 10).await;
+    submit(&runs, invocation("it", "flood")).await;
+    // One that is there from the beginning, and one that comes late.
+    let early = all_events(&runs, "it", 0).await;
+    let mut seen = Vec::new();
+    for events in [&early, &all_events(&runs, "it", 0).await] {
+        assert!(events.is_sorted_by(|one, next| one.sequence < next.sequence));
+        assert_eq!(events.last().unwrap().kind, EventKind::Ended);
+        let of = |kind| -> Vec<_> { events.iter().filter(|event| event.kind == kind).collect() };
+        let lines: Vec<_> = of(EventKind::Log)
+            .iter()
+            .map(|event| event.body["line"].as_u64().unwrap())
+            .collect();
+        assert!(lines.is_sorted_by(|one, next| one < next));
+        assert_eq!(lines.last(), Some(&FLOOD));
+        assert_eq!(of(EventKind::Checkpoint).last().unwrap().body["bytes"], FLOOD);
+        let progress = of(EventKind::Progress);
+        assert_eq!(progress.last().unwrap().body["message"], format!("step {FLOOD}"));
+        for number in 0..7 {
+            let name = format!("artifact-{number}");
+            let of_it: Vec<_> = of(EventKind::Artifact)
+                .into_iter()
+                .filter(|event| event.body["artifact_id"] == *name)
+                .collect();
+            let last = of_it.last().unwrap();
+            assert_eq!(last.body["finished"], true, "{last:?}");
+            assert!(last.body["bytes"].as_u64().unwrap() > FLOOD - 7, "{last:?}");
+        }
+        seen.push(events.len());
+    }
+    // What is kept: lines, artifacts, one checkpoint and progress, and what there always is.
+    assert_eq!(seen[1], 200 + 1000 + 2 + 3);
+    // The same with a connection that is lost again and again.
+    let (mut after, mut again, mut is_over) = (0, Vec::new(), false);
+    while !is_over {
+        let mut follower = runs.events("it", after).await.unwrap().unwrap();
+        for _ in 0..10 {
+            let Some(event) = follower.next().await.unwrap() else {
+                is_over = true;
+                break;
+            };
+            after = event.sequence;
+            again.push(event);
+        }
+    }
+    assert_eq!(again, all_events(&runs, "it", 0).await);
+}
+
+#[test]
+fn the_readme_lists_the_events() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (_, table) = readme.split_once("<!-- test: events -->\n").unwrap();
+    let rows: Vec<_> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let expected: Vec<_> = EventKind::ALL
+        .iter()
+        .map(|(kind, meaning)| format!("| `{}` | {} |", kind.as_str(), meaning.trim()))
+        .collect();
+    assert_eq!(rows, expected);
 }
 
 #[tokio::test]

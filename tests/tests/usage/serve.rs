@@ -2,8 +2,10 @@
 
 use executor_runtime_protocol::RuntimeResult;
 use executor_runtime_tests::{
-    Invocation, Scene, assert_golden, eventually,
+    Invocation, Scene, assert_golden, eventually, fixtures,
+    installed::Installed,
     readme::section,
+    scripted::{Answer, Scripted},
     serving::{self, Connection, Event, Following, Serving},
 };
 use serde_json::{Value, json};
@@ -331,6 +333,151 @@ fn a_follower_that_comes_back_misses_no_event_and_gets_none_twice() {
     let mut late = serving.connect();
     late.send("GET", "/v1/runs/talks/events", &[("Last-Event-ID", "x")], b"");
     late.answer().expect_problem(400);
+}
+
+/// A host with this plugin.
+fn serving_with(place: &Installed) -> Serving {
+    Serving::started(
+        &place.scene,
+        place.equip(&mut serving::command(&place.scene, &[])),
+    )
+}
+
+/// What a plugin does is told while it does it, on either carrier, and to a follower that loses its connection after each
+/// event as well.
+#[test]
+fn a_follower_is_told_what_a_plugin_logs_keeps_and_writes() {
+    let server = Scripted::start(|_, _| Answer::drip("the beginning"));
+    for file in [
+        fixtures::component("fixture-greet"),
+        fixtures::native("fixture-greet"),
+    ] {
+        let place = Installed::file("greet", &file);
+        let serving = serving_with(&place);
+        let invocation = place
+            .invocation(&[
+                ("greet.name", "Ada"),
+                ("greet.first", "one,two"),
+                ("greet.remember", "yes"),
+                ("greet.url", &server.url("/")),
+            ])
+            .id("talks")
+            .with("timeout_seconds", 60);
+        submit(&serving, &invocation);
+        let mut seen = Vec::<Event>::new();
+        let is_page = |event: &Event| event.data["artifact_id"] == "page";
+        while !seen
+            .iter()
+            .any(|event| is_page(event) && event.data["bytes"].as_u64() >= Some(16))
+        {
+            let last = seen.last().map(|event| event.id);
+            let mut following = Following::start(serving.connect(), "talks", last);
+            let event = following.next().expect("the run goes on");
+            assert_ne!(event.kind, "ended", "{event:?}");
+            seen.push(event);
+        }
+        // What there is of it can be read.
+        let read = serving.get("/v1/runs/talks/artifacts/page").expect(200);
+        assert!(read.body.starts_with(b"the beginning   "), "{read:?}");
+        serving.post("/v1/runs/talks/cancel", "").expect(200);
+        let told = result(&serving, "talks");
+        let mut following = Following::start(serving.connect(), "talks", seen.last().map(|event| event.id));
+        seen.extend(std::iter::from_fn(|| following.next()));
+
+        assert!(seen.is_sorted_by(|one, next| one.id < next.id), "{seen:#?}");
+        let kinds: Vec<_> = seen.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds[..2], ["accepted", "started"]);
+        assert_eq!(kinds[kinds.len() - 1], "ended");
+        let logged = seen.iter().find(|event| event.kind == "log").expect("it logs");
+        assert_eq!(logged.data["message"], "greeting Ada");
+        assert_eq!(logged.data["level"], "info");
+        assert_eq!(
+            (&logged.data["line"], &logged.data["left_out"]),
+            (&json!(1), &json!(0))
+        );
+        let kept = seen
+            .iter()
+            .find(|event| event.kind == "checkpoint")
+            .expect("it keeps");
+        assert_eq!(kept.data["bytes"], "Ada;".len());
+        for name in ["one", "two"] {
+            let mut about = seen.iter().filter(|event| event.data["artifact_id"] == name);
+            let last = about.next_back().expect("it is written");
+            assert_eq!(last.data["finished"], true);
+            let bytes = last.data["bytes"].as_u64().expect("a number");
+            let listed = told
+                .artifacts
+                .iter()
+                .find(|artifact| artifact.artifact_id == name);
+            assert_eq!(
+                listed.expect("it is listed").metadata["size_bytes"],
+                bytes.to_string()
+            );
+        }
+        let page: Vec<_> = seen.iter().filter(|event| is_page(event)).collect();
+        assert!(page.is_sorted_by(|one, next| one.data["bytes"].as_u64() < next.data["bytes"].as_u64()));
+        assert!(page.iter().all(|event| event.data["finished"] == false));
+        // One that comes late sees the newest of each, and nothing that another was not told.
+        let late = events(&serving, "talks");
+        assert!(
+            late.iter().all(|event| seen.contains(event)),
+            "{late:#?}\n{seen:#?}"
+        );
+        let lines = |events: &[Event]| events.iter().filter(|event| event.kind == "log").count();
+        assert_eq!(lines(&late), lines(&seen));
+        assert_eq!(late.iter().filter(|event| is_page(event)).count(), 1);
+    }
+}
+
+#[test]
+fn what_a_plugin_logs_too_much_is_left_out_and_counted() {
+    let place = Installed::file("behaviours", &fixtures::component("fixture-behaviours"));
+    let serving = serving_with(&place);
+    submit(
+        &serving,
+        &place
+            .invocation(&[("fixture.behaviour", "log_flood")])
+            .id("floods"),
+    );
+    let told = result(&serving, "floods");
+    let dropped: u64 = told.metadata["plugin.log_dropped"].parse().unwrap();
+    assert!(dropped > 0);
+    let events = events(&serving, "floods");
+    let lines: Vec<_> = events.iter().filter(|event| event.kind == "log").collect();
+    assert!((1..=200).contains(&lines.len()), "{}", lines.len());
+    let last = lines.last().unwrap();
+    assert_eq!(last.data["level"], "warn");
+    let text = format!(
+        "{} lines were left out: the run logged too many",
+        last.data["left_out"]
+    );
+    assert_eq!(last.data["message"], text);
+    assert!(last.data["left_out"].as_u64().unwrap() <= dropped);
+}
+
+#[test]
+fn artifacts_of_a_command_are_told_at_its_end() {
+    let scene = Scene::new();
+    let serving = Serving::start(&scene, &[]);
+    let script = "mkdir $RXP_ARTIFACTS_DIR/deep; printf 12345 >$RXP_ARTIFACTS_DIR/deep/a; : >$RXP_ARTIFACTS_DIR/b; echo x";
+    submit(&serving, &scene.script(script).id("makes"));
+    result(&serving, "makes");
+    let told: Vec<_> = events(&serving, "makes")
+        .into_iter()
+        .filter(|event| event.kind == "artifact")
+        .map(|event| {
+            let [id, bytes, finished] =
+                ["artifact_id", "bytes", "finished"].map(|key| event.data[key].clone());
+            json!([id, bytes, finished])
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            json!(["artifacts/b", 0, true]),
+            json!(["artifacts/deep/a", 5, true])
+        ]
+    );
 }
 
 #[test]

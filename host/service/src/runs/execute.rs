@@ -142,6 +142,19 @@ impl Runs {
                 let body = object([("fraction", json!(fraction)), ("message", json!(message))]);
                 entry.report(&runs, EventKind::Progress, body);
             }
+            Event::Log(line) => {
+                let body = object([
+                    ("line", json!(line.number)),
+                    ("level", json!(line.level)),
+                    ("message", json!(line.message)),
+                    ("left_out", json!(line.left_out)),
+                ]);
+                entry.report(&runs, EventKind::Log, body);
+            }
+            Event::Checkpoint { bytes } => {
+                entry.report(&runs, EventKind::Checkpoint, object([("bytes", json!(bytes))]));
+            }
+            Event::Artifact(artifact) => runs.tell_artifact(&entry, &artifact),
             Event::Stopping { grace } => {
                 let body = object([("grace_seconds", json!(grace.as_secs_f64()))]);
                 entry.report(&runs, EventKind::Stopping, body);
@@ -152,6 +165,7 @@ impl Runs {
     /// Has the journal note how a run ended; false if it can't, because this process ends.
     pub(crate) async fn end(&self, entry: &Arc<Entry>, result: &RuntimeResult) -> bool {
         self.tell_last_output(entry);
+        self.tell_last_artifacts(entry, result);
         let body = object([
             ("status", json!(result.status)),
             ("exit_code", json!(result.exit_code)),
