@@ -19,6 +19,7 @@
 
 mod admission;
 mod artifacts;
+mod document;
 mod event;
 mod follow;
 mod handle;

@@ -33,7 +33,9 @@ impl Runs {
         let (mut queued, mut begun) = (0, 0);
         for run in unfinished {
             let (started_at, queue_until) = (run.started_at.clone(), run.queue_until.clone());
-            let (entry, _) = self.table().get_or_insert(Entry::recovered(run));
+            let entry = Arc::new(Entry::recovered(run));
+            // Each id is in the journal once.
+            let _ = self.table().insert(&entry);
             match started_at {
                 None => {
                     queued += 1;
@@ -58,9 +60,9 @@ impl Runs {
 
     /// A run that had begun.
     async fn take_up(&self, entry: &Arc<Entry>, started_at: Timestamp) {
-        let invocation = entry.invocation.clone();
+        let (invocation, of) = (entry.invocation.clone(), entry.fingerprint);
         let found = exhaustion::run_blocking(move || {
-            let left = left_by(&invocation);
+            let left = left_by(&invocation, of);
             match left {
                 Left { can_resume: true, .. } => None,
                 left => Some(result_of(&invocation, left, started_at)),

@@ -2,6 +2,7 @@
 
 use crate::{
     artifacts::Artifacts,
+    document::{Document, outline},
     event::{EventKind, EventRecord, Subject},
     follow::Output,
     journal::{Committed, Journal, Told, Unfinished},
@@ -23,7 +24,9 @@ use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 /// What is known of a run that has not ended, or whose end is still being told.
 pub(crate) struct Entry {
+    /// What of the invocation is needed all the time.
     pub(crate) invocation: RuntimeInvocation,
+    pub(crate) document: Document,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) cancel: CancelToken,
     pub(crate) output: Output,
@@ -102,9 +105,19 @@ impl Last {
 
 impl Entry {
     pub(crate) fn new(invocation: RuntimeInvocation, fingerprint: Fingerprint) -> Self {
+        let outline = outline(&invocation);
+        Self {
+            document: Document::new(invocation),
+            ..Self::of(outline, fingerprint)
+        }
+    }
+
+    /// One whose document is in the journal.
+    fn of(invocation: RuntimeInvocation, fingerprint: Fingerprint) -> Self {
         let summary = RunSummary::pending(&invocation, Timestamp::now());
         Self {
             invocation,
+            document: Document::default(),
             fingerprint,
             cancel: CancelToken::new(),
             output: Output::default(),
@@ -129,8 +142,7 @@ impl Entry {
 
     /// An entry for a run that the journal has already.
     pub(crate) fn recovered(unfinished: Unfinished) -> Self {
-        let fingerprint = Fingerprint::of(&unfinished.invocation);
-        let entry = Self::new(unfinished.invocation, fingerprint);
+        let entry = Self::of(unfinished.outline, unfinished.fingerprint);
         entry.last().sequence = unfinished.last_event;
         entry.committed.send_replace(unfinished.last_event);
         entry.accept(unfinished.run, unfinished.accepted_at);
@@ -282,15 +294,14 @@ impl Table {
         self.entries().get(id).cloned()
     }
 
-    /// The run with this id; `new` is entered if there is none.
-    pub(crate) fn get_or_insert(&self, new: Entry) -> (Arc<Entry>, bool) {
+    /// Enters `new`, unless there is a run with its id, which is returned.
+    pub(crate) fn insert(&self, new: &Arc<Entry>) -> Result<(), Arc<Entry>> {
         let mut entries = self.entries();
         if let Some(there) = entries.get(new.id()) {
-            return (Arc::clone(there), false);
+            return Err(Arc::clone(there));
         }
-        let new = Arc::new(new);
-        entries.insert(new.id().to_owned(), Arc::clone(&new));
-        (new, true)
+        entries.insert(new.id().to_owned(), Arc::clone(new));
+        Ok(())
     }
 
     pub(crate) fn remove(&self, id: &str) {

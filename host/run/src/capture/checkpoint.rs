@@ -41,6 +41,11 @@ impl Fingerprint {
         Self(Sha256::digest(text).into())
     }
 
+    /// The one that was kept as these bytes; none if they are of no fingerprint.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     /// It as bytes, to be kept and compared.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -44,8 +44,8 @@ pub fn location(invocation: &RuntimeInvocation) -> PathBuf {
     base.join(directory_name(&invocation.invocation_id))
 }
 
-/// What a run of an invocation has left.
-pub fn left_by(invocation: &RuntimeInvocation) -> Left {
+/// What a run of an invocation, which asks for `of`, has left.
+pub fn left_by(invocation: &RuntimeInvocation, of: Fingerprint) -> Left {
     let path = location(invocation);
     let Ok(handle) = open_directory(&path) else {
         return Left::default();
@@ -61,7 +61,7 @@ pub fn left_by(invocation: &RuntimeInvocation) -> Left {
         location: None,
     };
     Left {
-        can_resume: directory.checkpoint(Fingerprint::of(invocation)).is_some(),
+        can_resume: directory.checkpoint(of).is_some(),
         stdout_path,
         stderr_path,
     }

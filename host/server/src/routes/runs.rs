@@ -58,8 +58,9 @@ pub(crate) async fn submit(
     let options = SubmitOptions {
         queue_timeout: seconds("queue_timeout", query.queue_timeout, MAX_QUEUE_TIMEOUT)?,
     };
-    let invocation = extract::invocation(&api, &headers, body).await?;
+    let (invocation, place) = extract::invocation(&api, &headers, body).await?;
     let submitted = api.runs.submit(invocation, options).await?;
+    drop(place);
     let status = match submitted.is_new {
         true => StatusCode::ACCEPTED,
         false => StatusCode::OK,

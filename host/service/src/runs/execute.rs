@@ -23,6 +23,8 @@ use tokio::time::Instant;
 /// How long a run that goes on waits while what is left of its host still has its directory.
 const MAX_WAIT_FOR_DIRECTORY: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long a run whose turn has come waits before it tries again to read its document.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 impl Runs {
     /// Takes a run that a dead host has left into the queue, where there is always room for it.
@@ -46,8 +48,10 @@ impl Runs {
     /// Waits for its turn, runs it, and notes how it ended.
     pub(super) async fn drive(&self, entry: &Arc<Entry>, options: SubmitOptions, is_resumed: bool) {
         let result = match self.turn(entry, options).await {
-            Turn::Come(slot) if !self.is_closing() => self.execute(entry, slot, is_resumed).await,
-            Turn::Come(_) | Turn::Closing => {
+            Turn::Come(slot, invocation) if !self.is_closing() => {
+                self.execute(entry, slot, invocation, is_resumed).await
+            }
+            Turn::Come(..) | Turn::Closing => {
                 // It stays in the journal, for the next host.
                 self.0.table.remove(entry.id());
                 return self.leave_queue();
@@ -76,6 +80,13 @@ impl Runs {
                 None => std::future::pending().await,
             }
         };
+        let come = async {
+            let slot = self.0.service.slot(Some(&entry.invocation.runtime_kind)).await;
+            match self.document(entry).await {
+                Ok(invocation) => Turn::Come(slot, Box::new(invocation)),
+                Err(failure) => Turn::Ended(failure),
+            }
+        };
         tokio::select! {
             biased;
             () = entry.cancel.raised(CancelReason::Requested) => Turn::Ended(Failure::new(
@@ -87,12 +98,37 @@ impl Runs {
                 ErrorKind::Timeout,
                 "timed out before its turn came",
             )),
-            slot = self.0.service.slot(Some(&entry.invocation.runtime_kind)) => Turn::Come(slot),
+            turn = come => turn,
+        }
+    }
+
+    /// What the run is asked for. Where the journal can't be read, it is waited for.
+    async fn document(&self, entry: &Entry) -> Result<RuntimeInvocation, Failure> {
+        if let Some(invocation) = entry.document.take() {
+            return Ok(invocation);
+        }
+        let unreadable = |reason: String| {
+            let text = format!("what it asks for can't be read from the journal: {reason}");
+            Failure::new(ErrorKind::InvalidInvocation, text)
+        };
+        loop {
+            match self.journal().document(entry.number()).await {
+                Ok(Some(read)) => return read.map_err(unreadable),
+                Ok(None) => return Err(unreadable("it is not there any more".to_owned())),
+                Err(error) => tracing::warn!("'{}' can't begin yet: {error}", entry.id()),
+            }
+            tokio::time::sleep(READ_AGAIN).await;
         }
     }
 
     /// None if the journal can't know that it begins, because this process ends.
-    async fn execute(&self, entry: &Arc<Entry>, slot: Slot, is_resumed: bool) -> Option<RuntimeResult> {
+    async fn execute(
+        &self,
+        entry: &Arc<Entry>,
+        slot: Slot,
+        invocation: Box<RuntimeInvocation>,
+        is_resumed: bool,
+    ) -> Option<RuntimeResult> {
         {
             let mut tally = self.tally();
             tally.queued -= 1;
@@ -114,7 +150,7 @@ impl Runs {
         if is_resumed {
             self.wait_for_directory(&entry.invocation).await;
         }
-        let mut run = Run::new(entry.invocation.clone());
+        let mut run = Run::new(*invocation);
         run.cancel = entry.cancel.clone();
         run.events = self.listener(entry);
         Some(self.0.service.start(slot, run).wait().await)
@@ -218,7 +254,7 @@ impl Runs {
 
 /// What waiting for its turn came to.
 enum Turn {
-    Come(Slot),
+    Come(Slot, Box<RuntimeInvocation>),
     /// It ended before.
     Ended(Failure),
     /// The host is about to end.

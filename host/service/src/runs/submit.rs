@@ -48,6 +48,12 @@ pub enum SubmitError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The documents of the runs that wait are as long as they may be.
+    #[error("what the runs that wait are called takes as much memory as it may; try again later")]
+    QueueTooLarge {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The host is about to end.
     #[error("this host is shutting down; send the invocation to the next one")]
     Closing,
@@ -79,27 +85,24 @@ impl Runs {
         options: SubmitOptions,
     ) -> Result<Submitted, SubmitError> {
         let fingerprint = Fingerprint::of(&invocation);
-        let id = invocation.invocation_id.clone();
-        loop {
-            let new = Entry::new(invocation.clone(), fingerprint);
-            let (entry, is_new) = self.0.table.get_or_insert(new);
-            if is_new {
-                let accepted = self.enter(&entry, options).await;
-                if accepted.is_err() || entry.number() < 0 {
-                    self.0.table.remove(&id);
-                    entry.refuse();
-                }
-                return accepted;
-            }
-            if entry.fingerprint != fingerprint {
+        let entry = Arc::new(Entry::new(invocation, fingerprint));
+        while let Err(there) = self.0.table.insert(&entry) {
+            if there.fingerprint != fingerprint {
+                let id = entry.id().to_owned();
                 return Err(SubmitError::Conflict { id });
             }
             // It may be another caller's that is about to be refused: then this one tries.
-            if entry.is_accepted().await {
-                let run = entry.summary();
+            if there.is_accepted().await {
+                let run = there.summary();
                 return Ok(Submitted { run, is_new: false });
             }
         }
+        let accepted = self.enter(&entry, options).await;
+        if accepted.is_err() || entry.number() < 0 {
+            self.0.table.remove(entry.id());
+            entry.refuse();
+        }
+        accepted
     }
 
     /// Enters a run in the journal, unless it is there.
@@ -128,12 +131,19 @@ impl Runs {
         entry: &Arc<Entry>,
         options: SubmitOptions,
     ) -> Result<Submitted, SubmitError> {
-        let invocation = &entry.invocation;
+        let (invocation, room) = (&entry.invocation, &self.0.room);
+        if !entry.document.take_room_for(invocation, room) {
+            return Err(SubmitError::QueueTooLarge {
+                retry_after: RETRY_AFTER,
+            });
+        }
         let accepted = entry.write(self.journal(), EventKind::Accepted, Map::new(), |event| event);
         let Some(accepted) = accepted else {
             return Err(SubmitError::Closing);
         };
         let at = accepted.time.clone();
+        let document = entry.document.text();
+        let bytes = document.len();
         let run = NewRun {
             queue_until: options.queue_timeout.map(|timeout| {
                 let timeout = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX);
@@ -143,11 +153,12 @@ impl Runs {
             name: invocation.runtime_name.clone(),
             kind: invocation.runtime_kind.to_string(),
             fingerprint: entry.fingerprint.as_bytes().to_vec(),
-            invocation: serde_json::to_string(invocation).unwrap_or_default(),
+            invocation: document,
             accepted,
         };
         match self.journal().writer().accept(run).await? {
             Accepted::New(number) => {
+                entry.document.stay(bytes, room);
                 entry.accept(number, at);
                 Ok(Submitted {
                     run: entry.summary(),
