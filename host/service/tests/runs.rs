@@ -13,6 +13,7 @@ use serde_json::json;
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
+    os::unix::fs::FileExt,
     path::Path,
     sync::{
         Arc,
@@ -611,6 +612,63 @@ async fn a_journal_that_was_removed_while_it_is_used_accepts_nothing() {
     std::fs::rename(&away, &path).unwrap();
     assert!(submit(&runs, invocation("it", "work")).await);
     assert_eq!(result(&runs, "it").await.status, Status::Succeeded);
+}
+
+#[tokio::test]
+async fn a_journal_that_is_found_to_be_damaged_accepts_nothing_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, .. } = open(directory.path(), 4, 10).await;
+    for n in 0..200 {
+        submit(&runs, invocation(&format!("run-{n}"), "work")).await;
+        result(&runs, &format!("run-{n}")).await;
+    }
+    submit(&runs, invocation("under-way", "wait")).await;
+    until_running(&runs, "under-way").await;
+    let path = directory.path().join("journal.sqlite");
+    damage(&path);
+    // It is a reader that comes across it.
+    let mut found = None;
+    for n in 0..200 {
+        found = found.or(runs.get(&format!("run-{n}")).await.err());
+    }
+    let found = found.expect("a page was overwritten").to_string();
+    assert!(found.contains("malformed"), "{found}");
+    assert!(
+        found.contains("end the host and move the journal away"),
+        "{found}"
+    );
+    assert_eq!(runs.trouble(), Some(found.clone()));
+    let refused = runs
+        .submit(invocation("new", "work"), SubmitOptions::default())
+        .await;
+    let Err(SubmitError::Journal(error)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(error.to_string(), found);
+    // What is under way still comes to its end.
+    runs.cancel("under-way", CancelReason::Requested).await.unwrap();
+    assert_eq!(result(&runs, "under-way").await.status, Status::Cancelled);
+    assert!(runs.trouble().is_some());
+}
+
+/// Overwrites the pages of a database that is in use with the oldest runs.
+fn damage(path: &Path) {
+    let other = rusqlite::Connection::open(path).unwrap();
+    let checkpointed = other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    assert_eq!(checkpointed, Ok(0));
+    let page: u64 = other.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+    let query = "SELECT pageno FROM dbstat WHERE name = 'runs' AND pagetype = 'leaf' ORDER BY pageno LIMIT 3";
+    let mut statement = other.prepare(query).unwrap();
+    let pages = statement.query_map([], |row| row.get(0)).unwrap();
+    let pages: Vec<u64> = pages.map(Result::unwrap).collect();
+    assert_eq!(pages.len(), 3);
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    let garbage = vec![0xa5; usize::try_from(page).unwrap()];
+    for number in pages {
+        file.write_all_at(&garbage, (number - 1) * page).unwrap();
+    }
+    // Who has read pages before reads them again.
+    other.pragma_update(None, "application_id", 1).unwrap();
 }
 
 #[tokio::test]

@@ -135,13 +135,21 @@ impl Journal {
         // It is never closed.
         let _turn = self.reading.acquire().await;
         let (readers, path) = (Arc::clone(&self.readers), self.path.clone());
+        let trouble = self.writer.trouble_noted();
         let work = move || {
             let kept = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match kept {
                 Some(connection) => connection,
                 None => open_to_read(&path).map_err(|error| failed(&path, &error))?,
             };
-            let answer = query(&connection).map_err(|error| failed(&path, &error))?;
+            let answer = query(&connection).map_err(|error| {
+                let is_damaged = is_damage(&error);
+                let error = failed(&path, &error);
+                if is_damaged {
+                    trouble.note_damage(&error);
+                }
+                error
+            })?;
             readers
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -172,7 +180,7 @@ pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> JournalError {
             "another process holds it locked; end that".to_owned()
         }
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-            format!("{error}; move it away, and a new one is made")
+            format!("{error}; end the host and move the journal away: the next host makes a new one")
         }
         _ => error.to_string(),
     };
@@ -180,6 +188,12 @@ pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> JournalError {
         path: path.to_owned(),
         reason,
     }
+}
+
+/// Whether what is in the file can't be right.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 /// Makes the directory, and checks that only this user and root can change what is in it.

@@ -49,7 +49,7 @@ pub enum SubmitError {
         retry_after: Duration,
     },
     /// The documents of the runs that wait are as long as they may be.
-    #[error("what the runs that wait are called takes as much memory as it may; try again later")]
+    #[error("the ids and paths of the runs that wait take as much memory as they may; try again later")]
     QueueTooLarge {
         /// When to try again.
         retry_after: Duration,
