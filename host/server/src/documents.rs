@@ -178,7 +178,8 @@ pub(crate) struct PruneRequest {
     /// Runs that ended longer ago than this are removed from the journal.
     #[schema(minimum = 0)]
     pub(crate) older_than_seconds: u64,
-    /// Also remove what was captured of them: only directories that the host has made for these runs and marked.
+    /// Also remove what was captured of them: only directories that the host has made for these runs and marked, and nothing
+    /// that was added or changed later.
     #[serde(default)]
     pub(crate) captures: bool,
 }
@@ -190,7 +191,8 @@ pub(crate) struct Pruned {
     runs: u64,
     /// Capture directories.
     captures: u64,
-    /// Capture directories that were left, because they are not recognised.
+    /// Capture directories that were left, because they are not recognised, or of which those files were left that the run
+    /// did not leave there: they were added or changed later.
     captures_kept: u64,
 }
 

@@ -20,9 +20,9 @@ use std::{
 /// The longest checkpoint, in bytes.
 pub(super) const MAX_CHECKPOINT: usize = 64 * 1024;
 
-const NAME: &str = "checkpoint";
+pub(super) const NAME: &str = "checkpoint";
 /// Renamed when it is whole, so that a host that dies leaves the one before.
-const PARTIAL: &str = ".checkpoint.partial";
+pub(super) const PARTIAL: &str = ".checkpoint.partial";
 
 /// What an invocation asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

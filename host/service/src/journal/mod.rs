@@ -14,7 +14,7 @@ mod writer;
 
 pub(crate) use query::Unfinished;
 pub use query::{Cursor, Filter, Page};
-pub(crate) use writer::{Accepted, CaptureMark, Committed, End, NewRun, Told};
+pub(crate) use writer::{Accepted, Capture, Committed, End, NewRun, Told};
 
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::{Connection, OpenFlags};

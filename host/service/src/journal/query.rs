@@ -1,13 +1,13 @@
 //! What the journal is asked.
 
-use super::{CaptureMark, Journal, JournalError, writer::sequence};
+use super::{Journal, JournalError, writer::sequence};
 use crate::{
     document::outline,
     event::{EventKind, EventRecord},
     summary::RunSummary,
 };
 use executor_runtime::protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp};
-use executor_runtime_run::capture::Fingerprint;
+use executor_runtime_run::capture::{CaptureMark, Fingerprint};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::{fmt, str::FromStr};
 
@@ -218,7 +218,7 @@ impl Journal {
                 None => None,
             };
             let mut statement = connection.prepare_cached(
-                "SELECT run, capture_path, capture_marker FROM runs
+                "SELECT run, capture_path, capture_marker, finished_at FROM runs
                  WHERE result IS NOT NULL AND (finished_at < ?1 OR run <= ?2) ORDER BY run LIMIT ?3",
             )?;
             let rows = statement.query_map(
@@ -229,11 +229,14 @@ impl Journal {
                 ],
                 |row| {
                     let (path, marker): (Option<String>, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
+                    let ended_at = row.get::<_, Option<i64>>(3)?.unwrap_or(0);
                     Ok(Expired {
                         run: row.get(0)?,
-                        capture: path
-                            .zip(marker)
-                            .map(|(path, marker)| CaptureMark { path, marker }),
+                        capture: path.zip(marker).map(|(path, marker)| CaptureMark {
+                            path: path.into(),
+                            marker,
+                            ended_at,
+                        }),
                     })
                 },
             )?;

@@ -54,7 +54,7 @@ pub(crate) enum Accepted {
 
 /// Where a run's capture directory is, and what tells it from another at the same place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CaptureMark {
+pub(crate) struct Capture {
     pub(crate) path: String,
     pub(crate) marker: Vec<u8>,
 }
@@ -63,7 +63,7 @@ pub(crate) struct CaptureMark {
 pub(crate) struct End {
     pub(crate) status: Status,
     pub(crate) result: String,
-    pub(crate) capture: Option<CaptureMark>,
+    pub(crate) capture: Option<Capture>,
 }
 
 /// An event of a run, and who is told when it is in the journal.

@@ -4,7 +4,7 @@ use super::{Runs, SubmitOptions};
 use crate::{
     admission::Slot,
     event::EventKind,
-    journal::{CaptureMark, End},
+    journal::{Capture, End},
     table::Entry,
 };
 use executor_runtime::{
@@ -262,7 +262,7 @@ enum Turn {
 }
 
 /// The directory that a run has left its output or artifacts in, if it has.
-async fn capture_of(invocation: &RuntimeInvocation, result: &RuntimeResult) -> Option<CaptureMark> {
+async fn capture_of(invocation: &RuntimeInvocation, result: &RuntimeResult) -> Option<Capture> {
     let path = location(invocation);
     let artifacts = result.artifacts.iter().map(|artifact| &artifact.path);
     let mut left = result
@@ -276,7 +276,7 @@ async fn capture_of(invocation: &RuntimeInvocation, result: &RuntimeResult) -> O
     let mark = exhaustion::run_blocking(move || {
         let marker = marker(&path).ok()?;
         let path = path.into_os_string().into_string().ok()?;
-        Some(CaptureMark { path, marker })
+        Some(Capture { path, marker })
     });
     mark.await.ok().flatten()
 }
