@@ -2,7 +2,7 @@
 //!
 //! A queue is as long as many documents, each of which may have megabytes. So those that wait have a bounded room in memory.
 //! What is found to have none there is read from the journal when its turn comes. In memory stays what has to be known of a
-//! run all the time, its [`outline`], which is short; for those that are not there is the same room, and without it a run is
+//! run all the time, its [`outline`], which is short; for those that are not there is as much room, and without it a run is
 //! refused.
 
 use executor_runtime::protocol::RuntimeInvocation;
@@ -12,26 +12,36 @@ use std::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many bytes the documents of runs that wait may have in memory.
-const ROOM: usize = 64 << 20;
+/// How many bytes the documents of runs that wait may have in memory, and as many their outlines.
+const ROOM: usize = 32 << 20;
 /// An outline that is not longer, in bytes, takes no room: the number of runs bounds them.
 const SHORT: usize = 4 << 10;
 
 /// The room that there is for documents.
-pub(crate) struct Room(Arc<Semaphore>);
+pub(crate) struct Room {
+    documents: Arc<Semaphore>,
+    outlines: Arc<Semaphore>,
+}
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM)))
+        Self::of(ROOM)
     }
 }
 
 impl Room {
-    /// Takes some of it, if there is as much.
-    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes).ok()?;
-        Arc::clone(&self.0).try_acquire_many_owned(bytes).ok()
+    fn of(bytes: usize) -> Self {
+        Self {
+            documents: Arc::new(Semaphore::new(bytes)),
+            outlines: Arc::new(Semaphore::new(bytes)),
+        }
     }
+}
+
+/// Takes some of the room, if there is as much.
+fn take(room: &Arc<Semaphore>, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let bytes = u32::try_from(bytes).ok()?;
+    Arc::clone(room).try_acquire_many_owned(bytes).ok()
 }
 
 /// The document of a run that waits, if it is in memory.
@@ -73,7 +83,7 @@ impl Document {
         if bytes <= SHORT {
             return true;
         }
-        match room.take(bytes) {
+        match take(&room.outlines, bytes) {
             Some(taken) => self.outline.set(taken).is_ok(),
             None => false,
         }
@@ -83,7 +93,7 @@ impl Document {
     pub(crate) fn stay(&self, bytes: usize, room: &Room) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         *held = held.take().and_then(|held| {
-            let taken = room.take(bytes)?;
+            let taken = take(&room.documents, bytes)?;
             Some(Held {
                 _room: Some(taken),
                 ..held
@@ -136,7 +146,7 @@ mod tests {
 
     #[test]
     fn documents_stay_in_memory_while_there_is_room() {
-        let room = Room(Arc::new(Semaphore::new(1000)));
+        let room = Room::of(1000);
         let [one, two, three] = [1, 2, 3].map(|_| Document::new(invocation("a", 400)));
         for document in [&one, &two, &three] {
             let bytes = document.text().len();
@@ -151,12 +161,12 @@ mod tests {
         four.stay(450, &room);
         drop(two);
         assert!(four.take().is_some());
-        assert_eq!(room.0.available_permits(), 1000);
+        assert_eq!(room.documents.available_permits(), 1000);
     }
 
     #[test]
     fn a_long_outline_needs_room() {
-        let room = Room(Arc::new(Semaphore::new(20_000)));
+        let room = Room::of(20_000);
         let long = "x".repeat(6000);
         let documents: Vec<_> = ["short", &long, &long]
             .into_iter()
@@ -169,6 +179,6 @@ mod tests {
         let taken: Vec<_> = documents.iter().map(|(_, taken)| *taken).collect();
         assert_eq!(taken, [true, true, false]);
         drop(documents);
-        assert_eq!(room.0.available_permits(), 20_000);
+        assert_eq!(room.outlines.available_permits(), 20_000);
     }
 }

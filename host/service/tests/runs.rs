@@ -522,6 +522,50 @@ fn what_a_dead_host_has_left_is_taken_up_and_nothing_is_begun_twice() {
     });
 }
 
+/// Between the acknowledgement of a cancel and the end of the run, the host dies.
+#[test]
+fn a_cancel_that_was_acknowledged_is_known_to_the_next_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("journal.sqlite");
+    let first = tokio::runtime::Runtime::new().unwrap();
+    first.block_on(async {
+        let Opened { runs, .. } = open(directory.path(), 1, 10).await;
+        submit(&runs, invocation("first", "wait")).await;
+        until_running(&runs, "first").await;
+        submit(&runs, invocation("queued", "work")).await;
+        // No end gets into the journal.
+        let other = rusqlite::Connection::open(&database).unwrap();
+        other
+            .execute_batch(
+                "CREATE TRIGGER no_end BEFORE UPDATE OF result ON runs BEGIN SELECT raise(ABORT, 'no'); END",
+            )
+            .unwrap();
+        let cancelled = runs.cancel("queued", CancelReason::Requested).await.unwrap();
+        assert!(cancelled.is_some());
+    });
+    first.shutdown_background();
+    let second = tokio::runtime::Runtime::new().unwrap();
+    second.block_on(async {
+        let deadline = Instant::now() + LIMIT;
+        while matches!(Journal::open(directory.path()), Err(JournalError::InUse { .. })) {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let other = rusqlite::Connection::open(&database).unwrap();
+        let ended: i64 = other
+            .query_row("SELECT count(*) FROM runs WHERE result IS NOT NULL", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(ended, 0);
+        other.execute_batch("DROP TRIGGER no_end").unwrap();
+        let Opened { runs, runner } = open(directory.path(), 1, 10).await;
+        assert_eq!(result(&runs, "queued").await.status, Status::Cancelled);
+        assert_eq!(error_kind(&result(&runs, "first").await), "host_lost");
+        assert_eq!(runner.started.load(Ordering::SeqCst), 0);
+    });
+}
+
 #[tokio::test]
 async fn a_journal_that_cant_be_written_refuses_new_runs_and_loses_no_end() {
     let directory = tempfile::tempdir().unwrap();
@@ -656,16 +700,17 @@ fn damage(path: &Path) {
     let other = rusqlite::Connection::open(path).unwrap();
     let checkpointed = other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
     assert_eq!(checkpointed, Ok(0));
-    let page: u64 = other.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+    let page: u32 = other.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
     let query = "SELECT pageno FROM dbstat WHERE name = 'runs' AND pagetype = 'leaf' ORDER BY pageno LIMIT 3";
     let mut statement = other.prepare(query).unwrap();
     let pages = statement.query_map([], |row| row.get(0)).unwrap();
-    let pages: Vec<u64> = pages.map(Result::unwrap).collect();
+    let pages: Vec<u32> = pages.map(Result::unwrap).collect();
     assert_eq!(pages.len(), 3);
     let file = std::fs::File::options().write(true).open(path).unwrap();
-    let garbage = vec![0xa5; usize::try_from(page).unwrap()];
+    let garbage = vec![0xa5; page as usize];
     for number in pages {
-        file.write_all_at(&garbage, (number - 1) * page).unwrap();
+        file.write_all_at(&garbage, u64::from(number - 1) * u64::from(page))
+            .unwrap();
     }
     // Who has read pages before reads them again.
     other.pragma_update(None, "application_id", 1).unwrap();
@@ -704,7 +749,7 @@ async fn a_journal_is_one_hosts_and_a_newer_one_is_left_alone() {
 async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_runs_had() {
     let directory = tempfile::tempdir().unwrap();
     let Opened { runs, .. } = open(&directory.path().join("state"), 2, 10).await;
-    for id in ["a", "b", "c"] {
+    for id in ["a", "b", "c", "d"] {
         let document = json!({
             "invocation_id": id, "runtime_name": "test", "runtime_kind": "subprocess",
             "working_directory": directory.path(), "timeout_seconds": 60, "command": ["echo", id],
@@ -723,12 +768,14 @@ async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_ru
     std::fs::write(captures.join("c/stdout.txt"), "later").unwrap();
     // Another directory has taken the place of one.
     std::fs::rename(captures.join("b"), captures.join("elsewhere")).unwrap();
+    // A file of someone else's is among what one has left.
+    std::fs::write(captures.join("d/notes"), "mine").unwrap();
     std::fs::create_dir(captures.join("b")).unwrap();
 
     let none = runs
         .prune(Prune {
             older_than: Some(LIMIT),
-            keep: Some(3),
+            keep: Some(4),
             captures: true,
         })
         .await
@@ -742,8 +789,10 @@ async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_ru
         })
         .await
         .unwrap();
-    assert_eq!((pruned.runs, pruned.captures, pruned.captures_kept), (3, 1, 2));
+    assert_eq!((pruned.runs, pruned.captures, pruned.captures_kept), (4, 1, 3));
     assert!(!captures.join("a").exists());
+    assert_eq!(std::fs::read_to_string(captures.join("d/notes")).unwrap(), "mine");
+    assert!(!captures.join("d/stdout.txt").exists());
     assert!(captures.join("b").exists());
     assert!(captures.join("elsewhere/stdout.txt").exists());
     assert!(runs.get("a").await.unwrap().is_none());
