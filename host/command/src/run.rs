@@ -1,7 +1,7 @@
 //! `run`: one invocation to its end.
 
 use super::{
-    Format,
+    Format, Unwritten,
     args::{HostOptions, RunOptions},
     exit, host, input, is_broken_pipe,
     live::{Live, Seen, Shows},
@@ -274,6 +274,9 @@ pub(super) fn delivered(
         Err(error) if is_broken_pipe(&error) => exit::unprinted(result, propagate),
         Err(error) => {
             let heading = style::stderr().error("error:");
+            let error = error
+                .downcast::<Unwritten>()
+                .map_or_else(|other| other, |unwritten| unwritten.0.into());
             tell!(
                 "{heading} the run ended ({}), but its result could not be written to stdout: {error:#}",
                 result.status
