@@ -150,7 +150,7 @@ mod tests {
         let [one, two, three] = [1, 2, 3].map(|_| Document::new(invocation("a", 400)));
         for document in [&one, &two, &three] {
             let bytes = document.text().len();
-            assert!((400..600).contains(&bytes), "{bytes}");
+            assert!((400..800).contains(&bytes), "{bytes}");
             document.stay(bytes.min(450), &room);
         }
         assert_eq!(one.take(), Some(invocation("a", 400)));
