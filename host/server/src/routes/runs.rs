@@ -5,6 +5,7 @@ use crate::{
     documents::{RunList, RunStatus, RunSummary},
     extract::{self, Path, Query, seconds},
     problem::Problem,
+    traced,
 };
 use axum::{body::Body, extract::State, response::Response};
 use executor_runtime::CancelReason;
@@ -58,7 +59,8 @@ pub(crate) async fn submit(
     let options = SubmitOptions {
         queue_timeout: seconds("queue_timeout", query.queue_timeout, MAX_QUEUE_TIMEOUT)?,
     };
-    let invocation = extract::invocation(&api, &headers, body).await?;
+    let mut invocation = extract::invocation(&api, &headers, body).await?;
+    traced::take_over(&headers, &mut invocation);
     let submitted = api.runs.submit(invocation, options).await?;
     let status = match submitted.is_new {
         true => StatusCode::ACCEPTED,
