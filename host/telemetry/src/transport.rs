@@ -1,20 +1,18 @@
-//! Requests to the collector, from the thread that sends spans.
+//! Requests to the collector, from the thread that sends spans: each on a connection of its own, as there are seconds
+//! between them.
 
 use crate::settings::{Protocol, Settings};
 use bytes::Bytes;
 use executor_runtime_tls::trusted_roots;
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
-    header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
+    header::{CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT},
     uri::Scheme,
 };
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
-use rustls::{ClientConfig, RootCertStore};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use std::{
     cell::OnceCell,
     error::Error,
@@ -22,7 +20,12 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::runtime::Runtime;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    runtime::Runtime,
+};
+use tokio_rustls::TlsConnector;
 
 const OWN_USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("executor-runtime/", env!("CARGO_PKG_VERSION")));
@@ -30,7 +33,7 @@ const OWN_USER_AGENT: HeaderValue =
 /// The pause before a second attempt. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const MAX_ATTEMPTS: u32 = 4;
-/// Bytes of an answer that are read, so that its connection can be used again.
+/// Bytes of an answer that are read.
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// How often to try.
@@ -43,9 +46,8 @@ pub(crate) enum Patience {
 
 pub(crate) struct Transport {
     runtime: Runtime,
-    client: Client<HttpConnector, Full<Bytes>>,
     /// Made when it is first needed: reading the trusted roots takes milliseconds.
-    tls: OnceCell<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>,
+    tls: OnceCell<TlsConnector>,
     endpoint: Uri,
     headers: HeaderMap,
     timeout: Duration,
@@ -71,9 +73,13 @@ impl Transport {
         };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.entry(USER_AGENT).or_insert(OWN_USER_AGENT);
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if let Some(authority) = settings.endpoint.authority() {
+            let host = HeaderValue::from_str(authority.as_str()).map_err(io::Error::other)?;
+            headers.insert(HOST, host);
+        }
         Ok(Self {
             runtime,
-            client: builder().build(HttpConnector::new()),
             tls: OnceCell::new(),
             endpoint: settings.endpoint,
             headers,
@@ -106,26 +112,16 @@ impl Transport {
     fn attempt(&self, body: Bytes, until: Instant) -> Result<(), Failure> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.endpoint.clone();
         *request.headers_mut() = self.headers.clone();
-        let is_https = self.endpoint.scheme() == Some(&Scheme::HTTPS);
-        let tls = match is_https {
+        if let Some(target) = self.endpoint.path_and_query() {
+            *request.uri_mut() = Uri::from(target.clone());
+        }
+        let tls = match self.endpoint.scheme() == Some(&Scheme::HTTPS) {
             true => Some(self.tls().map_err(Failure::Final)?),
             false => None,
         };
         self.runtime.block_on(async {
-            let exchange = async {
-                let response = match tls {
-                    Some(client) => client.request(request).await,
-                    None => self.client.request(request).await,
-                };
-                let response = response.map_err(|error| Failure::Transient(words(&error), None))?;
-                let (head, body) = response.into_parts();
-                // Whatever it says, the status counts.
-                let _ = Limited::new(body, MAX_ANSWER).collect().await;
-                judge(head.status, &head.headers)
-            };
-            tokio::time::timeout_at(until.into(), exchange)
+            tokio::time::timeout_at(until.into(), self.exchange(request, tls))
                 .await
                 .unwrap_or_else(|_| {
                     let limit = self.timeout.as_secs_f64();
@@ -134,22 +130,71 @@ impl Transport {
         })
     }
 
-    fn tls(&self) -> Result<&Client<HttpsConnector<HttpConnector>, Full<Bytes>>, String> {
-        if let Some(client) = self.tls.get() {
-            return Ok(client);
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        tls: Option<&TlsConnector>,
+    ) -> Result<(), Failure> {
+        let stream = self
+            .connect(tls)
+            .await
+            .map_err(|error| Failure::transient(&error))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| Failure::transient(&error))?;
+        let exchange = async {
+            let response = sender.send_request(request).await;
+            let (head, body) = response.map_err(|error| Failure::transient(&error))?.into_parts();
+            // Whatever it says, the status counts.
+            let _ = Limited::new(body, MAX_ANSWER).collect().await;
+            judge(head.status, &head.headers)
+        };
+        // Where the connection ends first, the exchange knows why.
+        let driven = async {
+            let _ = connection.await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            judged = exchange => judged,
+            never = driven => never,
         }
-        let client = tls_client()?;
-        Ok(self.tls.get_or_init(|| client))
+    }
+
+    async fn connect(&self, tls: Option<&TlsConnector>) -> io::Result<Box<dyn Stream>> {
+        let host = self.endpoint.host().unwrap_or_default().trim_matches(['[', ']']);
+        let default = if tls.is_some() { 443 } else { 80 };
+        let port = self.endpoint.port_u16().unwrap_or(default);
+        let stream = TcpStream::connect((host, port)).await?;
+        match tls {
+            Some(tls) => {
+                let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+                Ok(Box::new(tls.connect(name, stream).await?))
+            }
+            None => Ok(Box::new(stream)),
+        }
+    }
+
+    fn tls(&self) -> Result<&TlsConnector, String> {
+        if let Some(connector) = self.tls.get() {
+            return Ok(connector);
+        }
+        let connector = tls_connector()?;
+        Ok(self.tls.get_or_init(|| connector))
     }
 }
 
-fn builder() -> hyper_util::client::legacy::Builder {
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new()).pool_max_idle_per_host(1);
-    builder
+/// A connection, in the clear or not.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Failure {
+    fn transient(error: &(dyn Error + 'static)) -> Self {
+        Self::Transient(words(error), None)
+    }
 }
 
-fn tls_client() -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, String> {
+fn tls_connector() -> Result<TlsConnector, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(trusted_roots().map_err(|error| error.to_string())?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -158,12 +203,7 @@ fn tls_client() -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, St
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(config)
-        .https_only()
-        .enable_all_versions()
-        .build();
-    Ok(builder().build(connector))
+    Ok(Arc::new(config).into())
 }
 
 /// What the collector's answer means: which codes are worth another attempt is OTLP's.

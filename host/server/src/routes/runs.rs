@@ -36,7 +36,12 @@ pub(crate) struct SubmitQuery {
 /// Idempotent by `invocation_id`: the same document again is the same run, also after its end. (`timeout_seconds` and
 /// `output_result_path` may differ.)
 #[utoipa::path(
-    post, path = "/v1/runs", tag = "runs", params(SubmitQuery),
+    post, path = "/v1/runs", tag = "runs",
+    params(
+        SubmitQuery,
+        ("traceparent" = Option<String>, Header, description = "The trace that the run is part of (W3C trace context), unless the invocation's metadata names one"),
+        ("tracestate" = Option<String>, Header, description = "What else is passed on in that trace"),
+    ),
     request_body(content = ref("#/components/schemas/RuntimeInvocation"), content_type = "application/json"),
     responses(
         (status = 202, description = "It is accepted, and kept in the journal", body = RunSummary,
