@@ -1,6 +1,6 @@
 //! How the two executables are linked, so that they are small and start fast. A part of both build scripts.
 
-use std::{path::Path, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
 /// Tells cargo.
 pub(crate) fn arguments() {
@@ -10,9 +10,31 @@ pub(crate) fn arguments() {
         // Otherwise a twentieth of the executables are relocations.
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
+    if linker_folds() {
+        // Functions of the same code become one: nothing here tells functions apart by their address.
+        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
+    }
     if let Some(unwinder) = static_unwinder() {
         println!("cargo::rustc-link-arg-bins=-Wl,--push-state,--whole-archive,{unwinder},--pop-state");
     }
+}
+
+/// Whether the linker that rustc uses knows `--icf`, as LLVM's does and GNU's does not: it is tried.
+fn linker_folds() -> bool {
+    let (Some(rustc), Some(out)) = (env::var_os("RUSTC"), env::var_os("OUT_DIR")) else {
+        return false;
+    };
+    let source = Path::new(&out).join("linked.rs");
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    fs::write(&source, "fn main() {}").is_ok()
+        && Command::new(rustc)
+            .args(flags.split('\x1f').filter(|flag| !flag.is_empty()))
+            .args(["--target", &env::var("TARGET").unwrap_or_default()])
+            .args(["-C", "link-arg=-Wl,--icf=all", "--out-dir"])
+            .arg(&out)
+            .arg(&source)
+            .output()
+            .is_ok_and(|linked| linked.status.success())
 }
 
 /// Whether programs may have packed relocations (`DT_RELR`) here: since glibc 2.36.
