@@ -5,13 +5,14 @@
 //! `execve`, before it has started a thread or forked, and hands it the invocation that it has read. Both carry a build id,
 //! because a pair of two builds would disagree about everything inside.
 
-use crate::serve::Serve;
+use crate::{serve::Serve, trace_export};
 use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
     ErrorKind, Failure, HostBuilder, Outcome, Run, RunFuture, RunPermissions, Runner,
     config::PluginConfig,
     plugin::{Carrier, Loader, Plugin, Unusable},
     protocol::{RuntimeInvocation, RuntimeKind},
+    trace::Tracer,
 };
 use executor_runtime_native::NativePlugins;
 use executor_runtime_run::exhaustion;
@@ -58,6 +59,9 @@ pub enum Runs {
     AtATime(NonZeroUsize),
 }
 
+/// Starts to export spans, as the variables of this process say.
+pub type Export = fn() -> Option<Arc<dyn Tracer>>;
+
 /// Which of the two this process is.
 #[derive(Clone, Copy, Debug)]
 pub struct Executable {
@@ -65,6 +69,8 @@ pub struct Executable {
     pub(crate) carriers: fn(HostBuilder, Runs) -> HostBuilder,
     /// Serves the API, where this executable can.
     pub(crate) serve: Option<Serve>,
+    /// Exports spans, where this executable can.
+    pub(crate) export: Option<Export>,
     has_engine: bool,
 }
 
@@ -77,6 +83,7 @@ impl Executable {
                 .carrier(|_| OtherExecutable)
         },
         serve: None,
+        export: None,
         has_engine: false,
     };
 
@@ -85,6 +92,7 @@ impl Executable {
         Self {
             carriers,
             serve: None,
+            export: None,
             has_engine: true,
         }
     }
@@ -94,6 +102,24 @@ impl Executable {
     pub const fn serving(mut self, serve: Serve) -> Self {
         self.serve = Some(serve);
         self
+    }
+
+    /// The same, which exports spans by `export` where the variables of the process ask for it.
+    #[must_use]
+    pub const fn exporting(mut self, export: Export) -> Self {
+        self.export = Some(export);
+        self
+    }
+
+    /// Goes on in the executable that can export spans, if that is asked for and this one can't. The invocation was read
+    /// from `document`. Where it can't, runs go on without.
+    pub(crate) fn need_export(self, document: Option<&[u8]>) {
+        if self.export.is_none()
+            && trace_export::is_asked_for()
+            && let Err(failure) = become_engine(document)
+        {
+            tracing::warn!("no spans are sent: {}", failure.summary);
+        }
     }
 
     /// Whether this is the large one.

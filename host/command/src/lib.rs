@@ -44,12 +44,13 @@ mod stderr;
 mod stdin;
 mod style;
 mod summary;
+mod trace_export;
 mod validate;
 
 pub use args::ServeOptions;
 use args::{Arguments, Command, PluginCommand};
 use clap::{ColorChoice, error::ErrorKind};
-pub use executable::{Executable, Runs};
+pub use executable::{Executable, Export, Runs};
 pub use serve::{FollowChanges, Serve, Serving, StartHost};
 use std::{
     ffi::OsString,

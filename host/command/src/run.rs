@@ -72,7 +72,8 @@ pub(super) fn run(
     }
     let is_prompted = given.is_prompted();
     let prompt::Given { invocation, document } = given;
-    let builder = host::builder_for_run(host_options)?;
+    host_options.executable.need_export(document.as_deref());
+    let builder = host::builder_for_run(&invocation.runtime_kind, host_options)?;
     let needed =
         host_options
             .executable

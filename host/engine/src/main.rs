@@ -20,7 +20,9 @@ fn main() -> ExitCode {
             .carrier(move |_| components(runs))
     });
     executor_runtime_command::main(
-        executable.serving(|serving| executor_runtime_server::serve(server_options(serving))),
+        executable
+            .serving(|serving| executor_runtime_server::serve(server_options(serving)))
+            .exporting(executor_runtime_telemetry::start),
     )
 }
 

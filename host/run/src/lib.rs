@@ -14,6 +14,7 @@ pub mod result_file;
 mod runner;
 pub mod signals;
 pub mod supervised;
+pub mod trace;
 mod usage;
 
 pub use cancel::{CancelReason, CancelToken};

@@ -15,6 +15,7 @@ use super::{
     Format,
     args::{BatchOptions, HostOptions},
     exit, host, many_runs,
+    trace_export::Parent,
 };
 use anyhow::{Context, Result};
 use executor_runtime::{
@@ -108,7 +109,8 @@ pub(super) fn batch(
     host_options: &HostOptions,
     format: Option<Format>,
 ) -> Result<ExitCode> {
-    let builder = host::builder_for(options.jobs, host_options)?;
+    host_options.executable.need_export(None);
+    let builder = host::builder_for(options.jobs, Parent::OfProcess, host_options)?;
     if options.words.is_empty() {
         host_options.executable.prefer_engine(&builder);
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 use executor_runtime::{
     CancelReason, ErrorKind, Event, Events, Failure, Run,
-    protocol::{RuntimeInvocation, RuntimeResult},
+    protocol::{RuntimeInvocation, RuntimeResult, Timestamp},
     receipt, reject,
 };
 use executor_runtime_run::{
@@ -153,6 +153,7 @@ impl Runs {
         let mut run = Run::new(*invocation);
         run.cancel = entry.cancel.clone();
         run.events = self.listener(entry);
+        run.queued = Some(queued(&entry.summary().accepted_at, &at));
         Some(self.0.service.start(slot, run).wait().await)
     }
 
@@ -250,6 +251,12 @@ impl Runs {
         }
         self.0.table.remove(entry.id());
     }
+}
+
+/// How long a run has waited, by a clock that may have been set back meanwhile.
+fn queued(accepted_at: &Timestamp, started_at: &Timestamp) -> Duration {
+    let micros = started_at.unix_micros().saturating_sub(accepted_at.unix_micros());
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
 /// What waiting for its turn came to.
