@@ -231,6 +231,13 @@ async fn a_full_queue_refuses_and_a_queued_run_can_be_cancelled_or_time_out() {
     assert!(runs.get("fourth").await.unwrap().is_none());
     // What is there needs no place.
     assert!(!submit(&runs, invocation("second", "work")).await);
+    // Another document of a run that is under way, or waits, is no other run and not the same.
+    for id in ["first", "second"] {
+        let other = runs
+            .submit(invocation(id, "other"), SubmitOptions::default())
+            .await;
+        assert!(matches!(other, Err(SubmitError::Conflict { .. })), "{other:?}");
+    }
 
     assert_eq!(error_kind(&result(&runs, "third").await), "timeout");
     runs.cancel("second", CancelReason::Requested).await.unwrap();

@@ -46,8 +46,8 @@ impl Sampler {
 fn is_in_share(trace_id: [u8; 16], share: f64) -> bool {
     let [.., a, b, c, d, e, f, g, h] = trace_id;
     let number = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
-    // 2^63, which is exact.
-    (number as f64) < share * 9_223_372_036_854_775_808.0
+    // Times 2^63, which is exact; compared as whole numbers, because the largest of them are no floating-point numbers.
+    number < (share * 9_223_372_036_854_775_808.0) as u64
 }
 
 #[cfg(test)]

@@ -156,24 +156,17 @@ impl Reader<'_> {
 
     fn endpoint(&mut self) -> Option<Uri> {
         // The one for traces is the whole URL.
-        let (name, url) = match self.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
-            Some(url) => ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url),
+        let (name, endpoint) = match self.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+            Some(url) => ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", usable(&url)),
             None => {
                 let base = self.get("OTEL_EXPORTER_OTLP_ENDPOINT")?;
                 let slash = if base.ends_with('/') { "" } else { "/" };
                 (
                     "OTEL_EXPORTER_OTLP_ENDPOINT",
-                    format!("{base}{slash}{TRACES_PATH}"),
+                    usable(&base).and_then(|_| usable(&format!("{base}{slash}{TRACES_PATH}"))),
                 )
             }
         };
-        let endpoint = url.parse::<Uri>().ok().filter(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.host().is_some_and(|host| !host.is_empty())
-                && uri
-                    .authority()
-                    .is_some_and(|authority| !authority.as_str().contains('@'))
-        });
         if endpoint.is_none() {
             self.problems.push(format!(
                 "{name} can't be used, and no spans are sent: expected a URL such as http://localhost:4318, without user and \
@@ -366,6 +359,17 @@ fn pairs(text: &str) -> impl Iterator<Item = (usize, Option<(String, String)>)> 
             Some((key, decode(value)?))
         });
         (index + 1, pair)
+    })
+}
+
+/// A URL that spans can be sent to.
+fn usable(url: &str) -> Option<Uri> {
+    url.parse::<Uri>().ok().filter(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri
+                .authority()
+                .is_some_and(|authority| !authority.as_str().contains('@'))
     })
 }
 
