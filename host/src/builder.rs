@@ -4,7 +4,7 @@ use crate::{Host, registry::Registry};
 use executor_runtime_config::{Config, SubprocessLimits};
 use executor_runtime_plugin::{Loader, PluginSet};
 use executor_runtime_protocol::RuntimeKind;
-use executor_runtime_run::{Runner, exhaustion};
+use executor_runtime_run::{Runner, exhaustion, trace::Tracing};
 use executor_runtime_subprocess::{SubprocessPolicy, SubprocessRunner};
 use executor_runtime_supervisor::Supervisors;
 use std::{cell::OnceCell, collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc};
@@ -13,6 +13,7 @@ use std::{cell::OnceCell, collections::BTreeMap, fmt, io, path::PathBuf, sync::A
 const MEMORY: usize = 8 << 20;
 
 type MakeLoader = Box<dyn FnOnce(&Arc<Supervisors>) -> Arc<dyn Loader>>;
+type MakeTracing = Box<dyn FnOnce() -> Tracing>;
 
 /// Puts a [`Host`] together. Without more it runs `subprocess`, with nothing limited.
 ///
@@ -31,6 +32,7 @@ pub struct HostBuilder {
     plugins: OnceCell<PluginSet>,
     carriers: Vec<MakeLoader>,
     runners: BTreeMap<RuntimeKind, Arc<dyn Runner>>,
+    tracing: Option<MakeTracing>,
     for_one_job: bool,
     on_demand: bool,
 }
@@ -65,6 +67,13 @@ impl HostBuilder {
     #[must_use]
     pub fn runner(mut self, kind: RuntimeKind, runner: Arc<dyn Runner>) -> Self {
         self.runners.insert(kind, runner);
+        self
+    }
+
+    /// Traces runs as `make` says, which is called once the host has forked, so that it may start threads.
+    #[must_use]
+    pub fn tracing(mut self, make: impl FnOnce() -> Tracing + 'static) -> Self {
+        self.tracing = Some(Box::new(make));
         self
     }
 
@@ -116,7 +125,8 @@ impl HostBuilder {
             .into_iter()
             .fold(plugins, |plugins, make| plugins.with_loader(make(&supervisors)));
         let registry = Registry::new(subprocess, self.runners, Arc::new(plugins));
-        Ok(Host::new(registry, supervisors))
+        let tracing = self.tracing.map(|make| make()).unwrap_or_default();
+        Ok(Host::new(registry, supervisors, tracing))
     }
 }
 

@@ -2,13 +2,16 @@
 
 use crate::{
     CancelToken, Ending, ErrorKind, Explanation, Failure, HostBuilder, Origin, Outcome, Run, Runner, builder,
-    receipt, registry::Registry,
+    receipt, registry::Registry, traced,
 };
 use executor_runtime_config::Config;
 use executor_runtime_plugin::PluginSet;
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp};
-use executor_runtime_run::{exhaustion, panic_message, result_file};
-use executor_runtime_supervisor::{Shutdown, Supervisors};
+use executor_runtime_run::{
+    exhaustion, panic_message, result_file,
+    trace::{Tracer, Tracing},
+};
+use executor_runtime_supervisor::{self as supervisor, Supervisors};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -47,6 +50,7 @@ const DESCRIPTORS_OF_A_RUN: usize = 32;
 pub struct Host {
     registry: Arc<Registry>,
     supervisors: Arc<Supervisors>,
+    tracing: Tracing,
 }
 
 impl Host {
@@ -55,10 +59,11 @@ impl Host {
         HostBuilder::default()
     }
 
-    pub(crate) fn new(registry: Registry, supervisors: Arc<Supervisors>) -> Self {
+    pub(crate) fn new(registry: Registry, supervisors: Arc<Supervisors>, tracing: Tracing) -> Self {
         Self {
             registry: Arc::new(registry),
             supervisors,
+            tracing,
         }
     }
 
@@ -111,6 +116,7 @@ impl Host {
         // What the caller has done since counts against the deadline, and so it does here.
         let started = run.begun;
         let before = i64::try_from(started.elapsed().as_micros()).unwrap_or(0);
+        traced::begin(run, &self.tracing);
         let started_at = Timestamp::from_unix_micros(Timestamp::now().unix_micros() - before);
         let outcome = match self.find(run).await {
             Ok(runner) => guarded(&*runner, run).await,
@@ -120,6 +126,7 @@ impl Host {
         if let Some(path) = &run.invocation.output_result_path {
             result = write_result(path.into(), result).await;
         }
+        traced::end(run, &result);
         result
     }
 
@@ -168,15 +175,37 @@ impl Host {
         let config = Arc::new(config);
         let subprocess = builder::subprocess(&self.supervisors, &config);
         let registry = self.registry.read_again(subprocess, config);
-        Self::new(registry, Arc::clone(&self.supervisors))
+        Self::new(registry, Arc::clone(&self.supervisors), self.tracing.clone())
     }
 
     /// Ends the processes that supervise runs, with every run that is under way. They are gone, and collected, once
-    /// what is returned is dropped, which takes three seconds at most. A later run starts new ones.
+    /// what is returned is dropped, which takes three seconds at most; and what was recorded of traces is sent then, which
+    /// takes two more at most. A later run starts new ones.
     ///
-    /// Dropping the host, with what was made of it, does the same; this is for a program that exits without.
+    /// Dropping the host, with what was made of it, ends the processes as well; this is for a program that exits without.
     pub fn shut_down(&self) -> Shutdown {
-        self.supervisors.shut_down()
+        Shutdown {
+            processes: self.supervisors.shut_down(),
+            tracer: self.tracing.tracer.clone(),
+        }
+    }
+}
+
+/// What a host ends with. Dropping it waits, some seconds at most.
+#[derive(Debug)]
+#[must_use = "dropping it waits"]
+pub struct Shutdown {
+    /// They are collected once this is dropped.
+    #[allow(dead_code, reason = "it is held")]
+    processes: supervisor::Shutdown,
+    tracer: Option<Arc<dyn Tracer>>,
+}
+
+impl Drop for Shutdown {
+    fn drop(&mut self) {
+        if let Some(tracer) = &self.tracer {
+            tracer.flush();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod host;
 mod manual;
 mod registry;
 mod termination;
+mod traced;
 
 pub use builder::HostBuilder;
 pub use executor::{executor, run_with_late_executor};
@@ -18,11 +19,11 @@ pub use executor_runtime_plugin as plugin;
 pub use executor_runtime_protocol as protocol;
 pub use executor_runtime_run::capture::DEFAULT_BASE;
 pub use executor_runtime_run::{
-    CancelReason, CancelToken, Ending, ErrorKind, Event, Events, Failure, Notifier, Outcome, OutputFeed, Run,
-    RunFuture, RunPermissions, Runner, receipt,
+    ArtifactState, CancelReason, CancelToken, Ending, ErrorKind, Event, Events, Failure, LogLine, Notifier,
+    Outcome, OutputFeed, Run, RunFuture, RunPermissions, Runner, receipt, trace,
 };
-pub use executor_runtime_supervisor::{Shutdown, Supervisors};
-pub use host::{Host, reject};
+pub use executor_runtime_supervisor::Supervisors;
+pub use host::{Host, Shutdown, reject};
 pub use manual::ManualRunner;
 pub use registry::{Explanation, Origin};
 pub use termination::Termination;

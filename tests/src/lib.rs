@@ -4,6 +4,7 @@
 //! that came of it. [`eventually`] waits for a condition; nothing here sleeps to be in step with something.
 
 mod binaries;
+pub mod collector;
 pub mod component;
 pub mod descriptors;
 mod finished;

@@ -131,6 +131,10 @@ impl Scene {
             .env_remove("EXECUTOR_RUNTIME_CONFIG")
             .env_remove("EXECUTOR_RUNTIME_SOCKET")
             .env_remove("RXP_INPUT_PAYLOAD_PATH")
+            .env_remove("TRACEPARENT")
+            .env_remove("TRACESTATE")
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .env_remove("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

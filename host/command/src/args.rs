@@ -54,6 +54,7 @@ pub(super) const SUBMIT_EXIT_STATUS_HELP: &str = "\
 Exit status of `submit`:
   0    the host has taken it
   2    invalid invocation or command line, or another invocation has its id
+  4    the host has taken it, but its id could not be written to stdout
   6    no host answers, or it takes no more at the moment
 With --wait or --follow it is that of the run:
   0    succeeded
@@ -80,6 +81,7 @@ pub(super) const CLIENT_EXIT_STATUS_HELP: &str = "\
 Exit status:
   0    done
   2    invalid command line, or there is no such run
+  4    done, but what there is to print could not be written to stdout
   6    no host answers, or it can't do it at the moment";
 
 const SERVE_ABOUT: &str = "\
@@ -281,6 +283,9 @@ pub(super) struct PsOptions {
     /// List at most N runs, the newest
     #[arg(long, short = 'n', value_name = "N", default_value = "100")]
     pub(super) limit: NonZeroUsize,
+    /// Draw the table again every two seconds, on a terminal, until Ctrl-C
+    #[arg(long, short)]
+    pub(super) watch: bool,
     #[command(flatten)]
     pub(super) server: ServerOptions,
 }
@@ -396,8 +401,8 @@ pub(super) struct BatchOptions {
 /// Where and how to serve.
 #[derive(Debug, Args)]
 pub struct ServeOptions {
-    /// Unix socket to serve on [default: $XDG_RUNTIME_DIR/executor-runtime/api.sock, unless --listen is given or systemd has
-    /// passed a socket]
+    /// Unix socket to serve on [default: $EXECUTOR_RUNTIME_SOCKET, else $XDG_RUNTIME_DIR/executor-runtime/api.sock, unless
+    /// --listen is given or systemd has passed a socket]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// Address to serve on over TCP

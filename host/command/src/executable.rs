@@ -8,6 +8,7 @@
 use crate::{
     batch::{Batch, batch_with_journal},
     serve::Serve,
+    trace_export,
 };
 use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
@@ -15,6 +16,7 @@ use executor_runtime::{
     config::PluginConfig,
     plugin::{Carrier, Loader, Plugin, Unusable},
     protocol::{RuntimeInvocation, RuntimeKind},
+    trace::Tracer,
 };
 use executor_runtime_native::NativePlugins;
 use executor_runtime_run::exhaustion;
@@ -64,6 +66,9 @@ pub enum Runs {
     AtATime(NonZeroUsize),
 }
 
+/// Starts to export spans, as the variables of this process say.
+pub type Export = fn() -> Option<Arc<dyn Tracer>>;
+
 /// Which of the two this process is.
 #[derive(Clone, Copy, Debug)]
 pub struct Executable {
@@ -73,6 +78,8 @@ pub struct Executable {
     pub(crate) serve: Option<Serve>,
     /// Does a batch, where this executable has a journal.
     pub(crate) batch: Option<Batch>,
+    /// Exports spans, where this executable can.
+    pub(crate) export: Option<Export>,
     has_engine: bool,
 }
 
@@ -86,6 +93,7 @@ impl Executable {
         },
         serve: None,
         batch: None,
+        export: None,
         has_engine: false,
     };
 
@@ -95,6 +103,7 @@ impl Executable {
             carriers,
             serve: None,
             batch: None,
+            export: None,
             has_engine: true,
         }
     }
@@ -111,6 +120,24 @@ impl Executable {
     pub const fn with_journal(mut self) -> Self {
         self.batch = Some(batch_with_journal);
         self
+    }
+
+    /// The same, which exports spans by `export` where the variables of the process ask for it.
+    #[must_use]
+    pub const fn exporting(mut self, export: Export) -> Self {
+        self.export = Some(export);
+        self
+    }
+
+    /// Goes on in the executable that can export spans, if that is asked for and this one can't. The invocation was read
+    /// from `document`. Where it can't, runs go on without.
+    pub(crate) fn need_export(self, document: Option<&[u8]>) {
+        if self.export.is_none()
+            && trace_export::is_asked_for()
+            && let Err(failure) = become_engine(document)
+        {
+            tracing::warn!("no spans are sent: {}", failure.summary);
+        }
     }
 
     /// Whether this is the large one.

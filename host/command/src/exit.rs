@@ -1,5 +1,6 @@
 //! Exit statuses: the one place that maps results to them.
 
+use super::Unwritten;
 use executor_runtime::{
     protocol::{RuntimeResult, Status},
     receipt,
@@ -10,7 +11,7 @@ use executor_runtime_client::ClientError;
 pub(super) const UNUSABLE: u8 = 2;
 /// The invocation would not be run, or was not.
 pub(super) const REJECTED: u8 = 3;
-/// The run ended, but its result could not be delivered: written to its file, or to stdout.
+/// What was asked for could not be delivered: the result of a run to its file, or output to stdout.
 pub(super) const UNDELIVERED: u8 = 4;
 /// The run has not ended in the time that it was waited for.
 pub(super) const UNFINISHED: u8 = 5;
@@ -21,6 +22,9 @@ pub(super) const BROKEN_PIPE: u8 = 141;
 
 /// The exit status of a command that could not be carried out.
 pub(super) fn of_error(error: &anyhow::Error) -> u8 {
+    if error.is::<Unwritten>() {
+        return UNDELIVERED;
+    }
     let refused = error.downcast_ref::<ClientError>();
     match refused.is_some_and(ClientError::is_transient) {
         true => UNAVAILABLE,

@@ -1,11 +1,16 @@
 //! Puts a host together from the command line: configuration, plugins, carriers.
 
-use crate::{args::HostOptions, executable::Runs};
+use crate::{
+    args::HostOptions,
+    executable::Runs,
+    trace_export::{self, Parent},
+};
 use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
     Host, HostBuilder,
     config::{self, Config},
     plugin::{DIRECTORY_VARIABLE, PluginSet, directory_of_variable, search_path},
+    protocol::RuntimeKind,
 };
 use std::{
     env, fs, io,
@@ -23,20 +28,30 @@ pub(super) fn builder(options: &HostOptions) -> Result<HostBuilder> {
 }
 
 /// The same, for the run that comes next.
-pub(super) fn builder_for_run(options: &HostOptions) -> Result<HostBuilder> {
+pub(super) fn builder_for_run(kind: &RuntimeKind, options: &HostOptions) -> Result<HostBuilder> {
     check_directories(options, None)?;
-    // Only a run of a component is handed over.
+    // What is handed over is the run of a component, for the most part.
     let runs = match options.document {
-        Some(_) => Runs::OneComponent,
-        None => Runs::Few,
+        Some(_) if kind.as_str() != "subprocess" => Runs::OneComponent,
+        _ => Runs::Few,
     };
-    without_check(options, runs)
+    let builder = without_check(options, runs)?;
+    Ok(trace_export::traced(
+        builder,
+        options.executable,
+        Parent::OfProcess,
+    ))
 }
 
-/// The same, of a host that is going to have this many runs at a time.
-pub(super) fn builder_for(max_runs: NonZeroUsize, options: &HostOptions) -> Result<HostBuilder> {
+/// The same, of a host that is going to have this many runs at a time, which are part of the trace that `parent` says.
+pub(super) fn builder_for(
+    max_runs: NonZeroUsize,
+    parent: Parent,
+    options: &HostOptions,
+) -> Result<HostBuilder> {
     check_directories(options, None)?;
-    without_check(options, Runs::AtATime(max_runs))
+    let builder = without_check(options, Runs::AtATime(max_runs))?;
+    Ok(trace_export::traced(builder, options.executable, parent))
 }
 
 /// The same, where `directory` need not be there yet.

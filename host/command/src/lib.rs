@@ -45,15 +45,17 @@ mod stderr;
 mod stdin;
 mod style;
 mod summary;
+mod trace_export;
 mod validate;
 
 pub use args::ServeOptions;
 use args::{Arguments, Command, PluginCommand};
 use clap::{ColorChoice, error::ErrorKind};
-pub use executable::{Executable, Runs};
+pub use executable::{Executable, Export, Runs};
 pub use serve::{FollowChanges, Serve, Serving, StartHost};
 use std::{
     ffi::OsString,
+    fmt,
     io::{self, IsTerminal, Write},
     process::ExitCode,
 };
@@ -93,14 +95,29 @@ fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
 fn print_json_line(document: &impl serde::Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(document)?;
     line.push(b'\n');
-    print(&line)
+    print(&line).map_err(|unwritten| unwritten.0)
 }
 
 /// Prints all of it.
-fn print(text: &[u8]) -> io::Result<()> {
+fn print(text: &[u8]) -> Result<(), Unwritten> {
     let mut out = io::stdout().lock();
-    out.write_all(text)?;
-    out.flush()
+    out.write_all(text).and_then(|()| out.flush()).map_err(Unwritten)
+}
+
+/// What was asked for is known, and can't be printed.
+#[derive(Debug)]
+struct Unwritten(io::Error);
+
+impl fmt::Display for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the output can't be written")
+    }
+}
+
+impl std::error::Error for Unwritten {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
 }
 
 /// Runs the command line of this process and tells how it exits.
@@ -208,7 +225,7 @@ fn ends_in_separator() -> bool {
 
 /// The reader of our output has stopped: not an error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    let printed = error.downcast_ref::<Unwritten>().map(|unwritten| &unwritten.0);
+    let error = printed.or_else(|| error.downcast_ref::<io::Error>());
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

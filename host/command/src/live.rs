@@ -161,6 +161,8 @@ impl Shared {
                 Event::Output(feed) => news.feed = Some(feed),
                 Event::Progress { fraction, message } => news.progress = Some(progress(fraction, &message)),
                 Event::Stopping { grace } => news.stopping = Some(grace),
+                // Warnings are on stderr already, and the summary at the end tells of the files.
+                Event::Log(_) | Event::Checkpoint { .. } | Event::Artifact(_) => return,
             }
         }
         self.wake.notify();

@@ -54,6 +54,24 @@ pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
         "If it is empty or dumb, none are written either, and progress is printed as separate lines.",
     ),
     (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "A collector such as http://localhost:4318, which the spans of runs are sent to.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "The same, as the whole URL for spans.",
+    ),
+    (
+        "OTEL_*",
+        "How: the headers, protocol and timeout of OTEL_EXPORTER_OTLP, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, \
+         OTEL_TRACES_SAMPLER, OTEL_BSP; and whether: OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER.",
+    ),
+    (
+        "TRACEPARENT",
+        "The trace that runs of run and batch are part of that name none. Set for the programs of a run that is part of one.",
+    ),
+    ("TRACESTATE", "The same, for what else is passed on."),
+    (
         "RXP_INVOCATION_ID",
         "Set for a subprocess: the id of its invocation.",
     ),

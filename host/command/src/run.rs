@@ -1,7 +1,7 @@
 //! `run`: one invocation to its end.
 
 use super::{
-    Format,
+    Format, Unwritten,
     args::{HostOptions, RunOptions},
     exit, host, input, is_broken_pipe,
     live::{Live, Seen, Shows},
@@ -72,7 +72,8 @@ pub(super) fn run(
     }
     let is_prompted = given.is_prompted();
     let prompt::Given { invocation, document } = given;
-    let builder = host::builder_for_run(host_options)?;
+    host_options.executable.need_export(document.as_deref());
+    let builder = host::builder_for_run(&invocation.runtime_kind, host_options)?;
     let needed =
         host_options
             .executable
@@ -274,6 +275,9 @@ pub(super) fn delivered(
         Err(error) if is_broken_pipe(&error) => exit::unprinted(result, propagate),
         Err(error) => {
             let heading = style::stderr().error("error:");
+            let error = error
+                .downcast::<Unwritten>()
+                .map_or_else(|other| other, |unwritten| unwritten.0.into());
             tell!(
                 "{heading} the run ended ({}), but its result could not be written to stdout: {error:#}",
                 result.status

@@ -3,6 +3,7 @@
 use super::{
     args::{HostOptions, ServeOptions},
     host, many_runs, reload,
+    trace_export::Parent,
 };
 use anyhow::{Result, anyhow};
 use executor_runtime::{Failure, Host, config::Config};
@@ -49,7 +50,7 @@ pub(super) fn serve(options: ServeOptions, host_options: HostOptions) -> Result<
     let config = host::configuration(named.as_deref())?;
     let limits = limits(&options, &config);
     let jobs = limits.max_running;
-    let builder = host::builder_for(jobs, &host_options)?;
+    let builder = host::builder_for(jobs, Parent::None, &host_options)?;
     let start = move || {
         let host = host::start(builder)?.map_err(|error| anyhow!(Failure::exhausted(&error).summary))?;
         many_runs::raise_descriptor_limit();

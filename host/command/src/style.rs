@@ -170,7 +170,47 @@ fn char_width(c: char) -> usize {
     if c.is_ascii() { 1 } else { 2 }
 }
 
+/// How many columns a text takes on most terminals, which is what columns of a table are aligned by.
+pub(super) fn usual_width(text: &str) -> usize {
+    text.chars().map(usual_char_width).sum()
+}
+
+/// Wide are the scripts of East Asia and pictures (Unicode's annex 11), and none are marks above or below others.
+fn usual_char_width(c: char) -> usize {
+    match u32::from(c) {
+        0x300..=0x36f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0x303e
+        | 0x3041..=0xa4cf
+        | 0xa960..=0xa97f
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1f64f
+        | 0x1f680..=0x1f6ff
+        | 0x1f900..=0x1f9ff
+        | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
 fn columns(terminal: RawFd) -> usize {
+    match usize::from(size(terminal).ws_col) {
+        0 => USUAL_COLUMNS,
+        columns => columns,
+    }
+}
+
+/// How many lines stdout shows at a time, if it is a terminal that tells.
+pub(super) fn lines() -> Option<usize> {
+    let lines = usize::from(size(io::stdout().as_raw_fd()).ws_row);
+    (lines > 0).then_some(lines)
+}
+
+/// The size of a terminal; zeros where it does not tell.
+fn size(terminal: RawFd) -> libc::winsize {
     let mut size = libc::winsize {
         ws_row: 0,
         ws_col: 0,
@@ -178,11 +218,8 @@ fn columns(terminal: RawFd) -> usize {
         ws_ypixel: 0,
     };
     // SAFETY: `size` is valid for writing, and large enough for what this request writes.
-    let told = unsafe { libc::ioctl(terminal, libc::TIOCGWINSZ, &raw mut size) };
-    match usize::from(size.ws_col) {
-        columns if told == 0 && columns > 0 => columns,
-        _ => USUAL_COLUMNS,
-    }
+    unsafe { libc::ioctl(terminal, libc::TIOCGWINSZ, &raw mut size) };
+    size
 }
 
 #[cfg(test)]
@@ -214,6 +251,20 @@ mod tests {
             "\x1b[1mHEADING___\x1b[0m\n  a-long-name, then"
         );
         assert_eq!(after("short, then"), "\x1b[1mHEADING___\x1b[0m short,\n  then");
+    }
+
+    #[test]
+    fn columns_are_counted_as_terminals_do() {
+        for (text, expected) in [
+            ("abc", 3),
+            ("abc…", 4),
+            ("äé", 2),
+            ("e\u{301}", 1),
+            ("日本", 4),
+            ("🚀", 2),
+        ] {
+            assert_eq!(usual_width(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -12,7 +12,9 @@ use executor_runtime_plugin::{
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner, exhaustion,
-    panic_message, until,
+    panic_message,
+    trace::{Span, SpanKind},
+    until,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
@@ -53,7 +55,7 @@ impl Loader for Components {
     }
 
     fn prepare(&self, plugin: &Plugin, config: &PluginConfig) -> Result<(), Unusable> {
-        load(plugin, config, &self.0).map(drop)
+        load(plugin, config, &self.0, &Span::none()).map(drop)
     }
 }
 
@@ -143,9 +145,10 @@ impl ComponentRunner {
     /// Waits for the component, but not longer than the run may take. The loading itself continues, and fills the
     /// cache if the process lives that long.
     async fn load(&self, run: &Run) -> Result<&Component, Failure> {
+        let span = run.span().child("load", SpanKind::Internal);
         let loading = self.component.get_or_try_init(|| async {
             let (plugin, config, engine) = (self.plugin.clone(), self.config.clone(), self.engine.clone());
-            let loading = exhaustion::try_spawn_blocking(move || load(&plugin, &config, &engine))
+            let loading = exhaustion::try_spawn_blocking(move || load(&plugin, &config, &engine, &span))
                 .map_err(|error| Unusable::exhausted(&error))?;
             // What the run itself uses; there is time for it now.
             exhaustion::start_tokio_thread().map_err(|error| Unusable::exhausted(&error))?;
@@ -208,7 +211,12 @@ impl Runner for ComponentRunner {
 ///
 /// Code from the cache is that of the bytes that were hashed, so that they need not be read into memory; what is
 /// compiled is hashed anew from the bytes that are.
-fn load(plugin: &Plugin, config: &PluginConfig, engine: &LazyEngine) -> Result<Component, Unusable> {
+fn load(
+    plugin: &Plugin,
+    config: &PluginConfig,
+    engine: &LazyEngine,
+    span: &Span,
+) -> Result<Component, Unusable> {
     let source = ComponentSource::open(plugin)?;
     let sha256 = source.sha256()?;
     let failed = |error: EngineError| match error {
@@ -219,15 +227,21 @@ fn load(plugin: &Plugin, config: &PluginConfig, engine: &LazyEngine) -> Result<C
     let (name, version) = (&plugin.descriptor.name, plugin.descriptor.version.to_string());
     let config_map = &config.config;
     let component = match Component::cached(&wasmtime, &engine.cache, &sha256, name, &version, config_map) {
-        Some(cached) => cached,
-        None => Component::load(
-            &wasmtime,
-            &engine.cache,
-            &source.read()?,
-            name,
-            &version,
-            config_map,
-        ),
+        Some(cached) => {
+            span.set("executor_runtime.component.code", "cached");
+            cached
+        }
+        None => {
+            span.set("executor_runtime.component.code", "compiled");
+            Component::load(
+                &wasmtime,
+                &engine.cache,
+                &source.read()?,
+                name,
+                &version,
+                config_map,
+            )
+        }
     };
     let component = component.map_err(failed)?;
     if let Some(pinned) = &config.sha256 {

@@ -21,7 +21,11 @@ use executor_runtime_plugin::{
     session::{self, RunLog, Stop, StopCause},
 };
 use executor_runtime_protocol::Status;
-use executor_runtime_run::{ErrorKind, Failure, Outcome, Run, capture::ReadDeadline};
+use executor_runtime_run::{
+    ErrorKind, Failure, Outcome, Run,
+    capture::ReadDeadline,
+    trace::{self, Span, SpanKind},
+};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 use wasmtime::{Store, UpdateDeadline};
@@ -117,6 +121,7 @@ impl Component {
             &run.invocation,
             &admitted.limits,
             ReadDeadline::new(run.deadline, &run.cancel),
+            run.events.clone(),
         );
         let request_failures = Arc::new(RequestFailures::default());
         let given = RunResources {
@@ -130,12 +135,17 @@ impl Component {
             self.engine.egress().clone(),
             Arc::clone(&admitted.grant),
             Arc::clone(&request_failures),
+            run.span().clone(),
         );
         let state = RunState::new(given, egress, Limiter::new(&admitted.limits));
 
+        let mut metadata = admitted.metadata.clone();
+        trace::put_into(&mut metadata, run.span().context());
+        let invocation = convert::invocation(&run.invocation, &metadata);
+
         let end = tokio::select! {
             biased;
-            end = self.call(state, convert::invocation(&run.invocation, &admitted.metadata)) => end,
+            end = self.call(state, invocation, run.span()) => end,
             () = stop.supervise() => End::Forced,
             never = run.report_stopping(admitted.limits.grace) => match never {},
         };
@@ -153,12 +163,14 @@ impl Component {
             .await;
         collected.account(&mut outcome.receipt);
         outcome.artifacts = collected.artifacts;
+        log.finish();
         self.identity.sign(Carrier::Component, &log, &mut outcome.receipt);
         outcome
     }
 
     /// Instantiates and calls the guest. Dropping the future ends it.
-    async fn call(&self, state: RunState, invocation: types::Invocation) -> End {
+    async fn call(&self, state: RunState, invocation: types::Invocation, run: &Span) -> End {
+        let span = run.child("instantiate", SpanKind::Internal);
         let _admission = match self.engine.admit(&self.prepared).await {
             Ok(admission) => admission,
             Err(error) => return End::Exhausted(error),
@@ -176,7 +188,9 @@ impl Component {
         });
         let result = match self.prepared.pre.instantiate_async(&mut store).await {
             Ok(instance) => {
+                drop(span);
                 let plugin = instance.executor_runtime_plugin_run();
+                let _span = run.child("call", SpanKind::Internal);
                 plugin.call_run(&mut store, &invocation).await
             }
             Err(error) => match exhausted(&error) {

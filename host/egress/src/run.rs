@@ -5,7 +5,7 @@ use crate::{
     request_failures::Denial,
 };
 use executor_runtime_authority::{Authority, AuthorityError};
-use http::{HeaderValue, Request, Response, header::USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response, header::USER_AGENT};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -78,6 +78,16 @@ impl<B: RequestBody> RunEgress<B> {
 }
 
 impl<B: RequestBody> AdmittedRequest<B> {
+    /// What is sent.
+    pub fn request(&self) -> &Request<B> {
+        &self.request
+    }
+
+    /// What is sent, to add headers of the host's.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.request.headers_mut()
+    }
+
     /// Sends it, and waits for the head of the response.
     ///
     /// # Errors

@@ -21,7 +21,8 @@ fn main() -> ExitCode {
     });
     let executable = executable
         .with_journal()
-        .serving(|serving| executor_runtime_server::serve(server_options(serving)));
+        .serving(|serving| executor_runtime_server::serve(server_options(serving)))
+        .exporting(executor_runtime_telemetry::start);
     executor_runtime_command::main(executable)
 }
 

@@ -2,11 +2,13 @@
 
 use super::{
     files::RunDirectory,
+    growth::Growth,
     wire::{MAX_ANSWER, MAX_FRAME, Message, Request, partial},
 };
 use executor_runtime_plugin::session::{Level, RunLog, cut, is_valid_artifact_name, printable};
 use executor_runtime_protocol::{ArtifactDescriptor, native::Reply};
 use executor_runtime_run::{
+    ArtifactState, Event, Events,
     capture::{FileVersion, Fingerprint},
     exhaustion,
 };
@@ -54,6 +56,8 @@ pub(super) struct Conversation {
     directory: Option<SharedDirectory>,
     fingerprint: Fingerprint,
     max_artifacts: usize,
+    events: Events,
+    growth: Growth,
 }
 
 /// The directory of a run. It is locked by what waits for its file system.
@@ -65,8 +69,11 @@ impl Conversation {
         directory: Option<SharedDirectory>,
         fingerprint: Fingerprint,
         max_artifacts: u32,
+        events: Events,
     ) -> Self {
         Self {
+            growth: Growth::new(max_artifacts as usize),
+            events,
             said: Mutex::default(),
             log,
             directory,
@@ -84,8 +91,20 @@ impl Conversation {
         matches!(self.said().end, Some(End::Invalid(_)))
     }
 
-    /// Sends the request and listens until the child closes the channel or says what makes no sense.
-    pub(super) async fn hold(&self, mut channel: UnixStream, request: Vec<u8>, fds: Vec<OwnedFd>) {
+    /// Sends the request and listens until the child closes the channel or says what makes no sense. Meanwhile it tells of
+    /// artifacts that grow.
+    pub(super) async fn hold(&self, channel: UnixStream, request: Vec<u8>, fds: Vec<OwnedFd>) {
+        let listening = self.listen(channel, request, fds);
+        match &self.directory {
+            Some(directory) if self.events.are_wanted() => tokio::select! {
+                () = listening => {}
+                never = self.growth.watch(directory, &self.events) => match never {},
+            },
+            _ => listening.await,
+        }
+    }
+
+    async fn listen(&self, mut channel: UnixStream, request: Vec<u8>, fds: Vec<OwnedFd>) {
         // A child that ends without reading is known by how it ends.
         if send_request(&mut channel, &request, &fds).await.is_err() {
             return;
@@ -130,6 +149,7 @@ impl Conversation {
                 self.log.log(level, &message);
             }
             Message::Progress { fraction, message } => self.log.progress(fraction, &message),
+            Message::Begun { name } => self.growth.begin(name),
             Message::Artifact {
                 name,
                 kind,
@@ -137,11 +157,15 @@ impl Conversation {
                 truncated,
             } => return Some(self.finish(name, &kind, &description, truncated).await),
             Message::Checkpoint { state } => {
-                let of = self.fingerprint;
+                let (of, bytes) = (self.fingerprint, state.len() as u64);
                 let keep = move |directory: &mut RunDirectory| {
                     directory.finished.checkpoint(&directory.capture, of, &state)
                 };
-                return Some(self.in_directory(keep).await);
+                let kept = self.in_directory(keep).await;
+                if kept.is_ok() {
+                    self.events.report(Event::Checkpoint { bytes });
+                }
+                return Some(kept);
             }
             Message::Result { reply } => {
                 self.said().end = Some(match serde_json::from_str(&reply) {
@@ -174,7 +198,8 @@ impl Conversation {
         };
         let description = printable(description, MAX_DESCRIPTION);
         let max = self.max_artifacts;
-        self.in_directory(move |directory| {
+        self.growth.end(&name);
+        let finished = self.in_directory(move |directory| {
             let RunDirectory {
                 capture,
                 artifacts,
@@ -197,17 +222,27 @@ impl Conversation {
             let partial = partial(&name);
             let version = FileVersion::of_regular_at(&*artifacts, &partial).map_err(io::Error::from);
             version
-                .and_then(|version| finished.finish(capture, &*artifacts, &partial, version, descriptor))
+                .and_then(|version| {
+                    finished.finish(capture, &*artifacts, &partial, version, descriptor)?;
+                    Ok(ArtifactState {
+                        artifact_id: name.clone(),
+                        path,
+                        bytes: version.bytes(),
+                        is_finished: true,
+                    })
+                })
                 .map_err(|error| format!("artifact '{name}' can't be finished: {error}"))
-        })
-        .await
+        });
+        finished
+            .await
+            .map(|artifact| self.events.report(Event::Artifact(artifact)))
     }
 
     /// Does something in the run's directory: here if it answers at once, else on another thread.
-    async fn in_directory(
+    async fn in_directory<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut RunDirectory) -> Result<(), String> + Send + 'static,
-    ) -> Result<(), String> {
+        work: impl FnOnce(&mut RunDirectory) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
         let Some(directory) = self.directory.clone() else {
             return Err("there is no directory for artifacts and checkpoints".to_owned());
         };
@@ -289,7 +324,7 @@ mod tests {
     }
 
     fn conversation(base: &Path, max_artifacts: u32) -> Conversation {
-        let log = Arc::new(RunLog::new("p", "i", &executor_runtime_run::Events::default()));
+        let log = Arc::new(RunLog::new("p", "i", &Events::default()));
         let invocation = invocation(base);
         let capture = CaptureDirectory::open(&invocation).unwrap();
         let directory = RunDirectory {
@@ -298,7 +333,8 @@ mod tests {
             finished: FinishedArtifacts::default(),
         };
         let directory = Arc::new(Mutex::new(directory));
-        Conversation::new(log, Some(directory), Fingerprint::of(&invocation), max_artifacts)
+        let of = Fingerprint::of(&invocation);
+        Conversation::new(log, Some(directory), of, max_artifacts, Events::default())
     }
 
     /// Writes what is to be the artifact `name`, and says that it is complete.

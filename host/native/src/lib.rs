@@ -22,6 +22,7 @@ mod artifacts;
 mod child;
 mod conversation;
 mod files;
+mod growth;
 mod library;
 mod loaded;
 mod report;

@@ -20,6 +20,7 @@ use executor_runtime_run::{
     capture::{Fingerprint, ReadDeadline},
     exhaustion, panic_message,
     supervised::{self, Lost},
+    trace::{self, Span, SpanKind},
 };
 use executor_runtime_supervisor::{self as supervisor, Job, Report, Supervisors, idle::IDLE_TIME};
 use nix::{
@@ -130,7 +131,7 @@ impl NativeRunner {
 
         let (mut outcome, loaded) = loop {
             let (loaded, fresh) = tokio::select! {
-                loaded = self.load() => loaded?,
+                loaded = self.load(run.span()) => loaded?,
                 () = asked_to_stop(&stop) => return Err(self.stopped_while_loading(&stop)),
             };
             let prepared = self.prepare(run, &admission).await?;
@@ -140,12 +141,15 @@ impl NativeRunner {
                 directory.clone(),
                 Fingerprint::of(&run.invocation),
                 admission.limits.artifacts,
+                run.events.clone(),
             );
             let conversing = converse(prepared, &loaded.template, &stop, &log, &conversation);
+            let span = run.span().child("call", SpanKind::Internal);
             let conversed = tokio::select! {
                 conversed = conversing => conversed?,
                 never = run.report_stopping(admission.limits.grace) => match never {},
             };
+            drop(span);
             match conversed {
                 Some(report) => {
                     let report = match report {
@@ -190,12 +194,13 @@ impl NativeRunner {
                 }
             }
         };
+        log.finish();
         loaded.identity.sign(Carrier::Native, &log, &mut outcome.receipt);
         Ok(outcome)
     }
 
     /// The loaded plugin, and whether it was loaded for this run.
-    async fn load(&self) -> Result<(InUse, bool), Failure> {
+    async fn load(&self, run: &Span) -> Result<(InUse, bool), Failure> {
         if let Some(loaded) = self.loaded.take_up() {
             return Ok((loaded, false));
         }
@@ -203,6 +208,7 @@ impl NativeRunner {
         if let Some(loaded) = self.loaded.take_up() {
             return Ok((loaded, false));
         }
+        let _span = run.child("load", SpanKind::Internal);
         let (plugins, plugin, config) = (self.plugins.clone(), self.plugin.clone(), self.config.clone());
         let loading = exhaustion::try_spawn_blocking(move || load(&plugins, &plugin, &config))
             .map_err(|error| Failure::exhausted(&error))?;
@@ -261,6 +267,7 @@ impl NativeRunner {
         } = admission.limits;
         let mut invocation = run.invocation.clone();
         invocation.metadata = admission.metadata.clone();
+        trace::put_into(&mut invocation.metadata, run.span().context());
         let request = Request {
             invocation,
             config: self.config.config.clone(),

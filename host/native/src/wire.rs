@@ -59,6 +59,10 @@ pub(super) enum Message {
         fraction: Option<f64>,
         message: String,
     },
+    /// There is a file in the artifacts directory now, called as an unfinished one of this name.
+    Begun {
+        name: String,
+    },
     /// A file in the artifacts directory is complete, and is called as an unfinished one of this name. The host gives it the
     /// name, and answers: a length, as of a frame, and why it is not an artifact; nothing if it is.
     Artifact {

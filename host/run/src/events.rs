@@ -1,13 +1,15 @@
-//! What a run tells while it is under way: where its output can be followed, its progress, that it is stopping.
+//! What a run tells while it is under way: where its output can be followed, its progress, what it logs and keeps, that it
+//! is stopping.
 //!
-//! The caller gives a run its [`Events`], and the runner reports to them. Bytes of output are no events: they stay in the
-//! files, and a follower reads them from there, so that a slow one holds up nothing.
+//! The caller gives a run its [`Events`], and the runner reports to them. Bytes of output and of artifacts are no events:
+//! they stay in the files, and a follower reads them from there, so that a slow one holds up nothing.
 
 use std::{
     fmt,
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -24,11 +26,46 @@ pub enum Event {
         /// In words that are printable; they may be empty.
         message: String,
     },
+    /// What is running has logged a line.
+    Log(LogLine),
+    /// It has stored a checkpoint, from which it could go on.
+    Checkpoint {
+        /// How long the checkpoint is.
+        bytes: u64,
+    },
+    /// An artifact has grown, or is finished.
+    Artifact(ArtifactState),
     /// It was told to stop, and may take this long to.
     Stopping {
         /// Time until it is ended by force.
         grace: Duration,
     },
+}
+
+/// A line of a run's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// Its number among the lines of the run, from 1. Where numbers are missing, lines were left out.
+    pub number: u64,
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// In words that are printable.
+    pub message: String,
+    /// How many lines just before this one were left out, because there were too many.
+    pub left_out: u64,
+}
+
+/// An artifact of a run, as it is at some moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactState {
+    /// Its id in the result.
+    pub artifact_id: String,
+    /// The file that it is in at that moment.
+    pub path: PathBuf,
+    /// How long it is.
+    pub bytes: u64,
+    /// Whether that is all of it.
+    pub is_finished: bool,
 }
 
 /// The output of a run, to be read while it grows.

@@ -14,11 +14,12 @@ pub mod result_file;
 mod runner;
 pub mod signals;
 pub mod supervised;
+pub mod trace;
 mod usage;
 
 pub use cancel::{CancelReason, CancelToken};
 pub use error_kind::ErrorKind;
-pub use events::{Event, Events, Notifier, OutputFeed};
+pub use events::{ArtifactState, Event, Events, LogLine, Notifier, OutputFeed};
 pub use input::input_payload;
 pub use outcome::{Ending, Failure, Outcome};
 pub use panic::panic_message;

@@ -2,6 +2,7 @@
 
 use crate::{
     CancelReason, CancelToken, ErrorKind, Event, Events, Failure, Outcome, exhaustion, panic_message,
+    trace::Span,
 };
 use executor_runtime_protocol::RuntimeInvocation;
 use std::{
@@ -10,6 +11,7 @@ use std::{
     future::Future,
     os::fd::OwnedFd,
     pin::Pin,
+    sync::OnceLock,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -30,6 +32,9 @@ pub struct Run {
     pub events: Events,
     /// What a subprocess reads as its stdin, if the caller gives it open instead of naming a payload.
     pub stdin: Option<OwnedFd>,
+    /// How long it has waited for its turn, if it had to.
+    pub queued: Option<Duration>,
+    span: OnceLock<Span>,
 }
 
 impl Run {
@@ -44,7 +49,20 @@ impl Run {
             cancel: CancelToken::new(),
             events: Events::default(),
             stdin: None,
+            queued: None,
+            span: OnceLock::new(),
         }
+    }
+
+    /// Its span, below which its parts are; one that is not recorded before the run is executed.
+    pub fn span(&self) -> &Span {
+        static NONE: Span = Span::none();
+        self.span.get().unwrap_or(&NONE)
+    }
+
+    /// Gives it its span. It keeps the first one.
+    pub fn set_span(&self, span: Span) {
+        let _ = self.span.set(span);
     }
 
     /// What `work`, which blocks, comes to; on a thread of its own, and waited for no longer than the run may take. What

@@ -44,6 +44,7 @@ impl Guard {
     }
 
     fn check(&self, request: &Request) -> Result<(), Problem> {
+        check_one_host(request)?;
         self.check_host(request)?;
         check_origin(request)?;
         if request.uri().path() == HEALTH || self.has_token(request) {
@@ -59,9 +60,7 @@ impl Guard {
         let header = header.and_then(|host| host.parse::<Authority>().ok());
         let is_known = |authority: &Authority| self.hosts.has(authority.host());
         // A request for a whole URL has a host there, too.
-        let known = header.as_ref().is_some_and(is_known)
-            && headers.next().is_none()
-            && request.uri().authority().is_none_or(is_known);
+        let known = header.as_ref().is_some_and(is_known) && request.uri().authority().is_none_or(is_known);
         if known {
             return Ok(());
         }
@@ -83,6 +82,15 @@ impl Guard {
             }
             _ => false,
         }
+    }
+}
+
+/// Refuses a request that names several hosts: each reader could take another one of them for the right one (RFC 9112,
+/// section 3.2).
+fn check_one_host(request: &Request) -> Result<(), Problem> {
+    match request.headers().get_all(HOST).iter().count() {
+        0 | 1 => Ok(()),
+        _ => Err(Problem::bad_request("the request has several Host headers")),
     }
 }
 
@@ -131,7 +139,7 @@ pub(crate) async fn guarded(State(guard): State<Arc<Guard>>, request: Request, n
 
 /// Lets a request over the Unix socket pass unless a web page has sent it, by way of some proxy.
 pub(crate) async fn local(request: Request, next: Next) -> Response {
-    match check_origin(&request) {
+    match check_one_host(&request).and_then(|()| check_origin(&request)) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
@@ -182,7 +190,8 @@ mod tests {
         let guard = guard("127.0.0.1:80");
         let host = ("host", "localhost");
         assert!(guard.check_host(&request("/", &[])).is_err());
-        assert!(guard.check_host(&request("/", &[host, host])).is_err());
+        assert!(check_one_host(&request("/", &[host, host])).is_err());
+        assert!(check_one_host(&request("/", &[host])).is_ok());
         assert!(
             guard
                 .check_host(&request("http://evil.example/", &[host]))

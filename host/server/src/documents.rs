@@ -108,8 +108,9 @@ pub(crate) struct RunList {
     reason = "it is the schema of what a run's followers get; they get it from the journal"
 )]
 pub(crate) struct RunEvent {
-    /// Increases with each event of a run. There may be gaps: successive events of the types `output` and `progress` are
-    /// merged into the newest.
+    /// Increases with each event of a run. There may be gaps: of events of the types `output`, `progress` and `checkpoint`, and
+    /// of the events of type `artifact` about one artifact, the newest takes the place of the one before; of the type `log`
+    /// the newest 200 are kept.
     sequence: u64,
     /// When it happened.
     #[schema(format = DateTime)]
@@ -177,7 +178,8 @@ pub(crate) struct PruneRequest {
     /// Runs that ended longer ago than this are removed from the journal.
     #[schema(minimum = 0)]
     pub(crate) older_than_seconds: u64,
-    /// Also remove what was captured of them: only directories that the host has made for these runs and marked.
+    /// Also remove what was captured of them: only directories that the host has made for these runs and marked, and nothing
+    /// that was added or changed later.
     #[serde(default)]
     pub(crate) captures: bool,
 }
@@ -189,7 +191,8 @@ pub(crate) struct Pruned {
     runs: u64,
     /// Capture directories.
     captures: u64,
-    /// Capture directories that were left, because they are not recognised.
+    /// Capture directories that were left, because they are not recognised, or of which those files were left that the run
+    /// did not leave there: they were added or changed later.
     captures_kept: u64,
 }
 

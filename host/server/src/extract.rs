@@ -15,7 +15,10 @@ use http::{
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, timeout_at},
+};
 
 /// How long a client may take to send a body.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
@@ -96,12 +99,12 @@ pub(crate) fn seconds(name: &str, value: Option<f64>, most: Duration) -> Result<
         })
 }
 
-/// Reads an invocation.
-pub(crate) async fn invocation(
-    api: &Api,
+/// Reads an invocation. It has its place among those that are being sent until that is dropped.
+pub(crate) async fn invocation<'a>(
+    api: &'a Api,
     headers: &HeaderMap,
     body: Body,
-) -> Result<RuntimeInvocation, Problem> {
+) -> Result<(RuntimeInvocation, SemaphorePermit<'a>), Problem> {
     let room = body_room(api, headers, MAX_DOCUMENT_BYTES).await?;
     let document = read(headers, body, MAX_DOCUMENT_BYTES).await?;
     let parsed = if document.len() <= SHORT_DOCUMENT {
@@ -109,8 +112,7 @@ pub(crate) async fn invocation(
     } else {
         parse_long(api, document).await?
     };
-    drop(room);
-    Ok(parsed?)
+    Ok((parsed?, room))
 }
 
 async fn parse_long(
@@ -143,7 +145,7 @@ async fn body_room<'a>(
     api: &'a Api,
     headers: &HeaderMap,
     limit: usize,
-) -> Result<tokio::sync::SemaphorePermit<'a>, Problem> {
+) -> Result<SemaphorePermit<'a>, Problem> {
     let length = announced(headers).unwrap_or(limit).min(limit);
     let units = u32::try_from(length.div_ceil(BODY_UNIT)).unwrap_or(u32::MAX);
     let room = timeout_at(Instant::now() + BODY_DEADLINE, api.bodies.acquire_many(units)).await;

@@ -24,6 +24,7 @@ mod problem;
 mod routes;
 mod server;
 mod state;
+mod traced;
 
 pub use options::{Endpoints, FollowChanges, Options, StartHost, TlsFiles};
 pub use server::serve;

@@ -49,7 +49,7 @@ pub struct Endpoints {
 }
 
 /// What TLS needs, as PEM.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// The certificate, and those above it.
     pub certificate: PathBuf,

@@ -143,7 +143,7 @@ impl From<SubmitError> for Problem {
         let detail = error.to_string();
         match error {
             SubmitError::Conflict { .. } => Self::new(StatusCode::CONFLICT, detail),
-            SubmitError::QueueFull { retry_after, .. } => {
+            SubmitError::QueueFull { retry_after, .. } | SubmitError::QueueTooLarge { retry_after } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(retry_after)
             }
             SubmitError::Closing => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(LATER),

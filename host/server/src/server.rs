@@ -64,6 +64,7 @@ async fn run(options: &Options, plan: Plan, notifier: &Notifier, host: Host, jou
     };
     let termination = termination.context("signals can't be watched for")?;
     // Before any run goes on: another host may be there already.
+    let tls = plan.tls();
     let listeners = plan.open().await?;
     let places: Vec<_> = listeners.iter().map(ToString::to_string).collect();
     let service = Service::new(host, options.limits.clone());
@@ -76,7 +77,13 @@ async fn run(options: &Options, plan: Plan, notifier: &Notifier, host: Host, jou
     let housekeeping = tokio::spawn({
         let (runs, retention) = (runs.clone(), options.retention);
         async move {
-            tokio::join!(changes, runs.retain(retention));
+            let certificates = async {
+                match &tls {
+                    Some(tls) => tls.follow_changes().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(changes, runs.retain(retention), certificates);
         }
     });
     let (phase, watched) = watch::channel(Phase::Serving);

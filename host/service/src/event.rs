@@ -4,6 +4,17 @@ use executor_runtime::protocol::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Map, Value};
 
+/// What events about an artifact name it by.
+pub(crate) const ARTIFACT_ID: &str = "artifact_id";
+
+/// What some events tell the newest state of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Subject {
+    kind: EventKind,
+    /// Which one, of artifacts.
+    artifact: Box<str>,
+}
+
 /// Something that happened in a run. As JSON it is one object: `sequence`, `time` and `type`, and what else belongs to an
 /// event of that type.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +45,7 @@ impl Serialize for EventRecord {
 macro_rules! event_kinds {
     ($( $(#[doc = $doc:literal])+ $variant:ident => $name:literal; )+) => {
         /// The types of events. More may come: a follower ignores those that it does not know.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum EventKind {
             $( $(#[doc = $doc])+ $variant, )+
         }
@@ -64,6 +75,14 @@ event_kinds! {
     Output => "output";
     /// How far it is: `fraction` from 0 to 1 or null, and a `message`. The next one takes its place.
     Progress => "progress";
+    /// A plugin has logged a line: `level` and `message`, its number in the run (`line`), and how many just before it were
+    /// `left_out`, because there were too many. The newest 200 are kept.
+    Log => "log";
+    /// A checkpoint of so many `bytes` was stored, from which the run goes on if the host dies. The next one takes its place.
+    Checkpoint => "checkpoint";
+    /// There is more of an artifact: `artifact_id`, how many `bytes` there are, and whether it is `finished`. The next one about
+    /// the same artifact takes its place.
+    Artifact => "artifact";
     /// It was told to stop, and is ended by force after `grace_seconds`.
     Stopping => "stopping";
     /// It has ended: `status`, `exit_code`, `error_kind`, `error_summary`. It is the last event.
@@ -77,8 +96,17 @@ impl EventKind {
         found.map(|(kind, _)| *kind)
     }
 
-    /// Whether an event takes the place of one of the same type just before it.
-    pub(crate) fn replaces_its_like(self) -> bool {
-        matches!(self, Self::Output | Self::Progress)
+    /// What an event of this type tells the state of: it takes the place of the one before that tells of the same. None of a
+    /// type of which each event stays.
+    pub(crate) fn subject(self, body: &Map<String, Value>) -> Option<Subject> {
+        let of = match self {
+            Self::Output | Self::Progress | Self::Checkpoint => "",
+            Self::Artifact => body.get(ARTIFACT_ID)?.as_str()?,
+            Self::Accepted | Self::Started | Self::Log | Self::Stopping | Self::Ended => return None,
+        };
+        Some(Subject {
+            kind: self,
+            artifact: of.into(),
+        })
     }
 }

@@ -334,7 +334,7 @@ impl GrowingFile {
                 result.stderr_path.as_deref().map(PathBuf::from)
             }
             (Place::Artifact(id), _, Some(result)) => path_of(&result, id),
-            (Place::Artifact(id), Run::Unfinished { entry, .. }, None) => path_of_unfinished(entry, id),
+            (Place::Artifact(id), Run::Unfinished { entry, .. }, None) => return open_unfinished(entry, id),
             _ => None,
         };
         let Some(path) = path else { return Ok(None) };
@@ -355,6 +355,29 @@ fn path_of(result: &RuntimeResult, id: &str) -> Option<PathBuf> {
         .iter()
         .find(|artifact| artifact.artifact_id == id);
     artifact.map(|artifact| PathBuf::from(&artifact.path))
+}
+
+/// An artifact of a run that goes on: one of which it has told, else one that would be where its id says.
+fn open_unfinished(entry: &Entry, id: &str) -> io::Result<Option<Opened>> {
+    for _ in 0..2 {
+        let Some(path) = entry.artifacts.path(id) else {
+            break;
+        };
+        match open_regular(&path) {
+            // It may have got its name since.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened.map(|file| Some(Opened::File(file))),
+        }
+        if !id.contains('/')
+            && let Ok(file) = open_regular(&path.with_file_name(id))
+        {
+            return Ok(Some(Opened::File(file)));
+        }
+    }
+    let Some(path) = path_of_unfinished(entry, id) else {
+        return Ok(None);
+    };
+    open_regular(&path).map(|file| Some(Opened::File(file)))
 }
 
 /// Where an artifact of a run that goes on would be: ids are paths below its directory.

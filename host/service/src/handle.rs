@@ -1,5 +1,6 @@
 //! A run that was started.
 
+use crate::document::outline;
 use executor_runtime::{
     CancelReason, CancelToken, ErrorKind, Failure, Host, Run, protocol::RuntimeResult, reject,
 };
@@ -18,7 +19,7 @@ impl RunHandle {
     /// Starts `run`, and keeps `held` until it has ended.
     pub(crate) fn start(host: Arc<Host>, run: Run, held: impl Send + 'static) -> Self {
         let cancel = run.cancel.clone();
-        let invocation = run.invocation.clone();
+        let invocation = outline(&run.invocation);
         let task = tokio::spawn(async move {
             let result = host.execute(&run).await;
             drop(held);

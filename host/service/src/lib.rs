@@ -18,6 +18,8 @@
 //! | a follower misses nothing | it reads the events from the journal, after the last one that it has seen |
 
 mod admission;
+mod artifacts;
+mod document;
 mod event;
 mod follow;
 mod handle;

@@ -1,15 +1,15 @@
 //! Forgetting runs that have ended.
 
 use crate::{
-    journal::{CaptureMark, JournalError, RunNumber},
+    journal::{JournalError, RunNumber},
     runs::Runs,
 };
 use executor_runtime::{CancelToken, protocol::Timestamp};
 use executor_runtime_run::{
-    capture::{ReadDeadline, remove_marked},
+    capture::{CaptureMark, ReadDeadline, Removal, remove_marked},
     exhaustion,
 };
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 /// Runs that are forgotten in one transaction.
 const AT_A_TIME: usize = 500;
@@ -22,7 +22,7 @@ pub struct Prune {
     /// Those beyond this many of the newest.
     pub keep: Option<u64>,
     /// Whether what they have left on the disk goes too: their capture directories, as far as these are still the ones
-    /// that the runs had.
+    /// that the runs had. What was added to them or changed later stays.
     pub captures: bool,
 }
 
@@ -33,7 +33,7 @@ pub struct Pruned {
     pub runs: u64,
     /// Capture directories that were removed.
     pub captures: u64,
-    /// Capture directories that are there, or something in their place, and were not removed.
+    /// Capture directories that are there, or something in their place, and were not removed, or not all of them.
     pub captures_kept: u64,
 }
 
@@ -81,18 +81,24 @@ impl Runs {
     }
 }
 
-/// How many were removed, and how many are still there.
+/// How many were removed, and how many are still there, or a part of them.
 fn remove(captures: &[CaptureMark]) -> (u64, u64) {
     let time = ReadDeadline::new(None, &CancelToken::new());
     let (mut removed, mut kept) = (0, 0);
-    for CaptureMark { path, marker } in captures {
-        let path = Path::new(path);
-        match remove_marked(path, marker, &time) {
-            Ok(true) => removed += 1,
-            Ok(false) if !path.exists() => {}
-            Ok(false) => kept += 1,
+    for capture in captures {
+        match remove_marked(capture, &time) {
+            Ok(Removal::Removed) => removed += 1,
+            Ok(Removal::Gone) => {}
+            Ok(Removal::NotRemoved) => kept += 1,
+            Ok(Removal::InPart) => {
+                tracing::warn!(
+                    "'{}' is left with what the host did not put there",
+                    capture.path.display()
+                );
+                kept += 1;
+            }
             Err(error) => {
-                tracing::warn!("'{}' can't be removed: {error}", path.display());
+                tracing::warn!("'{}' can't be removed: {error}", capture.path.display());
                 kept += 1;
             }
         }

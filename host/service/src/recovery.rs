@@ -6,6 +6,7 @@
 //! | begun, and has left a checkpoint | gone on with |
 //! | begun, and has written its result to its file | what that says |
 //! | begun, and has left neither | `failed`, `host_lost`: it may have done anything, so it is not begun again |
+//! | told to stop | `cancelled`, unless it has written its result; whoever was told that it stops must not begin it again |
 
 use crate::{
     journal::JournalError,
@@ -33,7 +34,9 @@ impl Runs {
         let (mut queued, mut begun) = (0, 0);
         for run in unfinished {
             let (started_at, queue_until) = (run.started_at.clone(), run.queue_until.clone());
-            let (entry, _) = self.table().get_or_insert(Entry::recovered(run));
+            let entry = Arc::new(Entry::recovered(run));
+            // Each id is in the journal once.
+            let _ = self.table().insert(&entry);
             match started_at {
                 None => {
                     queued += 1;
@@ -58,12 +61,13 @@ impl Runs {
 
     /// A run that had begun.
     async fn take_up(&self, entry: &Arc<Entry>, started_at: Timestamp) {
-        let invocation = entry.invocation.clone();
+        let (invocation, of) = (entry.invocation.clone(), entry.fingerprint);
+        let is_cancelled = entry.cancel.reason().is_some();
         let found = exhaustion::run_blocking(move || {
-            let left = left_by(&invocation);
+            let left = left_by(&invocation, of);
             match left {
                 Left { can_resume: true, .. } => None,
-                left => Some(result_of(&invocation, left, started_at)),
+                left => Some(result_of(&invocation, left, started_at, is_cancelled)),
             }
         });
         match found.await {
@@ -90,14 +94,25 @@ fn what_is_left_of(queue_until: Option<Timestamp>) -> SubmitOptions {
 }
 
 /// The result of a run that can't go on. Blocks.
-fn result_of(invocation: &RuntimeInvocation, left: Left, started_at: Timestamp) -> RuntimeResult {
+fn result_of(
+    invocation: &RuntimeInvocation,
+    left: Left,
+    started_at: Timestamp,
+    is_cancelled: bool,
+) -> RuntimeResult {
     if let Some(result) = written_result(invocation, &started_at) {
         return result;
     }
-    let failure = Failure::new(
-        ErrorKind::HostLost,
-        "the host ended while the run was under way; it may have been carried out in part",
-    );
+    let failure = match is_cancelled {
+        true => Failure::new(
+            ErrorKind::Cancelled,
+            "the host ended while the run was stopping; it may have been carried out in part",
+        ),
+        false => Failure::new(
+            ErrorKind::HostLost,
+            "the host ended while the run was under way; it may have been carried out in part",
+        ),
+    };
     RuntimeResult {
         started_at,
         stdout_path: left.stdout_path,

@@ -10,6 +10,7 @@ pub use submit::{Completed, SubmitError, SubmitOptions, Submitted};
 
 use crate::{
     admission::Service,
+    document::Room,
     journal::{Filter, Journal, JournalError, Page},
     summary::RunSummary,
     table::{Entry, Table},
@@ -72,6 +73,8 @@ struct Inner {
     journal: Journal,
     options: RunsOptions,
     table: Table,
+    /// For the documents of runs that wait.
+    room: Room,
     tally: Mutex<Tally>,
     /// How many runs are queued or under way, for those who wait until none is.
     under_way: watch::Sender<usize>,
@@ -103,6 +106,7 @@ impl Runs {
             journal,
             options,
             table: Table::default(),
+            room: Room::default(),
             tally: Mutex::default(),
             under_way: watch::Sender::new(0),
             closing: CancelToken::new(),

@@ -1,7 +1,9 @@
 //! The runs that have not ended, by their ids.
 
 use crate::{
-    event::{EventKind, EventRecord},
+    artifacts::Artifacts,
+    document::{Document, outline},
+    event::{EventKind, EventRecord, Subject},
     follow::Output,
     journal::{Committed, Journal, Told, Unfinished},
     runs::Runs,
@@ -14,7 +16,7 @@ use executor_runtime::{
 use executor_runtime_run::capture::Fingerprint;
 use serde_json::{Map, Value};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -22,10 +24,13 @@ use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 /// What is known of a run that has not ended, or whose end is still being told.
 pub(crate) struct Entry {
+    /// What of the invocation is needed all the time.
     pub(crate) invocation: RuntimeInvocation,
+    pub(crate) document: Document,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) cancel: CancelToken,
     pub(crate) output: Output,
+    pub(crate) artifacts: Artifacts,
     /// Its number in the journal, once that has accepted it.
     number: OnceLock<i64>,
     state: watch::Sender<State>,
@@ -57,15 +62,20 @@ pub(crate) enum Acceptance {
 /// How often, at most, an event is written that takes the place of the one before. What comes in between is overtaken.
 const SPACING: Duration = Duration::from_millis(50);
 
-/// The last event, and one that waits.
+/// How many lines of its log are in the journal: the newest.
+const MAX_LINES: usize = 200;
+
+/// The last event, and those that wait.
 struct Last {
     sequence: u64,
-    /// Its type, if it is one whose like takes its place.
-    replaceable: Option<EventKind>,
-    /// When another such may be written.
+    /// The number of the newest event about each subject, whose place the next one takes.
+    newest: BTreeMap<Subject, u64>,
+    /// The numbers of the lines of the log that are in the journal.
+    lines: VecDeque<u64>,
+    /// When another event about a subject may be written.
     next: Instant,
-    /// What is to be written then.
-    waiting: Option<(EventKind, Map<String, Value>)>,
+    /// What is to be written then, in the order in which it happened: one about each subject at most.
+    waiting: Vec<(Subject, EventKind, Map<String, Value>)>,
     /// Whether it was the last of all.
     is_over: bool,
 }
@@ -73,9 +83,17 @@ struct Last {
 impl Last {
     /// Gives an event its number, and tells whose place it takes.
     fn number(&mut self, kind: EventKind, body: Map<String, Value>) -> (EventRecord, Option<u64>) {
-        let replaces = (self.replaceable == Some(kind)).then_some(self.sequence);
         self.sequence += 1;
-        self.replaceable = kind.replaces_its_like().then_some(kind);
+        let replaces = match kind.subject(&body) {
+            Some(subject) => self.newest.insert(subject, self.sequence),
+            None if kind == EventKind::Log => {
+                self.lines.push_back(self.sequence);
+                (self.lines.len() > MAX_LINES)
+                    .then(|| self.lines.pop_front())
+                    .flatten()
+            }
+            None => None,
+        };
         self.is_over = kind == EventKind::Ended;
         let event = EventRecord {
             sequence: self.sequence,
@@ -89,12 +107,23 @@ impl Last {
 
 impl Entry {
     pub(crate) fn new(invocation: RuntimeInvocation, fingerprint: Fingerprint) -> Self {
+        let outline = outline(&invocation);
+        Self {
+            document: Document::new(invocation),
+            ..Self::of(outline, fingerprint)
+        }
+    }
+
+    /// One whose document is in the journal.
+    fn of(invocation: RuntimeInvocation, fingerprint: Fingerprint) -> Self {
         let summary = RunSummary::pending(&invocation, Timestamp::now());
         Self {
             invocation,
+            document: Document::default(),
             fingerprint,
             cancel: CancelToken::new(),
             output: Output::default(),
+            artifacts: Artifacts::default(),
             number: OnceLock::new(),
             state: watch::Sender::new(State {
                 summary,
@@ -104,9 +133,10 @@ impl Entry {
             }),
             last: Mutex::new(Last {
                 sequence: 0,
-                replaceable: None,
+                newest: BTreeMap::new(),
+                lines: VecDeque::new(),
                 next: Instant::now(),
-                waiting: None,
+                waiting: Vec::new(),
                 is_over: false,
             }),
             committed: Arc::new(watch::Sender::new(0)),
@@ -115,8 +145,7 @@ impl Entry {
 
     /// An entry for a run that the journal has already.
     pub(crate) fn recovered(unfinished: Unfinished) -> Self {
-        let fingerprint = Fingerprint::of(&unfinished.invocation);
-        let entry = Self::new(unfinished.invocation, fingerprint);
+        let entry = Self::of(unfinished.outline, unfinished.fingerprint);
         entry.last().sequence = unfinished.last_event;
         entry.committed.send_replace(unfinished.last_event);
         entry.accept(unfinished.run, unfinished.accepted_at);
@@ -226,16 +255,19 @@ impl Entry {
         if last.is_over {
             return;
         }
-        let is_overtaken = last.waiting.as_ref().is_some_and(|(waiting, _)| *waiting == kind);
-        if !is_overtaken {
+        let Some(subject) = kind.subject(&body) else {
             self.flush(&mut last, runs.journal());
-        }
-        last.waiting = Some((kind, body));
+            let (event, replaces) = last.number(kind, body);
+            return runs.journal().writer().event(self.told(event), replaces);
+        };
+        let is_first = last.waiting.is_empty();
+        last.waiting.retain(|(waiting, ..)| *waiting != subject);
+        last.waiting.push((subject, kind, body));
         let now = Instant::now();
-        if !kind.replaces_its_like() || now >= last.next {
+        if now >= last.next {
             last.next = now + SPACING;
             self.flush(&mut last, runs.journal());
-        } else if !is_overtaken && let Ok(runtime) = Handle::try_current() {
+        } else if is_first && let Ok(runtime) = Handle::try_current() {
             let (entry, runs, next) = (Arc::clone(self), runs.clone(), last.next);
             runtime.spawn(async move {
                 tokio::time::sleep_until(next).await;
@@ -248,11 +280,11 @@ impl Entry {
 
     /// Writes what waits.
     fn flush(&self, last: &mut Last, journal: &Journal) {
-        if let Some((kind, body)) = last.waiting.take()
-            && !last.is_over
-        {
-            let (event, replaces) = last.number(kind, body);
-            journal.writer().event(self.told(event), replaces);
+        for (_, kind, body) in std::mem::take(&mut last.waiting) {
+            if !last.is_over {
+                let (event, replaces) = last.number(kind, body);
+                journal.writer().event(self.told(event), replaces);
+            }
         }
     }
 
@@ -279,15 +311,14 @@ impl Table {
         self.entries().get(id).cloned()
     }
 
-    /// The run with this id; `new` is entered if there is none.
-    pub(crate) fn get_or_insert(&self, new: Entry) -> (Arc<Entry>, bool) {
+    /// Enters `new`, unless there is a run with its id, which is returned.
+    pub(crate) fn insert(&self, new: &Arc<Entry>) -> Result<(), Arc<Entry>> {
         let mut entries = self.entries();
         if let Some(there) = entries.get(new.id()) {
-            return (Arc::clone(there), false);
+            return Err(Arc::clone(there));
         }
-        let new = Arc::new(new);
-        entries.insert(new.id().to_owned(), Arc::clone(&new));
-        (new, true)
+        entries.insert(new.id().to_owned(), Arc::clone(new));
+        Ok(())
     }
 
     pub(crate) fn remove(&self, id: &str) {

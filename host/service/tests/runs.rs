@@ -1,7 +1,7 @@
 //! Runs behind a journal, as those who serve many use them.
 
 use executor_runtime::{
-    CancelReason, ErrorKind, Event, Failure, Host, Outcome, Run, RunFuture, Runner,
+    ArtifactState, CancelReason, ErrorKind, Event, Failure, Host, LogLine, Outcome, Run, RunFuture, Runner,
     protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status},
     receipt, reject,
 };
@@ -13,6 +13,7 @@ use serde_json::json;
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
+    os::unix::fs::FileExt,
     path::Path,
     sync::{
         Arc,
@@ -49,6 +50,7 @@ impl Runner for Scripted {
                 "flaky" if !self.started.load(Ordering::SeqCst).is_multiple_of(3) => {
                     return Outcome::failure(ErrorKind::ExitStatus, "not yet");
                 }
+                "flood" => flood(run).await,
                 "panic" => panic!("on purpose"),
                 "wait" => {
                     run.cancel.raised(CancelReason::Requested).await;
@@ -58,6 +60,46 @@ impl Runner for Scripted {
             }
             Outcome::succeeded()
         })
+    }
+}
+
+/// How many events of each kind a run reports that reports too many.
+const FLOOD: u64 = 3000;
+
+async fn flood(run: &Run) {
+    for number in 1..=FLOOD {
+        let events = [
+            Event::Log(LogLine {
+                number,
+                level: "info",
+                message: "x".repeat(1000),
+                left_out: 0,
+            }),
+            Event::Progress {
+                fraction: None,
+                message: format!("step {number}"),
+            },
+            Event::Checkpoint { bytes: number },
+            Event::Artifact(ArtifactState {
+                artifact_id: format!("artifact-{}", number % 7),
+                path: "/".into(),
+                bytes: number,
+                is_finished: number + 7 > FLOOD,
+            }),
+            Event::Artifact(ArtifactState {
+                artifact_id: format!("another-{number}"),
+                path: "/".into(),
+                bytes: 1,
+                is_finished: true,
+            }),
+        ];
+        for event in events {
+            run.events.report(event);
+        }
+        if number % 100 == 0 {
+            // Longer than events that take each other's place are held back.
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
     }
 }
 
@@ -201,6 +243,13 @@ async fn a_full_queue_refuses_and_a_queued_run_can_be_cancelled_or_time_out() {
     assert!(runs.get("fourth").await.unwrap().is_none());
     // What is there needs no place.
     assert!(!submit(&runs, invocation("second", "work")).await);
+    // Another document of a run that is under way, or waits, is no other run and not the same.
+    for id in ["first", "second"] {
+        let other = runs
+            .submit(invocation(id, "other"), SubmitOptions::default())
+            .await;
+        assert!(matches!(other, Err(SubmitError::Conflict { .. })), "{other:?}");
+    }
 
     assert_eq!(error_kind(&result(&runs, "third").await), "timeout");
     runs.cancel("second", CancelReason::Requested).await.unwrap();
@@ -280,6 +329,74 @@ async fn followers_get_every_event_in_order_whenever_they_come() {
     assert_eq!(late[3].body["status"], "succeeded");
     // After a number that no event has, there is none to wait for.
     assert_eq!(all_events(&runs, "it", 9999).await, []);
+}
+
+#[tokio::test]
+async fn the_events_of_a_run_that_reports_too_much_are_bounded_and_the_newest() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, .. } = open(directory.path(), 2, 10).await;
+    submit(&runs, invocation("it", "flood")).await;
+    // One that is there from the beginning, and one that comes late.
+    let early = all_events(&runs, "it", 0).await;
+    let mut seen = Vec::new();
+    for events in [&early, &all_events(&runs, "it", 0).await] {
+        assert!(events.is_sorted_by(|one, next| one.sequence < next.sequence));
+        assert_eq!(events.last().unwrap().kind, EventKind::Ended);
+        let of = |kind| -> Vec<_> { events.iter().filter(|event| event.kind == kind).collect() };
+        let lines: Vec<_> = of(EventKind::Log)
+            .iter()
+            .map(|event| event.body["line"].as_u64().unwrap())
+            .collect();
+        assert!(lines.is_sorted_by(|one, next| one < next));
+        assert_eq!(lines.last(), Some(&FLOOD));
+        assert_eq!(of(EventKind::Checkpoint).last().unwrap().body["bytes"], FLOOD);
+        let progress = of(EventKind::Progress);
+        assert_eq!(progress.last().unwrap().body["message"], format!("step {FLOOD}"));
+        for number in 0..7 {
+            let name = format!("artifact-{number}");
+            let of_it: Vec<_> = of(EventKind::Artifact)
+                .into_iter()
+                .filter(|event| event.body["artifact_id"] == *name)
+                .collect();
+            let last = of_it.last().unwrap();
+            assert_eq!(last.body["finished"], true, "{last:?}");
+            assert!(last.body["bytes"].as_u64().unwrap() > FLOOD - 7, "{last:?}");
+        }
+        seen.push(events.len());
+    }
+    // What is kept: lines, artifacts, one checkpoint and progress, and what there always is.
+    assert_eq!(seen[1], 200 + 1000 + 2 + 3);
+    // The same with a connection that is lost again and again.
+    let (mut after, mut again, mut is_over) = (0, Vec::new(), false);
+    while !is_over {
+        let mut follower = runs.events("it", after).await.unwrap().unwrap();
+        for _ in 0..10 {
+            let Some(event) = follower.next().await.unwrap() else {
+                is_over = true;
+                break;
+            };
+            after = event.sequence;
+            again.push(event);
+        }
+    }
+    assert_eq!(again, all_events(&runs, "it", 0).await);
+}
+
+#[test]
+fn the_readme_lists_the_events() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (_, table) = readme.split_once("<!-- test: events -->\n").unwrap();
+    let rows: Vec<_> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let expected: Vec<_> = EventKind::ALL
+        .iter()
+        .map(|(kind, meaning)| format!("| `{}` | {} |", kind.as_str(), meaning.trim()))
+        .collect();
+    assert_eq!(rows, expected);
 }
 
 #[tokio::test]
@@ -425,6 +542,50 @@ fn what_a_dead_host_has_left_is_taken_up_and_nothing_is_begun_twice() {
     });
 }
 
+/// Between the acknowledgement of a cancel and the end of the run, the host dies.
+#[test]
+fn a_cancel_that_was_acknowledged_is_known_to_the_next_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("journal.sqlite");
+    let first = tokio::runtime::Runtime::new().unwrap();
+    first.block_on(async {
+        let Opened { runs, .. } = open(directory.path(), 1, 10).await;
+        submit(&runs, invocation("first", "wait")).await;
+        until_running(&runs, "first").await;
+        submit(&runs, invocation("queued", "work")).await;
+        // No end gets into the journal.
+        let other = rusqlite::Connection::open(&database).unwrap();
+        other
+            .execute_batch(
+                "CREATE TRIGGER no_end BEFORE UPDATE OF result ON runs BEGIN SELECT raise(ABORT, 'no'); END",
+            )
+            .unwrap();
+        let cancelled = runs.cancel("queued", CancelReason::Requested).await.unwrap();
+        assert!(cancelled.is_some());
+    });
+    first.shutdown_background();
+    let second = tokio::runtime::Runtime::new().unwrap();
+    second.block_on(async {
+        let deadline = Instant::now() + LIMIT;
+        while matches!(Journal::open(directory.path()), Err(JournalError::InUse { .. })) {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let other = rusqlite::Connection::open(&database).unwrap();
+        let ended: i64 = other
+            .query_row("SELECT count(*) FROM runs WHERE result IS NOT NULL", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(ended, 0);
+        other.execute_batch("DROP TRIGGER no_end").unwrap();
+        let Opened { runs, runner } = open(directory.path(), 1, 10).await;
+        assert_eq!(result(&runs, "queued").await.status, Status::Cancelled);
+        assert_eq!(error_kind(&result(&runs, "first").await), "host_lost");
+        assert_eq!(runner.started.load(Ordering::SeqCst), 0);
+    });
+}
+
 #[tokio::test]
 async fn a_journal_that_cant_be_written_refuses_new_runs_and_loses_no_end() {
     let directory = tempfile::tempdir().unwrap();
@@ -518,6 +679,64 @@ async fn a_journal_that_was_removed_while_it_is_used_accepts_nothing() {
 }
 
 #[tokio::test]
+async fn a_journal_that_is_found_to_be_damaged_accepts_nothing_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, .. } = open(directory.path(), 4, 10).await;
+    for n in 0..200 {
+        submit(&runs, invocation(&format!("run-{n}"), "work")).await;
+        result(&runs, &format!("run-{n}")).await;
+    }
+    submit(&runs, invocation("under-way", "wait")).await;
+    until_running(&runs, "under-way").await;
+    let path = directory.path().join("journal.sqlite");
+    damage(&path);
+    // It is a reader that comes across it.
+    let mut found = None;
+    for n in 0..200 {
+        found = found.or(runs.get(&format!("run-{n}")).await.err());
+    }
+    let found = found.expect("a page was overwritten").to_string();
+    assert!(found.contains("malformed"), "{found}");
+    assert!(
+        found.contains("end the host and move the journal away"),
+        "{found}"
+    );
+    assert_eq!(runs.trouble(), Some(found.clone()));
+    let refused = runs
+        .submit(invocation("new", "work"), SubmitOptions::default())
+        .await;
+    let Err(SubmitError::Journal(error)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(error.to_string(), found);
+    // What is under way still comes to its end.
+    runs.cancel("under-way", CancelReason::Requested).await.unwrap();
+    assert_eq!(result(&runs, "under-way").await.status, Status::Cancelled);
+    assert!(runs.trouble().is_some());
+}
+
+/// Overwrites the pages of a database that is in use with the oldest runs.
+fn damage(path: &Path) {
+    let other = rusqlite::Connection::open(path).unwrap();
+    let checkpointed = other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    assert_eq!(checkpointed, Ok(0));
+    let page: u32 = other.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+    let query = "SELECT pageno FROM dbstat WHERE name = 'runs' AND pagetype = 'leaf' ORDER BY pageno LIMIT 3";
+    let mut statement = other.prepare(query).unwrap();
+    let pages = statement.query_map([], |row| row.get(0)).unwrap();
+    let pages: Vec<u32> = pages.map(Result::unwrap).collect();
+    assert_eq!(pages.len(), 3);
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    let garbage = vec![0xa5; page as usize];
+    for number in pages {
+        file.write_all_at(&garbage, u64::from(number - 1) * u64::from(page))
+            .unwrap();
+    }
+    // Who has read pages before reads them again.
+    other.pragma_update(None, "application_id", 1).unwrap();
+}
+
+#[tokio::test]
 async fn a_journal_is_one_hosts_and_a_newer_one_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::open(directory.path()).unwrap();
@@ -550,7 +769,7 @@ async fn a_journal_is_one_hosts_and_a_newer_one_is_left_alone() {
 async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_runs_had() {
     let directory = tempfile::tempdir().unwrap();
     let Opened { runs, .. } = open(&directory.path().join("state"), 2, 10).await;
-    for id in ["a", "b", "c"] {
+    for id in ["a", "b", "c", "d"] {
         let document = json!({
             "invocation_id": id, "runtime_name": "test", "runtime_kind": "subprocess",
             "working_directory": directory.path(), "timeout_seconds": 60, "command": ["echo", id],
@@ -569,12 +788,14 @@ async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_ru
     std::fs::write(captures.join("c/stdout.txt"), "later").unwrap();
     // Another directory has taken the place of one.
     std::fs::rename(captures.join("b"), captures.join("elsewhere")).unwrap();
+    // A file of someone else's is among what one has left.
+    std::fs::write(captures.join("d/notes"), "mine").unwrap();
     std::fs::create_dir(captures.join("b")).unwrap();
 
     let none = runs
         .prune(Prune {
             older_than: Some(LIMIT),
-            keep: Some(3),
+            keep: Some(4),
             captures: true,
         })
         .await
@@ -588,8 +809,10 @@ async fn pruning_forgets_what_has_ended_and_removes_only_the_directories_that_ru
         })
         .await
         .unwrap();
-    assert_eq!((pruned.runs, pruned.captures, pruned.captures_kept), (3, 1, 2));
+    assert_eq!((pruned.runs, pruned.captures, pruned.captures_kept), (4, 1, 3));
     assert!(!captures.join("a").exists());
+    assert_eq!(std::fs::read_to_string(captures.join("d/notes")).unwrap(), "mine");
+    assert!(!captures.join("d/stdout.txt").exists());
     assert!(captures.join("b").exists());
     assert!(captures.join("elsewhere/stdout.txt").exists());
     assert!(runs.get("a").await.unwrap().is_none());

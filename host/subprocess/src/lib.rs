@@ -15,10 +15,11 @@ use executor_runtime_run::{
     CancelReason, Event, Failure, Notifier, Outcome, OutputFeed, Run, RunFuture, RunPermissions, Runner,
     capture::{CapturedFiles, OutputFile, ReadDeadline},
     supervised,
+    trace::{Span, SpanKind},
 };
-use executor_runtime_supervisor::{Report, Supervisors};
+use executor_runtime_supervisor::{Exit, Report, Supervisors};
 use prepare::Prepared;
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 /// Runs programs.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ impl SubprocessRunner {
             job.output_event = Some(grown.into());
             run.events.report(Event::Output(feed));
         }
+        let span = process_span(run.span(), &program);
         let supervised = self
             .supervisors
             .supervise(job)
@@ -68,6 +70,10 @@ impl SubprocessRunner {
             report = finished => report,
             never = run.report_stopping(grace) => match never {},
         };
+        if let Ok(Report::Ended(ended)) = &report {
+            tell_exit(&span, &ended.exit);
+        }
+        span.end();
         match report {
             Ok(Report::NotStarted { stage, errno }) => {
                 discard(files, run).await;
@@ -82,6 +88,30 @@ impl SubprocessRunner {
             Ok(Report::Ended(ended)) => Ok(report::ended(&ended, files, run).await),
             Err(lost) => Ok(report::lost(&lost, files, max_output_bytes, run).await),
         }
+    }
+}
+
+/// The span of the program, from its start to the end of its last process.
+fn process_span(run: &Span, program: &Path) -> Span {
+    if !run.is_recorded() {
+        return Span::none();
+    }
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    let name = name.to_string_lossy().into_owned();
+    let span = run.child(name.clone(), SpanKind::Internal);
+    span.set("process.executable.name", name);
+    span.set("process.executable.path", program.to_string_lossy().into_owned());
+    span
+}
+
+fn tell_exit(span: &Span, exit: &Exit) {
+    match exit {
+        Exit::Code(0) => span.set("process.exit.code", 0),
+        Exit::Code(code) => {
+            span.set("process.exit.code", i64::from(*code));
+            span.fail("exit_status");
+        }
+        Exit::Signal { .. } => span.fail("signal"),
     }
 }
 

@@ -17,6 +17,7 @@ use executor_runtime_run::{
         STDERR_FILE, STDOUT_FILE, answers_at_once,
     },
     input_payload,
+    trace::{TRACEPARENT_VARIABLE, TRACESTATE_VARIABLE, TraceContext},
 };
 use executor_runtime_supervisor::Job;
 use nix::{
@@ -51,6 +52,7 @@ pub(super) async fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prep
         invocation: &run.invocation,
         stdin: run.stdin.as_ref(),
         deadline: run.deadline,
+        trace: run.span().context(),
         policy,
     };
     if answers_at_once(&run.invocation) {
@@ -63,12 +65,14 @@ pub(super) async fn prepare(run: &Run, policy: &SubprocessPolicy) -> Result<Prep
     let stdin = run.stdin.as_ref().map(OwnedFd::try_clone).transpose();
     let stdin = stdin.map_err(|error| Failure::exhausted(&error))?;
     let (invocation, policy) = (run.invocation.clone(), policy.clone());
+    let trace = run.span().context().cloned();
     let (deadline, time) = (run.deadline, ReadDeadline::new(run.deadline, &run.cancel));
     let preparing = run.blocking("while the files of the run were opened", move || {
         let order = Order {
             invocation: &invocation,
             stdin: stdin.as_ref(),
             deadline,
+            trace: trace.as_ref(),
             policy: &policy,
         };
         let prepared = order.prepare(EarlierArtifacts::Remove(&time));
@@ -114,6 +118,8 @@ struct Order<'a> {
     invocation: &'a RuntimeInvocation,
     stdin: Option<&'a OwnedFd>,
     deadline: Option<Instant>,
+    /// What the program is to continue.
+    trace: Option<&'a TraceContext>,
     policy: &'a SubprocessPolicy,
 }
 
@@ -124,6 +130,7 @@ impl Order<'_> {
             invocation,
             stdin,
             deadline,
+            trace,
             policy,
         } = *self;
         let settings = Settings::read(&invocation.metadata, policy)?;
@@ -133,6 +140,7 @@ impl Order<'_> {
             return Err(Failure::new(ErrorKind::InvalidArgument, summary).into());
         }
         let mut variables = environment(&invocation.environment)?;
+        set_trace(&mut variables, &invocation.environment, trace);
         let cwd = working_directory(&invocation.working_directory)?;
         let input = match (stdin, &invocation.input_payload_path) {
             (Some(open), _) => Input::Open(open.try_clone().map_err(|error| Failure::exhausted(&error))?),
@@ -267,6 +275,28 @@ fn arguments(command: &[String]) -> Result<Vec<CString>, Failure> {
             })
         })
         .collect()
+}
+
+/// Names the trace that the program is to continue, unless the invocation names one itself. What the host was started
+/// with counts where neither does.
+fn set_trace(
+    variables: &mut BTreeMap<OsString, OsString>,
+    overlay: &BTreeMap<String, String>,
+    trace: Option<&TraceContext>,
+) {
+    let is_own = overlay.contains_key(TRACEPARENT_VARIABLE);
+    if is_own || trace.is_some() {
+        // It belongs to another context.
+        if !overlay.contains_key(TRACESTATE_VARIABLE) {
+            variables.remove(std::ffi::OsStr::new(TRACESTATE_VARIABLE));
+        }
+    }
+    if let (Some(trace), false) = (trace, is_own) {
+        variables.insert(TRACEPARENT_VARIABLE.into(), trace.traceparent().into());
+        if let (Some(state), false) = (trace.tracestate(), overlay.contains_key(TRACESTATE_VARIABLE)) {
+            variables.insert(TRACESTATE_VARIABLE.into(), state.into());
+        }
+    }
 }
 
 /// The host's environment with the invocation's laid over it.

@@ -45,6 +45,7 @@ fn run(runner: &impl Runner, invocation: &[u8], host: HostRef) -> Reply {
         }
     };
     let mut context = Context::new(Host(Arc::new(Linked(host))));
+    context.transport.continue_trace(&invocation);
     match runner.run(&invocation, &mut context) {
         Ok(outcome) => Reply::Outcome {
             exit_code: outcome.exit_code,

@@ -9,10 +9,10 @@ use super::{
     socket::{Interrupt, InterruptibleResolver, SocketConnector},
 };
 use crate::{
-    Instant,
+    Instant, Invocation,
     http::{HttpError, Payload, WaitLimits},
 };
-use ::http::{Request, Response, request};
+use ::http::{HeaderName, HeaderValue, Request, Response, request};
 use executor_runtime_tls::{NoRoots, trusted_roots};
 use std::{cell::OnceCell, fmt, io::Read, sync::Arc};
 use ureq::{
@@ -26,11 +26,17 @@ use ureq::{
 /// like the end of the connection.
 const MAX_HEAD: usize = 100 * 1024;
 
+/// Name the trace of a run, in its metadata as in requests.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
 /// Agents, made when they are first needed: one per way of waiting, each with and without the platform's
 /// certificates, which take longer to read than a plain request.
 #[derive(Debug)]
 pub(crate) struct Transport {
     host: Host,
+    /// Headers that name the trace of the run.
+    trace: Vec<(HeaderName, HeaderValue)>,
     ending_on_stop: Agents,
     last_word: Agents,
 }
@@ -45,17 +51,31 @@ impl Transport {
     pub(crate) fn new(host: &Host) -> Self {
         Self {
             host: host.clone(),
+            trace: Vec::new(),
             ending_on_stop: Agents::default(),
             last_word: Agents::default(),
         }
     }
 
+    /// Has requests continue the trace that the invocation's metadata names, as the host does for a component.
+    pub(crate) fn continue_trace(&mut self, invocation: &Invocation) {
+        let header = |name: HeaderName| {
+            let value = HeaderValue::from_str(invocation.text(name.as_str())?).ok()?;
+            Some((name, value))
+        };
+        self.trace = [TRACEPARENT, TRACESTATE].into_iter().filter_map(header).collect();
+    }
+
     pub(crate) fn send(
         &self,
-        head: request::Parts,
+        mut head: request::Parts,
         payload: Payload<'_>,
         wait_limits: WaitLimits,
     ) -> Result<Response<BodyStream>, HttpError> {
+        // The plugin may name one of its own.
+        if !head.headers.contains_key(TRACEPARENT) {
+            head.headers.extend(self.trace.iter().cloned());
+        }
         let exchange = Exchange {
             host: head.uri.authority().map(ToString::to_string).unwrap_or_default(),
             remaining: self.host.clone(),

@@ -156,8 +156,9 @@ impl TestHost {
     /// # Errors
     /// The runner's.
     pub fn run(&self, runner: &impl Runner, invocation: &Invocation) -> Result<Outcome, RunError> {
-        let host = Host(Arc::new(self.clone()));
-        runner.run(invocation, &mut Context::new(host))
+        let mut context = Context::new(Host(Arc::new(self.clone())));
+        context.transport.continue_trace(invocation);
+        runner.run(invocation, &mut context)
     }
 
     /// A finished artifact.

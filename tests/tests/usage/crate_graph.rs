@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What each crate of the host names of the others. An arrow that is missing here is a decision, not an oversight: the
 /// carriers don't know each other, and nothing below the library knows the library.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("supervisor", &[]),
     ("authority", &[]),
     ("egress", &["authority"]),
@@ -20,13 +20,22 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("service", &["", "run"]),
     ("server", &["", "run", "service"]),
     ("client", &[]),
+    ("telemetry", &["run"]),
     (
         "command",
         &["", "client", "conformance", "native", "run", "service"],
     ),
     (
         "engine",
-        &["", "command", "component", "native", "server", "service"],
+        &[
+            "",
+            "command",
+            "component",
+            "native",
+            "server",
+            "service",
+            "telemetry",
+        ],
     ),
 ];
 

@@ -11,3 +11,4 @@ mod readme;
 mod serve;
 mod serve_changes;
 mod serve_killed;
+mod traces;

@@ -1,10 +1,13 @@
 //! `serve`: the HTTP API, used well and badly.
 
-use executor_runtime_protocol::RuntimeResult;
+use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
-    Invocation, Scene, assert_golden, eventually,
+    Invocation, Scene, assert_golden, eventually, fixtures,
+    installed::Installed,
     readme::section,
+    scripted::{Answer, Scripted},
     serving::{self, Connection, Event, Following, Serving},
+    status_field,
 };
 use serde_json::{Value, json};
 use std::{
@@ -27,10 +30,24 @@ use std::{
 
 const TOKEN: &str = "a-token-of-enough-characters";
 
+/// Most memory that a process has had at a time, in bytes.
+fn peak(serving: &Serving) -> u64 {
+    let field = status_field(serving.pid(), "VmHWM").expect("it is running");
+    let kilobytes: u64 = field.trim_end_matches(" kB").trim().parse().expect("a number");
+    kilobytes * 1024
+}
+
 /// A run that has to be accepted.
 #[track_caller]
 fn submit(serving: &Serving, invocation: &Invocation) -> Value {
     serving.post("/v1/runs", &invocation.text()).expect(202).json()
+}
+
+/// Has a run stop, which it may do at once.
+#[track_caller]
+fn cancel(serving: &Serving, id: &str) {
+    let answer = serving.post(&format!("/v1/runs/{id}/cancel"), "");
+    assert!(matches!(answer.status(), 200 | 202), "{answer:?}");
 }
 
 /// The result of a run, which has to come.
@@ -331,6 +348,151 @@ fn a_follower_that_comes_back_misses_no_event_and_gets_none_twice() {
     let mut late = serving.connect();
     late.send("GET", "/v1/runs/talks/events", &[("Last-Event-ID", "x")], b"");
     late.answer().expect_problem(400);
+}
+
+/// A host with this plugin.
+fn serving_with(place: &Installed) -> Serving {
+    Serving::started(
+        &place.scene,
+        place.equip(&mut serving::command(&place.scene, &[])),
+    )
+}
+
+/// What a plugin does is told while it does it, on either carrier, and to a follower that loses its connection after each
+/// event as well.
+#[test]
+fn a_follower_is_told_what_a_plugin_logs_keeps_and_writes() {
+    let server = Scripted::start(|_, _| Answer::drip("the beginning"));
+    for file in [
+        fixtures::component("fixture-greet"),
+        fixtures::native("fixture-greet"),
+    ] {
+        let place = Installed::file("greet", &file);
+        let serving = serving_with(&place);
+        let invocation = place
+            .invocation(&[
+                ("greet.name", "Ada"),
+                ("greet.first", "one,two"),
+                ("greet.remember", "yes"),
+                ("greet.url", &server.url("/")),
+            ])
+            .id("talks")
+            .with("timeout_seconds", 60);
+        submit(&serving, &invocation);
+        let mut seen = Vec::<Event>::new();
+        let is_page = |event: &Event| event.data["artifact_id"] == "page";
+        while !seen
+            .iter()
+            .any(|event| is_page(event) && event.data["bytes"].as_u64() >= Some(16))
+        {
+            let last = seen.last().map(|event| event.id);
+            let mut following = Following::start(serving.connect(), "talks", last);
+            let event = following.next().expect("the run goes on");
+            assert_ne!(event.kind, "ended", "{event:?}");
+            seen.push(event);
+        }
+        // What there is of it can be read.
+        let read = serving.get("/v1/runs/talks/artifacts/page").expect(200);
+        assert!(read.body.starts_with(b"the beginning   "), "{read:?}");
+        cancel(&serving, "talks");
+        let told = result(&serving, "talks");
+        let mut following = Following::start(serving.connect(), "talks", seen.last().map(|event| event.id));
+        seen.extend(std::iter::from_fn(|| following.next()));
+
+        assert!(seen.is_sorted_by(|one, next| one.id < next.id), "{seen:#?}");
+        let kinds: Vec<_> = seen.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds[..2], ["accepted", "started"]);
+        assert_eq!(kinds[kinds.len() - 1], "ended");
+        let logged = seen.iter().find(|event| event.kind == "log").expect("it logs");
+        assert_eq!(logged.data["message"], "greeting Ada");
+        assert_eq!(logged.data["level"], "info");
+        assert_eq!(
+            (&logged.data["line"], &logged.data["left_out"]),
+            (&json!(1), &json!(0))
+        );
+        let kept = seen
+            .iter()
+            .find(|event| event.kind == "checkpoint")
+            .expect("it keeps");
+        assert_eq!(kept.data["bytes"], "Ada;".len());
+        for name in ["one", "two"] {
+            let mut about = seen.iter().filter(|event| event.data["artifact_id"] == name);
+            let last = about.next_back().expect("it is written");
+            assert_eq!(last.data["finished"], true);
+            let bytes = last.data["bytes"].as_u64().expect("a number");
+            let listed = told
+                .artifacts
+                .iter()
+                .find(|artifact| artifact.artifact_id == name);
+            assert_eq!(
+                listed.expect("it is listed").metadata["size_bytes"],
+                bytes.to_string()
+            );
+        }
+        let page: Vec<_> = seen.iter().filter(|event| is_page(event)).collect();
+        assert!(page.is_sorted_by(|one, next| one.data["bytes"].as_u64() < next.data["bytes"].as_u64()));
+        assert!(page.iter().all(|event| event.data["finished"] == false));
+        // One that comes late sees the newest of each, and nothing that another was not told.
+        let late = events(&serving, "talks");
+        assert!(
+            late.iter().all(|event| seen.contains(event)),
+            "{late:#?}\n{seen:#?}"
+        );
+        let lines = |events: &[Event]| events.iter().filter(|event| event.kind == "log").count();
+        assert_eq!(lines(&late), lines(&seen));
+        assert_eq!(late.iter().filter(|event| is_page(event)).count(), 1);
+    }
+}
+
+#[test]
+fn what_a_plugin_logs_too_much_is_left_out_and_counted() {
+    let place = Installed::file("behaviours", &fixtures::component("fixture-behaviours"));
+    let serving = serving_with(&place);
+    submit(
+        &serving,
+        &place
+            .invocation(&[("fixture.behaviour", "log_flood")])
+            .id("floods"),
+    );
+    let told = result(&serving, "floods");
+    let dropped: u64 = told.metadata["plugin.log_dropped"].parse().unwrap();
+    assert!(dropped > 0);
+    let events = events(&serving, "floods");
+    let lines: Vec<_> = events.iter().filter(|event| event.kind == "log").collect();
+    assert!((1..=200).contains(&lines.len()), "{}", lines.len());
+    let last = lines.last().unwrap();
+    assert_eq!(last.data["level"], "warn");
+    let text = format!(
+        "{} lines were left out: the run logged too many",
+        last.data["left_out"]
+    );
+    assert_eq!(last.data["message"], text);
+    assert!(last.data["left_out"].as_u64().unwrap() <= dropped);
+}
+
+#[test]
+fn artifacts_of_a_command_are_told_at_its_end() {
+    let scene = Scene::new();
+    let serving = Serving::start(&scene, &[]);
+    let script = "mkdir $RXP_ARTIFACTS_DIR/deep; printf 12345 >$RXP_ARTIFACTS_DIR/deep/a; : >$RXP_ARTIFACTS_DIR/b; echo x";
+    submit(&serving, &scene.script(script).id("makes"));
+    result(&serving, "makes");
+    let told: Vec<_> = events(&serving, "makes")
+        .into_iter()
+        .filter(|event| event.kind == "artifact")
+        .map(|event| {
+            let [id, bytes, finished] =
+                ["artifact_id", "bytes", "finished"].map(|key| event.data[key].clone());
+            json!([id, bytes, finished])
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            json!(["artifacts/b", 0, true]),
+            json!(["artifacts/deep/a", 5, true])
+        ]
+    );
 }
 
 #[test]
@@ -756,6 +918,11 @@ fn garbage_is_answered_clearly_and_the_next_request_works() {
     let mut connection = serving.connect();
     let _ = connection.write(format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{many}\r\n").as_bytes());
     assert_eq!(connection.answer().status(), 431);
+    // Two hosts are none.
+    let mut connection = serving.connect();
+    let _ = connection.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n");
+    let detail = connection.answer().expect_problem(400);
+    assert_eq!(detail, "the request has several Host headers");
 
     // Announced, and not: neither is taken in.
     let mut connection = serving.connect();
@@ -898,6 +1065,149 @@ fn a_full_queue_refuses_and_says_when_to_come_again() {
     assert_eq!(result(&serving, "refused").status.as_str(), "succeeded");
 }
 
+/// Many documents as long as may be wait, and are in the journal only; neither does a host that takes them over hold them.
+#[test]
+fn the_documents_of_runs_that_wait_take_little_memory() {
+    const RUNS: usize = 32;
+    const BYTES: usize = 15 << 20;
+    let scene = Scene::new();
+    let serving = Serving::start(&scene, &["--jobs", "1"]);
+    let bounded = |serving: &Serving| {
+        let peak = peak(serving);
+        assert!(peak < (RUNS * BYTES / 2) as u64, "{} MiB", peak >> 20);
+    };
+    submit(
+        &serving,
+        &scene.script("until [ -e go ]; do sleep 0.01; done").id("first"),
+    );
+    let filler = "x".repeat(BYTES);
+    let long = |number: usize| {
+        let script = scene.script(&format!("echo {number}"));
+        script.metadata("filler", &filler).id(&format!("long-{number}"))
+    };
+    for number in 0..RUNS {
+        submit(&serving, &long(number));
+    }
+    bounded(&serving);
+    // The same document is the same run, though only the journal has it.
+    serving.post("/v1/runs", &long(RUNS - 1).text()).expect(200);
+    serving.signal(libc::SIGKILL);
+    drop(serving);
+    scene.assert_nothing_left_within(Duration::from_secs(5));
+
+    let serving = Serving::start(&scene, &["--jobs", "1"]);
+    scene.file("go", "");
+    for number in 0..RUNS {
+        let told = result(&serving, &format!("long-{number}"));
+        assert_eq!(told.exit_code, Some(0), "{told:?}");
+        let read = serving
+            .get(&format!("/v1/runs/long-{number}/logs/stdout"))
+            .expect(200);
+        assert_eq!(read.body, format!("{number}\n").into_bytes());
+    }
+    bounded(&serving);
+}
+
+#[test]
+fn paths_that_take_too_much_memory_are_refused_while_they_wait() {
+    let scene = Scene::new();
+    let serving = Serving::start(&scene, &["--jobs", "1"]);
+    submit(&serving, &scene.script("sleep 60").id("first"));
+    let long = format!("/{}", "x".repeat(15 << 20));
+    let sent = |number: usize| {
+        let invocation = scene.script("exit 0").id(&format!("long-{number}"));
+        serving.post(
+            "/v1/runs",
+            &invocation.with("working_directory", long.as_str()).text(),
+        )
+    };
+    for number in 0..2 {
+        sent(number).expect(202);
+    }
+    let refused = sent(2);
+    let detail = refused.expect_problem(429);
+    assert!(detail.contains("as much memory as they may"), "{detail}");
+    assert_eq!(refused.header("retry-after"), "1");
+    serving.get("/v1/runs/long-2").expect_problem(404);
+    submit(&serving, &scene.script("exit 0").id("short"));
+    cancel(&serving, "first");
+    for number in 0..2 {
+        let told = result(&serving, &format!("long-{number}"));
+        assert_eq!(told.status, Status::Rejected);
+    }
+    sent(2).expect(202);
+}
+
+/// A host may die as soon as it has acknowledged that a run is to stop: the run does not begin, or go on, after that.
+#[test]
+fn a_cancel_that_was_acknowledged_survives_the_host() {
+    let scene = Scene::new();
+    for round in 0..5 {
+        let serving = Serving::start(&scene, &["--jobs", "2"]);
+        submit(&serving, &scene.script("sleep 60").id(&format!("first-{round}")));
+        let stopping = format!("stopping-{round}");
+        let stubborn = format!("trap '' TERM; echo x > stubborn-{round}; while :; do sleep 1; done");
+        submit(&serving, &scene.script(&stubborn).id(&stopping));
+        scene.await_file(&format!("stubborn-{round}"));
+        let queued = format!("queued-{round}");
+        submit(
+            &serving,
+            &scene.script(&format!("touch begun-{round}")).id(&queued),
+        );
+        cancel(&serving, &queued);
+        cancel(&serving, &stopping);
+        serving.signal(libc::SIGKILL);
+        drop(serving);
+        scene.assert_nothing_left_within(Duration::from_secs(5));
+        let serving = Serving::start(&scene, &["--jobs", "1"]);
+        assert_eq!(
+            result(&serving, &queued).status,
+            Status::Cancelled,
+            "round {round}"
+        );
+        assert_eq!(result(&serving, &stopping).status, Status::Cancelled);
+        assert_eq!(
+            result(&serving, &format!("first-{round}")).metadata["error.kind"],
+            "host_lost"
+        );
+        assert!(!scene.path(&format!("begun-{round}")).exists());
+        serving.signal(libc::SIGTERM);
+        serving.finish();
+    }
+}
+
+#[test]
+fn a_run_with_a_checkpoint_that_was_cancelled_does_not_go_on() {
+    for file in [
+        fixtures::component("fixture-greet"),
+        fixtures::native("fixture-greet"),
+    ] {
+        let server = Scripted::start(|_, _| Answer::Silence);
+        let place = Installed::file("greet", &file);
+        let serving = serving_with(&place);
+        let invocation = place
+            .invocation(&[
+                ("greet.name", "Ada"),
+                ("greet.remember", "yes"),
+                ("greet.url", &server.url("/")),
+                ("plugin.grace_seconds", "60"),
+            ])
+            .id("kept")
+            .with("timeout_seconds", 60);
+        submit(&serving, &invocation);
+        server.wait_for(1);
+        let kept = place.scene.capture("kept").join("checkpoint");
+        assert!(kept.exists());
+        cancel(&serving, "kept");
+        serving.signal(libc::SIGKILL);
+        drop(serving);
+        place.scene.assert_nothing_left_within(Duration::from_secs(5));
+        let serving = serving_with(&place);
+        assert_eq!(result(&serving, "kept").status, Status::Cancelled);
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
 #[test]
 fn a_run_that_waits_too_long_in_the_queue_is_not_started() {
     let scene = Scene::new();
@@ -948,6 +1258,36 @@ fn a_signal_cancels_what_runs_keeps_what_waits_and_answers_who_waits() {
     assert_eq!(result(&serving, "queued").status.as_str(), "succeeded");
     assert_eq!(result(&serving, "running").status.as_str(), "cancelled");
     assert!(scene.path("queued-ran").exists());
+}
+
+#[test]
+fn a_host_and_its_clients_meet_where_the_environment_says() {
+    let scene = Scene::new();
+    let (socket, state) = (serving::socket(&scene), scene.path("state"));
+    let mut command = scene.host(&["serve", "--state-dir", state.to_str().unwrap()]);
+    command
+        .env_remove("XDG_RUNTIME_DIR")
+        .env("EXECUTOR_RUNTIME_SOCKET", &socket);
+    let serving = Serving::started(&scene, &mut command);
+    assert_eq!(serving.said(), format!("serving on unix:{}\n", socket.display()));
+    let mut client = scene.host(&["ps", "--format", "json"]);
+    client.env("EXECUTOR_RUNTIME_SOCKET", &socket);
+    let listed = scene.run_command(&mut client, b"");
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+    // It names the default: an address of TCP stands instead of it.
+    let token = token_file(&scene, TOKEN, 0o600);
+    let other = scene.path("other.sock");
+    let options = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--token-file",
+        &token,
+        "--state-dir",
+    ];
+    let mut command = scene.host(&[&options[..], &[scene.path("other").to_str().unwrap()]].concat());
+    let _serving = Serving::started(&scene, command.env("EXECUTOR_RUNTIME_SOCKET", &other));
+    assert!(!other.exists());
 }
 
 #[test]
@@ -1111,20 +1451,103 @@ fn tls_is_served_where_it_is_asked_for() {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let client =
-        rustls::ClientConnection::new(std::sync::Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let mut connection = Connection::over(rustls::StreamOwned::new(client, stream));
+    let config = std::sync::Arc::new(config);
+    let connect = || {
+        let name = "localhost".try_into().unwrap();
+        let client = rustls::ClientConnection::new(std::sync::Arc::clone(&config), name).unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Connection::over(rustls::StreamOwned::new(client, stream))
+    };
     let right = format!("Bearer {TOKEN}");
+    let mut kept = connect();
+    kept.send("GET", "/v1/runs", &[("Authorization", &right)], b"");
+    kept.answer().expect(200);
+    let mut connection = connect();
     connection.send("GET", "/v1/runs", &[("Authorization", &right)], b"");
     connection.answer().expect(200);
     connection.send("GET", "/v1/runs", &[], b"");
     connection.answer().expect_problem(401);
+    // A certificate that is renewed is taken up, and one that can't be used is not.
+    let renewed = rcgen::generate_simple_self_signed(["renewed.example".to_owned()]).unwrap();
+    fs::write(&certificate, "no certificate").unwrap();
+    eventually("the bad certificate being told of", || {
+        serving
+            .said()
+            .contains("the TLS certificate stays as it was")
+            .then_some(())
+    });
+    assert_eq!(presented(port), *made.cert.der());
+    fs::write(&certificate, renewed.cert.pem()).unwrap();
+    fs::write(&key, renewed.signing_key.serialize_pem()).unwrap();
+    eventually("the new certificate being presented", || {
+        (presented(port) == *renewed.cert.der()).then_some(())
+    });
+    // Connections that were there before go on.
+    kept.send("GET", "/v1/runs", &[("Authorization", &right)], b"");
+    kept.answer().expect(200);
     // Who does not encrypt is told nothing.
     let mut plain = Connection::tcp(([127, 0, 0, 1], port).into());
     plain.send("GET", "/healthz", &[], b"");
     assert!(plain.try_answer().is_err());
+}
+
+/// The certificate that a server on this machine presents.
+fn presented(port: u16) -> rustls::pki_types::CertificateDer<'static> {
+    /// Takes any.
+    #[derive(Debug)]
+    struct Any(std::sync::Arc<rustls::crypto::CryptoProvider>);
+
+    impl rustls::client::danger::ServerCertVerifier for Any {
+        fn verify_server_cert(
+            &self,
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &[rustls::pki_types::CertificateDer<'_>],
+            _: &rustls::pki_types::ServerName<'_>,
+            _: &[u8],
+            _: rustls::pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            Ok(rustls::client::danger::ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    }
+
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(std::sync::Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(std::sync::Arc::new(Any(provider)))
+        .with_no_client_auth();
+    let mut client =
+        rustls::ClientConnection::new(std::sync::Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    while client.is_handshaking() {
+        client.complete_io(&mut stream).unwrap();
+    }
+    client.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
 /// The routes of the README are those that there are.

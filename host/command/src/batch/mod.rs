@@ -19,6 +19,7 @@ use super::{
     Format,
     args::{BatchOptions, HostOptions},
     exit, host, many_runs,
+    trace_export::Parent,
 };
 use anyhow::{Context, Result, anyhow};
 use executor_runtime::{
@@ -131,7 +132,7 @@ pub(super) fn batch_with_journal(
     host_options: &HostOptions,
     format: Option<Format>,
 ) -> Result<ExitCode> {
-    let builder = host::builder_for(options.jobs, host_options)?;
+    let builder = host::builder_for(options.jobs, Parent::OfProcess, host_options)?;
     let config = host::configuration(host_options.config.as_deref())?;
     let mut source = Source::new(options)?;
     let log = match &options.joblog {

@@ -1,7 +1,7 @@
 //! `logs`: what a run has printed, byte for byte.
 
 use super::block_on;
-use crate::{args::LogsOptions, live::Seen};
+use crate::{Unwritten, args::LogsOptions, live::Seen};
 use anyhow::Result;
 use executor_runtime_client::{Client, Output, OutputStream};
 use std::{
@@ -67,8 +67,9 @@ struct Written {
 async fn copy(mut output: Output, mut to: impl Write) -> Result<Written> {
     let mut written = Written::default();
     while let Some(piece) = output.next().await? {
-        to.write_all(&piece)?;
-        to.flush()?;
+        to.write_all(&piece)
+            .and_then(|()| to.flush())
+            .map_err(Unwritten)?;
         written.bytes += piece.len() as u64;
         written.last = piece.last().copied();
     }

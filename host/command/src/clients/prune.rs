@@ -29,7 +29,7 @@ fn told(pruned: &Pruned, captures: bool) -> String {
     }
     if pruned.captures_kept > 0 {
         text.push_str(&format!(
-            "; left {} that the host does not know as its own",
+            "; left {}, or files in them, that the host does not know as its own",
             directories(pruned.captures_kept)
         ));
     }
@@ -58,8 +58,8 @@ mod tests {
         assert_eq!(told(&pruned(1, 0, 0), false), "removed 1 run from the journal");
         assert_eq!(
             told(&pruned(3, 1, 2), true),
-            "removed 3 runs from the journal and 1 directory of their output; left 2 directories that the host does not \
-             know as its own"
+            "removed 3 runs from the journal and 1 directory of their output; left 2 directories, or files in \
+             them, that the host does not know as its own"
         );
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     print, print_json, shown,
     style::{self, Style},
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 use executor_runtime::protocol::{Status, Timestamp};
 use executor_runtime_client::{Client, Filter, Page, RunSummary};
 use std::{
@@ -23,8 +23,17 @@ const LEAST_ID: usize = 16;
 /// Between two columns.
 const GAP: usize = 2;
 
+/// How often the table is drawn again that is watched.
+const REDRAW: Duration = Duration::from_secs(2);
+/// Lines that are shown on a terminal that does not tell how many it has.
+const USUAL_LINES: usize = 24;
+
 pub(crate) fn ps(options: &PsOptions, format: Option<Format>) -> Result<ExitCode> {
     let client = options.server.client()?;
+    if options.watch {
+        check_watch(format)?;
+        return block_on(watch(&client, options));
+    }
     let page = block_on(list(&client, options))?;
     match Format::or_detect(format) {
         Format::Json => print_json(&page)?,
@@ -36,6 +45,44 @@ pub(crate) fn ps(options: &PsOptions, format: Option<Format>) -> Result<ExitCode
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the table can be drawn again where it is.
+fn check_watch(format: Option<Format>) -> Result<()> {
+    if format == Some(Format::Json) {
+        bail!("--watch draws a table on a terminal; with --format json, ask again and again instead");
+    }
+    if !style::stdout().is_terminal() || style::is_dumb() {
+        bail!(
+            "--watch draws a table on a terminal, and stdout is none; to write one again and again: while executor-runtime \
+             ps; do sleep 2; done"
+        );
+    }
+    Ok(())
+}
+
+/// Draws the table again and again, until the process is ended.
+async fn watch(client: &Client, options: &PsOptions) -> Result<ExitCode> {
+    print(b"\x1b[2J")?;
+    loop {
+        let page = list(client, options).await?;
+        let table = table(&page.runs, style::stdout(), now());
+        print(frame(&table, style::lines().unwrap_or(USUAL_LINES)).as_bytes())?;
+        tokio::time::sleep(REDRAW).await;
+    }
+}
+
+/// What draws a table over the one before, with so many lines at most; the last is for the cursor.
+fn frame(table: &str, lines: usize) -> String {
+    let mut shown: Vec<_> = table.lines().map(str::to_owned).collect();
+    let room = lines.saturating_sub(1).max(1);
+    if shown.len() > room {
+        let left_out = shown.len() - (room - 1);
+        shown.truncate(room - 1);
+        shown.push(format!("there are more: {left_out} lines"));
+    }
+    let lines: String = shown.iter().map(|line| format!("{line}\x1b[K\r\n")).collect();
+    format!("\x1b[H{lines}\x1b[J")
 }
 
 fn now() -> i64 {
@@ -159,7 +206,8 @@ fn widest(cells: &[String]) -> usize {
 }
 
 fn padded(text: &str, columns: usize) -> String {
-    format!("{text}{}", " ".repeat(columns.saturating_sub(style::width(text))))
+    let missing = columns.saturating_sub(style::usual_width(text));
+    format!("{text}{}", " ".repeat(missing))
 }
 
 fn status(run: &RunSummary) -> String {
@@ -245,8 +293,10 @@ a-name-that-is-long     http_async  timed out  3d   2d
     fn the_table_fits_a_narrow_terminal() {
         for columns in 24..70 {
             let shown = table(&runs(), Style::of_columns(Some(columns)), NOW);
-            let widest = shown.lines().map(style::width).max().unwrap();
-            assert!(widest < columns, "{columns}:\n{shown}");
+            let widest = |width: fn(&str) -> usize| shown.lines().map(width).max().unwrap();
+            assert!(widest(style::usual_width) < columns, "{columns}:\n{shown}");
+            // Also where an ellipsis takes two columns.
+            assert!(widest(style::width) <= columns, "{columns}:\n{shown}");
             assert!(shown.contains("running"), "{shown}");
         }
         assert_eq!(
@@ -254,10 +304,30 @@ a-name-that-is-long     http_async  timed out  3d   2d
             "\
 ID                 STATUS     AGE  TIME
 build-17           running    95s  3.0s
-a\\n\\u{1b}[2J\\u{…  pending    2h   -
-a-name-that-is-…  timed out  3d   2d
+a\\n\\u{1b}[2J\\u{…   pending    2h   -
+a-name-that-is-…   timed out  3d   2d
 "
         );
+        let named = ["a", "äöü", "日本"].map(|id| run(id, "http", "running", 1, Some(1)));
+        assert_eq!(
+            table(&named, Style::of_columns(Some(40)), NOW),
+            "\
+ID      KIND  STATUS   AGE   TIME
+a       http  running  1.0s  1.0s
+äöü     http  running  1.0s  1.0s
+日本    http  running  1.0s  1.0s
+"
+        );
+    }
+
+    #[test]
+    fn a_table_that_is_watched_fits_the_terminal_and_leaves_nothing_of_the_one_before() {
+        let table = "ID  STATUS\na  running\nb  running\nc  running\n";
+        assert_eq!(
+            frame(table, 4),
+            "\x1b[HID  STATUS\x1b[K\r\na  running\x1b[K\r\nthere are more: 2 lines\x1b[K\r\n\x1b[J"
+        );
+        assert_eq!(frame("ID\na\n", 4), "\x1b[HID\x1b[K\r\na\x1b[K\r\n\x1b[J");
     }
 
     #[test]

@@ -9,15 +9,19 @@ use executor_runtime_plugin::{
     session::{MAX_ARTIFACT_NAME, is_valid_artifact_name},
 };
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
-use executor_runtime_run::capture::{
-    CaptureDirectory, CaptureError, Collected, EarlierArtifacts, FileVersion, Fingerprint, FinishedArtifacts,
-    ReadDeadline, create_file_at,
+use executor_runtime_run::{
+    ArtifactState, Event, Events,
+    capture::{
+        CaptureDirectory, CaptureError, Collected, EarlierArtifacts, FileVersion, Fingerprint,
+        FinishedArtifacts, ReadDeadline, create_file_at,
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io,
     os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -50,6 +54,7 @@ struct Shared {
     max_bytes: u64,
     /// The time that there is to remove what an earlier run has left.
     time: ReadDeadline,
+    events: Events,
     state: Mutex<State>,
 }
 
@@ -74,12 +79,18 @@ struct Opened {
 }
 
 impl ArtifactStore {
-    pub(crate) fn new(invocation: &RuntimeInvocation, limits: &Limits, time: ReadDeadline) -> Self {
+    pub(crate) fn new(
+        invocation: &RuntimeInvocation,
+        limits: &Limits,
+        time: ReadDeadline,
+        events: Events,
+    ) -> Self {
         Self(Arc::new(Shared {
             invocation: invocation.clone(),
             max_count: limits.artifacts,
             max_bytes: limits.artifact_bytes,
             time,
+            events,
             state: Mutex::default(),
         }))
     }
@@ -133,6 +144,7 @@ impl ArtifactStore {
             partial,
             descriptor,
             self.0.max_bytes,
+            self.0.events.clone(),
         ))
     }
 
@@ -150,7 +162,18 @@ impl ArtifactStore {
         let Opened {
             capture, finished, ..
         } = opened;
-        finished.finish(capture, directory, partial, FileVersion::of(file)?, descriptor)
+        let version = FileVersion::of(file)?;
+        let told = self.0.events.are_wanted().then(|| ArtifactState {
+            artifact_id: descriptor.artifact_id.clone(),
+            path: PathBuf::from(&descriptor.path),
+            bytes: version.bytes(),
+            is_finished: true,
+        });
+        finished.finish(capture, directory, partial, version, descriptor)?;
+        if let Some(told) = told {
+            self.0.events.report(Event::Artifact(told));
+        }
+        Ok(())
     }
 
     /// Keeps `bytes` for a later run of the same invocation. Blocks on the file system.
@@ -165,7 +188,11 @@ impl ArtifactStore {
             of,
             ..
         } = opened;
-        finished.checkpoint(capture, *of, bytes)
+        finished.checkpoint(capture, *of, bytes)?;
+        self.0.events.report(Event::Checkpoint {
+            bytes: bytes.len() as u64,
+        });
+        Ok(())
     }
 
     /// The checkpoint that an interrupted run of the same invocation has left. Blocks on the file system.
@@ -299,7 +326,7 @@ mod tests {
         });
         let invocation = RuntimeInvocation::from_json(document.to_string().as_bytes()).unwrap();
         let time = ReadDeadline::new(None, &CancelToken::new());
-        let store = ArtifactStore::new(&invocation, &Limits::default(), time);
+        let store = ArtifactStore::new(&invocation, &Limits::default(), time, Events::default());
         for name in ["one", "two"] {
             let artifact = store.create(name.to_owned(), String::new(), String::new());
             artifact.unwrap().finish(store.clone()).await.unwrap();

@@ -6,12 +6,14 @@
 use super::ArtifactStore;
 use bytes::Bytes;
 use executor_runtime_protocol::ArtifactDescriptor;
+use executor_runtime_run::{ArtifactState, Event, Events};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::{self, Write},
     os::fd::OwnedFd,
+    path::Path,
     sync::Arc,
 };
 use tokio::{sync::Mutex, task::JoinHandle};
@@ -43,6 +45,8 @@ struct Writer {
     truncated: bool,
     error: Option<io::Error>,
     finished: bool,
+    /// Where it is told that the file has grown.
+    events: Events,
 }
 
 impl Artifact {
@@ -52,6 +56,7 @@ impl Artifact {
         partial: String,
         descriptor: ArtifactDescriptor,
         max_bytes: u64,
+        events: Events,
     ) -> Self {
         Self {
             writer: Arc::new(Mutex::new(Writer {
@@ -64,6 +69,7 @@ impl Artifact {
                 truncated: false,
                 error: None,
                 finished: false,
+                events,
             })),
             max_bytes,
             body_taken: false,
@@ -95,6 +101,14 @@ impl Writer {
         self.file.write_all(bytes)?;
         self.digest.update(bytes);
         self.size += bytes.len() as u64;
+        if self.events.are_wanted() {
+            self.events.report(Event::Artifact(ArtifactState {
+                artifact_id: self.descriptor.artifact_id.clone(),
+                path: Path::new(&self.descriptor.path).with_file_name(&self.partial),
+                bytes: self.size,
+                is_finished: false,
+            }));
+        }
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! A run's side of `wasi:http`, in front of what the host decides about its requests.
 
-use super::{error_code::code, exchange::Exchange, request::OutgoingBody};
+use super::{error_code::code, exchange::Exchange, request::OutgoingBody, traced};
 use executor_runtime_egress::{EgressClient, Grant, RequestFailures, RunEgress, Timeouts};
+use executor_runtime_run::trace::Span;
 use http::Request;
 use http_body_util::BodyExt;
 use std::{future::Future, sync::Arc};
@@ -11,31 +12,48 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 const BODY_CHUNK: usize = 128 * 1024;
 
 /// The side of `wasi:http` that belongs to one run.
-pub(crate) struct EgressHooks(RunEgress<OutgoingBody>);
+pub(crate) struct EgressHooks {
+    egress: RunEgress<OutgoingBody>,
+    /// The run's.
+    span: Span,
+}
 
 impl EgressHooks {
     pub(crate) fn new(
         client: EgressClient<OutgoingBody>,
         grant: Arc<Grant>,
         request_failures: Arc<RequestFailures>,
+        span: Span,
     ) -> Self {
-        Self(RunEgress::new(client, grant, request_failures))
+        Self {
+            egress: RunEgress::new(client, grant, request_failures),
+            span,
+        }
     }
 
     /// Begins to send a request, if it is granted.
     pub(super) fn begin(&self, request: Request<OutgoingBody>, options: RequestOptions) -> Exchange {
         let whole = request.body().is_whole();
-        let admitted = match self.0.admit(request) {
+        let mut admitted = match self.egress.admit(request) {
             Ok(admitted) => admitted,
             Err(error) => return Exchange::failed(code(error)),
         };
+        let span = traced::begin(&self.span, admitted.request());
+        traced::put_into(admitted.headers_mut(), &span);
         let timeouts = Timeouts {
             connect: options.connect_timeout,
             first_byte: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         };
         Exchange::begin(whole, |dispatched| async move {
-            let response = admitted.send(timeouts, &dispatched).await.map_err(code)?;
+            let response = match admitted.send(timeouts, &dispatched).await {
+                Ok(response) => response,
+                Err(error) => {
+                    traced::failed(&span, &error);
+                    return Err(code(error));
+                }
+            };
+            traced::answered(&span, response.status());
             Ok(response.map(|body| body.map_err(|error| code(error).into()).boxed_unsync()))
         })
     }

@@ -8,6 +8,7 @@ mod exchange;
 pub(super) mod handler;
 mod hooks;
 mod request;
+mod traced;
 
 pub(super) use hooks::EgressHooks;
 pub(super) use request::OutgoingBody;

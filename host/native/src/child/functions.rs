@@ -154,7 +154,13 @@ pub(super) extern "C" fn create_artifact(
         |link| {
             let mut artifacts = link.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
             match artifacts.create(name.as_str(), kind.as_str(), description.as_str()) {
-                Ok(handle) => RResult::ROk(handle),
+                Ok(handle) => {
+                    // For those who follow the run; it goes on without.
+                    let _ = link.say(&Message::Begun {
+                        name: name.as_str().to_owned(),
+                    });
+                    RResult::ROk(handle)
+                }
                 Err(CreateError::InvalidName) => failure(CREATE_INVALID_NAME, 0, String::new()),
                 Err(CreateError::DuplicateName) => failure(CREATE_DUPLICATE_NAME, 0, String::new()),
                 Err(CreateError::TooMany(limit)) => failure(CREATE_TOO_MANY, limit, String::new()),

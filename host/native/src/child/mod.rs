@@ -9,8 +9,9 @@ mod link;
 
 use super::wire::{MAX_FRAME, Message};
 use executor_runtime_protocol::native::{Host, HostRef, PluginRef, abi_stable::prefix_type::PrefixTypeTrait};
+use executor_runtime_run::trace;
 use link::Link;
-use std::sync::OnceLock;
+use std::{collections::BTreeMap, env, sync::OnceLock};
 
 /// How a child ends that could not tell the result.
 const NO_CHANNEL: i32 = 125;
@@ -40,6 +41,7 @@ fn run() -> Option<()> {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     let plugin = PLUGIN.get()?;
     let link = Link::accept()?;
+    name_trace(&link.request.invocation.metadata);
     let invocation = serde_json::to_vec(&link.request.invocation).ok()?;
     if LINK.set(link).is_err() {
         return None;
@@ -56,6 +58,21 @@ fn run() -> Option<()> {
         }
     };
     LINK.get()?.say(&message).ok()
+}
+
+/// Has libraries and programs that the plugin uses find the trace where they look for it.
+fn name_trace(metadata: &BTreeMap<String, String>) {
+    let Some(context) = metadata.get(trace::TRACEPARENT) else {
+        return;
+    };
+    // SAFETY: this process has one thread.
+    unsafe {
+        env::set_var(trace::TRACEPARENT_VARIABLE, context);
+        match metadata.get(trace::TRACESTATE) {
+            Some(state) => env::set_var(trace::TRACESTATE_VARIABLE, state),
+            None => env::remove_var(trace::TRACESTATE_VARIABLE),
+        }
+    }
 }
 
 /// The functions that the plugin is given.

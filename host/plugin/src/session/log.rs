@@ -3,8 +3,11 @@
 //! All of it is bounded. Lines go to the host's log under the target `plugin`, at most [`BURST`] at once and
 //! [`PER_SECOND`] in the long run, each cut to [`MAX_LINE`] bytes; what is over is counted, not kept. What
 //! is not printable is escaped, so that a guest can't forge lines or steer a terminal.
+//!
+//! Those who follow the run's events are told the same lines, shorter. Details (`debug`, `trace`), which may have in them
+//! what is not for everyone, only if the host logs them too.
 
-use executor_runtime_run::{Event, Events};
+use executor_runtime_run::{Event, Events, LogLine};
 use std::{
     collections::VecDeque,
     fmt::Write as _,
@@ -15,6 +18,7 @@ use std::{
 const BURST: f64 = 200.0;
 const PER_SECOND: f64 = 50.0;
 const MAX_LINE: usize = 4096;
+const MAX_EVENT: usize = 1024;
 const MAX_PROGRESS: usize = 200;
 /// The last lines of stderr that are kept: where a language's runtime says why it gave up.
 const TAIL_LINES: usize = 4;
@@ -35,6 +39,27 @@ pub enum Level {
     Error,
 }
 
+impl Level {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+
+    /// Whether followers are told lines of this level.
+    fn is_told(self) -> bool {
+        match self {
+            Self::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
+            Self::Debug => tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
+            Self::Info | Self::Warn | Self::Error => true,
+        }
+    }
+}
+
 /// What one run logs and reports as its progress.
 #[derive(Debug)]
 pub struct RunLog {
@@ -49,6 +74,10 @@ struct State {
     tokens: f64,
     refilled: Instant,
     dropped: u64,
+    /// How many lines were logged, those that were dropped included.
+    lines: u64,
+    /// How many were dropped since the last event.
+    left_out: u64,
     progress: Option<String>,
     tail: VecDeque<String>,
 }
@@ -64,6 +93,8 @@ impl RunLog {
                 tokens: BURST,
                 refilled: Instant::now(),
                 dropped: 0,
+                lines: 0,
+                left_out: 0,
                 progress: None,
                 tail: VecDeque::new(),
             }),
@@ -72,8 +103,24 @@ impl RunLog {
 
     /// Logs a line, unless there were too many.
     pub fn log(&self, level: Level, message: &str) {
-        if !self.state().take_token() {
-            return;
+        let is_told = level.is_told();
+        {
+            let mut state = self.state();
+            state.lines += u64::from(is_told);
+            if !state.take_token() {
+                state.left_out += u64::from(is_told);
+                return;
+            }
+            if is_told && self.events.are_wanted() {
+                let line = LogLine {
+                    number: state.lines,
+                    level: level.name(),
+                    message: printable(message, MAX_EVENT),
+                    left_out: std::mem::take(&mut state.left_out),
+                };
+                // In the order of their numbers, also from several threads.
+                self.events.report(Event::Log(line));
+            }
         }
         let (plugin, invocation) = (self.plugin.as_str(), self.invocation.as_str());
         let message = printable(message, MAX_LINE);
@@ -126,6 +173,21 @@ impl RunLog {
     /// The last progress that was reported.
     pub fn last_progress(&self) -> Option<String> {
         self.state().progress.clone()
+    }
+
+    /// The run is over: tells followers of lines that were left out at the end.
+    pub fn finish(&self) {
+        let mut state = self.state();
+        let left_out = std::mem::take(&mut state.left_out);
+        if left_out > 0 {
+            state.lines += 1;
+            self.events.report(Event::Log(LogLine {
+                number: state.lines,
+                level: Level::Warn.name(),
+                message: format!("{left_out} lines were left out: the run logged too many"),
+                left_out,
+            }));
+        }
     }
 
     /// How many log lines were not kept.
@@ -196,6 +258,33 @@ mod tests {
             log.log(Level::Info, "x");
         }
         assert!(log.dropped() > 9_000, "{}", log.dropped());
+    }
+
+    #[test]
+    fn followers_are_told_which_lines_and_how_many_were_left_out() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let events = Events::to(move |event| match event {
+            Event::Log(line) => tell.send(line).unwrap(),
+            other => panic!("{other:?}"),
+        });
+        let log = RunLog::new("p", "i", &events);
+        log.log(Level::Debug, "a detail");
+        log.log(Level::Info, &"é\n".repeat(10_000));
+        for _ in 0..10_000 {
+            log.log(Level::Error, "x");
+        }
+        log.finish();
+        log.finish();
+        let told: Vec<_> = told.try_iter().collect();
+        assert_eq!((told[0].number, told[0].level), (1, "info"));
+        assert!(told[0].message.starts_with("é\\né\\n"), "{}", told[0].message);
+        assert!(told[0].message.len() < 2 * MAX_EVENT);
+        let (kept, last) = (&told[..told.len() - 1], &told[told.len() - 1]);
+        let left_out: u64 = told.iter().map(|line| line.left_out).sum();
+        assert_eq!(kept.len() as u64 + left_out, 10_001);
+        assert_eq!(left_out, log.dropped());
+        assert_eq!(last.number, 10_002);
+        assert!(kept.is_sorted_by(|one, next| one.number + 1 + next.left_out == next.number));
     }
 
     #[test]

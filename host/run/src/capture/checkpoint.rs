@@ -4,10 +4,11 @@
 //! that dies leaves one. The next run of the same invocation in the same base is then told what it says.
 //!
 //! The same is one that asks for the same: the file begins with a digest of the invocation, without what only
-//! says how long it may take and where its result goes. Another invocation that was given an id again does not
+//! says how long it may take, where its result goes, and which trace it is part of. Another invocation that was given an id again does not
 //! go on from what it never began.
 
 use super::{CaptureDirectory, CaptureError, finished, open_regular_at};
+use crate::trace;
 use executor_runtime_protocol::RuntimeInvocation;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use sha2::{Digest, Sha256};
@@ -20,25 +21,32 @@ use std::{
 /// The longest checkpoint, in bytes.
 pub(super) const MAX_CHECKPOINT: usize = 64 * 1024;
 
-const NAME: &str = "checkpoint";
+pub(super) const NAME: &str = "checkpoint";
 /// Renamed when it is whole, so that a host that dies leaves the one before.
-const PARTIAL: &str = ".checkpoint.partial";
+pub(super) const PARTIAL: &str = ".checkpoint.partial";
 
 /// What an invocation asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of an invocation: what it asks for, without how long it may take and where its result goes.
+    /// The fingerprint of an invocation: what it asks for, without how long it may take, where its result goes, and which
+    /// trace it is part of.
     pub fn of(invocation: &RuntimeInvocation) -> Self {
-        let asked = RuntimeInvocation {
+        let mut asked = RuntimeInvocation {
             timeout_seconds: None,
             output_result_path: None,
             ..invocation.clone()
         };
+        trace::put_into(&mut asked.metadata, None);
         // Maps are ordered, so that the same invocation has the same text.
         let text = serde_json::to_vec(&asked).unwrap_or_default();
         Self(Sha256::digest(text).into())
+    }
+
+    /// The one that was kept as these bytes; none if they are of no fingerprint.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
     }
 
     /// It as bytes, to be kept and compared.

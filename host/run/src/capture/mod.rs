@@ -28,7 +28,9 @@ pub use at_once::answers_at_once;
 pub use checkpoint::{Fingerprint, check_length as check_checkpoint};
 pub use collect::{Collected, collect};
 pub use finished::{FinishedArtifact, FinishedArtifacts};
-pub use left::{Left, STDERR_FILE, STDOUT_FILE, is_held, left_by, location, marker, remove_marked};
+pub use left::{
+    CaptureMark, Left, Removal, STDERR_FILE, STDOUT_FILE, is_held, left_by, location, marker, remove_marked,
+};
 pub use read_deadline::ReadDeadline;
 pub use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
 

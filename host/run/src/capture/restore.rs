@@ -88,6 +88,11 @@ impl FileVersion {
         }
     }
 
+    /// How long the file was.
+    pub fn bytes(self) -> u64 {
+        self.bytes.unsigned_abs()
+    }
+
     pub(super) fn stamp(self) -> FileStamp {
         let (seconds, nanoseconds) = self.modified;
         [self.id.inode.cast_signed(), self.bytes, seconds, nanoseconds]

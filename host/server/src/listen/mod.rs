@@ -11,6 +11,7 @@ use activation::Activated;
 pub(crate) use activation::Notifier;
 use anyhow::{Context, Result, bail};
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
+pub(crate) use tls::Tls;
 pub(crate) use token::Token;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
@@ -22,7 +23,7 @@ pub(crate) struct Plan {
     address: Option<SocketAddr>,
     activated: Vec<Activated>,
     token: Option<Arc<Token>>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Plan {
@@ -34,7 +35,7 @@ impl Plan {
         let (activated, notifier) = activation::take()?;
         let token = endpoints.token_file.as_deref().map(Token::read);
         let tls = endpoints.tls.as_ref();
-        let tls = tls.map(|files| tls::acceptor(&files.certificate, &files.key));
+        let tls = tls.map(|files| Tls::read(files).map(Arc::new));
         let mut plan = Self {
             socket: endpoints.socket.clone(),
             address: endpoints.address,
@@ -43,14 +44,24 @@ impl Plan {
             tls: tls.transpose()?,
         };
         if plan.socket.is_none() && plan.address.is_none() && plan.activated.is_empty() {
-            let socket = unix::default_path()?;
-            unix::make_directory(&socket)?;
-            plan.socket = Some(socket);
+            plan.socket = Some(match unix::named_path() {
+                Some(named) => named,
+                None => {
+                    let socket = unix::default_path()?;
+                    unix::make_directory(&socket)?;
+                    socket
+                }
+            });
         }
         for address in plan.addresses()? {
             plan.check(address)?;
         }
         Ok((plan, notifier))
+    }
+
+    /// How connections are encrypted, if any are.
+    pub(crate) fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
     }
 
     /// All addresses of TCP.
@@ -117,7 +128,7 @@ impl Plan {
     }
 }
 
-fn tcp(listener: TcpListener, token: &Option<Arc<Token>>, tls: &Option<TlsAcceptor>) -> Result<Listener> {
+fn tcp(listener: TcpListener, token: &Option<Arc<Token>>, tls: &Option<Arc<Tls>>) -> Result<Listener> {
     let Some(token) = token.clone() else {
         bail!("serving over TCP needs a token");
     };
@@ -147,7 +158,7 @@ pub(crate) enum Listener {
         /// What clients need.
         token: Arc<Token>,
         /// How connections are encrypted.
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<Tls>>,
     },
 }
 
@@ -178,7 +189,7 @@ impl Listener {
                 // Answers are written whole. Where this fails they only take longer.
                 let _ = stream.set_nodelay(true);
                 Ok(Some(match tls {
-                    Some(tls) => Incoming::Tls(stream, tls.clone()),
+                    Some(tls) => Incoming::Tls(stream, tls.acceptor()),
                     None => Incoming::Tcp(stream),
                 }))
             }

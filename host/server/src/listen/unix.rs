@@ -14,6 +14,15 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
+/// Names the socket, for hosts and their clients.
+const SOCKET_VARIABLE: &str = "EXECUTOR_RUNTIME_SOCKET";
+
+/// The socket that the environment names, if it does.
+pub(super) fn named_path() -> Option<PathBuf> {
+    let named = env::var_os(SOCKET_VARIABLE).filter(|path| !path.is_empty());
+    named.map(PathBuf::from)
+}
+
 /// The socket where none is named.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use crate::{
     documents::{RunList, RunStatus, RunSummary},
     extract::{self, Path, Query, seconds},
     problem::Problem,
+    traced,
 };
 use axum::{body::Body, extract::State, response::Response};
 use executor_runtime::CancelReason;
@@ -35,7 +36,12 @@ pub(crate) struct SubmitQuery {
 /// Idempotent by `invocation_id`: the same document again is the same run, also after its end. (`timeout_seconds` and
 /// `output_result_path` may differ.)
 #[utoipa::path(
-    post, path = "/v1/runs", tag = "runs", params(SubmitQuery),
+    post, path = "/v1/runs", tag = "runs",
+    params(
+        SubmitQuery,
+        ("traceparent" = Option<String>, Header, description = "The trace that the run is part of (W3C trace context), unless the invocation's metadata names one"),
+        ("tracestate" = Option<String>, Header, description = "What else is passed on in that trace"),
+    ),
     request_body(content = ref("#/components/schemas/RuntimeInvocation"), content_type = "application/json"),
     responses(
         (status = 202, description = "It is accepted, and kept in the journal", body = RunSummary,
@@ -59,8 +65,10 @@ pub(crate) async fn submit(
         queue_timeout: seconds("queue_timeout", query.queue_timeout, MAX_QUEUE_TIMEOUT)?,
         ..SubmitOptions::default()
     };
-    let invocation = extract::invocation(&api, &headers, body).await?;
+    let (mut invocation, place) = extract::invocation(&api, &headers, body).await?;
+    traced::take_over(&headers, &mut invocation);
     let submitted = api.runs.submit(invocation, options).await?;
+    drop(place);
     let status = match submitted.is_new {
         true => StatusCode::ACCEPTED,
         false => StatusCode::OK,

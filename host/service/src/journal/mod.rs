@@ -14,7 +14,7 @@ mod writer;
 
 pub(crate) use query::Unfinished;
 pub use query::{Cursor, Filter, JournalContents, Page};
-pub(crate) use writer::{Accepted, CaptureMark, Committed, End, NewRun, Told};
+pub(crate) use writer::{Accepted, Capture, Committed, End, NewRun, Told};
 
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::{Connection, OpenFlags};
@@ -175,7 +175,7 @@ impl Journal {
 
     /// What a query comes to. Blocks.
     fn read_now<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, JournalError> {
-        ask(&self.path, &self.readers, query)
+        ask(&self.path, &self.readers, &self.writer.trouble_noted(), query)
     }
 
     /// What a query comes to, on a thread that may block.
@@ -186,7 +186,8 @@ impl Journal {
         // It is never closed.
         let _turn = self.reading.acquire().await;
         let (readers, path) = (Arc::clone(&self.readers), self.path.clone());
-        let work = move || ask(&path, &readers, query);
+        let trouble = self.writer.trouble_noted();
+        let work = move || ask(&path, &readers, &trouble, query);
         let answer = executor_runtime_run::exhaustion::run_blocking(work).await;
         answer.map_err(|error| JournalError::Failed {
             path: self.path.clone(),
@@ -199,6 +200,7 @@ impl Journal {
 fn ask<T>(
     path: &Path,
     readers: &Mutex<Vec<Connection>>,
+    trouble: &writer::Trouble,
     query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<T, JournalError> {
     let kept = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -206,7 +208,14 @@ fn ask<T>(
         Some(connection) => connection,
         None => open_to_read(path).map_err(|error| failed(path, &error))?,
     };
-    let answer = query(&connection).map_err(|error| failed(path, &error))?;
+    let answer = query(&connection).map_err(|error| {
+        let is_damaged = is_damage(&error);
+        let error = failed(path, &error);
+        if is_damaged {
+            trouble.note_damage(&error);
+        }
+        error
+    })?;
     readers
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -230,7 +239,7 @@ pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> JournalError {
             "another process holds it locked; end that".to_owned()
         }
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-            format!("{error}; move it away, and a new one is made")
+            format!("{error}; end the host and move the journal away: the next host makes a new one")
         }
         _ => error.to_string(),
     };
@@ -238,6 +247,12 @@ pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> JournalError {
         path: path.to_owned(),
         reason,
     }
+}
+
+/// Whether what is in the file can't be right.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 /// Makes the directory, and checks that only this user and root can change what is in it.

@@ -1,11 +1,13 @@
 //! What the journal is asked.
 
-use super::{CaptureMark, Journal, JournalError, writer::sequence};
+use super::{Journal, JournalError, writer::sequence};
 use crate::{
+    document::outline,
     event::{EventKind, EventRecord},
     summary::RunSummary,
 };
 use executor_runtime::protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp};
+use executor_runtime_run::capture::{CaptureMark, Fingerprint};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::{fmt, str::FromStr};
 
@@ -68,7 +70,9 @@ pub(crate) struct Recorded {
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     pub(crate) run: i64,
-    pub(crate) invocation: RuntimeInvocation,
+    /// What of its invocation is needed all the time.
+    pub(crate) outline: RuntimeInvocation,
+    pub(crate) fingerprint: Fingerprint,
     pub(crate) accepted_at: Timestamp,
     pub(crate) started_at: Option<Timestamp>,
     /// Until when it may wait for its turn.
@@ -182,7 +186,7 @@ impl Journal {
     pub(crate) async fn unfinished(&self) -> Result<Vec<Unfinished>, JournalError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT run, invocation, accepted_at, started_at, queue_until, is_cancelled,
+                "SELECT run, invocation, accepted_at, started_at, queue_until, is_cancelled, fingerprint,
                         (SELECT max(sequence) FROM events WHERE events.run = runs.run)
                  FROM runs WHERE result IS NULL ORDER BY run",
             )?;
@@ -196,17 +200,33 @@ impl Journal {
                         return Ok(None);
                     }
                 };
+                let fingerprint: Vec<u8> = row.get(6)?;
+                let of_it = || Fingerprint::of(&invocation);
                 Ok(Some(Unfinished {
                     run,
-                    invocation,
+                    outline: outline(&invocation),
+                    fingerprint: Fingerprint::from_bytes(&fingerprint).unwrap_or_else(of_it),
                     accepted_at: Timestamp::from_unix_micros(row.get(2)?),
                     started_at: time(row, 3)?,
                     queue_until: time(row, 4)?,
                     is_cancelled: row.get(5)?,
-                    last_event: row.get::<_, Option<i64>>(6)?.unwrap_or(0).unsigned_abs(),
+                    last_event: row.get::<_, Option<i64>>(7)?.unwrap_or(0).unsigned_abs(),
                 }))
             })?;
             rows.filter_map(Result::transpose).collect()
+        })
+        .await
+    }
+
+    /// What a run was asked for; none if there is no such run, the inner error if it can't be understood.
+    pub(crate) async fn document(
+        &self,
+        run: i64,
+    ) -> Result<Option<Result<RuntimeInvocation, String>>, JournalError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT invocation FROM runs WHERE run = ?1")?;
+            let text: Option<String> = statement.query_row([run], |row| row.get(0)).optional()?;
+            Ok(text.map(|text| serde_json::from_str(&text).map_err(|error| error.to_string())))
         })
         .await
     }
@@ -224,7 +244,7 @@ impl Journal {
                 None => None,
             };
             let mut statement = connection.prepare_cached(
-                "SELECT run, capture_path, capture_marker FROM runs
+                "SELECT run, capture_path, capture_marker, finished_at FROM runs
                  WHERE result IS NOT NULL AND (finished_at < ?1 OR run <= ?2) ORDER BY run LIMIT ?3",
             )?;
             let rows = statement.query_map(
@@ -235,11 +255,14 @@ impl Journal {
                 ],
                 |row| {
                     let (path, marker): (Option<String>, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
+                    let ended_at = row.get::<_, Option<i64>>(3)?.unwrap_or(0);
                     Ok(Expired {
                         run: row.get(0)?,
-                        capture: path
-                            .zip(marker)
-                            .map(|(path, marker)| CaptureMark { path, marker }),
+                        capture: path.zip(marker).map(|(path, marker)| CaptureMark {
+                            path: path.into(),
+                            marker,
+                            ended_at,
+                        }),
                     })
                 },
             )?;

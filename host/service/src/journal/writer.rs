@@ -3,8 +3,11 @@
 //! What has been asked for when a transaction begins is in it, so that one commit serves many runs. When the journal can't be
 //! written, a new run is refused; what has happened to runs that were accepted is kept and tried again until it can be
 //! written.
+//!
+//! A journal that was found to be damaged is written as far as that goes, for the runs that it has, and takes no new ones: it
+//! could not be relied on to know of them.
 
-use super::{JournalError, Keeps, failed, schema::VERSION};
+use super::{JournalError, Keeps, failed, is_damage, schema::VERSION};
 use crate::event::EventRecord;
 use executor_runtime::protocol::Status;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -13,7 +16,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -60,7 +63,7 @@ pub(crate) enum Accepted {
 
 /// Where a run's capture directory is, and what tells it from another at the same place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CaptureMark {
+pub(crate) struct Capture {
     pub(crate) path: String,
     pub(crate) marker: Vec<u8>,
 }
@@ -69,7 +72,7 @@ pub(crate) struct CaptureMark {
 pub(crate) struct End {
     pub(crate) status: Status,
     pub(crate) result: String,
-    pub(crate) capture: Option<CaptureMark>,
+    pub(crate) capture: Option<Capture>,
 }
 
 /// An event of a run, and who is told when it is in the journal.
@@ -128,14 +131,37 @@ impl Written {
 pub(crate) struct Writer {
     queue: Option<mpsc::Sender<Write>>,
     thread: Option<thread::JoinHandle<()>>,
-    trouble: Arc<Mutex<Option<JournalError>>>,
+    trouble: Arc<Trouble>,
     path: PathBuf,
+}
+
+/// Why no run can be accepted, if that is so.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// It can't be written at the moment.
+    passing: Mutex<Option<JournalError>>,
+    /// What is in it can't be right, and that does not pass.
+    damage: OnceLock<JournalError>,
+}
+
+impl Trouble {
+    /// What is in the journal was found not to be right.
+    pub(super) fn note_damage(&self, error: &JournalError) {
+        if self.damage.set(error.clone()).is_ok() {
+            tracing::error!("{error}; no run is accepted any more");
+        }
+    }
+
+    fn now(&self) -> Option<JournalError> {
+        let passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.damage.get().or(passing.as_ref()).cloned()
+    }
 }
 
 impl Writer {
     pub(super) fn start(connection: Connection, path: PathBuf, keeps: Keeps) -> io::Result<Self> {
         let (queue, work) = mpsc::channel();
-        let trouble = Arc::default();
+        let trouble = Arc::<Trouble>::default();
         let thread = Thread {
             identity: identity(&path),
             connection,
@@ -158,10 +184,11 @@ impl Writer {
 
     /// Why it can't be written at the moment.
     pub(crate) fn trouble(&self) -> Option<JournalError> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.trouble.now()
+    }
+
+    pub(super) fn trouble_noted(&self) -> Arc<Trouble> {
+        Arc::clone(&self.trouble)
     }
 
     /// Enters a run, unless its id is there already.
@@ -241,7 +268,7 @@ struct Thread {
     work: mpsc::Receiver<Write>,
     /// What could not be written yet, in order.
     kept: Vec<Write>,
-    trouble: Arc<Mutex<Option<JournalError>>>,
+    trouble: Arc<Trouble>,
 }
 
 impl Thread {
@@ -276,6 +303,16 @@ impl Thread {
         if batch.is_empty() && !is_in_trouble {
             return;
         }
+        let batch = match self.trouble.damage.get() {
+            Some(damage) => batch
+                .into_iter()
+                .filter_map(|write| match write {
+                    Write::Accept { .. } => refuse(write, damage),
+                    other => Some(other),
+                })
+                .collect(),
+            None => batch,
+        };
         if !self.is_in_place() {
             let reason =
                 "it was removed or replaced while this host uses it; put it back, or restart the host";
@@ -305,7 +342,11 @@ impl Thread {
                 }
             }
             Err(error) => {
+                let is_damaged = is_damage(&error);
                 let error = failed(&self.path, &error);
+                if is_damaged {
+                    self.trouble.note_damage(&error);
+                }
                 tracing::error!("a record is left out: {error}");
                 for lost in batch.into_iter().filter_map(|write| refuse(write, &error)) {
                     tell(lost, Answer::Done);
@@ -328,10 +369,8 @@ impl Thread {
     }
 
     fn is_in_trouble(&self) -> bool {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        let passing = self.trouble.passing.lock();
+        passing.unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Keeps what has to be written later. Of events that take each other's place only the last is kept.
@@ -355,7 +394,8 @@ impl Thread {
     }
 
     fn note(&self, trouble: Option<JournalError>) {
-        let mut noted = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = self.trouble.passing.lock();
+        let mut noted = noted.unwrap_or_else(PoisonError::into_inner);
         match (&*noted, &trouble) {
             (None, Some(error)) => tracing::error!("{error}; no run is accepted until it can be written"),
             (Some(_), None) => tracing::info!("the journal can be written again"),

@@ -4,12 +4,12 @@ use super::{Runs, SubmitOptions, attempts::Attempting};
 use crate::{
     admission::Slot,
     event::EventKind,
-    journal::{CaptureMark, End},
+    journal::{Capture, End},
     table::Entry,
 };
 use executor_runtime::{
     CancelReason, ErrorKind, Event, Events, Failure, Run,
-    protocol::{RuntimeInvocation, RuntimeResult},
+    protocol::{RuntimeInvocation, RuntimeResult, Timestamp},
     receipt, reject,
 };
 use executor_runtime_run::{
@@ -23,6 +23,8 @@ use tokio::time::Instant;
 /// How long a run that goes on waits while what is left of its host still has its directory.
 const MAX_WAIT_FOR_DIRECTORY: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long a run whose turn has come waits before it tries again to read its document.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a run comes to begin.
 #[derive(Debug, Default)]
@@ -60,23 +62,21 @@ impl Runs {
 
     /// Waits for its turn, runs it, and notes how it ended.
     pub(super) async fn drive(&self, entry: &Arc<Entry>, options: SubmitOptions, mut beginning: Beginning) {
-        let turn = match beginning.begun_in.take() {
-            Some(slot) => Turn::Begun(slot),
+        let begun_in = beginning.begun_in.take();
+        let is_begun = begun_in.is_some();
+        let turn = match begun_in {
+            Some(slot) => self.come(entry, slot).await,
             None => self.turn(entry, options).await,
         };
         let result = match turn {
-            Turn::Begun(slot) => {
+            Turn::Come(slot, invocation) if is_begun || !self.is_closing() => {
                 self.leave_queue_to_run(entry);
-                Some(self.execute(entry, slot, &beginning).await)
-            }
-            Turn::Come(slot) if !self.is_closing() => {
-                self.leave_queue_to_run(entry);
-                match self.begin(entry, &beginning).await {
-                    true => Some(self.execute(entry, slot, &beginning).await),
+                match is_begun || self.begin(entry, &beginning).await {
+                    true => Some(self.execute(entry, slot, *invocation, &beginning).await),
                     false => None,
                 }
             }
-            Turn::Come(_) | Turn::Closing => {
+            Turn::Come(..) | Turn::Closing => {
                 // It stays in the journal, for the next host.
                 self.0.table.remove(entry.id());
                 entry.leave();
@@ -106,6 +106,10 @@ impl Runs {
                 None => std::future::pending().await,
             }
         };
+        let come = async {
+            let slot = self.0.service.slot(Some(&entry.invocation.runtime_kind)).await;
+            self.come(entry, slot).await
+        };
         tokio::select! {
             biased;
             () = entry.cancel.raised(CancelReason::Requested) => Turn::Ended(Failure::new(
@@ -117,7 +121,34 @@ impl Runs {
                 ErrorKind::Timeout,
                 "timed out before its turn came",
             )),
-            slot = self.0.service.slot(Some(&entry.invocation.runtime_kind)) => Turn::Come(slot),
+            turn = come => turn,
+        }
+    }
+
+    /// Its turn has come, in this slot.
+    async fn come(&self, entry: &Entry, slot: Slot) -> Turn {
+        match self.document(entry).await {
+            Ok(invocation) => Turn::Come(slot, Box::new(invocation)),
+            Err(failure) => Turn::Ended(failure),
+        }
+    }
+
+    /// What the run is asked for. Where the journal can't be read, it is waited for.
+    async fn document(&self, entry: &Entry) -> Result<RuntimeInvocation, Failure> {
+        if let Some(invocation) = entry.document.take() {
+            return Ok(invocation);
+        }
+        let unreadable = |reason: String| {
+            let text = format!("what it asks for can't be read from the journal: {reason}");
+            Failure::new(ErrorKind::InvalidInvocation, text)
+        };
+        loop {
+            match self.journal().document(entry.number()).await {
+                Ok(Some(read)) => return read.map_err(unreadable),
+                Ok(None) => return Err(unreadable("it is not there any more".to_owned())),
+                Err(error) => tracing::warn!("'{}' can't begin yet: {error}", entry.id()),
+            }
+            tokio::time::sleep(READ_AGAIN).await;
         }
     }
 
@@ -146,17 +177,29 @@ impl Runs {
     }
 
     /// Runs it, as often as it takes.
-    async fn execute(&self, entry: &Arc<Entry>, slot: Slot, beginning: &Beginning) -> RuntimeResult {
+    async fn execute(
+        &self,
+        entry: &Arc<Entry>,
+        slot: Slot,
+        invocation: RuntimeInvocation,
+        beginning: &Beginning,
+    ) -> RuntimeResult {
         if let Some(reason) = self.0.stopping.reason() {
             entry.cancel.raise(reason);
         }
         if beginning.is_resumed || beginning.is_again {
             self.wait_for_directory(&entry.invocation).await;
         }
+        let summary = entry.summary();
+        let waited = summary
+            .started_at
+            .as_ref()
+            .map(|started_at| queued(&summary.accepted_at, started_at));
         let mut attempting = Attempting::new(self.0.options.attempts);
         loop {
-            let mut run = Run::new(entry.invocation.clone());
+            let mut run = Run::new(invocation.clone());
             run.cancel = entry.cancel.clone();
+            run.queued = waited;
             if self.journal().keeps_all() {
                 run.events = self.listener(entry);
             }
@@ -197,6 +240,19 @@ impl Runs {
                 let body = object([("fraction", json!(fraction)), ("message", json!(message))]);
                 entry.report(&runs, EventKind::Progress, body);
             }
+            Event::Log(line) => {
+                let body = object([
+                    ("line", json!(line.number)),
+                    ("level", json!(line.level)),
+                    ("message", json!(line.message)),
+                    ("left_out", json!(line.left_out)),
+                ]);
+                entry.report(&runs, EventKind::Log, body);
+            }
+            Event::Checkpoint { bytes } => {
+                entry.report(&runs, EventKind::Checkpoint, object([("bytes", json!(bytes))]));
+            }
+            Event::Artifact(artifact) => runs.tell_artifact(&entry, &artifact),
             Event::Stopping { grace } => {
                 let body = object([("grace_seconds", json!(grace.as_secs_f64()))]);
                 entry.report(&runs, EventKind::Stopping, body);
@@ -207,6 +263,7 @@ impl Runs {
     /// Has the journal note how a run ended; false if it can't, because this process ends.
     pub(crate) async fn end(&self, entry: &Arc<Entry>, result: &RuntimeResult) -> bool {
         self.tell_last_output(entry);
+        self.tell_last_artifacts(entry, result);
         let body = object([
             ("status", json!(result.status)),
             ("exit_code", json!(result.exit_code)),
@@ -266,11 +323,15 @@ pub(super) fn started(is_resumed: bool) -> Map<String, Value> {
     object([("resumed", json!(is_resumed))])
 }
 
+/// How long a run has waited, by a clock that may have been set back meanwhile.
+fn queued(accepted_at: &Timestamp, started_at: &Timestamp) -> Duration {
+    let micros = started_at.unix_micros().saturating_sub(accepted_at.unix_micros());
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
 /// What waiting for its turn came to.
 enum Turn {
-    /// It has begun already.
-    Begun(Slot),
-    Come(Slot),
+    Come(Slot, Box<RuntimeInvocation>),
     /// It ended before.
     Ended(Failure),
     /// The host is about to end.
@@ -278,7 +339,7 @@ enum Turn {
 }
 
 /// The directory that a run has left its output or artifacts in, if it has.
-async fn capture_of(invocation: &RuntimeInvocation, result: &RuntimeResult) -> Option<CaptureMark> {
+async fn capture_of(invocation: &RuntimeInvocation, result: &RuntimeResult) -> Option<Capture> {
     let path = location(invocation);
     let artifacts = result.artifacts.iter().map(|artifact| &artifact.path);
     let mut left = result
@@ -292,7 +353,7 @@ async fn capture_of(invocation: &RuntimeInvocation, result: &RuntimeResult) -> O
     let mark = exhaustion::run_blocking(move || {
         let marker = marker(&path).ok()?;
         let path = path.into_os_string().into_string().ok()?;
-        Some(CaptureMark { path, marker })
+        Some(Capture { path, marker })
     });
     mark.await.ok().flatten()
 }

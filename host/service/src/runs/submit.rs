@@ -85,6 +85,12 @@ pub enum SubmitError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The documents of the runs that wait are as long as they may be.
+    #[error("the ids and paths of the runs that wait take as much memory as they may; try again later")]
+    QueueTooLarge {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The host is about to end.
     #[error("this host is shutting down; send the invocation to the next one")]
     Closing,
@@ -152,29 +158,26 @@ impl Runs {
         &self,
         invocation: RuntimeInvocation,
         options: SubmitOptions,
-        mut slot: Option<Slot>,
+        slot: Option<Slot>,
     ) -> Result<Entered, SubmitError> {
         let fingerprint = Fingerprint::of(&invocation);
-        let id = invocation.invocation_id.clone();
-        loop {
-            let new = Entry::new(invocation.clone(), fingerprint);
-            let (entry, is_new) = self.0.table.get_or_insert(new);
-            if is_new {
-                let accepted = self.enter(&entry, options, slot.take()).await;
-                if accepted.is_err() || entry.number() < 0 {
-                    self.0.table.remove(&id);
-                    entry.refuse();
-                }
-                return accepted;
-            }
-            if entry.fingerprint != fingerprint {
+        let entry = Arc::new(Entry::new(invocation, fingerprint));
+        while let Err(there) = self.0.table.insert(&entry) {
+            if there.fingerprint != fingerprint {
+                let id = entry.id().to_owned();
                 return Err(SubmitError::Conflict { id });
             }
             // It may be another caller's that is about to be refused: then this one tries.
-            if entry.is_accepted().await {
-                return Ok(Entered::known(entry.summary(), Some(entry)));
+            if there.is_accepted().await {
+                return Ok(Entered::known(there.summary(), Some(there)));
             }
         }
+        let accepted = self.enter(&entry, options, slot).await;
+        if accepted.is_err() || entry.number() < 0 {
+            self.0.table.remove(entry.id());
+            entry.refuse();
+        }
+        accepted
     }
 
     /// Enters a run in the journal, unless it is there.
@@ -205,7 +208,12 @@ impl Runs {
         options: SubmitOptions,
         slot: Option<Slot>,
     ) -> Result<Entered, SubmitError> {
-        let invocation = &entry.invocation;
+        let (invocation, room) = (&entry.invocation, &self.0.room);
+        if !entry.document.take_room_for(invocation, room) {
+            return Err(SubmitError::QueueTooLarge {
+                retry_after: RETRY_AFTER,
+            });
+        }
         let accepted = entry.write(self.journal(), EventKind::Accepted, Map::new(), |event| event);
         let Some(accepted) = accepted else {
             return Err(SubmitError::Closing);
@@ -215,6 +223,8 @@ impl Runs {
             .as_ref()
             .and_then(|_| entry.write(self.journal(), EventKind::Started, started(false), |event| event));
         let started_at = started.as_ref().map(|started| started.time.clone());
+        let document = entry.document.text();
+        let bytes = document.len();
         let run = NewRun {
             started,
             again_up_to: options.again.then(|| self.journal().newest_of_earlier_hosts()),
@@ -226,11 +236,12 @@ impl Runs {
             name: invocation.runtime_name.clone(),
             kind: invocation.runtime_kind.to_string(),
             fingerprint: entry.fingerprint.as_bytes().to_vec(),
-            invocation: serde_json::to_string(invocation).unwrap_or_default(),
+            invocation: document,
             accepted,
         };
         match self.journal().writer().accept(run).await? {
             Accepted::New { number, is_again } => {
+                entry.document.stay(bytes, room);
                 entry.accept(number, at);
                 if let Some(at) = &started_at {
                     entry.start(at);

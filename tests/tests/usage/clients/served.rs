@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::{
     fs,
     io::Read,
+    os::unix::process::ExitStatusExt,
     process::Stdio,
     sync::{
         Arc,
@@ -158,6 +159,70 @@ fn what_is_refused_is_told() {
 }
 
 #[test]
+fn what_can_not_be_printed_is_told_and_exits_with_4() {
+    let scene = Scene::new();
+    let _serving = Serving::start(&scene, &[]);
+    let submitted = run(&scene, &["submit", "--id", "done", "--", "echo", "x"]);
+    assert_eq!(submitted.code, Some(0), "{submitted:?}");
+    assert_eq!(run(&scene, &["wait", "done"]).code, Some(0));
+    for arguments in [
+        &["submit", "--id", "new", "--", "echo", "x"][..],
+        &["submit", "--id", "human", "--format", "human", "--", "echo", "x"],
+        &["submit", "--id", "waits", "--wait", "--", "echo", "x"],
+        &["submit", "--id", "follows", "--follow", "--", "echo", "x"],
+        &["ps", "--all"],
+        &["ps", "--all", "--format", "human"],
+        &["logs", "done"],
+        &["logs", "-f", "done"],
+        &["logs", "--both", "done"],
+        &["wait", "done"],
+        &["wait", "--format", "human", "done"],
+        &["cancel", "done"],
+        &["prune", "--older-than", "7d"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let finished = scene.run_command(client(&scene, arguments).stdout(full), b"");
+        assert_eq!(finished.code, Some(4), "{arguments:?}: {finished:?}");
+        assert!(
+            finished.stderr.contains("No space left on device"),
+            "{finished:?}"
+        );
+        let (ours, theirs) = std::io::pipe().unwrap();
+        drop(ours);
+        let finished = scene.run_command(client(&scene, arguments).stdout(theirs), b"");
+        assert!(
+            matches!(finished.code, Some(4 | 141)),
+            "{arguments:?}: {finished:?}"
+        );
+        assert!(!finished.stderr.contains("error"), "{finished:?}");
+    }
+}
+
+#[test]
+fn runs_are_watched_on_a_terminal() {
+    let scene = Scene::new();
+    let _serving = Serving::start(&scene, &[]);
+    let refused = run(&scene, &["ps", "--watch"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("while executor-runtime ps; do sleep 2; done"),
+        "{refused:?}"
+    );
+    let mut terminal = Setup::columns(60).start(&mut client(&scene, &["ps", "--watch", "--all"]));
+    terminal.await_shown("STATUS");
+    let submitted = run(&scene, &["submit", "--id", "comes", "--", "sleep", "60"]);
+    assert_eq!(submitted.code, Some(0), "{submitted:?}");
+    terminal.await_shown("running");
+    assert_eq!(run(&scene, &["cancel", "comes"]).code, Some(0));
+    terminal.await_shown("cancelled");
+    terminal.enter("\x03");
+    let shown = terminal.finish();
+    assert_eq!(shown.status.signal(), Some(libc::SIGINT), "{shown:?}");
+}
+
+#[test]
 fn ids_are_any_text() {
     let scene = Scene::new();
     let _serving = Serving::start(&scene, &[]);
@@ -175,7 +240,7 @@ fn ids_are_any_text() {
     }
     let shown = run(&scene, &["ps", "--all", "--format", "human"]);
     assert!(
-        text(&shown).contains("für\\n1\\u{1b}[2J  subprocess  succeeded"),
+        text(&shown).contains("für\\n1\\u{1b}[2J   subprocess  succeeded"),
         "{shown:?}"
     );
     assert_eq!(text(&shown).lines().count(), 6);
