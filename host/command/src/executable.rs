@@ -134,7 +134,7 @@ impl Executable {
     pub(crate) fn need_export(self, document: Option<&[u8]>) {
         if self.export.is_none()
             && trace_export::is_asked_for()
-            && let Err(failure) = become_engine(document)
+            && let Err(failure) = become_engine(document, EXECUTABLE_ADDRESS_SPACE)
         {
             tracing::warn!("no spans are sent: {}", failure.summary);
         }
