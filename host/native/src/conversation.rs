@@ -17,7 +17,7 @@ use std::{
     collections::HashSet,
     io::{self, IoSlice},
     os::fd::{AsRawFd, OwnedFd, RawFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
@@ -246,13 +246,22 @@ impl Conversation {
         let Some(directory) = self.directory.clone() else {
             return Err("there is no directory for artifacts and checkpoints".to_owned());
         };
-        let at_once = lock(&directory).capture.answers_at_once();
+        let at_once = answers_at_once(&directory).unwrap_or(false);
         let work = move || work(&mut lock(&directory));
         if at_once {
             return work();
         }
         let done = exhaustion::run_blocking(work).await;
         done.unwrap_or_else(|error| Err(error.to_string()))
+    }
+}
+
+/// Whether its file system answers at once; none while something waits for that. Never blocks.
+pub(super) fn answers_at_once(directory: &SharedDirectory) -> Option<bool> {
+    match directory.try_lock() {
+        Ok(directory) => Some(directory.capture.answers_at_once()),
+        Err(TryLockError::Poisoned(directory)) => Some(directory.into_inner().capture.answers_at_once()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 

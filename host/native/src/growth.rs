@@ -4,7 +4,7 @@
 //! long the files are, a few times a second, while there are any.
 
 use super::{
-    conversation::{SharedDirectory, lock},
+    conversation::{SharedDirectory, answers_at_once, lock},
     files::RunDirectory,
     wire::partial,
 };
@@ -83,7 +83,10 @@ impl Growth {
 
 /// Each of the files as it is; none where there is no such file.
 async fn look_at(directory: &SharedDirectory, names: Vec<String>) -> Vec<(String, Option<ArtifactState>)> {
-    let at_once = lock(directory).capture.answers_at_once();
+    let Some(at_once) = answers_at_once(directory) else {
+        // Something waits for its file system.
+        return Vec::new();
+    };
     let directory = SharedDirectory::clone(directory);
     let look = move || {
         let directory = lock(&directory);

@@ -15,7 +15,7 @@ use crate::{
 };
 use executor_runtime::{
     ErrorKind, Failure,
-    protocol::{RuntimeInvocation, RuntimeResult, Timestamp},
+    protocol::{RuntimeInvocation, RuntimeResult, Status, Timestamp},
     reject,
 };
 use executor_runtime_run::{
@@ -62,12 +62,12 @@ impl Runs {
     /// A run that had begun.
     async fn take_up(&self, entry: &Arc<Entry>, started_at: Timestamp) {
         let (invocation, of) = (entry.invocation.clone(), entry.fingerprint);
-        let is_cancelled = entry.cancel.reason().is_some();
+        let (is_cancelled, retries) = (entry.cancel.reason().is_some(), self.retries());
         let found = exhaustion::run_blocking(move || {
             let left = left_by(&invocation, of);
             match left {
                 Left { can_resume: true, .. } => None,
-                left => Some(result_of(&invocation, left, started_at, is_cancelled)),
+                left => Some(result_of(&invocation, left, started_at, is_cancelled, retries)),
             }
         });
         match found.await {
@@ -99,8 +99,11 @@ fn result_of(
     left: Left,
     started_at: Timestamp,
     is_cancelled: bool,
+    retries: bool,
 ) -> RuntimeResult {
-    if let Some(result) = written_result(invocation, &started_at) {
+    // Where runs are tried again, one that did not succeed may be of an attempt before the last.
+    let is_the_end = |result: &RuntimeResult| !retries || result.status == Status::Succeeded;
+    if let Some(result) = written_result(invocation, &started_at).filter(is_the_end) {
         return result;
     }
     let failure = match is_cancelled {

@@ -225,6 +225,16 @@ impl Runs {
             .map(|trouble| trouble.to_string())
     }
 
+    /// Whether the journal was found to be damaged: it accepts no run any more.
+    pub fn is_damaged(&self) -> bool {
+        self.journal().writer().is_damaged()
+    }
+
+    /// Whether runs are tried again here.
+    pub(crate) fn retries(&self) -> bool {
+        self.0.options.attempts.retries > 0
+    }
+
     /// Accepts no more runs and begins none. Those that wait for their turn stay in the journal, for the next host.
     pub fn close(&self) {
         self.0.closing.cancel();

@@ -10,6 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use std::{
     collections::VecDeque,
     io,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -114,7 +115,10 @@ impl Queue {
                 true => Patience::OneAttempt,
                 false => Patience::SomeAttempts,
             };
-            let sent = transport.send(encoder.encode(&batch), patience);
+            // A process that is out of threads, for one, can't look up a name. The next batch may find it otherwise.
+            let sending = || transport.send(encoder.encode(&batch), patience);
+            let sent = panic::catch_unwind(AssertUnwindSafe(sending))
+                .unwrap_or_else(|_| Err("sending them has panicked".to_owned()));
             trouble.tell(sent, batch.len(), &self.destination);
             let mut state = self.state();
             state.under_way = 0;

@@ -100,7 +100,10 @@ impl Transport {
                 Err(Failure::Transient(reason, retry_after)) => (reason, retry_after),
             };
             let wait = retry_after.unwrap_or(pause);
-            if patience == Patience::OneAttempt || attempt == MAX_ATTEMPTS || Instant::now() + wait >= until {
+            if patience == Patience::OneAttempt
+                || attempt == MAX_ATTEMPTS
+                || wait >= until.saturating_duration_since(Instant::now())
+            {
                 return Err(reason);
             }
             std::thread::sleep(wait);

@@ -15,8 +15,6 @@ const FILE: &str = "forgotten";
 pub(super) struct Forgotten {
     /// The first of each range, and its last.
     ranges: BTreeMap<u64, u64>,
-    /// How many of them did not succeed.
-    pub(super) unsuccessful: u64,
 }
 
 impl Forgotten {
@@ -42,7 +40,7 @@ impl Forgotten {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("{}\n", self.unsuccessful);
+        let mut text = String::new();
         for (first, last) in &self.ranges {
             text.push_str(&format!("{first} {last}\n"));
         }
@@ -50,15 +48,12 @@ impl Forgotten {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut lines = text.lines();
-        let unsuccessful = lines.next()?.parse().ok()?;
         let range = |line: &str| {
             let (first, last) = line.split_once(' ')?;
             Some((first.parse().ok()?, last.parse().ok()?))
         };
         Some(Self {
-            ranges: lines.map(range).collect::<Option<_>>()?,
-            unsuccessful,
+            ranges: text.lines().map(range).collect::<Option<_>>()?,
         })
     }
 
@@ -95,11 +90,10 @@ mod tests {
         for number in [3, 1, 7, 2, 8, 5, 8] {
             forgotten.add(number);
         }
-        forgotten.unsuccessful = 2;
-        assert_eq!(forgotten.text(), "2\n1 3\n5 5\n7 8\n");
+        assert_eq!(forgotten.text(), "1 3\n5 5\n7 8\n");
         let there: Vec<_> = (0..10).filter(|number| forgotten.contains(*number)).collect();
         assert_eq!(there, [1, 2, 3, 5, 7, 8]);
         assert_eq!(Forgotten::parse(&forgotten.text()), Some(forgotten));
-        assert_eq!(Forgotten::parse("0\n1 x\n"), None);
+        assert_eq!(Forgotten::parse("1 3\n1 x\n"), None);
     }
 }

@@ -89,7 +89,7 @@ impl BatchJournal {
         let opened = Journal::open_for_results(&directory)
             .map_err(anyhow::Error::from)
             .and_then(|journal| {
-                write_id(&directory, &id).with_context(place)?;
+                write_id(&directory, &id, false).with_context(place)?;
                 Ok(journal)
             });
         if opened.is_err() {
@@ -108,18 +108,15 @@ impl BatchJournal {
 
     fn named(directory: &Path) -> Result<(Self, Journal)> {
         let place = || format!("the journal '{}' can't be used", directory.display());
-        let id = match fs::read_to_string(directory.join(ID)) {
-            Ok(id) if !id.trim_end().is_empty() => Some(id.trim_end().to_owned()),
-            Ok(_) => None,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error).with_context(place),
-        };
-        if id.is_none() && directory.join(DATABASE).exists() {
-            bail!(
+        let id = match read_id(directory).with_context(place)? {
+            Some(id) => id,
+            None if directory.join(DATABASE).exists() => bail!(
                 "'{}' has a journal that is not of a batch; name another directory by --journal DIR",
                 directory.display()
-            );
-        }
+            ),
+            // Before there is a journal, which is not taken for another's then if this process ends in between.
+            None => make_id(directory).with_context(place)?,
+        };
         let journal = Journal::open_for_results(directory).map_err(|error| match error {
             JournalError::InUse { path } => anyhow!(
                 "another batch uses the journal '{}'; wait for its end, or name another directory",
@@ -127,14 +124,6 @@ impl BatchJournal {
             ),
             error => error.into(),
         })?;
-        let id = match id {
-            Some(id) => id,
-            None => {
-                let id = prompt::new_id("batch");
-                write_id(directory, &id).with_context(place)?;
-                id
-            }
-        };
         let named = Self {
             directory: directory.to_owned(),
             is_named: true,
@@ -156,11 +145,6 @@ impl BatchJournal {
         self.forgotten.contains(number)
     }
 
-    /// How many did not succeed of the jobs that it has forgotten.
-    pub(super) fn forgotten_unsuccessful(&self) -> u64 {
-        self.forgotten.unsuccessful
-    }
-
     /// Results are written. A journal that is going to be removed forgets the oldest of them, so that it stays small.
     pub(super) async fn written(&mut self, printed: Vec<Printed>, runs: &Runs) {
         if self.is_named {
@@ -171,10 +155,12 @@ impl BatchJournal {
             return;
         }
         let oldest: Vec<_> = self.written.drain(..AT_A_TIME).collect();
-        let numbers: Vec<RunNumber> = oldest.iter().filter_map(|printed| printed.run).collect();
-        for printed in oldest {
+        // Those that did not succeed may have to be done again.
+        let succeeded = oldest.iter().filter(|printed| printed.succeeded);
+        let mut numbers: Vec<RunNumber> = Vec::new();
+        for printed in succeeded {
             self.forgotten.add(printed.job);
-            self.forgotten.unsuccessful += u64::from(!printed.succeeded);
+            numbers.extend(printed.run);
         }
         // What is not noted must not be forgotten; it only takes some room.
         let forgotten = match self.forgotten.write(&self.directory) {
@@ -217,8 +203,25 @@ pub(super) fn how_to_go_on(directory: &Path) -> String {
     )
 }
 
-fn write_id(directory: &Path, id: &str) -> io::Result<()> {
-    let new = directory.join("batch-id.new");
+fn read_id(directory: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(directory.join(ID)) {
+        Ok(id) => Ok(Some(id.trim_end().to_owned()).filter(|id| !id.is_empty())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives the directory of a new journal its id, unless another batch does so at this moment.
+fn make_id(directory: &Path) -> io::Result<String> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(directory)?;
+    write_id(directory, &prompt::new_id("batch"), true)?;
+    read_id(directory)?.ok_or_else(|| io::Error::other("its id is empty"))
+}
+
+/// Writes an id, whole, unless there is one; if it `is_kept`, so that a loss of power leaves it, too.
+fn write_id(directory: &Path, id: &str, is_kept: bool) -> io::Result<()> {
+    let new = directory.join(format!("batch-id.{}", std::process::id()));
     let mut options = fs::OpenOptions::new();
     let mut file = options
         .write(true)
@@ -227,7 +230,19 @@ fn write_id(directory: &Path, id: &str) -> io::Result<()> {
         .mode(0o600)
         .open(&new)?;
     writeln!(file, "{id}")?;
-    fs::rename(new, directory.join(ID))
+    if is_kept {
+        file.sync_all()?;
+    }
+    let path = directory.join(ID);
+    if fs::metadata(&path).is_ok_and(|there| there.len() == 0) {
+        fs::remove_file(&path)?;
+    }
+    let linked = fs::hard_link(&new, path);
+    fs::remove_file(new)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Tells of the journals that batches have left in `base`, and removes those that are older than `keep`.

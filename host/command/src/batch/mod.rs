@@ -255,7 +255,7 @@ async fn execute(
                         let rest = source.rest();
                         if rest.is_none() {
                             (is_open, is_all_read) = (false, true);
-                            report.all_read(source.jobs(), journal.forgotten_unsuccessful());
+                            report.all_read(source.jobs());
                         }
                         rest
                     }
@@ -375,7 +375,7 @@ async fn end_of(
             Ok(completed) => return Ok(completed),
             Err(SubmitError::Journal(error)) => {
                 // While it can't be written, which the log says, jobs wait until it can.
-                refusals += u32::from(runs.trouble().is_none());
+                refusals += u32::from(runs.trouble().is_none() || runs.is_damaged());
                 if refusals > MAX_REFUSALS {
                     return Err(Failure::new(ErrorKind::HostExhausted, error.to_string()));
                 }

@@ -116,12 +116,11 @@ impl Report {
         self.trouble.take()
     }
 
-    /// The input is at its end, after this many jobs. Of those that the journal has forgotten, so many did not succeed.
-    pub(super) fn all_read(&mut self, jobs: u64, forgotten_unsuccessful: u64) {
+    /// The input is at its end, after this many jobs.
+    pub(super) fn all_read(&mut self, jobs: u64) {
         if self.counts.forgotten > 0 {
-            self.counts.unsuccessful_before += forgotten_unsuccessful;
             self.note(&format!(
-                "{} jobs were left out: they ended before, their results were written, and the journal no longer has them",
+                "{} jobs were left out: they succeeded before, their results were written, and the journal no longer has them",
                 self.counts.forgotten
             ));
         }

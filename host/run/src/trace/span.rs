@@ -28,6 +28,20 @@ pub enum AttributeValue {
     Number(f64),
 }
 
+/// How much of a text is kept, in bytes: spans wait in memory.
+const MAX_TEXT: usize = 1024;
+
+impl AttributeValue {
+    /// As much of it as is kept.
+    fn cut(mut self) -> Self {
+        if let Self::Text(Cow::Owned(text)) = &mut self {
+            text.truncate(text.floor_char_boundary(MAX_TEXT));
+            text.shrink_to_fit();
+        }
+        self
+    }
+}
+
 impl From<&'static str> for AttributeValue {
     fn from(text: &'static str) -> Self {
         Self::Text(text.into())
@@ -185,13 +199,14 @@ impl Span {
 
     /// Adds what is known.
     pub fn set(&self, key: &'static str, value: impl Into<AttributeValue>) {
-        self.change(|span| span.attributes.push((key, value.into())));
+        let value = value.into().cut();
+        self.change(|span| span.attributes.push((key, value)));
     }
 
     /// Notes that it went wrong, by the name of the error.
     pub fn fail(&self, error: impl Into<AttributeValue>) {
         self.change(|span| {
-            span.attributes.push(("error.type", error.into()));
+            span.attributes.push(("error.type", error.into().cut()));
             span.is_error = true;
         });
     }

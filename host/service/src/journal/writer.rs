@@ -187,6 +187,11 @@ impl Writer {
         self.trouble.now()
     }
 
+    /// Whether what is in the journal was found not to be right, which does not pass.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.trouble.damage.get().is_some()
+    }
+
     pub(super) fn trouble_noted(&self) -> Arc<Trouble> {
         Arc::clone(&self.trouble)
     }

@@ -65,12 +65,17 @@ impl Runs {
         let begun_in = beginning.begun_in.take();
         let is_begun = begun_in.is_some();
         let turn = match begun_in {
-            Some(slot) => self.come(entry, slot).await,
+            Some(slot) => {
+                self.leave_queue_to_run(entry);
+                self.come_at_once(entry, slot).await
+            }
             None => self.turn(entry, options).await,
         };
         let result = match turn {
             Turn::Come(slot, invocation) if is_begun || !self.is_closing() => {
-                self.leave_queue_to_run(entry);
+                if !is_begun {
+                    self.leave_queue_to_run(entry);
+                }
                 match is_begun || self.begin(entry, &beginning).await {
                     true => Some(self.execute(entry, slot, *invocation, &beginning).await),
                     false => None,
@@ -83,7 +88,9 @@ impl Runs {
                 return self.leave_queue();
             }
             Turn::Ended(failure) => {
-                self.tally().queued -= 1;
+                if !is_begun {
+                    self.tally().queued -= 1;
+                }
                 let invocation = entry.invocation.clone();
                 exhaustion::run_blocking(move || reject(&invocation, failure))
                     .await
@@ -133,6 +140,18 @@ impl Runs {
         }
     }
 
+    /// The same of a run that the journal has begun.
+    async fn come_at_once(&self, entry: &Entry, slot: Slot) -> Turn {
+        tokio::select! {
+            biased;
+            turn = self.come(entry, slot) => turn,
+            () = entry.cancel.raised(CancelReason::Requested) => Turn::Ended(Failure::new(
+                ErrorKind::Cancelled,
+                "cancelled before it was started",
+            )),
+        }
+    }
+
     /// What the run is asked for. Where the journal can't be read, it is waited for.
     async fn document(&self, entry: &Entry) -> Result<RuntimeInvocation, Failure> {
         if let Some(invocation) = entry.document.take() {
@@ -146,6 +165,8 @@ impl Runs {
             match self.journal().document(entry.number()).await {
                 Ok(Some(read)) => return read.map_err(unreadable),
                 Ok(None) => return Err(unreadable("it is not there any more".to_owned())),
+                // It would have its slot for ever.
+                Err(error) if self.is_damaged() => return Err(unreadable(error.to_string())),
                 Err(error) => tracing::warn!("'{}' can't begin yet: {error}", entry.id()),
             }
             tokio::time::sleep(READ_AGAIN).await;

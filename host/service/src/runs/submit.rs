@@ -11,7 +11,7 @@ use crate::{
     summary::RunSummary,
     table::Entry,
 };
-use executor_runtime::protocol::{RuntimeInvocation, RuntimeResult};
+use executor_runtime::protocol::{RuntimeInvocation, RuntimeResult, Status};
 use executor_runtime_run::capture::Fingerprint;
 use serde_json::Map;
 use std::{sync::Arc, time::Duration};
@@ -163,6 +163,14 @@ impl Runs {
         let fingerprint = Fingerprint::of(&invocation);
         let entry = Arc::new(Entry::new(invocation, fingerprint));
         while let Err(there) = self.0.table.insert(&entry) {
+            if options.again && self.is_of_earlier_host(&there) {
+                let result = there.end_of().await.ok_or(SubmitError::Closing)?;
+                if result.status != Status::Succeeded {
+                    // It is about to leave the table.
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            }
             if there.fingerprint != fingerprint {
                 let id = entry.id().to_owned();
                 return Err(SubmitError::Conflict { id });
@@ -178,6 +186,11 @@ impl Runs {
             entry.refuse();
         }
         accepted
+    }
+
+    /// Whether it is a run that an earlier host has left.
+    fn is_of_earlier_host(&self, entry: &Entry) -> bool {
+        (0..=self.journal().newest_of_earlier_hosts()).contains(&entry.number())
     }
 
     /// Enters a run in the journal, unless it is there.
