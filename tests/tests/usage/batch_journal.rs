@@ -309,10 +309,11 @@ fn a_journal_without_a_name_forgets_what_was_written_long_ago_and_still_begins_n
     let finished = scene.run_command(&mut batch(&scene, &options, &input, script), b"");
     assert_eq!(lines(&scene, "begun").len(), JOBS as usize);
     let results = by_line(&finished);
-    assert_eq!(results.len(), JOBS as usize - 500, "{}", finished.stderr);
-    assert_eq!(results.keys().next(), Some(&501));
+    // Job 3 did not succeed, and is not forgotten.
+    assert_eq!(results.len(), JOBS as usize - 499, "{}", finished.stderr);
+    assert_eq!(results.keys().take(2).collect::<Vec<_>>(), [&3, &501]);
     let said = finished.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("500 jobs were left out"), "{said}");
+    assert!(said.contains("499 jobs were left out"), "{said}");
     // Jobs 3 and 690 did not succeed.
     assert_eq!(finished.code, Some(1));
     assert_eq!(error_kind(&results[&690]), "host_lost");
@@ -428,6 +429,35 @@ fn a_journal_that_can_not_be_used_is_told_of_before_anything_runs() {
         finished.stderr.contains("neither XDG_STATE_HOME nor HOME is set"),
         "{finished:?}"
     );
+}
+
+#[test]
+fn a_batch_that_is_to_end_does_not_wait_for_its_journal() {
+    let scene = Scene::new();
+    let script = "touch started; exec sleep {}";
+    let mut host = scene.host(&["batch", "-j2", "--journal", "journal", "--", "sh", "-c", script]);
+    let mut host = host.stdin(Stdio::piped()).spawn().unwrap();
+    host.stdin.take().unwrap().write_all(b"1000\n").unwrap();
+    scene.await_file("started");
+    fs::rename(scene.path("journal/journal.sqlite"), scene.path("away")).unwrap();
+    // SAFETY: no memory is involved.
+    unsafe { libc::kill(host.id() as i32, libc::SIGTERM) };
+    let finished = scene.finish(host);
+    assert_eq!(finished.code, Some(143), "{}", finished.stderr);
+    let printed = String::from_utf8_lossy(&finished.stdout);
+    assert_eq!(
+        printed.matches("\"status\":\"cancelled\"").count(),
+        1,
+        "{printed}"
+    );
+    assert!(
+        finished
+            .stderr
+            .contains("the journal lacks how the last runs ended"),
+        "{}",
+        finished.stderr
+    );
+    scene.assert_nothing_left();
 }
 
 #[test]

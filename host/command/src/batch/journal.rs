@@ -181,7 +181,15 @@ impl BatchJournal {
             std::mem::forget(runs);
             return None;
         }
-        drop(runs);
+        if let Some(trouble) = runs.trouble() {
+            tracing::warn!(
+                "the journal lacks how the last runs ended: {trouble}; what goes on with it takes them for lost (`host_lost`)"
+            );
+            // To close it would wait until it can be written.
+            std::mem::forget(runs);
+        } else {
+            drop(runs);
+        }
         if is_complete {
             tell_no_more(&self.directory);
         }
@@ -198,7 +206,7 @@ pub(super) fn tell_no_more(directory: &Path) {
 pub(super) fn how_to_go_on(directory: &Path) -> String {
     let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     format!(
-        "the same command line with --journal '{}' goes on with it",
+        "the same command line with --journal '{}' goes on with it; --retry-failed does those again that did not succeed",
         directory.display()
     )
 }

@@ -383,7 +383,8 @@ async fn end_of(
             Err(SubmitError::Conflict { .. }) => {
                 return Err(Failure::new(
                     ErrorKind::InvalidInvocation,
-                    "it has the id of another invocation in the journal of this batch",
+                    "the journal has another invocation with its id; a batch is gone on with by the same command line and \
+                     input, or begun with another journal",
                 ));
             }
             Err(error) => return Err(Failure::new(ErrorKind::Cancelled, error.to_string())),

@@ -14,7 +14,7 @@ mod writer;
 
 pub(crate) use query::Unfinished;
 pub use query::{Cursor, Filter, JournalContents, Page};
-pub(crate) use writer::{Accepted, Capture, Committed, End, NewRun, Told};
+pub(crate) use writer::{Accepted, Capture, Committed, End, NewRun, Told, Written};
 
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::{Connection, OpenFlags};

@@ -4,7 +4,7 @@ use super::{Runs, SubmitOptions, attempts::Attempting};
 use crate::{
     admission::Slot,
     event::EventKind,
-    journal::{Capture, End},
+    journal::{Capture, End, Written},
     table::Entry,
 };
 use executor_runtime::{
@@ -25,6 +25,9 @@ const MAX_WAIT_FOR_DIRECTORY: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a run whose turn has come waits before it tries again to read its document.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long runs that are to stop wait for a journal that can't be written.
+const MAX_WAIT_FOR_JOURNAL: Duration = Duration::from_secs(1);
 
 /// How a run comes to begin.
 #[derive(Debug, Default)]
@@ -190,7 +193,7 @@ impl Runs {
         let Some((at, written)) = begun else {
             return false;
         };
-        let is_known = written.wait().await;
+        let is_known = self.is_written(written, false).await;
         if is_known {
             entry.start(&at);
         }
@@ -303,8 +306,31 @@ impl Runs {
             self.journal().writer().end_run(entry.told(ended), end)
         });
         match written {
-            Some(written) => written.wait().await,
+            Some(written) => self.is_written(written, true).await,
             None => false,
+        }
+    }
+
+    /// Waits until the journal has something, or is given up, which is as good as `otherwise` says.
+    async fn is_written(&self, written: Written, otherwise: bool) -> bool {
+        tokio::select! {
+            biased;
+            is_written = written.wait() => is_written,
+            () = self.journal_is_given_up() => otherwise,
+        }
+    }
+
+    /// A journal of results alone is not waited for where runs are to stop: who waits for the results has them then.
+    async fn journal_is_given_up(&self) {
+        if self.journal().keeps_all() {
+            return std::future::pending().await;
+        }
+        self.0.stopping.raised(CancelReason::Requested).await;
+        loop {
+            tokio::time::sleep(MAX_WAIT_FOR_JOURNAL).await;
+            if self.trouble().is_some() {
+                return;
+            }
         }
     }
 
