@@ -434,7 +434,7 @@ fn a_journal_that_can_not_be_used_is_told_of_before_anything_runs() {
 #[test]
 fn a_batch_that_is_to_end_does_not_wait_for_its_journal() {
     let scene = Scene::new();
-    let script = "touch started; exec sleep {}";
+    let script = "echo yes > started; exec sleep {}";
     let mut host = scene.host(&["batch", "-j2", "--journal", "journal", "--", "sh", "-c", script]);
     let mut host = host.stdin(Stdio::piped()).spawn().unwrap();
     host.stdin.take().unwrap().write_all(b"1000\n").unwrap();

@@ -383,8 +383,8 @@ async fn end_of(
             Err(SubmitError::Conflict { .. }) => {
                 return Err(Failure::new(
                     ErrorKind::InvalidInvocation,
-                    "the journal has another invocation with its id; a batch is gone on with by the same command line and \
-                     input, or begun with another journal",
+                    "it has the id of another invocation in the journal of this batch; give it one of its own, or go on with \
+                     a batch by the same command line and input",
                 ));
             }
             Err(error) => return Err(Failure::new(ErrorKind::Cancelled, error.to_string())),
