@@ -10,7 +10,7 @@
 //! | no run fails because of one | what goes wrong is logged: once, until it works again |
 //! | the process ends | what is left at the end has two seconds |
 //!
-//! The protocol is a handful of messages that only grow, so they are [written](encode) here. The SDK would be a
+//! The protocol is a handful of messages that only grow, so they are written here (`encode`). The SDK would be a
 //! second executor and random number generator in the engine, and would change the features of what the engine is built
 //! from.
 
