@@ -6,7 +6,7 @@
 //! | begun, and has left a checkpoint | gone on with |
 //! | begun, and has written its result to its file | what that says |
 //! | begun, and has left neither | `failed`, `host_lost`: it may have done anything, so it is not begun again |
-//! | told to stop | `cancelled`, unless it has written its result; whoever was told that it stops must not begin it again |
+//! | told to stop | `cancelled`, unless it has written its result: somebody was told that it stops, so it must not begin again |
 
 use crate::{
     journal::JournalError,
@@ -52,8 +52,8 @@ impl Runs {
         }
         if queued + begun > 0 {
             tracing::warn!(
-                "an earlier host has ended before its runs: {queued} that had not begun begin now; {begun} that had go on \
-                 from their checkpoints, or have failed as `host_lost`"
+                "the host before this one died with unfinished runs: {queued} had not started and start now; {begun} had \
+                 started and continue from a checkpoint, or fail as `host_lost`"
             );
         }
         Ok(())

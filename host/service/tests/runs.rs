@@ -698,7 +698,7 @@ async fn a_journal_that_is_found_to_be_damaged_accepts_nothing_more() {
     let found = found.expect("a page was overwritten").to_string();
     assert!(found.contains("malformed"), "{found}");
     assert!(
-        found.contains("end the host and move the journal away"),
+        found.contains("stop what uses the journal and move it away"),
         "{found}"
     );
     assert_eq!(runs.trouble(), Some(found.clone()));

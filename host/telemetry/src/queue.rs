@@ -118,7 +118,7 @@ impl Queue {
             // A process that is out of threads, for one, can't look up a name. The next batch may find it otherwise.
             let sending = || transport.send(encoder.encode(&batch), patience);
             let sent = panic::catch_unwind(AssertUnwindSafe(sending))
-                .unwrap_or_else(|_| Err("sending them has panicked".to_owned()));
+                .unwrap_or_else(|_| Err("the sender panicked".to_owned()));
             trouble.tell(sent, batch.len(), &self.destination);
             let mut state = self.state();
             state.under_way = 0;

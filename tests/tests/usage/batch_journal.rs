@@ -265,6 +265,29 @@ fn the_same_document_twice_is_one_run_and_another_with_its_id_is_rejected() {
 }
 
 #[test]
+fn a_journal_is_continued_with_its_own_command_and_input_alone() {
+    let scene = Scene::new();
+    let input = scene.file("input", numbers(3));
+    let options = ["-j1", "--journal", "journal"];
+    let first = scene.run_command(&mut batch(&scene, &options, &input, "echo $1 >> begun"), b"");
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let other_input = scene.file("other", format!("first\n{}", numbers(3)));
+    for (input, script) in [
+        (&input, "echo other >> begun"),
+        (&other_input, "echo $1 >> begun"),
+    ] {
+        let other = scene.run_command(&mut batch(&scene, &options, input, script), b"");
+        assert_eq!((other.code, other.stdout.len()), (Some(2), 0), "{other:?}");
+        assert!(
+            other.stderr.contains("the journal has another job 1"),
+            "{}",
+            other.stderr
+        );
+    }
+    assert_eq!(lines(&scene, "begun").len(), 3);
+}
+
+#[test]
 fn only_the_last_attempt_is_the_end_of_a_run() {
     let scene = Scene::new();
     let input = scene.file("input", "1\n2\n");
@@ -453,7 +476,7 @@ fn a_batch_that_is_to_end_does_not_wait_for_its_journal() {
     assert!(
         finished
             .stderr
-            .contains("the journal lacks how the last runs ended"),
+            .contains("the ends of the last runs are not in the journal"),
         "{}",
         finished.stderr
     );

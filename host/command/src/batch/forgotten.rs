@@ -22,7 +22,7 @@ impl Forgotten {
     pub(super) fn read(directory: &Path) -> io::Result<Self> {
         match fs::read_to_string(directory.join(FILE)) {
             Ok(text) => Self::parse(&text).ok_or_else(|| {
-                let reason = format!("'{FILE}' has a line that is no range of numbers");
+                let reason = format!("'{FILE}' has a line that is not a range of numbers");
                 io::Error::new(io::ErrorKind::InvalidData, reason)
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),

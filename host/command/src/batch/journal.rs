@@ -183,7 +183,8 @@ impl BatchJournal {
         }
         if let Some(trouble) = runs.trouble() {
             tracing::warn!(
-                "the journal lacks how the last runs ended: {trouble}; what goes on with it takes them for lost (`host_lost`)"
+                "the ends of the last runs are not in the journal: {trouble}; a batch that continues with it reports them as \
+                 `host_lost`"
             );
             // To close it would wait until it can be written.
             std::mem::forget(runs);
@@ -206,7 +207,7 @@ pub(super) fn tell_no_more(directory: &Path) {
 pub(super) fn how_to_go_on(directory: &Path) -> String {
     let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     format!(
-        "the same command line with --journal '{}' goes on with it; --retry-failed does those again that did not succeed",
+        "to continue, run the same command with --journal '{}'; add --retry-failed to repeat what did not succeed",
         directory.display()
     )
 }

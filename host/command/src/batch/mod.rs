@@ -21,7 +21,7 @@ use super::{
     exit, host, many_runs,
     trace_export::Parent,
 };
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
     CancelReason, CancelToken, ErrorKind, Failure, Termination,
     protocol::{RuntimeInvocation, RuntimeResult, Status},
@@ -208,6 +208,7 @@ async fn execute(
     leave_when_told_twice(&termination);
     let cancelling = cancel_with(&cancel, &runs);
     let plan = Plan {
+        has_template: !options.words.is_empty(),
         timeout: options.timeout.and_then(NonZeroU64::new),
         submit: SubmitOptions {
             again: options.retry_failed,
@@ -236,7 +237,10 @@ async fn execute(
         tokio::select! {
             biased;
             Some(ended) = running.join_next(), if !running.is_empty() => {
-                report.ended(ended.context("a run was lost")?);
+                match ended.context("a run was lost")? {
+                    Ok(ended) => report.ended(ended),
+                    Err(error) => trouble = trouble.or(Some(error)),
+                }
                 journal.written(report.take_printed(), &runs).await;
                 if is_open && let Some(halt) = options.halt && report.counts().halts(halt) {
                     (is_open, is_halted) = (false, true);
@@ -312,6 +316,8 @@ async fn execute(
 #[derive(Clone, Copy)]
 struct Plan {
     timeout: Option<NonZeroU64>,
+    /// Whether jobs have ids of the journal's.
+    has_template: bool,
     submit: SubmitOptions,
 }
 
@@ -334,7 +340,10 @@ fn left_to_do(
 }
 
 /// Does a job, or finds how it ended.
-async fn complete(runs: Runs, job: Job, plan: Plan, cancel: CancelToken) -> Ended {
+///
+/// # Errors
+/// Where the journal is of another command or input.
+async fn complete(runs: Runs, job: Job, plan: Plan, cancel: CancelToken) -> Result<Ended> {
     let Job {
         number,
         line,
@@ -349,17 +358,21 @@ async fn complete(runs: Runs, job: Job, plan: Plan, cancel: CancelToken) -> Ende
             }
             match end_of(&runs, &invocation, plan.submit, &cancel).await {
                 Ok(Completed { number, result, .. }) => (Arc::unwrap_or_clone(result), Some(number)),
+                Err(failure) if plan.has_template && failure.kind == ErrorKind::InvalidInvocation => bail!(
+                    "the journal has another job {number}: a batch is continued with the same command and the same input; \
+                     name another directory with --journal DIR"
+                ),
                 Err(failure) => (not_accepted(invocation, line, failure), None),
             }
         }
     };
     result.metadata.insert(LINE.to_owned(), line.to_string());
-    Ended {
+    Ok(Ended {
         number,
         name,
         result,
         run,
-    }
+    })
 }
 
 /// The end of the run of an invocation, or why it was not accepted.
@@ -383,8 +396,7 @@ async fn end_of(
             Err(SubmitError::Conflict { .. }) => {
                 return Err(Failure::new(
                     ErrorKind::InvalidInvocation,
-                    "it has the id of another invocation in the journal of this batch; give it one of its own, or go on with \
-                     a batch by the same command line and input",
+                    "it has the id of another invocation in the journal of this batch; give it an id of its own",
                 ));
             }
             Err(error) => return Err(Failure::new(ErrorKind::Cancelled, error.to_string())),

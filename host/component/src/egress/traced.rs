@@ -5,7 +5,7 @@ use executor_runtime_egress::RequestError;
 use executor_runtime_run::trace::{Span, SpanKind, TRACEPARENT, TRACESTATE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, uri::Scheme};
 
-/// Methods that a span may be called by. There is no end of others.
+/// Methods that name a span. A guest can make up any number of others, which would make any number of names.
 const KNOWN: [Method; 9] = [
     Method::GET,
     Method::HEAD,

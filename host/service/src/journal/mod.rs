@@ -60,7 +60,7 @@ pub enum JournalError {
     },
     /// A newer version has written it.
     #[error(
-        "the journal '{}' is of version {found}, and this host knows {known} at most; use the newer host, or another --state-dir",
+        "the journal '{}' is of version {found}, and this host knows {known} at most; use the newer host, or give this one another directory",
         path.display()
     )]
     Newer {
@@ -239,7 +239,7 @@ pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> JournalError {
             "another process holds it locked; end that".to_owned()
         }
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-            format!("{error}; end the host and move the journal away: the next host makes a new one")
+            format!("{error}; stop what uses the journal and move it away: a new one is made")
         }
         _ => error.to_string(),
     };

@@ -25,7 +25,6 @@ const MAX_WAIT_FOR_DIRECTORY: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a run whose turn has come waits before it tries again to read its document.
 const READ_AGAIN: Duration = Duration::from_secs(1);
-
 /// How long runs that are to stop wait for a journal that can't be written.
 const MAX_WAIT_FOR_JOURNAL: Duration = Duration::from_secs(1);
 
