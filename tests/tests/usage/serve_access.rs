@@ -5,12 +5,14 @@ use executor_runtime_tests::{
     Scene, eventually,
     serving::{self, Connection, Serving},
 };
+use rustls::{ClientConfig, ClientConnection, RootCertStore, pki_types::CertificateDer};
 use std::{
     fs::{self, Permissions},
     net::TcpStream,
     os::unix::{ffi::OsStrExt, fs::PermissionsExt, net::UnixListener, process::CommandExt},
     path::Path,
     process::Command,
+    sync::Arc,
     time::Duration,
 };
 
@@ -460,21 +462,10 @@ fn tls_is_served_where_it_is_asked_for() {
     let port = serving.address().port();
     assert!(serving.said().contains("https://0.0.0.0:"), "{}", serving.said());
 
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let config = std::sync::Arc::new(config);
+    let first = made.cert.der().clone();
     let connect = || {
-        let name = "localhost".try_into().unwrap();
-        let client = rustls::ClientConnection::new(std::sync::Arc::clone(&config), name).unwrap();
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        Connection::over(rustls::StreamOwned::new(client, stream))
+        let stream = connected(port);
+        Connection::over(rustls::StreamOwned::new(client_trusting(&first), stream))
     };
     let right = format!("Bearer {TOKEN}");
     let mut kept = connect();
@@ -486,7 +477,7 @@ fn tls_is_served_where_it_is_asked_for() {
     connection.send("GET", "/v1/runs", &[], b"");
     connection.answer().expect_problem(401);
     // A certificate that is renewed is taken up, and one that can't be used is not.
-    let renewed = rcgen::generate_simple_self_signed(["renewed.example".to_owned()]).unwrap();
+    let renewed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(&certificate, "no certificate").unwrap();
     eventually("the bad certificate being told of", || {
         serving
@@ -494,12 +485,13 @@ fn tls_is_served_where_it_is_asked_for() {
             .contains("the TLS certificate stays as it was")
             .then_some(())
     });
-    assert_eq!(presented(port), *made.cert.der());
+    assert!(presents(port, &first));
     fs::write(&certificate, renewed.cert.pem()).unwrap();
     fs::write(&key, renewed.signing_key.serialize_pem()).unwrap();
     eventually("the new certificate being presented", || {
-        (presented(port) == *renewed.cert.der()).then_some(())
+        presents(port, renewed.cert.der()).then_some(())
     });
+    assert!(!presents(port, &first));
     // Connections that were there before go on.
     kept.send("GET", "/v1/runs", &[("Authorization", &right)], b"");
     kept.answer().expect(200);
@@ -509,60 +501,32 @@ fn tls_is_served_where_it_is_asked_for() {
     assert!(plain.try_answer().is_err());
 }
 
-/// The certificate that a server on this machine presents.
-fn presented(port: u16) -> rustls::pki_types::CertificateDer<'static> {
-    /// Takes any.
-    #[derive(Debug)]
-    struct Any(std::sync::Arc<rustls::crypto::CryptoProvider>);
+fn connected(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}
 
-    impl rustls::client::danger::ServerCertVerifier for Any {
-        fn verify_server_cert(
-            &self,
-            _: &rustls::pki_types::CertificateDer<'_>,
-            _: &[rustls::pki_types::CertificateDer<'_>],
-            _: &rustls::pki_types::ServerName<'_>,
-            _: &[u8],
-            _: rustls::pki_types::UnixTime,
-        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-            Ok(rustls::client::danger::ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &rustls::pki_types::CertificateDer<'_>,
-            _: &rustls::DigitallySignedStruct,
-        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &rustls::pki_types::CertificateDer<'_>,
-            _: &rustls::DigitallySignedStruct,
-        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-            self.0.signature_verification_algorithms.supported_schemes()
-        }
-    }
-
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(std::sync::Arc::clone(&provider))
+/// A client that takes this certificate alone for localhost's.
+fn client_trusting(certificate: &CertificateDer<'static>) -> ClientConnection {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(std::sync::Arc::new(Any(provider)))
+        .with_root_certificates(roots)
         .with_no_client_auth();
-    let mut client =
-        rustls::ClientConnection::new(std::sync::Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap()
+}
+
+/// Whether a server on this machine presents this certificate.
+fn presents(port: u16, certificate: &CertificateDer<'static>) -> bool {
+    let (mut client, mut stream) = (client_trusting(certificate), connected(port));
     while client.is_handshaking() {
-        client.complete_io(&mut stream).unwrap();
+        if client.complete_io(&mut stream).is_err() {
+            return false;
+        }
     }
-    client.peer_certificates().unwrap()[0].clone().into_owned()
+    true
 }
