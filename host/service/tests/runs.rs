@@ -21,7 +21,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 /// No run of these tests takes longer.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,6 +31,8 @@ const QUEUE_TIMEOUT: Duration = Duration::from_millis(300);
 /// Counts its runs. `work` says what each does.
 struct Scripted {
     started: AtomicUsize,
+    /// What runs wait for whose work that is.
+    go: Notify,
 }
 
 impl Runner for Scripted {
@@ -50,6 +52,7 @@ impl Runner for Scripted {
                 "flaky" if !self.started.load(Ordering::SeqCst).is_multiple_of(3) => {
                     return Outcome::failure(ErrorKind::ExitStatus, "not yet");
                 }
+                "go" => self.go.notified().await,
                 "flood" => flood(run).await,
                 "panic" => panic!("on purpose"),
                 "wait" => {
@@ -132,6 +135,7 @@ async fn open(directory: &Path, max_running: usize, max_queued: usize) -> Opened
 async fn open_with(journal: Journal, max_running: usize, options: RunsOptions) -> Opened {
     let runner = Arc::new(Scripted {
         started: AtomicUsize::new(0),
+        go: Notify::new(),
     });
     let host = Host::builder().runner(kind(), runner.clone()).build().unwrap();
     let limits = Limits::from(NonZeroUsize::new(max_running).unwrap());
@@ -619,6 +623,29 @@ async fn a_journal_that_cant_be_written_refuses_new_runs_and_loses_no_end() {
     assert!(runs.trouble().is_none());
 }
 
+#[tokio::test]
+async fn an_end_that_is_the_first_to_find_the_journal_locked_is_told_when_it_is_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { runs, runner } = open(directory.path(), 4, 10).await;
+    submit(&runs, invocation("it", "go")).await;
+    until_running(&runs, "it").await;
+    let other = rusqlite::Connection::open(directory.path().join("journal.sqlite")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    runner.go.notify_one();
+    let deadline = Instant::now() + LIMIT;
+    while runs.trouble().is_none() {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let now = Some(Instant::now());
+    assert!(matches!(
+        runs.wait("it", now).await.unwrap(),
+        Some(Waited::Unfinished(_))
+    ));
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(result(&runs, "it").await.status, Status::Succeeded);
+}
+
 #[test]
 fn a_result_that_a_run_has_written_to_its_file_is_its_end_even_if_the_host_died_just_then() {
     let directory = tempfile::tempdir().unwrap();
@@ -647,7 +674,7 @@ fn a_result_that_a_run_has_written_to_its_file_is_its_end_even_if_the_host_died_
             assert!(Instant::now() < deadline);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        // Nothing of the first host is left that could write it.
+        // Nothing of the first host is left to write it.
         std::fs::write(&file, &written).unwrap();
         let Opened { runs, .. } = open(&state, 2, 10).await;
         assert_eq!(result(&runs, "it").await.status, Status::Succeeded);
