@@ -225,6 +225,29 @@ async fn the_same_document_is_one_run_however_often_it_is_sent() {
     assert_eq!(runner.started.load(Ordering::SeqCst), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_about_to_be_refused_has_not_got_its_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = open(directory.path(), 4, 100).await;
+    for id in 0..200 {
+        submit(&first.runs, invocation(&id.to_string(), "")).await;
+    }
+    first.runs.idle().await;
+    drop(first);
+    // These are in the journal alone, which is asked about each.
+    let again = open(directory.path(), 4, 100).await;
+    for id in 0..200 {
+        let options = SubmitOptions::default();
+        let [other, same] = ["another", ""].map(|work| {
+            let (runs, invocation) = (again.runs.clone(), invocation(&id.to_string(), work));
+            tokio::spawn(async move { runs.submit(invocation, options).await })
+        });
+        let (other, same) = (other.await.unwrap(), same.await.unwrap());
+        assert!(matches!(other, Err(SubmitError::Conflict { .. })), "{other:?}");
+        assert!(same.is_ok_and(|same| !same.is_new), "{id}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_queue_refuses_and_a_queued_run_can_be_cancelled_or_time_out() {
     let directory = tempfile::tempdir().unwrap();

@@ -171,14 +171,15 @@ impl Runs {
                     continue;
                 }
             }
+            // It may be another caller's that is about to be refused: then this one tries.
+            if !there.is_accepted().await {
+                continue;
+            }
             if there.fingerprint != fingerprint {
                 let id = entry.id().to_owned();
                 return Err(SubmitError::Conflict { id });
             }
-            // It may be another caller's that is about to be refused: then this one tries.
-            if there.is_accepted().await {
-                return Ok(Entered::known(there.summary(), Some(there)));
-            }
+            return Ok(Entered::known(there.summary(), Some(there)));
         }
         let accepted = self.enter(&entry, options, slot).await;
         if accepted.is_err() || entry.number() < 0 {
