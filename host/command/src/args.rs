@@ -566,12 +566,15 @@ pub(super) struct BuildOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct EmbedOptions {
-    /// Component built by a tool such as componentize-py or jco; the descriptor is added to this file
+    /// Component built by a tool such as componentize-py or jco
     #[arg(value_name = "COMPONENT")]
     pub(super) component: PathBuf,
     /// Plugin descriptor; `schema descriptor` prints its JSON Schema
     #[arg(value_name = "PLUGIN.JSON")]
     pub(super) descriptor: PathBuf,
+    /// File to write the plugin to [default: the component itself, which is replaced]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

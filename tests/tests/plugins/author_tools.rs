@@ -354,8 +354,50 @@ fn a_component_of_another_toolchain_becomes_a_plugin() {
         home.run(&run).succeeds().json()["metadata"]["plugin.name"],
         "foreign"
     );
-    home.run(&["plugin", "embed", &component, &descriptor])
-        .fails_with("already has a descriptor, for plugin 'foreign'");
+}
+
+#[test]
+fn a_descriptor_that_is_embedded_again_replaces_the_one_before() {
+    let home = Home::new();
+    let bare = bare_component();
+    let component = home.write("built.wasm", &bare);
+    let first = home.write("plugin.json", EMBEDDED);
+    let renamed = String::from_utf8(EMBEDDED.to_vec())
+        .unwrap()
+        .replace("\"name\": \"foreign\"", "\"name\": \"other\"");
+    let second = home.write("other.json", renamed.as_bytes());
+    let out = home.join("dist.wasm").display().to_string();
+
+    let said = home
+        .run(&["plugin", "embed", &component, &first, "-o", &out])
+        .succeeds();
+    assert_eq!(said.json()[0]["path"], out);
+    assert!(fs::read(&component).unwrap() == bare, "the input is as it was");
+    let once = fs::read(&out).unwrap();
+
+    home.run(&["plugin", "embed", &out, &second]).succeeds();
+    assert_eq!(
+        home.run(&["plugin", "inspect", &out]).succeeds().json()["descriptor"]["name"],
+        "other"
+    );
+    home.run(&["plugin", "embed", &out, &first]).succeeds();
+    assert!(
+        fs::read(&out).unwrap() == once,
+        "one descriptor, and nothing else has changed"
+    );
+    assert_eq!(
+        fs::read_dir(home.path()).unwrap().count(),
+        4,
+        "nothing else is left"
+    );
+
+    // What export_runner! puts into a module can't be taken out of it.
+    let rust = home.write(
+        "rust.wasm",
+        &fs::read(fixtures::component("fixture-behaviours")).unwrap(),
+    );
+    home.run(&["plugin", "embed", &rust, &first])
+        .fails_with("already has a descriptor in its code, for plugin 'behaviours'");
 }
 
 #[test]

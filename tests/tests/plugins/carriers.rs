@@ -61,7 +61,7 @@ fn both_carriers_give_the_same_result() {
             .invocation()
             .metadata("greet.name", "Ada")
             .metadata("greet.url", server.url("/start"))
-            .metadata("greet.echo", "yes")
+            .metadata("greet.echo", "true")
             .input(input);
         let result = host.run(invocation);
         assert_eq!(result.status, Status::Succeeded, "{:?}", result.error_summary);
