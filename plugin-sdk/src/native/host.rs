@@ -116,7 +116,11 @@ impl ArtifactSink {
         }
     }
 
-    pub(crate) fn copy_from(&mut self, body: &mut BodyReader) -> io::Result<Copied> {
+    pub(crate) fn copy_from(
+        &mut self,
+        body: &mut BodyReader,
+        progress: &mut dyn FnMut(u64),
+    ) -> io::Result<Copied> {
         let mut buffer = vec![0; 64 * 1024];
         let mut copied = 0;
         loop {
@@ -133,6 +137,7 @@ impl ArtifactSink {
                 }
                 rest = &rest[written..];
             }
+            progress(copied);
         }
     }
 
