@@ -452,7 +452,7 @@ pub(super) struct TemplateOptions {
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable, requires = "words")]
     pub(super) env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = metadata, requires = "words")]
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = metadata, requires = "words")]
     pub(super) metadata: Vec<(String, String)>,
     /// Directory for output and artifacts [default: .executor_runtime in the working directory]
     #[arg(long, value_name = "DIR", requires = "words")]
@@ -470,7 +470,7 @@ pub(super) struct PromptOptions {
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable, requires = "prompted", conflicts_with = "file")]
     pub(super) env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = metadata, requires = "prompted", conflicts_with = "file")]
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = metadata, requires = "prompted", conflicts_with = "file")]
     pub(super) metadata: Vec<(String, String)>,
     /// Runtime kind; all but subprocess need no COMMAND [default: subprocess]
     #[arg(long, value_name = "KIND", conflicts_with = "file")]
@@ -497,6 +497,12 @@ pub(super) enum PluginCommand {
     Build(BuildOptions),
     /// Turn a component built from `wit/` in another language into a plugin, by embedding its descriptor
     Embed(EmbedOptions),
+    /// Write the component interface, `wit/`, to a directory: for the tools of languages other than Rust
+    Wit {
+        /// Directory to write to; it is created if missing
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Test a plugin, and report what would fail in use and how to fix it
     ///
     /// The plugin is run as this host would run it, with invocations generated from its descriptor. URLs in them point
@@ -543,7 +549,8 @@ pub(super) struct NewOptions {
     /// Runtime kind that it implements [default: the name, with `-` replaced by `_`]
     #[arg(long, value_name = "KIND")]
     pub(super) kind: Option<String>,
-    /// Checkout of executor-runtime whose SDK the plugin uses (required until the SDK is published)
+    /// Checkout of executor-runtime whose SDK the plugin uses [default: the one that this executable was built in,
+    /// else the plugin gets the SDK that the executable carries]
     #[arg(long, value_name = "PATH")]
     pub(super) sdk: Option<PathBuf>,
     /// Directory to create the crate in [default: the current directory]

@@ -22,7 +22,8 @@ fn main() -> ExitCode {
     let executable = executable
         .with_journal()
         .serving(|serving| executor_runtime_server::serve(server_options(serving)))
-        .exporting(executor_runtime_telemetry::start);
+        .exporting(executor_runtime_telemetry::start)
+        .carrying(include_bytes!(concat!(env!("OUT_DIR"), "/sdk.zlib")));
     executor_runtime_command::main(executable)
 }
 

@@ -8,6 +8,8 @@ mod install;
 mod list;
 mod new;
 mod remove;
+mod sdk;
+mod wit;
 
 use super::{
     Executable, Format,
@@ -24,9 +26,10 @@ pub(super) fn plugin(
     format: Option<Format>,
 ) -> Result<ExitCode> {
     match command {
-        PluginCommand::New(options) => new::new(options)?,
+        PluginCommand::New(new_options) => new::new(new_options, options.executable)?,
         PluginCommand::Build(options) => build::build(options, Format::or_detect(format))?,
         PluginCommand::Embed(options) => embed::embed(options, Format::or_detect(format))?,
+        PluginCommand::Wit { directory } => wit::wit(directory, options.executable)?,
         PluginCommand::Check { plugin } => return check::check(plugin, options, Format::or_detect(format)),
         PluginCommand::List => {
             let builder = host::builder(options)?;
