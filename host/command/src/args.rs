@@ -495,6 +495,10 @@ pub(super) enum PluginCommand {
     New(NewOptions),
     /// Build a plugin's crate: as a component, as a native plugin, or both
     Build(BuildOptions),
+    /// Build a plugin and run it, again and again: each time one of its files is saved
+    Dev(DevOptions),
+    /// Run a plugin's own tests, then build and check it
+    Test(TestOptions),
     /// Turn a component built from `wit/` in another language into a plugin, by embedding its descriptor
     Embed(EmbedOptions),
     /// Write the component interface, `wit/`, to a directory: for the tools of languages other than Rust
@@ -523,9 +527,9 @@ pub(super) enum PluginCommand {
     },
     /// Copy a plugin file into a plugins directory, and compile it
     Install {
-        /// Plugin file
+        /// Plugin file [default: the component that `plugin build` has made of the crate in the current directory]
         #[arg(value_name = "FILE")]
-        file: PathBuf,
+        file: Option<PathBuf>,
         /// Directory to install into [default: the first --plugins-dir, else your own plugins directory]
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
@@ -567,6 +571,38 @@ pub(super) struct BuildOptions {
     #[arg(long)]
     pub(super) component: bool,
     /// Build a native plugin: not sandboxed, runs only on this kind of machine
+    #[arg(long)]
+    pub(super) native: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DevOptions {
+    /// Directory of the plugin's crate [default: the current directory]
+    #[arg(value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
+    /// Set a metadata key of the run (repeatable)
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = metadata)]
+    pub(super) metadata: Vec<(String, String)>,
+    /// Runtime kind to run [default: the plugin's first]
+    #[arg(long, value_name = "KIND")]
+    pub(super) kind: Option<String>,
+    /// File to use as the input payload
+    #[arg(long, value_name = "FILE")]
+    pub(super) input: Option<PathBuf>,
+    /// Build and run it as a native plugin instead of a component
+    #[arg(long)]
+    pub(super) native: bool,
+    /// Do it once, and exit as the run does
+    #[arg(long)]
+    pub(super) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TestOptions {
+    /// Directory of the plugin's crate [default: the current directory]
+    #[arg(value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
+    /// Check it as a native plugin instead of a component
     #[arg(long)]
     pub(super) native: bool,
 }

@@ -3,7 +3,7 @@
 
 use executor_runtime_protocol::COMPONENT_SECTION;
 use executor_runtime_tests::{
-    copy_executable, fixtures,
+    Setup, Terminal, copy_executable, fixtures, holds,
     home::{CommandOutput, Home, verdicts},
     host_binary, not_tested,
     readme::section,
@@ -15,6 +15,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 /// Has the cargo in the crate use what this workspace has built. What only a component needs may not be downloaded
@@ -85,7 +86,10 @@ fn from_new_to_a_running_plugin(home: &Home, host: &Path, new: &[&str]) {
         assert_eq!(greeted.succeeds().json()["metadata"]["greet.text"], "Hello, Ada!");
     }
 
-    run(&["plugin", "install", paths[0]]).succeeds();
+    let mut install = home.command_of(host, &["plugin", "install"]);
+    install.current_dir(&crate_folder);
+    let installed: CommandOutput = as_here(&mut install).output().unwrap().into();
+    installed.succeeds();
     let greeted = run(&["run", "--kind", "greeter", "-m", "greet.name=Eve"]);
     assert_eq!(greeted.succeeds().json()["metadata"]["greet.text"], "Hello, Eve!");
     run(&["plugin", "remove", "greeter"]).succeeds();
@@ -162,24 +166,62 @@ fn installed(home: &Home) -> PathBuf {
     folder.join("executor-runtime")
 }
 
-#[test]
-fn the_interface_that_is_written_is_the_one_of_the_workspace() {
-    let files = |folder: &Path| {
-        let mut files = BTreeMap::new();
-        let mut folders = vec![folder.to_owned()];
-        while let Some(next) = folders.pop() {
-            for entry in fs::read_dir(next).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    let name = path.strip_prefix(folder).unwrap().to_owned();
-                    files.insert(name, fs::read_to_string(&path).unwrap());
-                }
+/// The files below a folder, each by its path there.
+fn files(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_owned();
+                files.insert(name, fs::read_to_string(&path).unwrap());
             }
         }
-        files
-    };
+    }
+    files
+}
+
+/// That they build from there is shown by `cargo xtask ci`.
+#[test]
+fn the_crates_for_authors_can_be_packaged_in_one_call() {
+    let home = Home::new();
+    let names = ["protocol", "tls", "sdk", "testing"].map(|name| format!("executor-runtime-{name}"));
+    let mut cargo = guest_build::cargo_command();
+    cargo.args(["package", "--offline", "--allow-dirty", "--no-verify"]);
+    for name in &names {
+        cargo.args(["--package", name]);
+    }
+    let packaged: CommandOutput = cargo
+        .current_dir(workspace())
+        .env("CARGO_TARGET_DIR", home.path())
+        .output()
+        .unwrap()
+        .into();
+    packaged.succeeds();
+    for name in &names {
+        let archive = home.join(&format!("package/{name}-1.0.0.crate"));
+        let unpacked = Command::new("tar")
+            .arg("-xzf")
+            .arg(&archive)
+            .current_dir(home.path())
+            .status();
+        assert!(unpacked.is_ok_and(|status| status.success()), "{name}");
+        let manifest = fs::read_to_string(home.join(&format!("{name}-1.0.0/Cargo.toml"))).unwrap();
+        // Of the parts of the package itself there are paths, of other crates none.
+        assert!(
+            !manifest.contains("path = \"..") && !manifest.contains(&workspace().display().to_string()),
+            "{manifest}"
+        );
+    }
+    let ours = files(&workspace().join("wit"));
+    assert_eq!(files(&home.join("executor-runtime-sdk-1.0.0/wit")), ours);
+}
+
+#[test]
+fn the_interface_that_is_written_is_the_one_of_the_workspace() {
     let home = Home::new();
     let said = home.run(&["plugin", "wit", "made/wit"]).succeeds();
     assert!(
@@ -189,12 +231,74 @@ fn the_interface_that_is_written_is_the_one_of_the_workspace() {
     let ours = files(&workspace().join("wit"));
     assert!(ours.contains_key(Path::new("deps/http.wit")));
     assert_eq!(files(&home.join("made/wit")), ours);
-    // What goes into the SDK's package.
-    assert_eq!(files(&workspace().join("plugin-sdk/wit")), ours);
     home.run(&["plugin", "wit", "made/wit"]).succeeds();
     home.write("file", b"");
     home.run(&["plugin", "wit", "file"])
         .fails_with("can't be written");
+}
+
+#[test]
+fn dev_runs_what_was_saved_and_test_says_what_is_wrong() {
+    if let Err(error) = guest_build::Toolchain::rustup() {
+        not_tested("plugin dev and plugin test", format!("{error:#}"));
+        return;
+    }
+    let home = Home::new();
+    home.make("greeter");
+    fs::copy(workspace().join("Cargo.lock"), home.join("greeter/Cargo.lock")).unwrap();
+    let source = home.join("greeter/src/lib.rs");
+    let written = fs::read_to_string(&source).unwrap();
+    let named = ["plugin", "dev", "greeter", "-m", "greet.name=Ada"];
+
+    let once = as_here(&mut home.command(&[&named[..], &["--once"]].concat()))
+        .output()
+        .unwrap();
+    let result = CommandOutput::from(once).succeeds().json();
+    assert_eq!(result["metadata"]["greet.text"], "Hello, Ada!");
+    assert_eq!(result["metadata"]["plugin.carrier"], "component");
+    let missing = as_here(&mut home.command(&["plugin", "dev", "greeter", "--once", "--native"]))
+        .output()
+        .unwrap();
+    assert_eq!(missing.status.code(), Some(3), "rejected, as the run is");
+
+    let mut terminal = Setup::columns(200).start(as_here(&mut home.command(&named)));
+    // Each is a build, which takes its time where much else is built.
+    let shown = |terminal: &Terminal, text: &str, times: usize| {
+        let found = || (terminal.so_far().matches(text).count() >= times).then_some(());
+        assert!(
+            holds(Duration::from_secs(200), found).is_some(),
+            "{text}: {}",
+            terminal.so_far()
+        );
+    };
+    shown(&terminal, "greet.text = Hello, Ada!", 1);
+    shown(&terminal, "waiting for a file to be saved in 'greeter'", 1);
+    fs::write(&source, written.replace("Hello, {name}", "Bye, {name}")).unwrap();
+    shown(&terminal, "greet.text = Bye, Ada!", 1);
+    shown(&terminal, "waiting for a file", 2);
+    fs::write(&source, "no Rust").unwrap();
+    shown(&terminal, "the component was not built: cargo failed", 1);
+    shown(&terminal, "waiting for a file", 3);
+    fs::write(&source, &written).unwrap();
+    shown(&terminal, "greet.text = Hello, Ada!", 2);
+    shown(&terminal, "waiting for a file", 4);
+    terminal.enter("\x03");
+    assert_eq!(terminal.finish().status.code(), Some(130));
+
+    let test = || -> CommandOutput {
+        as_here(&mut home.command(&["plugin", "test", "greeter"]))
+            .output()
+            .unwrap()
+            .into()
+    };
+    let said = test().succeeds();
+    assert!(
+        said.stdout.contains("it_greets_under_the_host ... ok"),
+        "{said:?}"
+    );
+    assert!(said.stdout.contains("\"passed\": true"), "{said:?}");
+    fs::write(&source, written.replace("Some(\"Hello", "Some(\"Other")).unwrap();
+    test().fails_with("the plugin's own tests did not pass");
 }
 
 #[test]
@@ -251,6 +355,9 @@ fn build_says_what_is_missing() {
         .fails_with("cargo can't use '");
 
     fs::write(home.join("x/Cargo.toml"), manifest).unwrap();
+    let mut install = home.command(&["plugin", "install"]);
+    let not_built: CommandOutput = install.current_dir(home.join("x")).output().unwrap().into();
+    not_built.fails_with("has not been built as a component");
     let without_cargo = home
         .command(&["plugin", "build", "x"])
         .env("PATH", "")

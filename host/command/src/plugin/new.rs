@@ -120,12 +120,12 @@ fn tell(folder: &Path, name: &str, kind: &RuntimeKind, sdk: &Sdk) {
         Sdk::Own(_) => say!("it has the SDK of this executable in '{folder}/{OWN_SDK}'"),
     }
     say!("it greets, as an example; replace src/lib.rs and plugin.json by what yours does");
-    say!("next, test it, build it and run it:");
-    say!("  cargo test --manifest-path '{folder}/Cargo.toml'");
-    say!("  executor-runtime plugin build '{folder}'");
+    say!("next:");
     say!(
-        "  executor-runtime --plugins-dir '{folder}/target/plugins/component' run --kind {kind} -m greet.name=Ada"
+        "  executor-runtime plugin dev '{folder}' -m greet.name=Ada    # build and run it, again on each save"
     );
+    say!("  executor-runtime plugin test '{folder}'");
+    say!("  executor-runtime plugin build '{folder}'");
 }
 
 fn check_name(name: &str) -> Result<()> {
