@@ -350,52 +350,54 @@ pub(super) struct PruneOptions {
     pub(super) server: ServerOptions,
 }
 
+/// What a batch does, and how.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("gone_on_with").args(["joblog", "journal"]).multiple(true))]
-pub(super) struct BatchOptions {
+pub struct BatchOptions {
     /// File with an invocation (JSON) a line, or with arguments of COMMAND; reads stdin if `-` or omitted
     #[arg(value_name = "FILE")]
-    pub(super) file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
     /// Command to run for each argument, which replaces `{}`, or goes to the end; `{#}` is the number of the job
     #[arg(value_name = "COMMAND", last = true)]
-    pub(super) words: Vec<String>,
+    pub words: Vec<String>,
     /// How many runs at a time: a number, or a share of the processors, such as 50%
     #[arg(long, short, value_name = "N|N%", default_value = "100%", value_parser = super::batch::jobs)]
-    pub(super) jobs: NonZeroUsize,
+    pub jobs: NonZeroUsize,
     /// Print results in the order of the input, instead of as they end
     #[arg(long, short)]
-    pub(super) keep_order: bool,
+    pub keep_order: bool,
     /// Time limit for each run; must come to whole seconds: 90, 90s, 1.5m, 2h
     #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
-    pub(super) timeout: Option<u64>,
+    pub timeout: Option<u64>,
     /// Try a run again up to N times, where that may help (see `error.transient`)
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) retries: u32,
+    pub retries: u32,
     /// Start no more runs once N of them, or N percent (of 10 or more), did not succeed: fail=1, fail=10%
     #[arg(long, value_name = "fail=N|N%", value_parser = super::batch::halt)]
-    pub(super) halt: Option<super::batch::Halt>,
+    pub halt: Option<super::batch::Halt>,
     /// Write a line to this file for each job that has ended, for people and tools to read
     #[arg(long, value_name = "FILE")]
-    pub(super) joblog: Option<PathBuf>,
-    /// Leave out the jobs that the job log has already, and add to it
+    pub joblog: Option<PathBuf>,
+    /// Skip the jobs that are already in the job log, and add to it
     #[arg(long, requires = "joblog")]
-    pub(super) resume: bool,
-    /// Go on with the job log or the journal, and do those again that did not succeed
+    pub resume: bool,
+    /// Continue with the job log or the journal, and repeat the jobs that did not succeed
     #[arg(long, requires = "gone_on_with")]
-    pub(super) retry_failed: bool,
-    /// Directory for the journal, which is kept: if this host dies, the same command line goes on with it [default: a new
-    /// directory, which is removed at the end]
+    pub retry_failed: bool,
+    /// Keep the journal in this directory: if this host dies, run the same command again to continue [default: a new
+    /// directory, removed at the end]
     #[arg(long, value_name = "DIR")]
-    pub(super) journal: Option<PathBuf>,
+    pub journal: Option<PathBuf>,
     /// Directory for journals that are not named [default: $XDG_STATE_HOME/executor-runtime, else
     /// ~/.local/state/executor-runtime]
     #[arg(long, value_name = "DIR")]
-    pub(super) state_dir: Option<PathBuf>,
+    pub state_dir: Option<PathBuf>,
     /// On a terminal, show no progress and no summary
     #[arg(long, short)]
-    pub(super) quiet: bool,
+    pub quiet: bool,
+    /// What the invocations have in common.
     #[command(flatten)]
-    pub(super) template: TemplateOptions,
+    pub template: TemplateOptions,
 }
 
 /// Where and how to serve.
@@ -438,25 +440,41 @@ pub struct ServeOptions {
 /// Options for the invocations that are built from a command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options for COMMAND")]
-pub(super) struct TemplateOptions {
+pub struct TemplateOptions {
     /// Arguments end with a NUL byte instead of a line break (as `find -print0` writes them)
     #[arg(long, short = '0', requires = "words")]
-    pub(super) null: bool,
+    pub null: bool,
     /// Arguments for each command
     #[arg(long, short = 'n', value_name = "N", default_value = "1", requires = "words")]
-    pub(super) max_args: NonZeroUsize,
+    pub max_args: NonZeroUsize,
     /// Working directory of the commands [default: the current directory]
     #[arg(long, value_name = "DIR", requires = "words")]
-    pub(super) cwd: Option<String>,
+    cwd: Option<String>,
     /// Set an environment variable for the commands, or give them one of this command (repeatable)
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable, requires = "words")]
-    pub(super) env: Vec<(String, String)>,
+    env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = metadata, requires = "words")]
-    pub(super) metadata: Vec<(String, String)>,
+    metadata: Vec<(String, String)>,
     /// Directory for output and artifacts [default: .executor_runtime in the working directory]
     #[arg(long, value_name = "DIR", requires = "words")]
-    pub(super) artifacts: Option<String>,
+    artifacts: Option<String>,
+}
+
+impl TemplateOptions {
+    /// The same as `run` takes them.
+    pub(super) fn prompt(&self) -> PromptOptions {
+        PromptOptions {
+            cwd: self.cwd.clone(),
+            env: self.env.clone(),
+            metadata: self.metadata.clone(),
+            kind: None,
+            name: Some("batch".to_owned()),
+            id: None,
+            input: None,
+            artifacts: self.artifacts.clone(),
+        }
+    }
 }
 
 /// Options for an invocation that is built from a command.

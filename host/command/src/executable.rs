@@ -5,11 +5,7 @@
 //! `execve`, before it has started a thread or forked, and hands it the invocation that it has read. Both carry a build id,
 //! because a pair of two builds would disagree about everything inside.
 
-use crate::{
-    batch::{Batch, batch_with_journal},
-    serve::Serve,
-    trace_export,
-};
+use crate::{batch::Batch, serve::Serve, trace_export};
 use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
     ErrorKind, Failure, HostBuilder, Outcome, Run, RunFuture, RunPermissions, Runner,
@@ -76,7 +72,7 @@ pub struct Executable {
     pub(crate) carriers: fn(HostBuilder, Runs) -> HostBuilder,
     /// Serves the API, where this executable can.
     pub(crate) serve: Option<Serve>,
-    /// Does a batch, where this executable has a journal.
+    /// Does batches, where this executable can.
     pub(crate) batch: Option<Batch>,
     /// Exports spans, where this executable can.
     pub(crate) export: Option<Export>,
@@ -119,10 +115,10 @@ impl Executable {
         self
     }
 
-    /// The same, which keeps journals. What reads and writes them is in such an executable alone.
+    /// The same, which does batches by `batch`.
     #[must_use]
-    pub const fn with_journal(mut self) -> Self {
-        self.batch = Some(batch_with_journal);
+    pub const fn batching(mut self, batch: Batch) -> Self {
+        self.batch = Some(batch);
         self
     }
 

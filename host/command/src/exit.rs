@@ -8,22 +8,22 @@ use executor_runtime::{
 use executor_runtime_client::ClientError;
 
 /// The input or the command line can't be used.
-pub(super) const UNUSABLE: u8 = 2;
+pub const UNUSABLE: u8 = 2;
 /// The invocation would not be run, or was not.
-pub(super) const REJECTED: u8 = 3;
+pub const REJECTED: u8 = 3;
 /// What was asked for could not be delivered: the result of a run to its file, or output to stdout.
-pub(super) const UNDELIVERED: u8 = 4;
+pub const UNDELIVERED: u8 = 4;
 /// The run has not ended in the time that it was waited for.
-pub(super) const UNFINISHED: u8 = 5;
+pub const UNFINISHED: u8 = 5;
 /// No host answers, or it can't do what it is asked for at the moment.
-pub(super) const UNAVAILABLE: u8 = 6;
+pub const UNAVAILABLE: u8 = 6;
 /// Ctrl-C ended what has no result of its own.
-pub(super) const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 /// The reader of our output has gone: what a shell reports of a process that died of SIGPIPE.
-pub(super) const BROKEN_PIPE: u8 = 141;
+pub const BROKEN_PIPE: u8 = 141;
 
 /// The exit status of a command that could not be carried out.
-pub(super) fn of_error(error: &anyhow::Error) -> u8 {
+pub fn of_error(error: &anyhow::Error) -> u8 {
     if error.is::<Unwritten>() {
         return UNDELIVERED;
     }
@@ -35,7 +35,7 @@ pub(super) fn of_error(error: &anyhow::Error) -> u8 {
 }
 
 /// The exit status for a result; `signal` is the one that ended the host's runs.
-pub(super) fn status(result: &RuntimeResult, signal: Option<i32>, propagate: bool) -> u8 {
+pub fn status(result: &RuntimeResult, signal: Option<i32>, propagate: bool) -> u8 {
     if let Some(code) = own_code(result, propagate) {
         return code;
     }
@@ -52,12 +52,12 @@ pub(super) fn status(result: &RuntimeResult, signal: Option<i32>, propagate: boo
 }
 
 /// The exit status of a process whose runs a signal has ended.
-pub(super) fn of_signal(signal: i32) -> u8 {
+pub fn of_signal(signal: i32) -> u8 {
     propagated(-i64::from(signal))
 }
 
 /// The exit status for a result that could not be printed.
-pub(super) fn unprinted(result: &RuntimeResult, propagate: bool) -> u8 {
+pub fn unprinted(result: &RuntimeResult, propagate: bool) -> u8 {
     own_code(result, propagate).unwrap_or(UNDELIVERED)
 }
 

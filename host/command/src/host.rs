@@ -62,7 +62,7 @@ pub(super) fn builder_before(directory: &Path, options: &HostOptions) -> Result<
 
 fn without_check(options: &HostOptions, runs: Runs) -> Result<HostBuilder> {
     let builder = Host::builder()
-        .config(configuration(options.config.as_deref())?)
+        .config(configuration_file(options).read()?)
         .plugins_in(search_path(&options.plugins_dir));
     Ok((options.executable.carriers)(builder, runs))
 }
@@ -113,21 +113,34 @@ fn why_no_directory(path: &Path) -> Option<String> {
     }
 }
 
-/// The configuration that is named, which has to be there; else the user's, if there is one.
-pub(super) fn configuration(named: Option<&Path>) -> Result<Config> {
-    match configuration_path(named) {
-        Some(path) => Ok(Config::read(&path)?),
-        None => Ok(Config::default()),
+/// The operator's configuration: the file that is named, which has to be there; else the user's, if there is one.
+#[derive(Clone, Debug)]
+pub struct ConfigurationFile(Option<PathBuf>);
+
+impl ConfigurationFile {
+    /// What it says now.
+    ///
+    /// # Errors
+    /// When it can't be read, or is none.
+    pub fn read(&self) -> Result<Config> {
+        match self.path() {
+            Some(path) => Ok(Config::read(&path)?),
+            None => Ok(Config::default()),
+        }
+    }
+
+    /// Where it is now.
+    pub fn path(&self) -> Option<PathBuf> {
+        let named = self.0.clone().or_else(|| {
+            let named = env::var_os(CONFIG_VARIABLE).filter(|name| !name.is_empty());
+            named.map(PathBuf::from)
+        });
+        named.or_else(users_configuration)
     }
 }
 
-/// Where that is.
-pub(super) fn configuration_path(named: Option<&Path>) -> Option<PathBuf> {
-    let named = named.map(Path::to_owned).or_else(|| {
-        let named = env::var_os(CONFIG_VARIABLE).filter(|name| !name.is_empty());
-        named.map(PathBuf::from)
-    });
-    named.or_else(users_configuration)
+pub(super) fn configuration_file(options: &HostOptions) -> ConfigurationFile {
+    ConfigurationFile(options.config.clone())
 }
 
 fn users_configuration() -> Option<PathBuf> {

@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. One module a command.
 
 /// `eprintln!` for a stderr that may be closed or full, where there is no one to tell.
+#[macro_export]
 macro_rules! tell {
     ($($part:tt)*) => {{
         use std::io::Write as _;
@@ -22,7 +23,7 @@ mod batch;
 mod clients;
 mod completions;
 mod executable;
-mod exit;
+pub mod exit;
 mod explain;
 mod host;
 mod input;
@@ -35,24 +36,27 @@ mod many_runs;
 mod plugin;
 mod problems;
 mod prompt;
-mod reload;
 mod run;
 mod schema;
 mod serve;
-mod shown;
-mod standard;
-mod stderr;
+pub mod shown;
+pub mod standard;
+pub mod stderr;
 mod stdin;
-mod style;
+pub mod style;
 mod summary;
 mod trace_export;
 mod validate;
 
-pub use args::ServeOptions;
 use args::{Arguments, Command, PluginCommand};
+pub use args::{BatchOptions, ServeOptions, TemplateOptions};
+pub use batch::{Batch, Batching, Halt};
 use clap::{ColorChoice, error::ErrorKind};
 pub use executable::{Executable, Export, Runs};
-pub use serve::{FollowChanges, Serve, Serving, StartHost};
+pub use host::ConfigurationFile;
+pub use many_runs::StartHost;
+pub use prompt::new_id;
+pub use serve::{Serve, Serving};
 use std::{
     ffi::OsString,
     fmt,
@@ -62,7 +66,7 @@ use std::{
 
 /// How a command's result is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
+pub enum Format {
     /// For people.
     Human,
     /// For machines: one JSON document.
@@ -137,8 +141,8 @@ pub fn main(executable: Executable) -> ExitCode {
     let (host, format) = (global.host, global.format);
     let done = match command {
         command if lacks_command(&command) => Err(anyhow::anyhow!("no command after --")),
-        Command::Batch(options) => batch::batch(&options, &host, format),
-        Command::Serve(options) => serve::serve(*options, host),
+        Command::Batch(options) => batch::batch(*options, &host, format),
+        Command::Serve(options) => serve::serve(*options, &host),
         Command::Run(options) => run::run(&options, &host, format),
         Command::Submit(options) => clients::submit(&options, format),
         Command::Ps(options) => clients::ps(&options, format),

@@ -1,17 +1,29 @@
 //! What a process that executes many runs at a time needs.
 
-use anyhow::{Context, Result};
-use executor_runtime::config::Config;
+use crate::host;
+use anyhow::{Context, Result, anyhow};
+use executor_runtime::{Failure, Host, HostBuilder};
 use executor_runtime_run::exhaustion;
-use executor_runtime_service::Retention;
 use std::{num::NonZeroUsize, thread};
 use tokio::runtime::Runtime;
 
 /// Threads that execute runs, at most. The work is the system's for the most part.
 const MAX_THREADS: usize = 8;
 
+/// Starts the host, and what its runs are executed on. Before it is called, this process has one thread.
+pub type StartHost = Box<dyn FnOnce() -> Result<(Host, Runtime)>>;
+
+/// Starts a host that has so many runs at a time.
+pub(super) fn start(builder: HostBuilder, runs: NonZeroUsize) -> StartHost {
+    Box::new(move || {
+        let host = host::start(builder)?.map_err(|error| anyhow!(Failure::exhausted(&error).summary))?;
+        raise_descriptor_limit();
+        Ok((host, executor(runs)?))
+    })
+}
+
 /// A runtime with a few threads, or one where no more can be had.
-pub(super) fn executor(jobs: NonZeroUsize) -> Result<Runtime> {
+fn executor(jobs: NonZeroUsize) -> Result<Runtime> {
     let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = jobs.get().min(processors).min(MAX_THREADS);
     if threads == 1 || exhaustion::check_threads(threads + 1).is_err() {
@@ -27,7 +39,7 @@ pub(super) fn executor(jobs: NonZeroUsize) -> Result<Runtime> {
 
 /// Each run takes a few descriptors, and a soft limit of 1024 is common. The commands keep the limit that this process was
 /// started with if what starts them is there already.
-pub(super) fn raise_descriptor_limit() {
+fn raise_descriptor_limit() {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -38,14 +50,5 @@ pub(super) fn raise_descriptor_limit() {
             limit.rlim_cur = limit.rlim_max;
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }
-    }
-}
-
-/// What stays in a journal.
-pub(super) fn retention(config: &Config) -> Retention {
-    let (journal, default) = (config.journal(), Retention::default());
-    Retention {
-        keep: journal.keep.map_or(default.keep, Into::into),
-        max_runs: journal.max_runs.map_or(default.max_runs, Into::into),
     }
 }

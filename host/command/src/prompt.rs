@@ -139,7 +139,7 @@ fn override_with(options: &SourceOptions, invocation: &mut RuntimeInvocation) {
 }
 
 /// An id that sorts by time and that no other process makes.
-pub(super) fn new_id(prefix: &str) -> String {
+pub fn new_id(prefix: &str) -> String {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!(
         "{prefix}-{}-{:06}-{}",

@@ -7,28 +7,28 @@ use std::time::Duration;
 const MAX_CHARS: usize = 4000;
 
 /// A value on one line: nothing in it steers the terminal or passes for something else.
-pub(super) fn value(text: &str) -> String {
+pub fn value(text: &str) -> String {
     bounded(text, |text| printable(text).into_owned())
 }
 
 /// What a run's error is said to be, on one or more lines that begin with `indent`, the first one aside.
-pub(super) fn summary(text: &str, indent: &str) -> String {
+pub fn summary(text: &str, indent: &str) -> String {
     bounded(text, |text| message(text, indent))
 }
 
 /// A line of a program's output: the same, but tabs are tabs, and it is bounded already.
-pub(super) fn output(line: &str) -> String {
+pub fn output(line: &str) -> String {
     line.split('\t').map(printable).collect::<Vec<_>>().join("\t")
 }
 
 /// A message of the host's own, whose length is bounded already and whose lines are lines.
-pub(super) fn message(text: &str, indent: &str) -> String {
+pub fn message(text: &str, indent: &str) -> String {
     let lines: Vec<_> = text.lines().map(output).collect();
     lines.join(&format!("\n{indent}"))
 }
 
 /// A duration with its unit, as it may be written where one is read.
-pub(super) fn duration(time: Duration) -> String {
+pub fn duration(time: Duration) -> String {
     match time.as_secs_f64() {
         seconds if seconds < 1.0 => format!("{}ms", time.as_millis()),
         seconds => format!("{}s", (seconds * 1000.0).round() / 1000.0),
@@ -36,7 +36,7 @@ pub(super) fn duration(time: Duration) -> String {
 }
 
 /// A limit or setting of this name, with its unit: `64 MiB`, `1.5 s`. As it is where its name tells no unit.
-pub(super) fn setting(name: &str, number: &str) -> String {
+pub fn setting(name: &str, number: &str) -> String {
     let bytes = || name.ends_with("_bytes").then(|| number.parse().ok()).flatten();
     let seconds = || {
         name.ends_with("_seconds")
@@ -76,7 +76,7 @@ fn exact_size(bytes: u64) -> String {
 }
 
 /// A number of bytes: exact as long as it is short.
-pub(super) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes == 1 {
         return "1 byte".to_owned();
@@ -102,7 +102,7 @@ fn bounded(text: &str, show: impl Fn(&str) -> String) -> String {
 
 /// A JSON document in which everything is escaped that a terminal does not show as itself. What it says is the
 /// same.
-pub(super) fn json(document: &str) -> String {
+pub fn json(document: &str) -> String {
     let mut shown = String::with_capacity(document.len());
     for c in document.chars() {
         // The line breaks are those between the values: within a string JSON has them escaped.

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Our stdin.
-pub(super) struct Stdin;
+pub struct Stdin;
 
 impl Read for Stdin {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -22,7 +22,7 @@ impl Read for Stdin {
 }
 
 /// Our stdout, without a buffer. Unlike the standard library's it tells that it is closed.
-pub(super) struct Stdout;
+pub struct Stdout;
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -35,7 +35,7 @@ impl Write for Stdout {
 }
 
 /// The same of our stderr.
-pub(super) struct Stderr;
+pub struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -25,7 +25,7 @@ const PIECE: usize = 4096;
 
 /// Where the log is written, a line at a time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BoundedStderr;
+pub struct BoundedStderr;
 
 static STATE: Mutex<State> = Mutex::new(State {
     left_out: 0,
@@ -43,12 +43,12 @@ struct State {
 }
 
 /// Shows `line`, which fits on one, in place of what it showed before; not at all if the terminal is held.
-pub(super) fn show_status(line: &str) {
+pub fn show_status(line: &str) {
     STATE.lock().unwrap_or_else(PoisonError::into_inner).status(line);
 }
 
 /// Takes that line away.
-pub(super) fn clear_status() {
+pub fn clear_status() {
     show_status("");
 }
 

@@ -13,29 +13,31 @@ const USUAL_COLUMNS: usize = 80;
 
 /// How to write to one stream.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Style {
+pub struct Style {
     coloured: bool,
     /// How wide the terminal is; none if there is no terminal.
     columns: Option<usize>,
 }
 
-pub(super) fn stdout() -> Style {
+/// How to write to our stdout.
+pub fn stdout() -> Style {
     let stream = io::stdout();
     Style::detect(stream.is_terminal(), stream.as_raw_fd())
 }
 
-pub(super) fn stderr() -> Style {
+/// How to write to our stderr.
+pub fn stderr() -> Style {
     let stream = io::stderr();
     Style::detect(stream.is_terminal(), stream.as_raw_fd())
 }
 
 /// Whether the terminal moves its cursor when it is told to.
-pub(super) fn is_dumb() -> bool {
+pub fn is_dumb() -> bool {
     env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb")
 }
 
 /// Whether no escape sequence is wanted.
-pub(super) fn is_plain() -> bool {
+pub fn is_plain() -> bool {
     is_dumb() || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
@@ -49,26 +51,30 @@ impl Style {
 
     /// A terminal without colours that is so wide; none.
     #[cfg(test)]
-    pub(super) fn of_columns(columns: Option<usize>) -> Self {
+    pub fn of_columns(columns: Option<usize>) -> Self {
         Self {
             coloured: false,
             columns,
         }
     }
 
-    pub(super) fn is_terminal(self) -> bool {
+    /// Whether it goes to a terminal.
+    pub fn is_terminal(self) -> bool {
         self.columns.is_some()
     }
 
-    pub(super) fn good(self, text: &str) -> String {
+    /// Something that went well, in green.
+    pub fn good(self, text: &str) -> String {
         self.paint("1;32", text)
     }
 
-    pub(super) fn error(self, text: &str) -> String {
+    /// Something that went wrong, in red.
+    pub fn error(self, text: &str) -> String {
         self.paint("1;31", text)
     }
 
-    pub(super) fn faint(self, text: &str) -> String {
+    /// Something that matters less.
+    pub fn faint(self, text: &str) -> String {
         self.paint("2", text)
     }
 
@@ -81,7 +87,7 @@ impl Style {
     }
 
     /// What clears a line of which this many columns are written, and goes to its beginning.
-    pub(super) fn cleared(self, columns: usize) -> String {
+    pub fn cleared(self, columns: usize) -> String {
         if self.coloured {
             "\r\x1b[K".to_owned()
         } else {
@@ -90,7 +96,7 @@ impl Style {
     }
 
     /// `text` after a heading, of which only the plain form's width counts.
-    pub(super) fn after(self, heading: &str, plain: &str, text: &str, indent: &str) -> String {
+    pub fn after(self, heading: &str, plain: &str, text: &str, indent: &str) -> String {
         format!(
             "{heading}{}",
             self.wrap(&format!(" {text}"), width(plain), indent)
@@ -99,7 +105,7 @@ impl Style {
 
     /// `text`, whose first line begins at column `start` and whose other lines begin with `indent`. Lines that are
     /// too long for the terminal are broken between words; without a terminal they are as they are.
-    pub(super) fn wrap(self, text: &str, start: usize, indent: &str) -> String {
+    pub fn wrap(self, text: &str, start: usize, indent: &str) -> String {
         let most = self.columns.unwrap_or(usize::MAX);
         let mut wrapped = String::with_capacity(text.len());
         let mut used = start;
@@ -130,19 +136,19 @@ impl Style {
     }
 
     /// The beginning of `text` that fits on one line.
-    pub(super) fn fit(self, text: &str) -> String {
+    pub fn fit(self, text: &str) -> String {
         cut(text, self.room())
     }
 
     /// How many columns a line may have.
-    pub(super) fn room(self) -> usize {
+    pub fn room(self) -> usize {
         // The last column is left free: some terminals go to the next line when it is written.
         self.columns.unwrap_or(usize::MAX).saturating_sub(1)
     }
 }
 
 /// The beginning of `text` that fits in so many columns.
-pub(super) fn cut(text: &str, columns: usize) -> String {
+pub fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
@@ -161,7 +167,7 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
 }
 
 /// How many columns a text takes at most.
-pub(super) fn width(text: &str) -> usize {
+pub fn width(text: &str) -> usize {
     text.chars().map(char_width).sum()
 }
 
@@ -171,7 +177,7 @@ fn char_width(c: char) -> usize {
 }
 
 /// How many columns a text takes on most terminals, which is what columns of a table are aligned by.
-pub(super) fn usual_width(text: &str) -> usize {
+pub fn usual_width(text: &str) -> usize {
     text.chars().map(usual_char_width).sum()
 }
 
@@ -204,7 +210,7 @@ fn columns(terminal: RawFd) -> usize {
 }
 
 /// How many lines stdout shows at a time, if it is a terminal that tells.
-pub(super) fn lines() -> Option<usize> {
+pub fn lines() -> Option<usize> {
     let lines = usize::from(size(io::stdout().as_raw_fd()).ws_row);
     (lines > 0).then_some(lines)
 }

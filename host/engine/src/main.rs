@@ -1,9 +1,11 @@
 //! The `executor-runtime` command with the WebAssembly engine, which runs plugins that are components.
 
-use executor_runtime_command::{Executable, Runs, Serving};
+mod reload;
+mod serve;
+
+use executor_runtime_command::{Executable, Runs};
 use executor_runtime_component::{CodeCache, Components, Mode};
 use executor_runtime_native::NativePlugins;
-use executor_runtime_server::{Endpoints, Options, TlsFiles};
 use std::{num::NonZeroU32, process::ExitCode, sync::Arc};
 
 /// Instances that the engine keeps room for at most: each takes 4 GiB of addresses. More runs take turns.
@@ -20,33 +22,11 @@ fn main() -> ExitCode {
             .carrier(move |_| components(runs))
     });
     let executable = executable
-        .with_journal()
-        .serving(|serving| executor_runtime_server::serve(server_options(serving)))
+        .batching(executor_runtime_batch::batch)
+        .serving(serve::serve)
         .exporting(executor_runtime_telemetry::start)
         .carrying(include_bytes!(concat!(env!("OUT_DIR"), "/sdk.zlib")));
     executor_runtime_command::main(executable)
-}
-
-/// What was said at the command line, as the server takes it.
-fn server_options(serving: Serving) -> Options {
-    let options = serving.options;
-    let tls = options.tls_cert.zip(options.tls_key);
-    Options {
-        endpoints: Endpoints {
-            socket: options.socket,
-            address: options.listen,
-            token_file: options.token_file,
-            tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
-            allow_hosts: options.allow_host,
-        },
-        state_directory: options.state_dir,
-        limits: serving.limits,
-        max_queued: serving.max_queued,
-        retention: serving.retention,
-        drain: options.drain,
-        start: serving.start,
-        follow_changes: serving.follow_changes,
-    }
 }
 
 fn components(runs: Runs) -> Components {

@@ -325,7 +325,6 @@ impl NativeRunner {
                 Some(directory) => directory.capture.share_lock()?,
                 None => null()?,
             },
-            remove_if_empty: None,
             channel: Some(theirs.into()),
             output_event: None,
             direct_output: true,

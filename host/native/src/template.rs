@@ -121,7 +121,6 @@ fn job(program: &Path, path: &Path, channel: OwnedFd, output: &OwnedFd) -> io::R
         env: std::env::vars_os().map(variable).collect::<Result<_, _>>()?,
         cwd: root,
         lock: null.try_clone()?,
-        remove_if_empty: None,
         stdin: null,
         stdout: output.try_clone()?,
         stderr: output.try_clone()?,

@@ -1,6 +1,7 @@
 //! Forgetting runs by age and number while a host serves. What they have left on the disk is the caller's, and stays.
 
 use crate::{prune::Prune, runs::Runs};
+use executor_runtime::config::Config;
 use std::time::Duration;
 
 /// How often it is looked whether there are some to forget.
@@ -20,6 +21,17 @@ impl Default for Retention {
         Self {
             keep: Duration::from_secs(7 * 24 * 60 * 60),
             max_runs: 100_000,
+        }
+    }
+}
+
+impl Retention {
+    /// What the operator has configured.
+    pub fn of(config: &Config) -> Self {
+        let (journal, default) = (config.journal(), Self::default());
+        Self {
+            keep: journal.keep.map_or(default.keep, Into::into),
+            max_runs: journal.max_runs.map_or(default.max_runs, Into::into),
         }
     }
 }

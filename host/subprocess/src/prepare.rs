@@ -184,7 +184,6 @@ impl Order<'_> {
                     stdout,
                     stderr,
                     lock,
-                    remove_if_empty: capture.empty_artifacts(earlier),
                     channel: None,
                     output_event: None,
                     direct_output: false,

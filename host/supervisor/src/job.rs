@@ -26,10 +26,6 @@ pub struct Job {
     pub stderr: OwnedFd,
     /// A directory, kept open until nothing of the job is left.
     pub lock: OwnedFd,
-    /// The name of a directory in `lock` that a supervisor of many jobs removes when a target that ran is gone, if it is
-    /// empty then: giving its blocks back, which may take as long as a short job, then holds up nothing. Only on a file
-    /// system that answers at once.
-    pub remove_if_empty: Option<CString>,
     /// Becomes descriptor 3 of the target.
     pub channel: Option<OwnedFd>,
     /// A nonblocking `eventfd` that is raised whenever more output was kept.
@@ -76,8 +72,7 @@ impl Job {
             direct_output: u64::from(self.direct_output),
             ..SpecHeader::default()
         };
-        let removed = self.remove_if_empty.as_ref();
-        wire::encode_spec(header, &self.program, &self.argv, &self.env, removed)
+        wire::encode_spec(header, &self.program, &self.argv, &self.env)
     }
 }
 

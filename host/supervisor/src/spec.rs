@@ -48,8 +48,6 @@ pub(super) struct Spec {
     pub(super) program: *const libc::c_char,
     pub(super) argv: *const *const libc::c_char,
     pub(super) envp: *const *const libc::c_char,
-    /// The directory to remove, in the capture directory; null if there is none.
-    pub(super) removed: *const libc::c_char,
 }
 
 impl Spec {
@@ -107,17 +105,12 @@ impl Spec {
         }
         // SAFETY: inside the array: it begins with `argc` pointers and a NULL.
         let envp = unsafe { array.add(header.argc as usize + 1) };
-        let removed = match header.removes {
-            0 => ptr::null(),
-            _ => next_string()?,
-        };
         Ok(Self {
             mappings,
             header,
             program,
             argv: array,
             envp,
-            removed,
         })
     }
 }

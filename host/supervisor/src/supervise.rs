@@ -26,8 +26,6 @@ use std::{cell::Cell, os::fd::RawFd};
 const CONTROL: RawFd = 3;
 /// Where the descriptor for the end of children is put. Everything above is the job's while there is one.
 const SIGNALS: RawFd = 4;
-/// Where a directory is put that has been removed.
-const REMOVED: RawFd = 5;
 /// How often the number of processes is compared with its limit.
 const COUNT_INTERVAL_NS: u64 = 20_000_000;
 
@@ -78,20 +76,14 @@ fn run_jobs(control: RawFd, target: Target, jobs: Jobs) {
             // The kernel passes on only as many descriptors as there may be.
             errno: Errno::EMFILE,
         });
-        let ran = job.and_then(|fds| run(&fds, len, &mut room, target, jobs));
-        let (mut report, removed) =
-            ran.unwrap_or_else(|StartError { stage, errno }| (not_started(stage, errno), None));
+        let ran = job.and_then(|fds| run(&fds, len, &mut room, target));
+        let mut report = ran.unwrap_or_else(|StartError { stage, errno }| not_started(stage, errno));
         report.retired |= u32::from(jobs == Jobs::One);
         // Its variables may be secret, and are nothing to the next job.
         room.spec.forget(len);
         // Before the report, so that its reader finds the capture directory unlocked.
-        let is_kept = removed.is_some_and(|directory| sys::place_fd(directory, REMOVED).is_ok());
-        sys::close_from(if is_kept { REMOVED + 1 } else { REMOVED });
+        sys::close_from(SIGNALS + 1);
         let sent = sys::send(CONTROL, &report, &[]);
-        // Giving its blocks back may take as long as a short job, and is nothing to the reader of the report.
-        if is_kept {
-            sys::close(REMOVED);
-        }
         if sent.is_err() || report.retired != 0 {
             break;
         }
@@ -137,15 +129,8 @@ fn set_up(control: RawFd) -> sys::Result<Room> {
     })
 }
 
-/// Runs a job to its end; its specification is a memory file, or the first `len` bytes of what came in the message. Also
-/// returns the directory that was removed, still open.
-fn run(
-    fds: &JobFds,
-    len: usize,
-    room: &mut Room,
-    target: Target,
-    jobs: Jobs,
-) -> Result<(RawReport, Option<RawFd>), StartError> {
+/// Runs a job to its end; its specification is a memory file, or the first `len` bytes of what came in the message.
+fn run(fds: &JobFds, len: usize, room: &mut Room, target: Target) -> Result<RawReport, StartError> {
     let broken = |errno| StartError {
         stage: STAGE_SUPERVISOR,
         errno,
@@ -207,10 +192,7 @@ fn run(
     watch.end_everything();
     // The scratch memory for counting is not given back.
     watch.report.retired |= u32::from(watch.processes != UNLIMITED);
-    // A host with one job waits for the supervisor to end, and meanwhile does it itself.
-    let removes = jobs == Jobs::Many && !spec.removed.is_null();
-    let removed = removes.then(|| sys::remove_directory(fds.lock, spec.removed));
-    Ok((watch.report, removed.flatten()))
+    Ok(watch.report)
 }
 
 fn start_target(

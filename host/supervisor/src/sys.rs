@@ -581,21 +581,6 @@ pub(super) fn open_read(path: &[u8], flags: i32) -> Result<RawFd> {
     Errno::result(unsafe { libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC | flags) })
 }
 
-/// Removes the directory `name` in `parent` if it is empty, and returns it, still open: what it took on disk is given back
-/// when it is closed.
-pub(super) fn remove_directory(parent: RawFd, name: *const libc::c_char) -> Option<RawFd> {
-    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    // SAFETY: a specification's strings are NUL-terminated.
-    unsafe {
-        let directory = Errno::result(libc::openat(parent, name, flags)).ok()?;
-        if libc::unlinkat(parent, name, libc::AT_REMOVEDIR) == 0 {
-            return Some(directory);
-        }
-        libc::close(directory);
-        None
-    }
-}
-
 /// Reads what fits into `buffer`.
 pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> Result<usize> {
     loop {

@@ -72,8 +72,8 @@ unsafe impl Message for Swept {}
 /// How many descriptors a job has at most.
 pub(super) const MAX_FDS: usize = 8;
 
-/// A job's descriptors as its supervisor received them.
-///
+/// A job's descriptors as its supervisor received them, but for the capture directory, whose lock is held as long as that
+/// is open.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JobFds {
     /// The memory file with the [`SpecHeader`] and the strings, unless they came in the message.
@@ -82,8 +82,6 @@ pub(super) struct JobFds {
     pub(super) stdin: RawFd,
     pub(super) stdout: RawFd,
     pub(super) stderr: RawFd,
-    /// The capture directory, whose lock is held until the job is over.
-    pub(super) lock: RawFd,
     /// Becomes descriptor 3 of the target.
     pub(super) channel: Option<RawFd>,
     /// Is raised when output was kept.
@@ -93,7 +91,7 @@ pub(super) struct JobFds {
 impl JobFds {
     /// Names the descriptors of an [`ORDER_JOB`].
     pub(super) fn name(order: &Order, received: &[RawFd]) -> Option<Self> {
-        let &[cwd, stdin, stdout, stderr, lock, ref rest @ ..] = received else {
+        let &[cwd, stdin, stdout, stderr, _, ref rest @ ..] = received else {
             return None;
         };
         let mut rest = rest.iter().copied();
@@ -110,7 +108,6 @@ impl JobFds {
             stdin,
             stdout,
             stderr,
-            lock,
             channel,
             output_event,
         })
@@ -121,7 +118,7 @@ impl JobFds {
 pub(super) const UNLIMITED: u64 = u64::MAX;
 
 /// The beginning of a job's specification; the strings follow, each with its NUL: the program's path, then
-/// `argc` arguments, then `envc` variables, then the name of the directory to remove if there is one.
+/// `argc` arguments, then `envc` variables.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct SpecHeader {
@@ -137,8 +134,6 @@ pub(super) struct SpecHeader {
     pub(super) processes: u64,
     /// 1: stdout and stderr are given to the target as they are, instead of through capped pipes.
     pub(super) direct_output: u64,
-    /// 1: a directory is removed in the end.
-    pub(super) removes: u64,
     pub(super) argc: u64,
     pub(super) envc: u64,
 }
@@ -151,16 +146,14 @@ pub(super) fn encode_spec(
     program: &CString,
     argv: &[CString],
     env: &[CString],
-    removed: Option<&CString>,
 ) -> Vec<u8> {
     let header = SpecHeader {
-        removes: u64::from(removed.is_some()),
         argc: argv.len() as u64,
         envc: env.len() as u64,
         ..header
     };
     let mut bytes = header.bytes().to_vec();
-    for string in std::iter::once(program).chain(argv).chain(env).chain(removed) {
+    for string in std::iter::once(program).chain(argv).chain(env) {
         bytes.extend_from_slice(string.as_bytes_with_nul());
     }
     bytes
@@ -229,17 +222,11 @@ mod tests {
     #[test]
     fn a_spec_is_its_header_and_its_strings() {
         let c = |s: &str| CString::new(s).unwrap();
-        let bytes = encode_spec(
-            SpecHeader::default(),
-            &c("/p"),
-            &[c("a"), c("")],
-            &[c("K=V")],
-            Some(&c("d")),
-        );
+        let bytes = encode_spec(SpecHeader::default(), &c("/p"), &[c("a"), c("")], &[c("K=V")]);
         let (head, strings) = bytes.split_at(size_of::<SpecHeader>());
         let mut header = SpecHeader::default();
         header.bytes_mut().copy_from_slice(head);
-        assert_eq!((header.argc, header.envc, header.removes), (2, 1, 1));
-        assert_eq!(strings, b"/p\0a\0\0K=V\0d\0");
+        assert_eq!((header.argc, header.envc), (2, 1));
+        assert_eq!(strings, b"/p\0a\0\0K=V\0");
     }
 }

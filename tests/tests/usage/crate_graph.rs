@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What each crate of the host names of the others. An arrow that is missing here is a decision, not an oversight: the
 /// carriers don't know each other, and nothing below the library knows the library.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("supervisor", &[]),
     ("authority", &[]),
     ("egress", &["authority"]),
@@ -21,17 +21,17 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("server", &["", "run", "service"]),
     ("client", &[]),
     ("telemetry", &["run"]),
-    (
-        "command",
-        &["", "client", "conformance", "native", "run", "service"],
-    ),
+    ("command", &["", "client", "conformance", "native", "run"]),
+    ("batch", &["", "command", "run", "service"]),
     (
         "engine",
         &[
             "",
+            "batch",
             "command",
             "component",
             "native",
+            "run",
             "server",
             "service",
             "telemetry",
@@ -57,7 +57,7 @@ const NEVER: [(&str, &[&str]); 8] = [
     ("", &["hyper", "rustls", "wasmtime"]),
     ("service", &["axum", "hyper", "rustls", "wasmtime"]),
     ("client", &["axum", "executor-runtime", "rustls", "wasmtime"]),
-    ("command", &["axum", "rustls", "wasmtime"]),
+    ("command", &["axum", "rusqlite", "rustls", "wasmtime"]),
 ];
 
 /// The packages of the workspace and of the registry, and what each is built from; what only tests need is left out.

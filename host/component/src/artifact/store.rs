@@ -247,10 +247,6 @@ impl ArtifactStore {
             directory.is_some_and(|directory| artifact.version.is_called(directory, name))
         });
         capture.forget_checkpoint();
-        if collected.artifacts.is_empty() {
-            // Only an empty one is removed.
-            let _ = capture.take_artifacts();
-        }
         capture.remove_if_empty();
         capture.unlock();
         collected

@@ -107,8 +107,9 @@ impl CaptureDirectory {
         }
     }
 
-    /// Removes the directory if nothing is in it.
+    /// Removes the artifacts directory and then this one, each if nothing is in it.
     pub fn remove_if_empty(&self) {
+        let _ = unlinkat(&self.handle, super::ARTIFACTS, UnlinkatFlags::RemoveDir);
         // Its path may lead to another directory since.
         if self.is_in_place() {
             let _ = std::fs::remove_dir(self.path());

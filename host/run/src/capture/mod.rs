@@ -38,6 +38,7 @@ use collect::{Size, open_regular_at, read_directory};
 use executor_runtime_protocol::RuntimeInvocation;
 use name::directory_name;
 use nix::{
+    dir::{Dir, Entry},
     errno::Errno,
     fcntl::{AtFlags, OFlag, openat, renameat},
     sys::stat::{Mode, fstatat, mkdirat},
@@ -45,7 +46,7 @@ use nix::{
 };
 use restore::{BaseLocation, real_path};
 use std::{
-    ffi::{CString, OsStr},
+    ffi::OsStr,
     fs,
     io::{self, Write},
     os::{
@@ -214,15 +215,6 @@ impl CaptureDirectory {
         }
     }
 
-    /// The name of the artifacts directory, if it may be removed where all that is opened answers at once; that is so if
-    /// it was made without removing `earlier` artifacts, which takes another thread.
-    pub fn empty_artifacts(&self, earlier: EarlierArtifacts<'_>) -> Option<CString> {
-        match earlier {
-            EarlierArtifacts::Keep => CString::new(ARTIFACTS).ok(),
-            EarlierArtifacts::Remove(_) => None,
-        }
-    }
-
     /// Makes the artifacts directory, empty, and opens it.
     pub fn open_artifacts(&self, earlier: EarlierArtifacts<'_>) -> Result<OwnedFd, CaptureError> {
         self.create_artifacts(earlier)?;
@@ -235,15 +227,21 @@ impl CaptureDirectory {
         .map_err(|errno| unwritable(&self.artifacts_path(), errno))
     }
 
-    /// Opens the artifacts directory for collecting; none if nothing was left there, in which case it is
-    /// removed. What else the run has put in its place is an error.
+    /// Opens the artifacts directory for collecting; none if nothing was left there. What else the run has put in its place
+    /// is an error. An empty one stays: to remove a directory for each run slows down the making of the next ones, on some
+    /// file systems a great deal.
     pub fn take_artifacts(&self) -> io::Result<Option<OwnedFd>> {
-        match unlinkat(&self.handle, ARTIFACTS, UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => return Ok(None),
-            Err(_) => {}
-        }
         let flags = DIRECTORY | OFlag::O_NOFOLLOW;
-        Ok(Some(openat(&self.handle, ARTIFACTS, flags, Mode::empty())?))
+        let open = || openat(&self.handle, ARTIFACTS, flags, Mode::empty());
+        let directory = match open() {
+            Err(Errno::ENOENT) => return Ok(None),
+            opened => opened?,
+        };
+        let is_own = |entry: nix::Result<Entry>| {
+            entry.is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b".."))
+        };
+        let is_empty = Dir::from_fd(directory)?.iter().all(is_own);
+        Ok(if is_empty { None } else { Some(open()?) })
     }
 
     /// Removes what a run that never started has made.
@@ -251,7 +249,6 @@ impl CaptureDirectory {
         for file in files {
             let _ = unlinkat(&self.handle, *file, UnlinkatFlags::NoRemoveDir);
         }
-        let _ = unlinkat(&self.handle, ARTIFACTS, UnlinkatFlags::RemoveDir);
         // An earlier run may have left something.
         self.remove_if_empty();
         self.unlock();

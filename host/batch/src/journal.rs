@@ -5,8 +5,8 @@
 //! a journal (`[journal] keep`). One that is named is the caller's, and stays.
 
 use super::{Printed, forgotten::Forgotten};
-use crate::{args::BatchOptions, prompt, style};
 use anyhow::{Context, Result, anyhow, bail};
+use executor_runtime_command::{BatchOptions, new_id, style, tell};
 use executor_runtime_service::{Journal, JournalError, Retention, RunNumber, Runs, state_directory};
 use std::{
     collections::VecDeque,
@@ -76,7 +76,7 @@ impl BatchJournal {
     }
 
     fn new(base: &Path, keep: usize) -> Result<(Self, Journal)> {
-        let id = prompt::new_id("batch");
+        let id = new_id("batch");
         let directory = base.join(&id);
         let place = || format!("'{}'", directory.display());
         let mut private = DirBuilder::new();
@@ -224,7 +224,7 @@ fn read_id(directory: &Path) -> io::Result<Option<String>> {
 fn make_id(directory: &Path) -> io::Result<String> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700).create(directory)?;
-    write_id(directory, &prompt::new_id("batch"), true)?;
+    write_id(directory, &new_id("batch"), true)?;
     read_id(directory)?.ok_or_else(|| io::Error::other("its id is empty"))
 }
 

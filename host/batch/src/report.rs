@@ -1,13 +1,13 @@
 //! What a batch tells: results, as they end or in order; for people their output, failures, progress and a summary.
 
-use super::{Counts, Ended, Format, Job, JobLog, Past, Printed};
-use crate::{
-    shown,
-    standard::{Stderr, Stdout},
-    stderr, style,
-};
+use super::{Counts, Ended, Job, JobLog, Past, Printed};
 use anyhow::{Error, Result};
 use executor_runtime::protocol::{RuntimeResult, Status};
+use executor_runtime_command::{
+    Format, shown,
+    standard::{Stderr, Stdout},
+    stderr, style, tell,
+};
 use std::{
     collections::BTreeMap,
     fs::{self, File},

@@ -1,8 +1,8 @@
 //! Reads the lines of the input, on a thread that may wait for them, and no further ahead than they are wanted.
 
-use crate::standard::Stdin;
 use anyhow::{Context, Result, anyhow};
 use executor_runtime::protocol::MAX_DOCUMENT_BYTES;
+use executor_runtime_command::standard::Stdin;
 use executor_runtime_run::exhaustion;
 use std::{
     fs::File,

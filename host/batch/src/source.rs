@@ -1,15 +1,12 @@
 //! Makes jobs of lines: each an invocation, or arguments of a command.
 
 use super::{input::Line, no_invocation};
-use crate::{
-    args::{BatchOptions, PromptOptions},
-    prompt,
-};
 use anyhow::{Result, bail};
 use executor_runtime::{
     protocol::{MAX_DOCUMENT_BYTES, RuntimeInvocation, RuntimeKind, RuntimeResult},
     reject,
 };
+use executor_runtime_command::BatchOptions;
 use std::collections::BTreeMap;
 
 /// Stands for the argument, or arguments.
@@ -46,13 +43,13 @@ struct Template {
 }
 
 impl Source {
-    pub(super) fn new(options: &BatchOptions) -> Result<Self> {
-        let template = if options.words.is_empty() {
-            None
-        } else {
-            Some(Template::new(options)?)
-        };
-        Ok(Self { template, jobs: 0 })
+    /// `common` is what the invocations have in common that are built from a command.
+    pub(super) fn new(options: &BatchOptions, common: Option<RuntimeInvocation>) -> Result<Self> {
+        let template = common.map(|common| Template::new(options, common));
+        Ok(Self {
+            template: template.transpose()?,
+            jobs: 0,
+        })
     }
 
     /// Has the ids of jobs that have none of their own begin with this.
@@ -133,7 +130,7 @@ impl Source {
 }
 
 impl Template {
-    fn new(options: &BatchOptions) -> Result<Self> {
+    fn new(options: &BatchOptions, invocation: RuntimeInvocation) -> Result<Self> {
         let template = &options.template;
         let max_args = template.max_args.get();
         let mut words = options.words.clone();
@@ -148,17 +145,6 @@ impl Template {
         if !words.iter().any(|word| word.contains(ARGUMENT)) {
             words.push(ARGUMENT.to_owned());
         }
-        let parts = PromptOptions {
-            cwd: template.cwd.clone(),
-            env: template.env.clone(),
-            metadata: template.metadata.clone(),
-            kind: None,
-            name: Some("batch".to_owned()),
-            id: None,
-            input: None,
-            artifacts: template.artifacts.clone(),
-        };
-        let invocation = prompt::invocation(&options.words, &parts, false)?;
         Ok(Self {
             words,
             invocation,

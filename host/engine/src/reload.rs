@@ -4,12 +4,12 @@
 //! a whole, for runs that begin later, or not at all: a configuration that can't be used, or a plugin that could be used
 //! before and can't be now, is told of, and what was before goes on. A plugin file that is gone takes its kinds with it.
 
-use crate::host;
 use anyhow::{Result, anyhow, bail};
 use executor_runtime::{
     Host,
     plugin::{Found, PluginSet, Snapshot, State, Unusable},
 };
+use executor_runtime_command::ConfigurationFile;
 use executor_runtime_run::exhaustion;
 use executor_runtime_service::Service;
 use std::{
@@ -24,19 +24,18 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long after SIGHUP files are looked at again, to see that they are whole.
 const SETTLING: Duration = Duration::from_millis(50);
 
-/// Takes up what changes, for as long as what is returned is polled. `config` is the configuration file, if one is named.
-/// From now on SIGHUP does not end this process.
+/// Takes up what changes, for as long as what is returned is polled. From now on SIGHUP does not end this process.
 pub(super) fn follow_changes(
     service: Service,
-    config: Option<PathBuf>,
+    config: ConfigurationFile,
 ) -> impl Future<Output = ()> + Send + 'static {
     let asked = signal(SignalKind::hangup()).ok();
     follow(service, config, asked)
 }
 
-async fn follow(service: Service, config: Option<PathBuf>, mut asked: Option<Signal>) {
+async fn follow(service: Service, config: ConfigurationFile, mut asked: Option<Signal>) {
     let directories = service.host().plugins().directories().to_vec();
-    let mut taken_up = look(config.as_deref(), &directories).await;
+    let mut taken_up = look(&config, &directories).await;
     let mut before = taken_up.clone();
     loop {
         let is_asked = match &mut asked {
@@ -50,10 +49,10 @@ async fn follow(service: Service, config: Option<PathBuf>, mut asked: Option<Sig
             }
         };
         if is_asked {
-            before = look(config.as_deref(), &directories).await;
+            before = look(&config, &directories).await;
             tokio::time::sleep(SETTLING).await;
         }
-        let now = look(config.as_deref(), &directories).await;
+        let now = look(&config, &directories).await;
         // What changes at this moment may be half written.
         let is_settled = now == before;
         before.clone_from(&now);
@@ -61,8 +60,8 @@ async fn follow(service: Service, config: Option<PathBuf>, mut asked: Option<Sig
             continue;
         }
         taken_up = now;
-        let (current, named) = (service.host(), config.clone());
-        let read = exhaustion::run_blocking(move || read_again(&current, named.as_deref())).await;
+        let (current, config) = (service.host(), config.clone());
+        let read = exhaustion::run_blocking(move || read_again(&current, &config)).await;
         match read.map_err(anyhow::Error::from).flatten() {
             Ok(host) => {
                 let kinds: Vec<_> = host.kinds().iter().map(ToString::to_string).collect();
@@ -98,15 +97,15 @@ fn reason(found: &Found) -> String {
     }
 }
 
-async fn look(config: Option<&Path>, directories: &[PathBuf]) -> Option<Snapshot> {
+async fn look(config: &ConfigurationFile, directories: &[PathBuf]) -> Option<Snapshot> {
     let mut paths = directories.to_vec();
-    paths.extend(host::configuration_path(config));
+    paths.extend(config.path());
     let look = move || Snapshot::of(paths.iter().map(PathBuf::as_path));
     exhaustion::run_blocking(look).await.ok()
 }
 
-fn read_again(current: &Host, named: Option<&Path>) -> Result<Host> {
-    let host = current.read_again(host::configuration(named)?);
+fn read_again(current: &Host, config: &ConfigurationFile) -> Result<Host> {
+    let host = current.read_again(config.read()?);
     host.plugins()
         .check_configured_names()
         .map_err(|failure| anyhow!(failure.summary))?;
