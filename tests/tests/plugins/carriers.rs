@@ -117,7 +117,7 @@ fn both_carriers_try_again_and_read_what_they_get() {
                 .metadata("greet.url", url);
             let invocation = metadata
                 .iter()
-                .fold(named, |all, (key, value)| all.metadata(*key, *value));
+                .fold(named, |all, (key, value)| all.metadata(key, *value));
             let result = host.run(invocation);
             (essence(&result), result.error_summary)
         };
