@@ -81,7 +81,34 @@ impl ArtifactWriter {
     /// # Errors
     /// When the body breaks off, the run is told to stop, or the file can't be written.
     pub fn copy_from(&mut self, body: &mut BodyReader) -> io::Result<Copied> {
-        self.sink.copy_from(body)
+        self.copy_from_with(body, |_| {})
+    }
+
+    /// The same, telling `progress` after each piece how many bytes have been copied.
+    ///
+    /// ```no_run
+    /// # use executor_runtime_sdk::{Context, RunError};
+    /// # fn run(ctx: &Context) -> Result<(), RunError> {
+    /// let mut answer = ctx.http().get("https://example.com/large")?;
+    /// let length = answer.headers().get("content-length");
+    /// let all: Option<f64> = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    /// let mut file = ctx.artifact("large", "download")?;
+    /// file.copy_from_with(answer.body_mut(), |bytes| {
+    ///     ctx.progress(all.map(|all| bytes as f64 / all), "downloading");
+    /// })?;
+    /// file.finish()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`copy_from`](Self::copy_from).
+    pub fn copy_from_with(
+        &mut self,
+        body: &mut BodyReader,
+        mut progress: impl FnMut(u64),
+    ) -> io::Result<Copied> {
+        self.sink.copy_from(body, &mut progress)
     }
 
     /// Keeps what was written; returns how many bytes that is.

@@ -14,9 +14,13 @@ use std::{collections::BTreeMap, ops::Deref, time::Duration};
 /// use executor_runtime_sdk::Invocation;
 /// use std::time::Duration;
 ///
-/// let invocation = Invocation::new("poll").with("poll.states", "done, failed").with("poll.every", "0.5");
+/// let invocation = Invocation::new("poll")
+///     .with("poll.states", "done, failed")
+///     .with("poll.every", "0.5")
+///     .with("poll.verbose", "true");
 /// assert_eq!(invocation.list("poll.states"), ["done", "failed"]);
 /// assert_eq!(invocation.duration("poll.every")?, Some(Duration::from_millis(500)));
+/// assert_eq!(invocation.boolean("poll.verbose")?, Some(true));
 /// assert_eq!(invocation.text("poll.url"), None);
 /// assert_eq!(
 ///     invocation.required("poll.url").unwrap_err().to_string(),
@@ -95,6 +99,14 @@ impl Invocation {
     /// `rejected`, `invalid_metadata`.
     pub fn duration(&self, key: &str) -> Result<Option<Duration>, RunError> {
         self.parse(key, "a number of seconds, at least 0", parse_duration)
+    }
+
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    /// `rejected`, `invalid_metadata`.
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>, RunError> {
+        self.parse(key, "true or false", |text| text.parse().ok())
     }
 
     /// The items of a comma-separated list, without the space around them; empty without the key.

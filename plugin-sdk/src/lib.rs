@@ -93,7 +93,7 @@ pub use context::{Context, Input, Level, Slept};
 pub use executor_runtime_protocol as protocol;
 #[cfg(not(target_family = "wasm"))]
 pub use executor_runtime_protocol::native::DelegatedRun;
-pub use http::{Body, BodyReader, Client, HttpError};
+pub use http::{Body, BodyReader, Client, HttpError, Retry};
 pub use invocation::Invocation;
 pub use outcome::{FailureStatus, Outcome, RunError};
 pub use runner::Runner;

@@ -9,7 +9,7 @@
 mod loopback;
 
 use executor_runtime_sdk::{
-    Body, Client, Context, Copied, FailureStatus, HttpError, Invocation, Outcome, RunError, TestHost,
+    Body, Client, Context, Copied, FailureStatus, HttpError, Invocation, Outcome, Retry, RunError, TestHost,
     http_types::Request,
 };
 use loopback::{Answer, Loopback};
@@ -254,6 +254,87 @@ fn a_deadline_is_a_timeout_and_a_limit_of_one_request_is_not() {
         )
     );
     assert!(started.elapsed() < Duration::from_millis(200));
+}
+
+#[test]
+fn what_may_go_better_is_tried_again_and_nothing_else() {
+    let server = Loopback::new(|request| match request.target.as_str() {
+        "/gone" => Answer::status(404, "no"),
+        "/broken" => Answer::Close,
+        "/later" => Answer::status(503, "later").header("retry-after", "1"),
+        "/tomorrow" => Answer::status(503, "tomorrow").header("retry-after", "86400"),
+        "/moved" => Answer::redirect(302, "/down"),
+        _ => Answer::status(503, "down"),
+    });
+    let host = TestHost::new();
+    let retry = Retry::times(2).first_wait(Duration::from_millis(1));
+    let attempts = |method: &str, path: &str, body: Body, retry: Retry| {
+        let before = server.requests().len();
+        let request = Request::builder()
+            .method(method)
+            .uri(server.url(path))
+            .body(body)
+            .unwrap();
+        let answer = with(&host, |ctx| ctx.http().retry(retry).send(request).map(drop));
+        let asked = server.requests();
+        let asked = asked[before..].iter().filter(|request| request.target == path);
+        (asked.count(), answer.is_ok())
+    };
+    let again = |path: &str| attempts("GET", path, Body::empty(), retry);
+    assert_eq!(again("/down"), (3, true));
+    assert_eq!(again("/broken"), (3, false));
+    assert_eq!(again("/moved"), (3, true));
+    assert_eq!(again("/gone"), (1, true));
+    assert_eq!(again("/tomorrow"), (1, true));
+    assert_eq!(attempts("PUT", "/down", "body".into(), retry), (3, true));
+    assert_eq!(server.requests().last().unwrap().body, b"body");
+    assert_eq!(
+        attempts("PUT", "/down", Body::reader(&b"once"[..]), retry),
+        (1, true)
+    );
+    assert_eq!(attempts("POST", "/down", Body::empty(), retry), (1, true));
+    assert_eq!(
+        attempts("POST", "/down", Body::empty(), retry.any_method()),
+        (3, true)
+    );
+    assert!(
+        host.log()
+            .iter()
+            .any(|(_, line)| line.contains("HTTP 503 Service Unavailable; trying again in 0.0 s (retry 2)")),
+        "{:?}",
+        host.log()
+    );
+
+    let begun = Instant::now();
+    assert_eq!(
+        attempts("GET", "/later", Body::empty(), Retry::times(1)),
+        (2, true)
+    );
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_retry_gives_way_to_the_deadline_and_to_a_stop() {
+    let server = Loopback::new(|_| Answer::status(503, "later").header("retry-after", "30"));
+    let retry = Retry::times(5);
+    // There is no time for another attempt: the answer is the best there is.
+    let host = TestHost::new().deadline(Duration::from_secs(10));
+    let answer = with(&host, |ctx| {
+        ctx.http()
+            .retry(retry)
+            .get(&server.url("/"))
+            .map(|answer| answer.status())
+    });
+    assert_eq!(answer.unwrap(), 503);
+    assert_eq!(server.requests().len(), 1);
+
+    let host = TestHost::new();
+    host.stop_after(Duration::from_millis(50));
+    let error = with(&host, |ctx| {
+        ctx.http().retry(retry).get(&server.url("/")).unwrap_err()
+    });
+    assert_eq!(error, HttpError::Stopped);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]

@@ -454,7 +454,7 @@ pub struct TemplateOptions {
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable, requires = "words")]
     env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = metadata, requires = "words")]
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = metadata, requires = "words")]
     metadata: Vec<(String, String)>,
     /// Directory for output and artifacts [default: .executor_runtime in the working directory]
     #[arg(long, value_name = "DIR", requires = "words")]
@@ -488,7 +488,7 @@ pub(super) struct PromptOptions {
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable, requires = "prompted", conflicts_with = "file")]
     pub(super) env: Vec<(String, String)>,
     /// Set a metadata key (repeatable)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = metadata, requires = "prompted", conflicts_with = "file")]
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = metadata, requires = "prompted", conflicts_with = "file")]
     pub(super) metadata: Vec<(String, String)>,
     /// Runtime kind; all but subprocess need no COMMAND [default: subprocess]
     #[arg(long, value_name = "KIND", conflicts_with = "file")]
@@ -513,8 +513,18 @@ pub(super) enum PluginCommand {
     New(NewOptions),
     /// Build a plugin's crate: as a component, as a native plugin, or both
     Build(BuildOptions),
+    /// Build a plugin and run it, again and again: each time one of its files is saved
+    Dev(DevOptions),
+    /// Run a plugin's own tests, then build and check it
+    Test(TestOptions),
     /// Turn a component built from `wit/` in another language into a plugin, by embedding its descriptor
     Embed(EmbedOptions),
+    /// Write the component interface, `wit/`, to a directory: for the tools of languages other than Rust
+    Wit {
+        /// Directory to write to; it is created if missing
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Test a plugin, and report what would fail in use and how to fix it
     ///
     /// The plugin is run as this host would run it, with invocations generated from its descriptor. URLs in them point
@@ -535,9 +545,9 @@ pub(super) enum PluginCommand {
     },
     /// Copy a plugin file into a plugins directory, and compile it
     Install {
-        /// Plugin file
+        /// Plugin file [default: the component that `plugin build` has made of the crate in the current directory]
         #[arg(value_name = "FILE")]
-        file: PathBuf,
+        file: Option<PathBuf>,
         /// Directory to install into [default: the first --plugins-dir, else your own plugins directory]
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
@@ -561,7 +571,8 @@ pub(super) struct NewOptions {
     /// Runtime kind that it implements [default: the name, with `-` replaced by `_`]
     #[arg(long, value_name = "KIND")]
     pub(super) kind: Option<String>,
-    /// Checkout of executor-runtime whose SDK the plugin uses (required until the SDK is published)
+    /// Checkout of executor-runtime whose SDK the plugin uses [default: the one that this executable was built in,
+    /// else the plugin gets the SDK that the executable carries]
     #[arg(long, value_name = "PATH")]
     pub(super) sdk: Option<PathBuf>,
     /// Directory to create the crate in [default: the current directory]
@@ -583,13 +594,48 @@ pub(super) struct BuildOptions {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct DevOptions {
+    /// Directory of the plugin's crate [default: the current directory]
+    #[arg(value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
+    /// Set a metadata key of the run (repeatable)
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = metadata)]
+    pub(super) metadata: Vec<(String, String)>,
+    /// Runtime kind to run [default: the plugin's first]
+    #[arg(long, value_name = "KIND")]
+    pub(super) kind: Option<String>,
+    /// File to use as the input payload
+    #[arg(long, value_name = "FILE")]
+    pub(super) input: Option<PathBuf>,
+    /// Build and run it as a native plugin instead of a component
+    #[arg(long)]
+    pub(super) native: bool,
+    /// Do it once, and exit as the run does
+    #[arg(long)]
+    pub(super) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TestOptions {
+    /// Directory of the plugin's crate [default: the current directory]
+    #[arg(value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
+    /// Check it as a native plugin instead of a component
+    #[arg(long)]
+    pub(super) native: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct EmbedOptions {
-    /// Component built by a tool such as componentize-py or jco; the descriptor is added to this file
+    /// Component built by a tool such as componentize-py or jco
     #[arg(value_name = "COMPONENT")]
     pub(super) component: PathBuf,
     /// Plugin descriptor; `schema descriptor` prints its JSON Schema
     #[arg(value_name = "PLUGIN.JSON")]
     pub(super) descriptor: PathBuf,
+    /// File to write the plugin to [default: the component itself, which is replaced]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -76,6 +76,8 @@ pub struct Executable {
     pub(crate) batch: Option<Batch>,
     /// Exports spans, where this executable can.
     pub(crate) export: Option<Export>,
+    /// The SDK, packed, where this executable carries it.
+    pub(crate) sdk: Option<&'static [u8]>,
     has_engine: bool,
 }
 
@@ -90,6 +92,7 @@ impl Executable {
         serve: None,
         batch: None,
         export: None,
+        sdk: None,
         has_engine: false,
     };
 
@@ -100,6 +103,7 @@ impl Executable {
             serve: None,
             batch: None,
             export: None,
+            sdk: None,
             has_engine: true,
         }
     }
@@ -122,6 +126,13 @@ impl Executable {
     #[must_use]
     pub const fn exporting(mut self, export: Export) -> Self {
         self.export = Some(export);
+        self
+    }
+
+    /// The same, which carries the SDK for new plugins, packed by its build script.
+    #[must_use]
+    pub const fn carrying(mut self, sdk: &'static [u8]) -> Self {
+        self.sdk = Some(sdk);
         self
     }
 

@@ -17,6 +17,8 @@ pub const UNDELIVERED: u8 = 4;
 pub const UNFINISHED: u8 = 5;
 /// No host answers, or it can't do what it is asked for at the moment.
 pub const UNAVAILABLE: u8 = 6;
+/// Ctrl-C ended what has no result of its own.
+pub const INTERRUPTED: u8 = 130;
 /// The reader of our output has gone: what a shell reports of a process that died of SIGPIPE.
 pub const BROKEN_PIPE: u8 = 141;
 

@@ -4,13 +4,14 @@
 //! held (Ctrl-S) or closed holds up this thread only: not the capture, not the time-out, not the run. What runs prints
 //! goes on byte for byte, stdout to stdout and stderr to stderr; lines of ours go to stderr.
 
-use super::{shown, stderr, style};
+use super::{logging, shown, stderr, style};
 use executor_runtime::{CancelReason, CancelToken, Event, Events, Notifier, OutputFeed};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, IsTerminal},
     os::{fd::AsFd, unix::fs::FileExt},
@@ -29,6 +30,8 @@ const PIECE: usize = 64 * 1024;
 const UPDATE_INTERVAL: Duration = Duration::from_millis(100);
 /// The same on a terminal on which each is a line of its own.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
+/// How many lines of a plugin's log wait for a terminal that is held; of more the newest are shown.
+const MAX_LINES: usize = 200;
 /// How long a person who has asked twice for the end waits for output that the terminal has not taken.
 const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -37,7 +40,7 @@ const LAST_PATIENCE: Duration = Duration::from_millis(500);
 pub(super) struct Shows {
     /// The run's output.
     pub(super) output: bool,
-    /// Progress, and what the host waits for.
+    /// Progress, what the host waits for, and what a plugin logs for people (`info`).
     pub(super) notes: bool,
 }
 
@@ -79,6 +82,7 @@ struct Shared {
 struct News {
     feed: Option<OutputFeed>,
     progress: Option<String>,
+    lines: VecDeque<String>,
     stopping: Option<Duration>,
     note: Option<&'static str>,
     over: bool,
@@ -161,6 +165,12 @@ impl Shared {
                 Event::Output(feed) => news.feed = Some(feed),
                 Event::Progress { fraction, message } => news.progress = Some(progress(fraction, &message)),
                 Event::Stopping { grace } => news.stopping = Some(grace),
+                Event::Log(line) if logging::is_left_to_live(line.level) => {
+                    if news.lines.len() == MAX_LINES {
+                        news.lines.pop_front();
+                    }
+                    news.lines.push_back(line.message);
+                }
                 // Warnings are on stderr already, and the summary at the end tells of the files.
                 Event::Log(_) | Event::Checkpoint { .. } | Event::Artifact(_) => return,
             }
@@ -216,6 +226,10 @@ impl<'a> Screen<'a> {
             }
             if self.shows.notes {
                 self.pending = news.progress.or(self.pending.take());
+                for message in news.lines {
+                    let line = format!("{}: {}", self.kind, shown::value(&message));
+                    self.note(&line);
+                }
                 if let Some(text) = news.note {
                     self.note(text);
                 }

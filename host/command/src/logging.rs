@@ -42,6 +42,14 @@ pub(super) fn start(level: &str, format: LogFormat) {
     let _ = set_global_default(log);
 }
 
+/// Whether lines of a plugin at this level are not logged but are for a person who watches the run: `info`, as long as
+/// no one has asked for less than warnings.
+pub(super) fn is_left_to_live(level: &str) -> bool {
+    level == "info"
+        && tracing::enabled!(target: "plugin", tracing::Level::WARN)
+        && !tracing::enabled!(target: "plugin", tracing::Level::INFO)
+}
+
 /// Decides what is logged.
 struct Log {
     shown: Targets,

@@ -14,7 +14,8 @@
 //!   a writer (that is what the ownership is for), and so it can be one that costs little.
 //!
 //! Entries appear complete or not at all (written under another name, then renamed), so that any number of
-//! processes share a cache. Whatever is wrong with it, from a full disk to a directory that others may write,
+//! processes share a cache. An unfinished file is locked by its writer, so that what one that was killed has left is known
+//! by its lock being free, and goes when the next entry is written. Whatever is wrong with it, from a full disk to a directory that others may write,
 //! costs the time to compile and never a run.
 
 use executor_runtime_plugin::hex;
@@ -28,13 +29,14 @@ use nix::{
 };
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{DirBuilder, File},
+    ffi::CStr,
+    fs::{DirBuilder, File, TryLockError},
     hash::{Hash, Hasher},
     io::{self, Read, Write},
     num::NonZero,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::fs::{DirBuilderExt, FileExt},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::{DirBuilderExt, FileExt, MetadataExt},
     },
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -52,7 +54,7 @@ const TRAILER: usize = CHECKSUM + MAGIC.len();
 /// Entries that are kept. Above that the oldest go: those of plugins and versions that were replaced.
 const MAX_ENTRIES: usize = 128;
 
-/// After this, an unfinished file is one whose writer has died.
+/// After this, an unfinished file is one whose writer has died, where files can't be locked.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Size of an entry that is read; what is larger was not written by this cache.
@@ -241,23 +243,13 @@ fn is_intact(file: &File, length: u64) -> io::Result<bool> {
 }
 
 fn store(path: &Path, name: &str, code: &[u8]) -> Result<(), CacheError> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let directory = open_directory(path)?;
-    let partial = format!(
-        ".{}-{}.partial",
-        std::process::id(),
-        COUNTER.fetch_add(1, Ordering::Relaxed)
-    );
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-    let written = openat(&directory, partial.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)
-        .map_err(io::Error::from)
-        .and_then(|file| {
-            let mut file = File::from(file);
-            file.write_all(code)?;
-            file.write_all(&crc32fast::hash(code).to_le_bytes())?;
-            file.write_all(MAGIC)
-        })
+    let (partial, mut file) = create_partial(&directory)?;
+    let written = file
+        .write_all(code)
+        .and_then(|()| file.write_all(&crc32fast::hash(code).to_le_bytes()))
+        .and_then(|()| file.write_all(MAGIC))
         .and_then(|()| renameat(&directory, partial.as_str(), &directory, name).map_err(io::Error::from));
     if let Err(error) = written {
         // It may not even exist.
@@ -266,6 +258,43 @@ fn store(path: &Path, name: &str, code: &[u8]) -> Result<(), CacheError> {
     }
     prune(directory);
     Ok(())
+}
+
+/// Makes the file that an entry is written to, locked as long as it is open.
+fn create_partial(directory: &OwnedFd) -> io::Result<(String, File)> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    loop {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let name = format!(".{}-{number}.partial", std::process::id());
+        let file = File::from(openat(
+            directory,
+            name.as_str(),
+            flags,
+            Mode::S_IRUSR | Mode::S_IWUSR,
+        )?);
+        // Not every file system has locks. Before it was locked, another process may have taken it for abandoned.
+        if file.lock().is_err() || file.metadata()?.nlink() > 0 {
+            return Ok((name, file));
+        }
+    }
+}
+
+/// Removes an unfinished file whose writer has died, modified at `modified`, in seconds.
+fn remove_abandoned(directory: BorrowedFd<'_>, name: &CStr, modified: u64, now: u64) {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let Ok(file) = openat(directory, name, flags, Mode::empty()).map(File::from) else {
+        return;
+    };
+    let is_abandoned = match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(_)) => now.saturating_sub(modified) > ABANDONED.as_secs(),
+    };
+    if is_abandoned {
+        // While it is locked: a writer that has just made it finds that it is gone.
+        let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
+    }
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, CacheError> {
@@ -319,8 +348,8 @@ fn prune(directory: OwnedFd) {
         let modified = u64::try_from(stat.st_mtime).unwrap_or(0);
         if bytes.ends_with(b".code") {
             entries.push((modified, name));
-        } else if bytes.ends_with(b".partial") && now.saturating_sub(modified) > ABANDONED.as_secs() {
-            let _ = unlinkat(fd, name.as_c_str(), UnlinkatFlags::NoRemoveDir);
+        } else if bytes.ends_with(b".partial") {
+            remove_abandoned(fd, &name, modified, now);
         }
     }
     entries.sort();
@@ -488,6 +517,21 @@ mod tests {
         });
         assert!(fixture.load().unwrap());
         assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_goes_and_what_is_being_written_stays() {
+        let fixture = Fixture::new();
+        fixture.component();
+        let directory = open_directory(&fixture.path).unwrap();
+        let (_, killed) = create_partial(&directory).unwrap();
+        let (writing, _file) = create_partial(&directory).unwrap();
+        drop(killed);
+        assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), 3);
+        fs::remove_file(fixture.entry()).unwrap();
+        fixture.component();
+        assert!(fixture.path.join(writing).exists());
+        assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), 2);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod engine;
 mod guest_failure;
 mod host_functions;
 mod limits;
+mod load_once;
 mod loader;
 mod output;
 mod runner;

@@ -3,7 +3,7 @@
 //! A component is loaded by the first run that gets as far, and kept. What an invocation's metadata already
 //! rules out never loads it.
 
-use crate::{Admitted, CodeCache, Component, Engine, EngineError, Mode};
+use crate::{Admitted, CodeCache, Component, Engine, EngineError, Mode, load_once::LoadOnce};
 use executor_runtime_config::PluginConfig;
 use executor_runtime_egress::{Authority, Grant};
 use executor_runtime_plugin::{
@@ -12,12 +12,10 @@ use executor_runtime_plugin::{
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     CancelReason, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner, exhaustion,
-    panic_message,
     trace::{Span, SpanKind},
     until,
 };
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::OnceCell;
 
 /// Makes runners of components, which share one engine. It is started when the first component is loaded.
 #[derive(Debug)]
@@ -105,7 +103,7 @@ struct ComponentRunner {
     plugin: Arc<Plugin>,
     config: Arc<PluginConfig>,
     engine: Arc<LazyEngine>,
-    component: Arc<OnceCell<Component>>,
+    component: LoadOnce<Component>,
 }
 
 impl ComponentRunner {
@@ -114,7 +112,7 @@ impl ComponentRunner {
             plugin,
             config,
             engine,
-            component: Arc::default(),
+            component: LoadOnce::default(),
         }
     }
 
@@ -142,21 +140,19 @@ impl ComponentRunner {
         component.run(run, &self.admitted(admission)).await
     }
 
-    /// Waits for the component, but not longer than the run may take. The loading itself continues, and fills the
-    /// cache if the process lives that long.
+    /// Waits for the component, but not longer than the run may take. The loading itself continues, for later runs of
+    /// this process, and fills the cache if that lives so long.
     async fn load(&self, run: &Run) -> Result<&Component, Failure> {
         let span = run.span().child("load", SpanKind::Internal);
-        let loading = self.component.get_or_try_init(|| async {
+        let loading = async {
             let (plugin, config, engine) = (self.plugin.clone(), self.config.clone(), self.engine.clone());
-            let loading = exhaustion::try_spawn_blocking(move || load(&plugin, &config, &engine, &span))
-                .map_err(|error| Unusable::exhausted(&error))?;
+            let loading = self
+                .component
+                .begin(move || load(&plugin, &config, &engine, &span))?;
             // What the run itself uses; there is time for it now.
             exhaustion::start_tokio_thread().map_err(|error| Unusable::exhausted(&error))?;
-            match loading.join().await {
-                Ok(loaded) => loaded,
-                Err(panic) => Err(Unusable::Load(format!("it panicked: {}", panic_message(&*panic)))),
-            }
-        });
+            self.component.ended(loading).await
+        };
         let name = &self.plugin.descriptor.name;
         tokio::select! {
             loaded = loading => loaded.map_err(|reason| reason.failure(name, &self.plugin.path)),

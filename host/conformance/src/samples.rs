@@ -98,6 +98,7 @@ impl Samples {
             ValueType::Duration => number(0.0).to_string(),
             ValueType::Number => number(1.0).to_string(),
             ValueType::Integer => number(1.0).ceil().to_string(),
+            ValueType::Boolean => "true".to_owned(),
             ValueType::Json => "{}".to_owned(),
             ValueType::String | ValueType::List => {
                 spec.one_of.first().map_or("sample", String::as_str).to_owned()
@@ -150,6 +151,7 @@ mod tests {
                 "x.share": {"type": "number", "max": 0.5, "help": "h"},
                 "x.time": {"type": "duration", "min": 1, "max": 9, "help": "h"},
                 "x.every": {"type": "duration", "default": "2.0", "help": "h"},
+                "x.flag": {"type": "boolean", "required": true, "help": "h"},
                 "x.json": {"type": "json", "required": true, "help": "h"},
                 "x.header.*": {"type": "string", "help": "h"}}}"#,
         )
@@ -164,7 +166,7 @@ mod tests {
                 descriptor.check_metadata(&metadata).unwrap();
             }
         }
-        assert_eq!(ports.brisk().required(&descriptor).len(), 5);
+        assert_eq!(ports.brisk().required(&descriptor).len(), 6);
         assert_eq!(ports.brisk().all(&descriptor)["x.every"], "2.0");
         assert_eq!(ports.patient().all(&descriptor)["x.time"], "9");
         assert_eq!(ports.brisk().all(&descriptor)["x.header.sample"], "sample");

@@ -24,7 +24,8 @@ fn main() -> ExitCode {
     let executable = executable
         .batching(executor_runtime_batch::batch)
         .serving(serve::serve)
-        .exporting(executor_runtime_telemetry::start);
+        .exporting(executor_runtime_telemetry::start)
+        .carrying(include_bytes!(concat!(env!("OUT_DIR"), "/sdk.zlib")));
     executor_runtime_command::main(executable)
 }
 

@@ -57,6 +57,13 @@ impl<'v, 'de> Fields<'v, 'de> {
         })
     }
 
+    /// A field that means nothing here, where it is given, as long as `rule` can read it.
+    pub(crate) fn ignored<T>(&mut self, name: &'static str, rule: impl FnOnce(Value<'_, 'de>) -> Option<T>) {
+        if self.entries.iter().any(|(key, _)| key == name) {
+            self.required(name, rule);
+        }
+    }
+
     /// Reports every unknown field.
     pub(crate) fn close(self) {
         for (name, _) in &self.entries {

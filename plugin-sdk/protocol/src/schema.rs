@@ -76,6 +76,14 @@ fn add_envelope(schema: &mut Schema, contract_kind: &'static str) {
     }
 }
 
+/// Adds the reference to a schema, by which editors check and complete the document. It means nothing to a host.
+pub(crate) fn with_schema_reference(schema: &mut Schema) {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        let field = json!({"type": "string", "description": "The JSON Schema of this document, for editors; ignored."});
+        properties.insert("$schema".into(), field);
+    }
+}
+
 /// Takes the null from fields that can be absent and not null.
 pub(crate) fn without_nulls(schema: &mut Schema) {
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);

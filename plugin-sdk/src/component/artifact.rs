@@ -42,8 +42,12 @@ impl ArtifactSink {
         }
     }
 
-    pub(crate) fn copy_from(&mut self, body: &mut BodyReader) -> io::Result<Copied> {
-        Ok(body.stream.splice_into(&self.stream)?)
+    pub(crate) fn copy_from(
+        &mut self,
+        body: &mut BodyReader,
+        progress: &mut dyn FnMut(u64),
+    ) -> io::Result<Copied> {
+        Ok(body.stream.splice_into(&self.stream, progress)?)
     }
 
     pub(crate) fn finish(self) -> io::Result<u64> {

@@ -341,7 +341,11 @@ impl BodyStream {
     /// Moves what is left into an artifact's stream; most bytes stay with the host.
     ///
     /// A full file is asked for room only when there is something to write: asking marks it as cut off.
-    pub(super) fn splice_into(&mut self, file: &OutputStream) -> Result<Copied, HttpError> {
+    pub(super) fn splice_into(
+        &mut self,
+        file: &OutputStream,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Copied, HttpError> {
         let mut buffer = [0; PROBE];
         let mut bytes = 0;
         loop {
@@ -364,6 +368,7 @@ impl BodyStream {
                 bytes += now.len() as u64;
                 room -= now.len() as u64;
                 rest = later;
+                progress(bytes);
             }
             while room > 0 {
                 if self.room(file)?.is_none() {
@@ -374,6 +379,7 @@ impl BodyStream {
                     Ok(more) => {
                         bytes += more;
                         room -= more;
+                        progress(bytes);
                     }
                     Err(StreamError::Closed) => return Ok(Copied::Whole(bytes)),
                     Err(StreamError::LastOperationFailed(error)) => {

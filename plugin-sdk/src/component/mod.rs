@@ -15,7 +15,7 @@ mod wait;
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         inline: "
             package executor-runtime:sdk;
             world guest {

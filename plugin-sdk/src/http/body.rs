@@ -2,6 +2,8 @@
 
 use super::HttpError;
 use crate::carrier;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use std::{
     fmt,
     io::{self, Read},
@@ -130,16 +132,22 @@ impl BodyReader {
         Ok(String::from_utf8_lossy(&bytes).chars().take(limit).collect())
     }
 
-    /// Reads the body as JSON.
+    /// Reads the body as JSON, at most `limit` bytes of it, as a `T`: a type of your own that is `Deserialize`, or
+    /// [`serde_json::Value`].
     ///
     /// # Errors
-    /// As for [`bytes`](Self::bytes), and [`io::ErrorKind::InvalidData`] when it is not JSON.
-    pub fn json(&mut self, limit: usize) -> io::Result<serde_json::Value> {
+    /// As for [`bytes`](Self::bytes), and [`io::ErrorKind::InvalidData`] when it is no JSON, or not what a `T` needs.
+    pub fn json<T: DeserializeOwned>(&mut self, limit: usize) -> io::Result<T> {
         let bytes = self.bytes(limit)?;
         serde_json::from_slice(&bytes).map_err(|error| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("the response's body is not JSON: {error}"),
+                match error.classify() {
+                    Category::Data => {
+                        format!("the response's body is not the JSON that was expected: {error}")
+                    }
+                    _ => format!("the response's body is not JSON: {error}"),
+                },
             )
         })
     }

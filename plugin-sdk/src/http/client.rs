@@ -4,9 +4,10 @@ use super::{
     Body, BodyReader, HttpError, Payload,
     body::Source,
     redirect::{self, Hop},
+    retry::Retry,
     url,
 };
-use crate::{Context, Input, Instant};
+use crate::{Context, Input, Instant, Level};
 use http::{Method, Request, Response, header, request};
 use std::{
     io::{Cursor, Read},
@@ -73,6 +74,7 @@ pub struct Client<'a> {
     time: Option<Duration>,
     after_stop: bool,
     to_http: bool,
+    retry: Retry,
 }
 
 /// How long an exchange may wait, and what it heeds meanwhile.
@@ -119,10 +121,12 @@ impl<'a> Client<'a> {
             time: None,
             after_stop: false,
             to_http: false,
+            retry: Retry::times(0),
         }
     }
 
-    /// The same with a limit for each request, from sending it to the last byte of the answer.
+    /// The same with a limit for each request, from sending it to the last byte of the answer. One that is tried again
+    /// has it each time.
     #[must_use]
     pub fn timeout(mut self, time: Duration) -> Self {
         self.time = Some(time);
@@ -133,6 +137,21 @@ impl<'a> Client<'a> {
     #[must_use]
     pub fn allow_redirects_to_http(mut self) -> Self {
         self.to_http = true;
+        self
+    }
+
+    /// The same, trying requests again where that may help, as `retry` says. Each further attempt is logged (`info`).
+    ///
+    /// ```no_run
+    /// # use executor_runtime_sdk::{Context, Retry, RunError};
+    /// # fn run(ctx: &Context) -> Result<(), RunError> {
+    /// let answer = ctx.http().retry(Retry::times(3)).get("https://api.example.com/state")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
         self
     }
 
@@ -186,6 +205,28 @@ impl<'a> Client<'a> {
         url::check(request.uri())
     }
 
+    /// Sends a GET request, and waits for the head of the answer. [`with_query`](super::with_query) adds a query to a URL.
+    ///
+    /// ```no_run
+    /// use executor_runtime_sdk::{Context, RunError, http::with_query};
+    /// use std::collections::BTreeMap;
+    ///
+    /// fn stars(ctx: &Context, owner: &str) -> Result<BTreeMap<String, u64>, RunError> {
+    ///     let url = with_query("https://api.example.com/stars", [("owner", owner)]);
+    ///     let mut answer = ctx.http().get(&url)?;
+    ///     Ok(answer.body_mut().json(1 << 20)?)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn get(&self, url: &str) -> Result<Response<BodyReader>, HttpError> {
+        let request = Request::get(url).body(Body::empty());
+        self.send(request.map_err(|error| HttpError::InvalidRequest {
+            reason: format!("'{}': {error}", url.escape_debug()),
+        })?)
+    }
+
     /// Sends a request and waits for the head of the answer.
     ///
     /// # Errors
@@ -201,9 +242,66 @@ impl<'a> Client<'a> {
         hop.headers
             .entry(header::USER_AGENT)
             .or_insert(header::HeaderValue::from_static(USER_AGENT));
+        let mut retries = 0;
+        loop {
+            let answer = self.follow(hop.clone(), &mut source);
+            let Some(wait) = self.wait_before_retry(&hop, &source, retries, &answer) else {
+                return answer;
+            };
+            retries += 1;
+            self.log_retry(&hop, &answer, wait, retries);
+            // The connection is given back, or closed.
+            drop(answer);
+            if self.context.sleep(wait).is_stopped() {
+                return Err(WaitLimits::stopped(self.context.remaining()));
+            }
+        }
+    }
+
+    /// How long to wait before the request is sent again; None if the answer is to be returned.
+    fn wait_before_retry(
+        &self,
+        hop: &Hop,
+        source: &Source,
+        retries: u32,
+        answer: &Result<Response<BodyReader>, HttpError>,
+    ) -> Option<Duration> {
+        if !self.retry.repeats(&hop.method) || matches!(source, Source::Reader(_)) {
+            return None;
+        }
+        // Not random, but no two clients have the same.
+        let nanoseconds = self.context.now().duration_since(Instant::ZERO).subsec_nanos();
+        let share = f64::from(nanoseconds % 1000) / 1000.0;
+        let wait = self
+            .retry
+            .wait(retries, answer, self.context.system_time(), share)?;
+        let in_time = self.context.remaining().is_none_or(|left| wait < left);
+        (in_time && !self.context.stop_requested()).then_some(wait)
+    }
+
+    fn log_retry(
+        &self,
+        hop: &Hop,
+        answer: &Result<Response<BodyReader>, HttpError>,
+        wait: Duration,
+        retries: u32,
+    ) {
+        let why = match answer {
+            Ok(answer) => format!("HTTP {}", answer.status()),
+            Err(error) => error.to_string(),
+        };
+        let (method, url, seconds) = (&hop.method, url::without_query(&hop.url), wait.as_secs_f64());
+        let text = format!("{method} {url}: {why}; trying again in {seconds:.1} s (retry {retries})");
+        self.context.log(Level::Info, &text);
+    }
+
+    /// Sends a request, and those that redirects ask for.
+    fn follow(&self, mut hop: Hop, source: &mut Source) -> Result<Response<BodyReader>, HttpError> {
+        let mut nothing = Source::Empty;
+        let mut source = source;
         let wait_limits = self.wait_limits();
         for redirects in 0..=MAX_REDIRECTS {
-            let response = match self.send_once(&hop, &mut source, wait_limits) {
+            let response = match self.send_once(&hop, source, wait_limits) {
                 // The request itself was sent: it is the answer that can't be followed.
                 Err(HttpError::InvalidRequest { reason }) if redirects > 0 => {
                     return Err(HttpError::Redirect {
@@ -217,7 +315,7 @@ impl<'a> Client<'a> {
                 return Ok(response);
             };
             if next.drops_body {
-                source = Source::Empty;
+                source = &mut nothing;
             } else if matches!(source, Source::Reader(_)) {
                 return Err(HttpError::Redirect {
                     reason: format!(

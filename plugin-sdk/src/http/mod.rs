@@ -8,11 +8,14 @@ mod body;
 mod client;
 mod error;
 mod redirect;
+mod retry;
 mod url;
 
 pub use body::{Body, BodyReader};
 pub use client::Client;
 pub use error::HttpError;
+pub use retry::{Retry, retry_after};
+pub use url::with_query;
 
 pub(crate) use body::Payload;
 pub(crate) use client::WaitLimits;

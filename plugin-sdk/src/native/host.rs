@@ -134,7 +134,11 @@ impl ArtifactSink {
         }
     }
 
-    pub(crate) fn copy_from(&mut self, body: &mut BodyReader) -> io::Result<Copied> {
+    pub(crate) fn copy_from(
+        &mut self,
+        body: &mut BodyReader,
+        progress: &mut dyn FnMut(u64),
+    ) -> io::Result<Copied> {
         let mut buffer = vec![0; 64 * 1024];
         let mut copied = 0;
         loop {
@@ -151,6 +155,7 @@ impl ArtifactSink {
                 }
                 rest = &rest[written..];
             }
+            progress(copied);
         }
     }
 

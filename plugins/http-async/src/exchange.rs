@@ -3,11 +3,11 @@
 use crate::{
     path::{Found, Path},
     plan::{Cancel, Plan},
-    schedule::retry_after,
 };
 use executor_runtime_plugin_common::{ReadFailure, beginning, preview, read_failure};
 use executor_runtime_sdk::{
     Body, BodyReader, Context, HttpError, RunError,
+    http::retry_after,
     http_types::{Request, Response, StatusCode, Uri},
 };
 use std::{io, time::Duration};

@@ -4,11 +4,8 @@
 //! poll that takes longer than the interval skips the points it missed. A backend that says `Retry-After` is
 //! not asked before, and the grid begins anew there.
 
-use executor_runtime_sdk::{
-    Instant,
-    http_types::{HeaderMap, HeaderValue, header},
-};
-use std::time::{Duration, SystemTime};
+use executor_runtime_sdk::Instant;
+use std::time::Duration;
 
 /// Longer than any run, and short enough to be added to any time.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -52,23 +49,6 @@ impl Schedule {
     }
 }
 
-/// What `Retry-After` asks for (RFC 9110, section 10.2.3): seconds, or a date. A date is seen from the
-/// server's own clock where it tells it, else from ours: `now`.
-pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        // More digits than a number has: for ever.
-        return Some(value.parse().map_or(FOREVER, Duration::from_secs));
-    }
-    let then = httpdate::parse_http_date(value).ok()?;
-    let now = date(headers.get(header::DATE)).unwrap_or(now);
-    Some(then.duration_since(now).unwrap_or_default())
-}
-
-fn date(value: Option<&HeaderValue>) -> Option<SystemTime> {
-    httpdate::parse_http_date(value?.to_str().ok()?).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,42 +90,5 @@ mod tests {
         assert_eq!(schedule.wait(start), ms(7300));
         schedule.advance(start + ms(7300), Some(Duration::MAX));
         Schedule::new(Duration::MAX, start, None).advance(start, Some(Duration::MAX));
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let read = |value: &str, date: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert("retry-after", value.parse().unwrap());
-            if let Some(date) = date {
-                headers.insert("date", date.parse().unwrap());
-            }
-            retry_after(
-                &headers,
-                SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_428_805),
-            )
-        };
-        let noon = Some("Wed, 21 Oct 2015 12:00:00 GMT");
-        for (value, seconds) in [
-            ("0", Some(0)),
-            (" 120 ", Some(120)),
-            ("99999999999999999999999", Some(FOREVER.as_secs())),
-            ("Wed, 21 Oct 2015 12:00:07 GMT", Some(7)),
-            ("Wednesday, 21-Oct-15 12:00:07 GMT", Some(7)),
-            ("Wed Oct 21 12:00:07 2015", Some(7)),
-            ("Wed, 21 Oct 2015 11:00:00 GMT", Some(0)),
-            ("soon", None),
-            ("-1", None),
-            ("1.5", None),
-            ("", None),
-        ] {
-            assert_eq!(read(value, noon), seconds.map(Duration::from_secs), "{value:?}");
-        }
-        // 12:00:05 by our own clock.
-        assert_eq!(
-            read("Wed, 21 Oct 2015 12:00:07 GMT", None),
-            Some(Duration::from_secs(2))
-        );
-        assert_eq!(retry_after(&HeaderMap::new(), SystemTime::UNIX_EPOCH), None);
     }
 }

@@ -3,24 +3,20 @@
 
 use executor_runtime_protocol::COMPONENT_SECTION;
 use executor_runtime_tests::{
-    fixtures,
+    Setup, Terminal, copy_executable, fixtures, holds,
     home::{CommandOutput, Home, verdicts},
-    not_tested,
+    host_binary, not_tested,
     readme::section,
-    server,
 };
 use guest_build::workspace;
 use std::{
+    collections::BTreeMap,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
-
-/// The checkout whose SDK a new plugin uses.
-fn sdk() -> String {
-    workspace().display().to_string()
-}
 
 /// Has the cargo in the crate use what this workspace has built. What only a component needs may not be downloaded
 /// yet.
@@ -30,167 +26,279 @@ fn as_here(command: &mut Command) -> &mut Command {
         .env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn from_new_to_a_running_plugin() {
+/// Every way of `cargo` that an author takes in a new plugin, and the plugin in use; `new` are the words that make it.
+fn from_new_to_a_running_plugin(home: &Home, host: &Path, new: &[&str]) {
+    let run = |arguments: &[&str]| -> CommandOutput {
+        let mut command = home.command_of(host, arguments);
+        as_here(&mut command).output().unwrap().into()
+    };
+    let said = run(&[&["plugin", "new", "greeter"], new].concat()).succeeds();
+    assert!(
+        said.stderr.contains("executor-runtime plugin build 'greeter'"),
+        "{}",
+        said.stderr
+    );
+    let crate_folder = home.join("greeter");
+    // The versions that are downloaded already.
+    fs::copy(workspace().join("Cargo.lock"), crate_folder.join("Cargo.lock")).unwrap();
+
+    // Its own tests pass, and the one that comes with export_runner!. The one that runs the built plugin finds the host in
+    // the target directory.
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--release"]).current_dir(&crate_folder);
+    let tested: CommandOutput = as_here(&mut cargo).output().unwrap().into();
+    let printed = tested.succeeds().stdout;
+    for test in [
+        "it_greets",
+        "it_stops_when_it_is_told_to",
+        "plugin_json_is_valid",
+        "it_greets_under_the_host",
+    ] {
+        assert!(printed.contains(&format!("{test} ... ok")), "{printed}");
+    }
+
+    let built = run(&["plugin", "build", "greeter"]).succeeds().json();
+    let files = built.as_array().unwrap();
+    let paths: Vec<_> = files.iter().map(|file| file["path"].as_str().unwrap()).collect();
+    assert!(paths[0].ends_with("/plugins/component/greeter.wasm"), "{paths:?}");
+    assert!(paths[1].ends_with("/plugins/native/greeter.so"), "{paths:?}");
+    for (file, carrier) in files.iter().zip(["component", "native"]) {
+        assert_eq!(file["carrier"], carrier);
+        assert_eq!(file["kinds"], serde_json::json!(["greeter"]));
+        let bytes = file["bytes"].as_u64().unwrap();
+        assert!((10_000..20_000_000).contains(&bytes), "{file}");
+        let path = file["path"].as_str().unwrap();
+        let checked = run(&["plugin", "check", path]).succeeds().json();
+        for (name, verdict, reason) in verdicts(&checked) {
+            let expected = if name == "odd_text" { "skipped" } else { "passed" };
+            assert!(verdict == expected || verdict == "passed", "{name}: {reason}");
+        }
+        let directory = Path::new(path).parent().unwrap().display().to_string();
+        let greeted = run(&[
+            "--plugins-dir",
+            &directory,
+            "run",
+            "--kind",
+            "greeter",
+            "-m",
+            "greet.name=Ada",
+        ]);
+        assert_eq!(greeted.succeeds().json()["metadata"]["greet.text"], "Hello, Ada!");
+    }
+
+    let mut install = home.command_of(host, &["plugin", "install"]);
+    install.current_dir(&crate_folder);
+    let installed: CommandOutput = as_here(&mut install).output().unwrap().into();
+    installed.succeeds();
+    let greeted = run(&["run", "--kind", "greeter", "-m", "greet.name=Eve"]);
+    assert_eq!(greeted.succeeds().json()["metadata"]["greet.text"], "Hello, Eve!");
+    run(&["plugin", "remove", "greeter"]).succeeds();
+}
+
+#[test]
+fn a_new_plugin_uses_the_checkout_that_its_host_was_built_in() {
     // `plugin build` knows this one way.
     if let Err(error) = guest_build::Toolchain::rustup() {
         not_tested("the way from a new plugin to a running one", format!("{error:#}"));
         return;
     }
     let home = Home::new();
-    let sdk = sdk();
-    let said = home
-        .run(&["plugin", "new", "wait-up", "--kind", "wait_up", "--sdk", &sdk])
-        .succeeds();
+    from_new_to_a_running_plugin(&home, &host_binary(), &[]);
+    assert!(!home.join("greeter/vendor").exists());
+    let manifest = fs::read_to_string(home.join("greeter/Cargo.toml")).unwrap();
     assert!(
-        said.stderr.contains("executor-runtime plugin build 'wait-up'"),
-        "{}",
-        said.stderr
+        manifest.contains(&format!("path = \"{}/plugin-sdk\"", workspace().display())),
+        "{manifest}"
     );
-    let crate_folder = home.join("wait-up");
-    // The versions that are downloaded already.
-    fs::copy(workspace().join("Cargo.lock"), crate_folder.join("Cargo.lock")).unwrap();
 
-    // Its own tests pass, and the one that comes with export_runner!. Those that run the built plugin find the host in
-    // the target directory.
-    let tested = as_here(
-        Command::new("cargo")
-            .args(["test", "--release"])
-            .current_dir(&crate_folder),
-    )
-    .output()
-    .unwrap();
-    let printed = String::from_utf8_lossy(&tested.stdout).into_owned();
-    assert!(
-        tested.status.success(),
-        "{printed}{}",
-        String::from_utf8_lossy(&tested.stderr)
-    );
-    for test in [
-        "it_waits_until_the_service_is_up",
-        "it_stops_when_it_is_told_to",
-        "plugin_json_is_valid",
-        "the_host_runs_it",
-        "it_conforms",
+    // It is the one of the guide.
+    let written = |file: &str| {
+        let text = fs::read_to_string(home.join("greeter").join(file)).unwrap();
+        text.lines().map(str::trim).collect::<Vec<_>>().join("\n")
+    };
+    for (name, file) in [
+        ("plugin source", "src/lib.rs"),
+        ("plugin descriptor", "plugin.json"),
+        ("plugin test", "src/lib.rs"),
+        ("plugin host test", "tests/plugin.rs"),
     ] {
-        assert!(printed.contains(&format!("{test} ... ok")), "{printed}");
-    }
-
-    let built: CommandOutput = as_here(&mut home.command(&["plugin", "build", "wait-up"]))
-        .output()
-        .unwrap()
-        .into();
-    let built = built.succeeds().json();
-    let carriers: Vec<_> = built
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|file| file["carrier"].clone())
-        .collect();
-    assert_eq!(carriers, ["component", "native"]);
-    let path = |index: usize| built[index]["path"].as_str().unwrap().to_owned();
-    let (component, native) = (path(0), path(1));
-    assert!(
-        component.ends_with("/plugins/component/wait-up.wasm"),
-        "{component}"
-    );
-    assert!(native.ends_with("/plugins/native/wait-up.so"), "{native}");
-    for file in built.as_array().unwrap() {
-        assert_eq!(file["kinds"], serde_json::json!(["wait_up"]));
+        let shown = section(name);
+        let shown: Vec<_> = shown.lines().map(str::trim).collect();
+        let (shown, written) = (shown.join("\n"), written(file));
         assert!(
-            (10_000..20_000_000).contains(&file["bytes"].as_u64().unwrap()),
-            "{file}"
+            written.contains(&shown),
+            "{name}: {written}\nin the guide: {shown}"
         );
     }
-
-    let checked = home.run(&["plugin", "check", &component]).succeeds().json();
-    for (name, verdict, reason) in verdicts(&checked) {
-        let expected = if name == "odd_text" { "skipped" } else { "passed" };
-        assert_eq!(verdict, expected, "{name}: {reason}");
-    }
-    // What this host can't run it says; what it can run is in order.
-    let checked = home.run(&["plugin", "check", &native]).succeeds().json();
-    assert_eq!(checked["passed"], true);
-
-    home.run(&["plugin", "install", &component]).succeeds();
-    let server = server::Server::start(|_| server::Reply::ok("here")).await;
-    let url = format!("wait_up.url={}", server.url("/"));
-    let run = [
-        "run",
-        "--kind",
-        "wait_up",
-        "--metadata",
-        &url,
-        "--timeout",
-        "20",
-        "--",
-        "wait",
-    ];
-    let result = home.run(&run).succeeds().json();
-    assert_eq!(result["status"], "succeeded");
-    assert_eq!(result["exit_code"], 200);
-    assert_eq!(result["metadata"]["wait_up.attempts"], "1");
-    assert_eq!(server.requests(), 1);
-    // Beside where it was built it runs as well.
-    let directory = Path::new(&component).parent().unwrap().display().to_string();
-    let mut from_build = vec!["--plugins-dir", &directory];
-    from_build.extend(run);
-    home.run(&["plugin", "remove", "wait-up"]).succeeds();
-    assert_eq!(home.run(&from_build).succeeds().json()["status"], "succeeded");
 }
 
 #[test]
-fn the_readmes_plugin_passes_its_test_and_runs() {
-    // `plugin build` knows this one way.
+fn a_new_plugin_of_a_host_without_a_checkout_has_its_own_sdk() {
     if let Err(error) = guest_build::Toolchain::rustup() {
-        not_tested("the README's plugin", format!("{error:#}"));
+        not_tested("the SDK that a host carries", format!("{error:#}"));
         return;
     }
     let home = Home::new();
-    let sdk = sdk();
-    home.run(&["plugin", "new", "greeter", "--sdk", &sdk]).succeeds();
-    let crate_folder = home.join("greeter");
-    fs::copy(workspace().join("Cargo.lock"), crate_folder.join("Cargo.lock")).unwrap();
-    fs::write(crate_folder.join("plugin.json"), section("plugin descriptor")).unwrap();
-    let tests = format!(
-        "#[cfg(test)]\nmod tests {{ use super::*; {} }}",
-        section("plugin test")
+    let host = installed(&home);
+    from_new_to_a_running_plugin(&home, &host, &[]);
+    let manifest = fs::read_to_string(home.join("greeter/Cargo.toml")).unwrap();
+    assert!(
+        !manifest.contains(&workspace().display().to_string()),
+        "{manifest}"
     );
-    let source = section("plugin source") + &tests;
-    fs::write(crate_folder.join("src/lib.rs"), source).unwrap();
-    fs::write(crate_folder.join("tests/plugin.rs"), section("plugin host test")).unwrap();
+    // It goes where its folder goes.
+    fs::rename(home.join("greeter"), home.join("moved")).unwrap();
+    let built: CommandOutput =
+        as_here(&mut home.command_of(&host, &["plugin", "build", "moved", "--native"]))
+            .output()
+            .unwrap()
+            .into();
+    built.succeeds();
+}
 
-    let tested: CommandOutput = as_here(
-        Command::new("cargo")
-            .args(["test", "--release"])
-            .current_dir(&crate_folder),
-    )
-    .output()
-    .unwrap()
-    .into();
-    let tested = tested.succeeds().stdout;
-    for test in ["it_greets", "it_greets_under_the_host"] {
-        assert!(tested.contains(&format!("{test} ... ok")), "{tested}");
+/// The host's executables in a folder that is in no checkout; returns the small one.
+fn installed(home: &Home) -> PathBuf {
+    let folder = home.join("installed");
+    fs::create_dir(&folder).unwrap();
+    for name in ["executor-runtime", "executor-runtime-engine"] {
+        copy_executable(&host_binary().with_file_name(name), &folder.join(name));
     }
-    let built: CommandOutput = as_here(&mut home.command(&["plugin", "build", "greeter"]))
+    folder.join("executor-runtime")
+}
+
+/// The files below a folder, each by its path there.
+fn files(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_owned();
+                files.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// That they build from there is shown by `cargo xtask ci`.
+#[test]
+fn the_crates_for_authors_can_be_packaged_in_one_call() {
+    let home = Home::new();
+    let names = ["protocol", "tls", "sdk", "testing"].map(|name| format!("executor-runtime-{name}"));
+    let mut cargo = guest_build::cargo_command();
+    cargo.args(["package", "--offline", "--allow-dirty", "--no-verify"]);
+    for name in &names {
+        cargo.args(["--package", name]);
+    }
+    let packaged: CommandOutput = cargo
+        .current_dir(workspace())
+        .env("CARGO_TARGET_DIR", home.path())
         .output()
         .unwrap()
         .into();
-    for file in built.succeeds().json().as_array().unwrap() {
-        let path = Path::new(file["path"].as_str().unwrap());
-        let directory = path.parent().unwrap().display().to_string();
-        let run = [
-            "run",
-            "--kind",
-            "greet",
-            "--metadata",
-            "greet.name=Ada",
-            "--",
-            "greet",
-        ];
-        let result = home.run(&[&["--plugins-dir", &directory], &run[..]].concat());
-        assert_eq!(result.succeeds().json()["metadata"]["greet.text"], "Hello, Ada!");
+    packaged.succeeds();
+    for name in &names {
+        let archive = home.join(&format!("package/{name}-1.0.0.crate"));
+        let unpacked = Command::new("tar")
+            .arg("-xzf")
+            .arg(&archive)
+            .current_dir(home.path())
+            .status();
+        assert!(unpacked.is_ok_and(|status| status.success()), "{name}");
+        let manifest = fs::read_to_string(home.join(&format!("{name}-1.0.0/Cargo.toml"))).unwrap();
+        // Of the parts of the package itself there are paths, of other crates none.
+        assert!(
+            !manifest.contains("path = \"..") && !manifest.contains(&workspace().display().to_string()),
+            "{manifest}"
+        );
     }
+    let ours = files(&workspace().join("wit"));
+    assert_eq!(files(&home.join("executor-runtime-sdk-1.0.0/wit")), ours);
+}
+
+#[test]
+fn the_interface_that_is_written_is_the_one_of_the_workspace() {
+    let home = Home::new();
+    let said = home.run(&["plugin", "wit", "made/wit"]).succeeds();
+    assert!(
+        said.stderr.contains("files to 'made/wit': the world is `runner`"),
+        "{said:?}"
+    );
+    let ours = files(&workspace().join("wit"));
+    assert!(ours.contains_key(Path::new("deps/http.wit")));
+    assert_eq!(files(&home.join("made/wit")), ours);
+    home.run(&["plugin", "wit", "made/wit"]).succeeds();
+    home.write("file", b"");
+    home.run(&["plugin", "wit", "file"])
+        .fails_with("can't be written");
+}
+
+#[test]
+fn dev_runs_what_was_saved_and_test_says_what_is_wrong() {
+    if let Err(error) = guest_build::Toolchain::rustup() {
+        not_tested("plugin dev and plugin test", format!("{error:#}"));
+        return;
+    }
+    let home = Home::new();
+    home.make("greeter");
+    fs::copy(workspace().join("Cargo.lock"), home.join("greeter/Cargo.lock")).unwrap();
+    let source = home.join("greeter/src/lib.rs");
+    let written = fs::read_to_string(&source).unwrap();
+    let named = ["plugin", "dev", "greeter", "-m", "greet.name=Ada"];
+
+    let once = as_here(&mut home.command(&[&named[..], &["--once"]].concat()))
+        .output()
+        .unwrap();
+    let result = CommandOutput::from(once).succeeds().json();
+    assert_eq!(result["metadata"]["greet.text"], "Hello, Ada!");
+    assert_eq!(result["metadata"]["plugin.carrier"], "component");
+    let missing = as_here(&mut home.command(&["plugin", "dev", "greeter", "--once", "--native"]))
+        .output()
+        .unwrap();
+    assert_eq!(missing.status.code(), Some(3), "rejected, as the run is");
+
+    let mut terminal = Setup::columns(200).start(as_here(&mut home.command(&named)));
+    // Each is a build, which takes its time where much else is built.
+    let shown = |terminal: &Terminal, text: &str, times: usize| {
+        let found = || (terminal.so_far().matches(text).count() >= times).then_some(());
+        assert!(
+            holds(Duration::from_secs(200), found).is_some(),
+            "{text}: {}",
+            terminal.so_far()
+        );
+    };
+    shown(&terminal, "greet.text = Hello, Ada!", 1);
+    shown(&terminal, "waiting for a file to be saved in 'greeter'", 1);
+    fs::write(&source, written.replace("Hello, {name}", "Bye, {name}")).unwrap();
+    shown(&terminal, "greet.text = Bye, Ada!", 1);
+    shown(&terminal, "waiting for a file", 2);
+    fs::write(&source, "no Rust").unwrap();
+    shown(&terminal, "the component was not built: cargo failed", 1);
+    shown(&terminal, "waiting for a file", 3);
+    fs::write(&source, &written).unwrap();
+    shown(&terminal, "greet.text = Hello, Ada!", 2);
+    shown(&terminal, "waiting for a file", 4);
+    terminal.enter("\x03");
+    assert_eq!(terminal.finish().status.code(), Some(130));
+
+    let test = || -> CommandOutput {
+        as_here(&mut home.command(&["plugin", "test", "greeter"]))
+            .output()
+            .unwrap()
+            .into()
+    };
+    let said = test().succeeds();
+    assert!(
+        said.stdout.contains("it_greets_under_the_host ... ok"),
+        "{said:?}"
+    );
+    assert!(said.stdout.contains("\"passed\": true"), "{said:?}");
+    fs::write(&source, written.replace("Some(\"Hello", "Some(\"Other")).unwrap();
+    test().fails_with("the plugin's own tests did not pass");
 }
 
 #[test]
@@ -206,9 +314,7 @@ fn new_says_what_it_can_not_make() {
         .fails_with("--kind 'a-b' is not a valid runtime kind");
     home.run(&["plugin", "new", "x", "--sdk", "."])
         .fails_with("no SDK in '.'");
-    home.run(&["plugin", "new", "x"])
-        .fails_with("--sdk PATH is required: the path of a checkout of executor-runtime");
-    home.run(&["plugin", "new", "x", "--into", "missing", "--sdk", &sdk()])
+    home.run(&["plugin", "new", "x", "--into", "missing"])
         .fails_with("'missing/x' can't be created");
     assert_eq!(
         fs::read_dir(home.path()).unwrap().count(),
@@ -218,7 +324,7 @@ fn new_says_what_it_can_not_make() {
 
     home.make("x");
     fs::write(home.join("x/mine"), "kept").unwrap();
-    home.run(&["plugin", "new", "x", "--sdk", &sdk()])
+    home.run(&["plugin", "new", "x"])
         .fails_with("'x' already exists; nothing was written");
     assert_eq!(fs::read_to_string(home.join("x/mine")).unwrap(), "kept");
 }
@@ -249,6 +355,9 @@ fn build_says_what_is_missing() {
         .fails_with("cargo can't use '");
 
     fs::write(home.join("x/Cargo.toml"), manifest).unwrap();
+    let mut install = home.command(&["plugin", "install"]);
+    let not_built: CommandOutput = install.current_dir(home.join("x")).output().unwrap().into();
+    not_built.fails_with("has not been built as a component");
     let without_cargo = home
         .command(&["plugin", "build", "x"])
         .env("PATH", "")
@@ -354,8 +463,50 @@ fn a_component_of_another_toolchain_becomes_a_plugin() {
         home.run(&run).succeeds().json()["metadata"]["plugin.name"],
         "foreign"
     );
-    home.run(&["plugin", "embed", &component, &descriptor])
-        .fails_with("already has a descriptor, for plugin 'foreign'");
+}
+
+#[test]
+fn a_descriptor_that_is_embedded_again_replaces_the_one_before() {
+    let home = Home::new();
+    let bare = bare_component();
+    let component = home.write("built.wasm", &bare);
+    let first = home.write("plugin.json", EMBEDDED);
+    let renamed = String::from_utf8(EMBEDDED.to_vec())
+        .unwrap()
+        .replace("\"name\": \"foreign\"", "\"name\": \"other\"");
+    let second = home.write("other.json", renamed.as_bytes());
+    let out = home.join("dist.wasm").display().to_string();
+
+    let said = home
+        .run(&["plugin", "embed", &component, &first, "-o", &out])
+        .succeeds();
+    assert_eq!(said.json()[0]["path"], out);
+    assert!(fs::read(&component).unwrap() == bare, "the input is as it was");
+    let once = fs::read(&out).unwrap();
+
+    home.run(&["plugin", "embed", &out, &second]).succeeds();
+    assert_eq!(
+        home.run(&["plugin", "inspect", &out]).succeeds().json()["descriptor"]["name"],
+        "other"
+    );
+    home.run(&["plugin", "embed", &out, &first]).succeeds();
+    assert!(
+        fs::read(&out).unwrap() == once,
+        "one descriptor, and nothing else has changed"
+    );
+    assert_eq!(
+        fs::read_dir(home.path()).unwrap().count(),
+        4,
+        "nothing else is left"
+    );
+
+    // What export_runner! puts into a module can't be taken out of it.
+    let rust = home.write(
+        "rust.wasm",
+        &fs::read(fixtures::component("fixture-behaviours")).unwrap(),
+    );
+    home.run(&["plugin", "embed", &rust, &first])
+        .fails_with("already has a descriptor in its code, for plugin 'behaviours'");
 }
 
 #[test]

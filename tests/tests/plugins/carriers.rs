@@ -61,7 +61,7 @@ fn both_carriers_give_the_same_result() {
             .invocation()
             .metadata("greet.name", "Ada")
             .metadata("greet.url", server.url("/start"))
-            .metadata("greet.echo", "yes")
+            .metadata("greet.echo", "true")
             .input(input);
         let result = host.run(invocation);
         assert_eq!(result.status, Status::Succeeded, "{:?}", result.error_summary);
@@ -69,6 +69,7 @@ fn both_carriers_give_the_same_result() {
     });
     assert_eq!(component, native);
     assert_eq!(component.2["greet.bytes"], "200000");
+    assert_eq!(component.2["greet.told"], "200000");
     assert_eq!(component.2["greet.status"], "404");
     assert_eq!(component.3.len(), 2);
     let requests = server.requests();
@@ -97,6 +98,47 @@ fn both_carriers_fail_in_the_same_words() {
         Some(&*format!("http error: connection refused by {closed}"))
     );
     assert_eq!(component, native);
+}
+
+#[test]
+fn both_carriers_try_again_and_read_what_they_get() {
+    let server = Loopback::new(|request| match request.target.as_str() {
+        "/numbers?all&of=a%20b%26" => Answer::status(200, r#"{"a": 1, "b": 2}"#),
+        "/text" => Answer::status(200, r#"{"a": "one"}"#),
+        _ => Answer::status(503, "down").header("retry-after", "0"),
+    });
+    let [component, native] = carriers().map(|file| {
+        let host = PluginHost::new(&file);
+        let ask = |path: &str, metadata: &[(&str, &str)]| {
+            let url = server.url(path);
+            let named = host
+                .invocation()
+                .metadata("greet.name", "x")
+                .metadata("greet.url", url);
+            let invocation = metadata
+                .iter()
+                .fold(named, |all, (key, value)| all.metadata(key, *value));
+            let result = host.run(invocation);
+            (essence(&result), result.error_summary)
+        };
+        let before = server.requests().len();
+        let tried = ask("/down", &[("greet.retries", "2")]);
+        let attempts = server.requests().len() - before;
+        let count = ("greet.count", "true");
+        let sum = ask("/numbers?all", &[count, ("greet.query.of", "a b&")]);
+        let wrong = ask("/text", &[count]);
+        (tried, attempts, sum, wrong)
+    });
+    assert_eq!(component, native);
+    let (tried, attempts, sum, wrong) = native;
+    assert_eq!((attempts, &*tried.0.2["greet.status"]), (3, "503"));
+    assert_eq!(tried.0.2["greet.told"], "4");
+    assert_eq!(sum.0.2["greet.sum"], "3");
+    let reason = wrong.1.unwrap();
+    assert!(
+        reason.contains("not the JSON that was expected: invalid type: string"),
+        "{reason}"
+    );
 }
 
 #[test]

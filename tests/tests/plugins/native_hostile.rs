@@ -236,6 +236,7 @@ fn metadata_is_checked_before_anything_runs() {
     let result = PLUGINS.run("hostile", &[]);
     assert_eq!(
         summary(&result),
-        "rejected invalid_metadata: invalid metadata: hostile.do: found nothing, expected a string"
+        "rejected invalid_metadata: invalid metadata: hostile.do: found nothing, expected a string (What it does; see \
+         its source)"
     );
 }

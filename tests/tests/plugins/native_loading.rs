@@ -79,7 +79,7 @@ fn a_plugin_has_what_the_host_offers() {
     );
     let input = plugins.directory().join("input.bin");
     fs::write(&input, vec![7; 300_000]).unwrap();
-    let mut invocation = plugins.invocation("greet", &[("greet.name", "Ada"), ("greet.echo", "yes")]);
+    let mut invocation = plugins.invocation("greet", &[("greet.name", "Ada"), ("greet.echo", "true")]);
     invocation.input_payload_path = Some(input.to_string_lossy().into_owned());
     let result = plugins.runtime.run_blocking(invocation);
     assert_eq!(summary(&result), "succeeded");

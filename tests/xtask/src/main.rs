@@ -91,7 +91,16 @@ fn ci() -> Result<()> {
         "warnings",
     ])?;
     test(&[])?;
+    package()?;
     documentation()
+}
+
+/// What authors get can be published, and builds from what would be.
+fn package() -> Result<()> {
+    let packages =
+        ["protocol", "tls", "sdk", "testing"].map(|name| format!("--package=executor-runtime-{name}"));
+    let packages = packages.each_ref().map(String::as_str);
+    cargo(&[&["package", "--allow-dirty"][..], &packages].concat())
 }
 
 fn documentation() -> Result<()> {

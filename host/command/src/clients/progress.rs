@@ -1,4 +1,5 @@
-//! The line that tells the progress of a run in a host that serves, as `run` has it for its own.
+//! What a run in a host that serves tells of itself: the line with its progress, as `run` has it for its own, and above it
+//! what its plugin logs.
 
 use crate::{live, stderr, style};
 use executor_runtime_client::{Client, RunEvent};
@@ -29,7 +30,13 @@ async fn show(client: &Client, id: &str, kind: &str) -> std::convert::Infallible
     loop {
         tokio::select! {
             event = events.next() => match event {
-                Ok(Some(event)) => pending = progress(&event).or(pending),
+                Ok(Some(event)) => {
+                    if let Some(text) = log_line(&event) {
+                        stderr::clear_status();
+                        tell!("{}", style::stderr().wrap(&format!("{kind}: {text}"), 0, "  "));
+                    }
+                    pending = progress(&event).or(pending);
+                }
                 // Where it can't be told, nothing is.
                 Ok(None) | Err(_) => std::future::pending().await,
             },
@@ -51,6 +58,17 @@ fn print(kind: &str, text: &str) -> Duration {
     }
     stderr::show_status(&line);
     INTERVAL
+}
+
+/// A line that is for people; of warnings and errors, with their level.
+fn log_line(event: &RunEvent) -> Option<String> {
+    let text = |name: &str| event.body.get(name).and_then(|text| text.as_str());
+    let message = crate::shown::value(text("message").filter(|_| event.kind == "log")?);
+    match text("level")? {
+        "info" => Some(message),
+        level @ ("warn" | "error") => Some(format!("{level}: {message}")),
+        _ => None,
+    }
 }
 
 fn progress(event: &RunEvent) -> Option<String> {

@@ -46,6 +46,20 @@ pub(super) fn build(options: &BuildOptions, format: Format) -> Result<()> {
     print(&built, format)
 }
 
+/// The component that was built of the crate in the current directory.
+pub(super) fn built_here() -> Result<PathBuf> {
+    let package = Package::read(Path::new("."))?;
+    let path = package.plugin_path(Carrier::Component);
+    if !path.is_file() {
+        bail!(
+            "the crate in the current directory has not been built as a component: '{}' is missing; run \
+             `executor-runtime plugin build`, or give the FILE to install",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
 /// Prints what was built, and what comes next.
 pub(super) fn print(built: &[Built], format: Format) -> Result<()> {
     match format {
@@ -75,7 +89,7 @@ pub(super) fn print(built: &[Built], format: Format) -> Result<()> {
 }
 
 /// A plugin's crate.
-struct Package {
+pub(super) struct Package {
     /// Its directory, without links.
     directory: PathBuf,
     manifest: PathBuf,
@@ -84,7 +98,7 @@ struct Package {
 }
 
 impl Package {
-    fn read(given: &Path) -> Result<Self> {
+    pub(super) fn read(given: &Path) -> Result<Self> {
         let shown = given.display();
         let directory = given
             .canonicalize()
@@ -141,7 +155,7 @@ impl Package {
     }
 
     /// Installs the standard library for components where it is missing.
-    fn need_component_target(&self) -> Result<()> {
+    pub(super) fn need_component_target(&self) -> Result<()> {
         if self.has_component_target() {
             return Ok(());
         }
@@ -180,16 +194,24 @@ impl Package {
         })
     }
 
-    fn build(&self, carrier: Carrier) -> Result<Built> {
-        let extension = match carrier {
-            Carrier::Component => "wasm",
-            Carrier::Native => "so",
-        };
-        let made = self.cargo_build(carrier, extension)?;
+    /// Runs the crate's own tests.
+    pub(super) fn test(&self) -> Result<()> {
+        let mut cargo = Command::new("cargo");
+        cargo
+            .args(["test", "--release", "--manifest-path"])
+            .arg(&self.manifest);
+        let ended = cargo.current_dir(&self.directory).status().map_err(no_cargo)?;
+        match ended.success() {
+            true => Ok(()),
+            false => bail!("the plugin's own tests did not pass; see the output above"),
+        }
+    }
+
+    pub(super) fn build(&self, carrier: Carrier) -> Result<Built> {
+        let made = self.cargo_build(carrier, extension(carrier))?;
         let descriptor = &self.descriptor;
-        let directory = self.target_directory.join("plugins").join(carrier.as_str());
-        make_directory(&directory)?;
-        let path = directory.join(&descriptor.name).with_extension(extension);
+        let path = self.plugin_path(carrier);
+        make_directory(path.parent().unwrap_or(&path))?;
         copy(&made, &path).with_context(|| format!("'{}' can't be written", path.display()))?;
         let found = plugin::inspect(&path, &Config::default());
         match &found.state {
@@ -208,6 +230,14 @@ impl Package {
             kinds: descriptor.kinds.clone(),
             path,
         })
+    }
+
+    /// Where the plugin file for a carrier is put.
+    fn plugin_path(&self, carrier: Carrier) -> PathBuf {
+        let directory = self.target_directory.join("plugins").join(carrier.as_str());
+        directory
+            .join(&self.descriptor.name)
+            .with_extension(extension(carrier))
     }
 
     /// What is embedded has to be the `plugin.json` that stands there.
@@ -263,6 +293,13 @@ impl Package {
         made.with_context(|| {
             format!("cargo made no *.{extension} file: native plugins can be built only on Linux")
         })
+    }
+}
+
+fn extension(carrier: Carrier) -> &'static str {
+    match carrier {
+        Carrier::Component => "wasm",
+        Carrier::Native => "so",
     }
 }
 

@@ -3,9 +3,11 @@
 use super::find;
 use crate::{Format, args::HostOptions, host, print_json, shown, style};
 use anyhow::{Context, Result};
+use executor_runtime::Host;
 use executor_runtime_conformance::{self as conformance, Report, Verdict};
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -13,9 +15,19 @@ pub(super) fn check(plugin: &str, options: &HostOptions, format: Format) -> Resu
     options.executable.need_engine()?;
     let host = host::start(host::builder(options)?)??;
     let path = find(host.plugins(), plugin)?.path;
+    check_with(&host, &path, format)
+}
+
+/// Checks the plugin in a file, whatever it is called.
+pub(super) fn check_file(path: &Path, options: &HostOptions, format: Format) -> Result<ExitCode> {
+    let host = host::start(host::builder(options)?)??;
+    check_with(&host, path, format)
+}
+
+fn check_with(host: &Host, path: &Path, format: Format) -> Result<ExitCode> {
     let executor = executor_runtime::executor()?;
     let report = executor
-        .block_on(conformance::check(&path, host.plugins()))
+        .block_on(conformance::check(path, host.plugins()))
         .context("the plugin can't be run on this machine")?;
     // A plugin that could not be ended may still hold a thread.
     executor.shutdown_background();

@@ -1,7 +1,7 @@
 //! `plugin embed`: a component that another toolchain than cargo made becomes a plugin.
 //!
 //! A Rust crate embeds its descriptor by `export_runner!`. What componentize-py, jco or another tool builds from
-//! `wit/` has none; it is appended here as the custom section that the host reads.
+//! `wit/` has none; it is appended here as the custom section that the host reads, in the place of an earlier one.
 
 use super::build::{Built, print};
 use crate::{Format, args::EmbedOptions};
@@ -13,35 +13,30 @@ use executor_runtime::{
 };
 use std::{fs, path::Path};
 
+/// The magic number and the version, which no section is part of.
+const PREAMBLE_BYTES: usize = 8;
+
 pub(super) fn embed(options: &EmbedOptions, format: Format) -> Result<()> {
     let (component, descriptor) = (&options.component, &options.descriptor);
+    let output = options.output.as_ref().unwrap_or(component);
     let json = fs::read(descriptor).with_context(|| format!("'{}' can't be read", descriptor.display()))?;
     let parsed = PluginDescriptor::from_json(&json)
         .with_context(|| format!("'{}' can't be used", descriptor.display()))?;
-    if let Some(plugin) = plugin::inspect(component, &Config::default()).plugin {
-        bail!(
-            "'{}' already has a descriptor, for plugin '{}'; give the component that its toolchain built, before \
-             embedding",
-            component.display(),
-            plugin.descriptor.name
-        );
-    }
-    let mut bytes =
-        fs::read(component).with_context(|| format!("'{}' can't be read", component.display()))?;
+    let built = fs::read(component).with_context(|| format!("'{}' can't be read", component.display()))?;
+    let mut bytes = without_section(&built, COMPONENT_SECTION);
     bytes.extend(custom_section(COMPONENT_SECTION, &json));
     // Beside its place, so that what stands there is whole at any moment, and only replaced by what loads.
-    let partial = component.with_extension(format!("{}.partial.wasm", std::process::id()));
+    let partial = output.with_extension(format!("{}.partial.wasm", std::process::id()));
     let checked = fs::write(&partial, &bytes)
         .with_context(|| format!("'{}' can't be written", partial.display()))
-        .and_then(|()| check(&partial, component));
+        .and_then(|()| check(&partial, component, &parsed));
     if let Err(error) = checked {
         let _ = fs::remove_file(&partial);
         return Err(error);
     }
-    fs::rename(&partial, component)
-        .with_context(|| format!("'{}' can't be replaced", component.display()))?;
+    fs::rename(&partial, output).with_context(|| format!("'{}' can't be replaced", output.display()))?;
     let built = Built {
-        path: component.clone(),
+        path: output.clone(),
         carrier: Carrier::Component,
         bytes: bytes.len() as u64,
         kinds: parsed.kinds,
@@ -49,15 +44,61 @@ pub(super) fn embed(options: &EmbedOptions, format: Format) -> Result<()> {
     print(&[built], format)
 }
 
-fn check(partial: &Path, component: &Path) -> Result<()> {
+fn check(partial: &Path, component: &Path, descriptor: &PluginDescriptor) -> Result<()> {
     let shown = component.display();
-    match plugin::inspect(partial, &Config::default()).state {
+    let found = plugin::inspect(partial, &Config::default());
+    match found.state {
         State::Usable(_)
         | State::Unusable(Unusable::File(
             FileError::WritableByOthers { .. } | FileError::ForeignOwner { .. },
-        )) => Ok(()),
-        State::Unusable(reason) => bail!("'{shown}' {reason}; nothing was changed"),
+        )) => {}
+        State::Unusable(reason) => bail!("'{shown}' {reason}; nothing was written"),
     }
+    match found.plugin {
+        // The host takes the first descriptor of a file, and a module in it comes before what is appended.
+        Some(plugin) if plugin.descriptor != *descriptor => bail!(
+            "'{shown}' already has a descriptor in its code, for plugin '{}', which can't be replaced: change its \
+             plugin.json and build it again; nothing was written",
+            plugin.descriptor.name
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// A component without its own custom sections of this name: those of the modules in it stay. What is no component is
+/// left as it is.
+fn without_section(component: &[u8], name: &str) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(component.len());
+    let mut rest = component;
+    let preamble = rest
+        .split_off(..PREAMBLE_BYTES.min(rest.len()))
+        .unwrap_or_default();
+    kept.extend(preamble);
+    while let Some((section, after)) = next_section(rest) {
+        if section_name(section) != Some(name.as_bytes()) {
+            kept.extend(section);
+        }
+        rest = after;
+    }
+    kept.extend(rest);
+    kept
+}
+
+/// The first section, and what comes after it; None at the end, or if it is damaged.
+fn next_section(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, content) = read_leb128(bytes.get(1..)?)?;
+    let header = bytes.len() - content.len();
+    bytes.split_at_checked(header.checked_add(length)?)
+}
+
+/// The name of a custom section.
+fn section_name(section: &[u8]) -> Option<&[u8]> {
+    let (0, rest) = section.split_first().map(|(id, rest)| (*id, rest))? else {
+        return None;
+    };
+    let (_, content) = read_leb128(rest)?;
+    let (length, name) = read_leb128(content)?;
+    name.get(..length)
 }
 
 /// A section as the binary format has it (WebAssembly core specification, 5.5.3): id 0, the length of what
@@ -83,5 +124,47 @@ fn leb128(mut value: usize) -> Vec<u8> {
             return bytes;
         }
         bytes.push(low | 0x80);
+    }
+}
+
+/// An unsigned integer in LEB128 of 32 bits at most, and what comes after it.
+fn read_leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().enumerate().take(5) {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((usize::try_from(value).ok()?, &bytes[index + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_taken_out_wherever_it_stands_and_nothing_else() {
+        let preamble = b"\0asm\x0d\0\x01\0";
+        let (mine, other) = (
+            custom_section("mine", &[7; 300]),
+            custom_section("other", b"mine"),
+        );
+        // A core module with a section of that name in it.
+        let module = [&[1, 16][..], b"\0asm\x01\0\0\0", &custom_section("mine", b"x")].concat();
+        let with = [preamble, &mine[..], &other, &mine, &module, &mine].concat();
+        assert_eq!(
+            without_section(&with, "mine"),
+            [preamble, &other[..], &module].concat()
+        );
+        for damaged in [
+            &b""[..],
+            b"\0asm",
+            &with[..with.len() - 1],
+            b"\0asm\x0d\0\x01\0\0\xff\xff\xff\xff\xff",
+        ] {
+            let left = without_section(damaged, "none");
+            assert_eq!(left, damaged);
+        }
     }
 }

@@ -2,12 +2,16 @@
 
 mod build;
 mod check;
+mod dev;
 mod embed;
 mod inspect;
 mod install;
 mod list;
 mod new;
 mod remove;
+mod sdk;
+mod test;
+mod wit;
 
 use super::{
     Executable, Format,
@@ -24,9 +28,14 @@ pub(super) fn plugin(
     format: Option<Format>,
 ) -> Result<ExitCode> {
     match command {
-        PluginCommand::New(options) => new::new(options)?,
+        PluginCommand::New(new_options) => new::new(new_options, options.executable)?,
         PluginCommand::Build(options) => build::build(options, Format::or_detect(format))?,
         PluginCommand::Embed(options) => embed::embed(options, Format::or_detect(format))?,
+        PluginCommand::Dev(dev_options) => return dev::dev(dev_options, options),
+        PluginCommand::Test(test_options) => {
+            return test::test(test_options, options, Format::or_detect(format));
+        }
+        PluginCommand::Wit { directory } => wit::wit(directory, options.executable)?,
         PluginCommand::Check { plugin } => return check::check(plugin, options, Format::or_detect(format)),
         PluginCommand::List => {
             let builder = host::builder(options)?;
@@ -42,8 +51,12 @@ pub(super) fn plugin(
                 None => install::default_directory(options)?,
             };
             options.executable.need_engine()?;
+            let file = match file {
+                Some(file) => file.clone(),
+                None => build::built_here()?,
+            };
             let host = host::start(host::builder_before(&directory, options)?)??;
-            install::install(host.plugins(), file, &directory, *replace)?;
+            install::install(host.plugins(), &file, &directory, *replace)?;
         }
         PluginCommand::Remove { plugin } => {
             remove::remove(host::builder(options)?.plugins(), options, plugin)?;

@@ -1,6 +1,7 @@
 //! `plugin new`: a crate that builds, and passes its own test at once.
 
-use crate::args::NewOptions;
+use super::sdk::{self, Carried};
+use crate::{Executable, args::NewOptions};
 use anyhow::{Context, Result, bail};
 use executor_runtime::protocol::{HOST_NAMESPACES, INTERFACE_VERSION, PluginDescriptor, RuntimeKind};
 use std::{
@@ -40,16 +41,42 @@ const KEYWORDS: [&str; 51] = [
     "where", "while", "yield",
 ];
 
-pub(super) fn new(options: &NewOptions) -> Result<()> {
+/// Where the SDK goes in a new crate that has one of its own.
+const OWN_SDK: &str = "vendor/executor-runtime";
+
+/// The SDK that a new plugin uses.
+enum Sdk {
+    /// In this folder.
+    At(PathBuf),
+    /// Written into the plugin's own crate, which then needs nothing else of ours.
+    Own(Carried),
+}
+
+impl Sdk {
+    fn of(options: &NewOptions, executable: Executable) -> Result<Self> {
+        match &options.sdk {
+            Some(given) => Ok(Self::At(sdk::named(given)?)),
+            None => match sdk::beside_executable() {
+                Some(folder) => Ok(Self::At(folder)),
+                None => Ok(Self::Own(Carried::by(executable)?)),
+            },
+        }
+    }
+
+    /// Its folder, as a path that Cargo.toml may have.
+    fn folder(&self) -> PathBuf {
+        match self {
+            Self::At(folder) => folder.clone(),
+            Self::Own(_) => Path::new(OWN_SDK).join("plugin-sdk"),
+        }
+    }
+}
+
+pub(super) fn new(options: &NewOptions, executable: Executable) -> Result<()> {
     let name = options.name.as_str();
     check_name(name)?;
     let kind = kind(name, options.kind.as_deref())?;
-    let Some(sdk) = &options.sdk else {
-        bail!(
-            "--sdk PATH is required: the path of a checkout of executor-runtime, until the SDK is published"
-        );
-    };
-    let sdk = sdk_folder(sdk)?;
+    let sdk = Sdk::of(options, executable)?;
     let into = options.into.clone().unwrap_or_default();
     let folder = into.join(name);
     let filled = |text: &str| {
@@ -57,8 +84,8 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
             .replace("__KIND__", kind.as_str())
             .replace("__TYPE__", &type_name(name))
             .replace("__INTERFACE__", &INTERFACE_VERSION.to_string())
-            .replace("__SDK__", &dependency(&sdk))
-            .replace("__TESTING__", &dependency(&sdk.join("testing")))
+            .replace("__SDK__", &dependency(&sdk.folder()))
+            .replace("__TESTING__", &dependency(&sdk.folder().join("testing")))
     };
     let files = TEMPLATE.map(|(path, text)| (path, filled(text)));
     for (_, descriptor) in files.iter().filter(|(path, _)| *path == "plugin.json") {
@@ -78,19 +105,26 @@ pub(super) fn new(options: &NewOptions) -> Result<()> {
             .and_then(|()| fs::write(&path, text))
             .with_context(|| format!("'{}' can't be written", path.display()))?;
     }
+    if let Sdk::Own(carried) = &sdk {
+        carried.write_crates(&folder.join(OWN_SDK))?;
+    }
     tell(&folder, name, &kind, &sdk);
     Ok(())
 }
 
-fn tell(folder: &Path, name: &str, kind: &RuntimeKind, sdk: &Path) {
+fn tell(folder: &Path, name: &str, kind: &RuntimeKind, sdk: &Sdk) {
     let folder = folder.display();
     say!("wrote '{folder}': plugin {name}, which runs the kind {kind}");
-    say!("it uses the SDK in '{}'", sdk.display());
+    match sdk {
+        Sdk::At(sdk) => say!("it uses the SDK in '{}'", sdk.display()),
+        Sdk::Own(_) => say!("it has the SDK of this executable in '{folder}/{OWN_SDK}'"),
+    }
+    say!("it greets, as an example; replace src/lib.rs and plugin.json by what yours does");
+    say!("next:");
     say!(
-        "it waits until a service is up, as an example; replace src/lib.rs and plugin.json by what yours does"
+        "  executor-runtime plugin dev '{folder}' -m greet.name=Ada    # build and run it, again on each save"
     );
-    say!("next, test it and build it:");
-    say!("  cargo test --manifest-path '{folder}/Cargo.toml'");
+    say!("  executor-runtime plugin test '{folder}'");
     say!("  executor-runtime plugin build '{folder}'");
 }
 
@@ -125,31 +159,6 @@ fn kind(name: &str, asked: Option<&str>) -> Result<RuntimeKind> {
         bail!("kind '{kind}' is reserved for the host; choose another with --kind");
     }
     Ok(kind)
-}
-
-/// The SDK's folder: what was given, or `plugin-sdk` in it.
-fn sdk_folder(given: &Path) -> Result<PathBuf> {
-    let is_sdk = |folder: &PathBuf| {
-        fs::read_to_string(folder.join("Cargo.toml"))
-            .is_ok_and(|manifest| manifest.contains("name = \"executor-runtime-sdk\""))
-    };
-    let Some(folder) = [given.to_owned(), given.join("plugin-sdk")]
-        .into_iter()
-        .find(is_sdk)
-    else {
-        bail!(
-            "no SDK in '{}': expected a checkout of executor-runtime, or its folder plugin-sdk",
-            given.display()
-        );
-    };
-    let folder = folder.canonicalize()?;
-    if folder.to_str().is_none() {
-        bail!(
-            "'{}' can't be written to Cargo.toml because it is not valid UTF-8",
-            folder.display()
-        );
-    }
-    Ok(folder)
 }
 
 /// A dependency by path, in Cargo.toml. JSON's strings are TOML's too.

@@ -23,7 +23,7 @@ pub struct MetadataProblem {
     pub expected: String,
 }
 
-/// One printable line: `http.url: found nothing, expected an absolute http or https URL`.
+/// One printable line: `http.url: found nothing, expected an absolute http or https URL (Where the request goes)`.
 impl fmt::Display for MetadataProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, found, expected } = self;
@@ -79,7 +79,7 @@ impl PluginDescriptor {
             .map(|(key, spec)| MetadataProblem {
                 key: key.clone(),
                 found: "nothing".into(),
-                expected: spec.expected(),
+                expected: format!("{} ({})", spec.expected(), spec.help),
             });
         let problems: Vec<_> = given.chain(missing).take(MAX_PROBLEMS).collect();
         if !problems.is_empty() {

@@ -10,7 +10,7 @@ mod value;
 pub use interface::{INTERFACE_VERSION, InterfaceVersion};
 pub use metadata::MetadataProblem;
 
-use crate::{InvalidDocument, RuntimeKind, document};
+use crate::{InvalidDocument, RuntimeKind, document, suggest};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
@@ -81,7 +81,8 @@ const KEY: &str = "^[a-z][a-z0-9_-]*(\\.[a-z][a-z0-9_-]*)*\\.([a-z][a-z0-9_-]*|\
     feature = "schema",
     schemars(
         description = "A plugin's name, kinds and metadata keys: plugin.json.",
-        deny_unknown_fields
+        deny_unknown_fields,
+        transform = crate::schema::with_schema_reference
     )
 )]
 pub struct PluginDescriptor {
@@ -161,6 +162,8 @@ pub enum ValueType {
     Number,
     /// A number of seconds, such as `2.0`; never negative.
     Duration,
+    /// `true` or `false`.
+    Boolean,
     /// JSON text.
     Json,
     /// Items separated by commas. Space around an item does not count, nor do empty items; at least one is
@@ -170,12 +173,13 @@ pub enum ValueType {
 
 impl ValueType {
     /// Every type.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::String,
         Self::Url,
         Self::Integer,
         Self::Number,
         Self::Duration,
+        Self::Boolean,
         Self::Json,
         Self::List,
     ];
@@ -188,6 +192,7 @@ impl ValueType {
             Self::Integer => "integer",
             Self::Number => "number",
             Self::Duration => "duration",
+            Self::Boolean => "boolean",
             Self::Json => "json",
             Self::List => "list",
         }
@@ -197,6 +202,24 @@ impl ValueType {
         Self::ALL
             .into_iter()
             .find(|value_type| value_type.as_str() == name)
+    }
+
+    /// The type that an unknown name most likely stands for: a misspelling, or what other languages call it.
+    fn meant_by(name: &str) -> Option<Self> {
+        const OTHER_NAMES: [(&str, ValueType); 6] = [
+            ("array", ValueType::List),
+            ("enum", ValueType::String),
+            ("float", ValueType::Number),
+            ("object", ValueType::Json),
+            ("seconds", ValueType::Duration),
+            ("text", ValueType::String),
+        ];
+        let own_names = Self::ALL.map(|value_type| (value_type.as_str(), value_type));
+        let known = || own_names.iter().chain(&OTHER_NAMES);
+        let close = suggest::closest(name, known().map(|(known, _)| *known))?;
+        known()
+            .find(|(known, _)| *known == close)
+            .map(|(_, value_type)| *value_type)
     }
 }
 

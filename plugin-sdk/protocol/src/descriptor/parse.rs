@@ -25,6 +25,7 @@ impl Document for PluginDescriptor {
 
     fn check(value: Value<'_, '_>) -> Option<Self> {
         let mut fields = Fields::open(value, Self::KIND.with_article())?;
+        fields.ignored("$schema", rules::string);
         let name = fields.required("name", name);
         let version = fields.required("version", |value| {
             let expected = "a semantic version, such as \"1.2.3\"";
@@ -126,8 +127,11 @@ fn metadata_key(key: &str, value: Value<'_, '_>) -> Option<MetadataKey> {
     let is_prefix = key.ends_with('*');
     let mut fields = Fields::open(value, "a metadata key's description")?;
     let value_type = fields.required("type", |value| {
-        let names = ValueType::ALL.map(ValueType::as_str).join(", ");
-        value.read_string(format_args!("one of {names}"), ValueType::from_name)
+        let mut expected = format!("one of {}", ValueType::ALL.map(ValueType::as_str).join(", "));
+        if let Some(meant) = value.as_str().and_then(ValueType::meant_by) {
+            expected.push_str(&format!("; did you mean {:?}?", meant.as_str()));
+        }
+        value.read_string(expected, ValueType::from_name)
     });
     let required = fields.optional("required", |mut value| match value.take() {
         Some(Node::Bool(true)) if is_prefix => value.report(

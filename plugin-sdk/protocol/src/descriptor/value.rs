@@ -20,6 +20,7 @@ impl MetadataKey {
             ValueType::Duration => {
                 parse_duration(text).is_some_and(|duration| self.in_range(duration.as_secs_f64()))
             }
+            ValueType::Boolean => matches!(text, "true" | "false"),
             ValueType::Json => {
                 return serde_json::from_str::<serde::de::IgnoredAny>(text)
                     .map(drop)
@@ -39,6 +40,7 @@ impl MetadataKey {
             ValueType::Integer => "an integer",
             ValueType::Number => "a number",
             ValueType::Duration => "a number of seconds",
+            ValueType::Boolean => "true or false",
             ValueType::Json => "JSON text",
             ValueType::List if self.one_of.is_empty() => "a comma-separated list with at least one item",
             ValueType::List => "a comma-separated list of",
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn each_type_takes_its_values_and_no_others() {
-        let cases: [(ValueType, &[&str], &[&str]); 7] = [
+        let cases: [(ValueType, &[&str], &[&str]); 8] = [
             (ValueType::String, &["", "x", "ä\n"], &[]),
             (ValueType::Url, &["http://h/"], &["", "h", "http://h/{run_id}"]),
             (
@@ -114,6 +116,11 @@ mod tests {
                 ValueType::Duration,
                 &["0", "2.0", "0.001", "3600", "2s", "1.5m"],
                 &["", "-1", "-0.1", "2x", "1e300", "nan"],
+            ),
+            (
+                ValueType::Boolean,
+                &["true", "false"],
+                &["", "True", "yes", "1", " true"],
             ),
             (
                 ValueType::Json,

@@ -3,7 +3,7 @@
 use super::{client, document, run};
 use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
-    Finished, Scene, Setup, eventually,
+    Finished, Scene, Setup, eventually, fixtures,
     installed::Installed,
     scripted::{Answer, Scripted},
     serving::{Serving, command},
@@ -343,6 +343,20 @@ fn progress_is_told_while_a_run_is_waited_for() {
     let shown = terminal.finish();
     assert_eq!(shown.status.code(), Some(0), "{shown:?}");
     assert!(shown.shown.contains("succeeded "), "{shown:?}");
+}
+
+#[test]
+fn what_a_plugin_logs_is_told_while_its_run_is_waited_for() {
+    let place = Installed::file("greet", &fixtures::component("fixture-greet"));
+    let scene = &place.scene;
+    let _serving = Serving::started(scene, place.equip(&mut command(scene, &[])));
+    let invocation = place.invocation(&[("greet.name", "Ada"), ("greet.sleep", "0.5")]);
+    let file = scene.file("invocation.json", invocation.text());
+    let mut submit = client(scene, &["submit", "--wait", file.to_str().unwrap()]);
+    let terminal = Setup::columns(80).start(&mut submit);
+    terminal.await_shown("greet: greeting Ada\n");
+    let shown = terminal.finish();
+    assert_eq!(shown.status.code(), Some(0), "{shown:?}");
 }
 
 #[test]

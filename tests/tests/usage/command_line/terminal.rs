@@ -2,7 +2,7 @@
 
 use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
-    Scene, Setup, Shown, eventually,
+    Scene, Setup, Shown, eventually, fixtures,
     installed::Installed,
     on_terminal,
     scripted::{Answer, Scripted},
@@ -538,6 +538,44 @@ fn log_lines_and_notes_come_above_the_line_that_tells_progress() {
         let note = "stopping: waiting up to 2s for the run to end; press Ctrl-C again to kill it now\n";
         assert!(after.contains(&format!("{clear}\r{note}")), "{shown:?}");
         assert!(after.contains("cancelled\x1b[0m"), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_person_sees_what_a_plugin_logs_and_what_it_puts_into_the_receipt() {
+    for plugin in [
+        fixtures::component("fixture-greet"),
+        fixtures::native("fixture-greet"),
+    ] {
+        let place = Installed::file("greet", &plugin);
+        let run = |options: &[&str], given: &[&str]| {
+            let options = [options, &["run", "--kind", "greet"], given].concat();
+            let mut command = place.scene.host(&options);
+            on_terminal(place.equip(&mut command), 200)
+        };
+        let named = ["--metadata", "greet.name=Ada"];
+        let shown = run(&[], &named);
+        let (before, after) = shown.split_once("succeeded").expect("it succeeded");
+        assert!(before.contains("\rgreet: greeting Ada\n"), "{shown:?}");
+        assert!(
+            after.contains("receipt\x1b[0m greet.text = Hello, Ada!\n"),
+            "{shown}"
+        );
+        // Asked for, it is in the log, once.
+        let logged = run(&["--log-level", "info"], &named);
+        assert_eq!(logged.matches("greeting Ada").count(), 1, "{logged}");
+        assert!(!logged.contains("greet: greeting"), "{logged}");
+        for less in [&["--log-level", "error"][..], &["--log-level", "off"]] {
+            let quiet = run(less, &named);
+            assert!(!quiet.contains("greeting"), "{quiet}");
+        }
+        let quiet = run(&[], &["-q", "--metadata", "greet.name=Ada"]);
+        assert!(!quiet.contains("greeting"), "{quiet}");
+        let missing = run(&[], &[]);
+        assert!(
+            missing.contains("greet.name: found nothing, expected a string (Who is greeted)"),
+            "{missing}"
+        );
     }
 }
 

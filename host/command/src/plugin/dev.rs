@@ -1,0 +1,142 @@
+//! `plugin dev`: build, run, show what comes of it; and again each time a file of the plugin is saved.
+//!
+//! What runs it is this executable in a process of its own, so that receipt and log are shown as `run` shows them, and a
+//! plugin that goes wrong ends nothing but its run.
+
+use super::build::Package;
+use crate::{
+    args::{DevOptions, HostOptions},
+    exit, report,
+};
+use anyhow::{Context, Result, bail};
+use executor_runtime::plugin::Carrier;
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, ExitStatus},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+/// Time between two looks at the files.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Folders whose files are not the plugin's own, or are made of them.
+const NOT_WATCHED: [&str; 3] = ["target", "vendor", "node_modules"];
+
+/// Whether Ctrl-C was pressed.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn dev(options: &DevOptions, host: &HostOptions) -> Result<ExitCode> {
+    let directory = options.directory.clone().unwrap_or_else(|| ".".into());
+    let directory = &directory;
+    note_interrupts();
+    loop {
+        let seen = Files::of(directory);
+        let ran = build_and_run(directory, options, host);
+        if options.once {
+            return Ok(ran?
+                .code()
+                .map_or(ExitCode::FAILURE, |code| ExitCode::from(code as u8)));
+        }
+        if interrupted() {
+            return Ok(exit::INTERRUPTED.into());
+        }
+        if let Err(error) = ran {
+            let _ = report(&error);
+        }
+        say!(
+            "waiting for a file to be saved in '{}'; Ctrl-C ends this",
+            directory.display()
+        );
+        while Files::of(directory) == seen {
+            if interrupted() {
+                return Ok(exit::INTERRUPTED.into());
+            }
+            thread::sleep(INTERVAL);
+        }
+    }
+}
+
+fn build_and_run(directory: &Path, options: &DevOptions, host: &HostOptions) -> Result<ExitStatus> {
+    let package = Package::read(directory)?;
+    let carrier = if options.native {
+        Carrier::Native
+    } else {
+        package.need_component_target()?;
+        Carrier::Component
+    };
+    let built = package.build(carrier)?;
+    let kind = match (&options.kind, built.kinds.as_slice()) {
+        (Some(kind), _) => kind.as_str(),
+        (None, [kind, ..]) => kind.as_str(),
+        (None, []) => bail!("the plugin has no kind"),
+    };
+    let mut command = Command::new(env::current_exe().context("this executable can't be found")?);
+    if let Some(config) = &host.config {
+        command.arg("--config").arg(config);
+    }
+    let plugins = built.path.parent().context("a file is in a directory")?;
+    command
+        .arg("--plugins-dir")
+        .arg(plugins)
+        .args(["run", "--kind", kind]);
+    for (key, value) in &options.metadata {
+        command.arg("--metadata").arg(format!("{key}={value}"));
+    }
+    if let Some(input) = &options.input {
+        command.arg("--input").arg(input);
+    }
+    command.status().context("the host can't be started")
+}
+
+/// The plugin's own files, and when each was changed.
+#[derive(PartialEq, Eq)]
+struct Files(BTreeMap<PathBuf, SystemTime>);
+
+impl Files {
+    /// Those in a directory. What can't be read now is a change once it can.
+    fn of(directory: &Path) -> Self {
+        let mut files = BTreeMap::new();
+        let _ = add(directory, &mut files);
+        Self(files)
+    }
+}
+
+fn add(directory: &Path, files: &mut BTreeMap<PathBuf, SystemTime>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // Editors keep their own files under such names, and cargo writes its lock file.
+        if name.starts_with('.') || name.ends_with('~') || name == "Cargo.lock" {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            if !NOT_WATCHED.contains(&&*name) {
+                add(&entry.path(), files)?;
+            }
+        } else if let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) {
+            files.insert(entry.path(), modified);
+        }
+    }
+    Ok(())
+}
+
+fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Has Ctrl-C end the run that is under way, which does so itself, and then this process.
+fn note_interrupts() {
+    extern "C" fn note(_: libc::c_int) {
+        INTERRUPTED.store(true, Ordering::Relaxed);
+    }
+    let handler: extern "C" fn(libc::c_int) = note;
+    // SAFETY: the handler stores to an atomic, which may be done at any moment. In what is started from here, exec puts
+    // back what a signal did.
+    unsafe { libc::signal(libc::SIGINT, handler as libc::sighandler_t) };
+}
