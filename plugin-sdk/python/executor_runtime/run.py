@@ -1,0 +1,137 @@
+"""The plugin's function, and what becomes of what it returns or raises."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, Union
+
+from .context import Context
+from .host import Host, HostDied
+from .http import HttpError
+from .invocation import Invocation
+from .outcome import Failed, Failure, Outcome, ReceiptValue, Rejected, Stopped
+
+Returned = Union[Outcome, Failure, Mapping[str, ReceiptValue], None]
+Run = Callable[[Invocation, Context], Returned]
+F = TypeVar("F", bound=Callable[..., Any])
+Status = Literal["succeeded", "failed", "rejected", "timed_out", "cancelled"]
+
+#: The functions that were marked.
+marked: list[Run] = []
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def runner(function: F) -> F:
+    """Mark the function that runs an invocation: ``def run(invocation: Invocation, ctx: Context) -> Outcome``.
+
+    It succeeds with what it returns: an ``Outcome``, the receipt as a dict, or None. It fails with what it raises:
+    ``Rejected`` or ``Failed``; any other exception is ``failed`` of the kind ``exception``, and its traceback goes to the
+    log. A ``Failed`` that is returned instead of raised is a failure all the same, and ``sys.exit`` ends the run as it ends
+    a process.
+    """
+    check_function(function)
+    marked.append(function)
+    return function
+
+
+def check_function(function: Callable[..., Any]) -> None:
+    """Tell a mistake where it was made, and not in the first run."""
+    name = getattr(function, "__name__", "the runner")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} is async: a runner is a plain function; what waits in ctx waits by itself")
+    if inspect.isgeneratorfunction(function):
+        raise TypeError(f"{name} has a yield in it: a runner returns once")
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        raise TypeError(f"{name} has to take two arguments: def {name}(invocation, ctx)") from None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended."""
+
+    status: Status
+    receipt: dict[str, str]
+    exit_code: int | None = None
+    #: The code of a failure, such as ``network``.
+    kind: str | None = None
+    #: What went wrong, for a person.
+    summary: str | None = None
+    #: What the function let through, if that was it.
+    exception: BaseException | None = None
+
+
+def run_to_end(function: Run, invocation: Invocation, host: Host) -> Result:
+    """Run an invocation; whatever the function does, it ends in a result."""
+    context = Context(host)
+    try:
+        return _returned(function(invocation, context))
+    except Failure as failure:
+        return _failure(failure)
+    except HttpError as error:
+        status: Status = "rejected" if error.kind == "invalid_request" else "failed"
+        return Result(status, {}, None, error.kind, f"http error: {error}", error)
+    except Stopped as stopped:
+        if stopped.timed_out:
+            return Result("timed_out", {}, None, "timeout", str(stopped), stopped)
+        return Result("cancelled", {}, None, "cancelled", str(stopped), stopped)
+    except SystemExit as end:
+        return _exited(end)
+    except HostDied:
+        raise
+    except BaseException as error:
+        host.log("error", "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip())
+        return Result("failed", {}, None, "exception", describe(error), error)
+
+
+def _returned(value: object) -> Result:
+    if value is None:
+        return Result("succeeded", {})
+    if isinstance(value, Failure):
+        return _failure(value)
+    if isinstance(value, Outcome):
+        return Result("succeeded", value.receipt, value.exit_code)
+    if isinstance(value, Mapping):
+        return Result("succeeded", Outcome(value).receipt)
+    if isinstance(value, Stopped):
+        raise value
+    if isinstance(value, BaseException):
+        return Result("failed", {}, None, "exception", describe(value), value)
+    summary = f"the runner returned {_article(type(value).__name__)}: expected an Outcome, a dict (the receipt) or None"
+    return Result("failed", {}, None, "invalid_return", summary)
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _failure(failure: Failure) -> Result:
+    status: Status = "rejected" if isinstance(failure, Rejected) else "failed"
+    return Result(status, failure.receipt, failure.exit_code, failure.kind, failure.summary, failure)
+
+
+def _exited(end: SystemExit) -> Result:
+    """As a process ends: 0 or nothing is a success, a number a failure, and anything else its message."""
+    code = end.code
+    if code is None or (isinstance(code, int) and code == 0):
+        return Result("succeeded", {}, 0)
+    if isinstance(code, int):
+        return _failure(Failed("exit", f"the plugin called sys.exit({code})", exit_code=code))
+    return _failure(Failed("exit", str(code), exit_code=1))
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with the place in the plugin that it came from."""
+    name = type(error).__name__
+    words = " ".join(str(error).split())
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if os.path.dirname(os.path.abspath(frame.filename)) != _HERE and not frame.filename.startswith("<"):
+            place = f" ({os.path.basename(frame.filename)}, line {frame.lineno}, in {frame.name})"
+    return f"{name}: {words}{place}" if words else f"{name}{place}"
