@@ -1,5 +1,5 @@
 //! Packs what an author needs into one file, for the executable to carry: the SDK's crates and `wit/`, as a workspace of
-//! their own. A part of the build script.
+//! their own, and the SDK for Python. A part of the build script.
 //!
 //! The file is a sequence of entries, compressed as one (zlib): the length of the path (two bytes, little-endian), the path,
 //! the length of the content (four bytes), the content.
@@ -17,6 +17,9 @@ const CRATES: [&str; 4] = [
     "plugin-sdk/testing",
     "plugin-sdk/tls",
 ];
+
+/// What is taken of the SDK for Python.
+const PYTHON: [&str; 3] = ["LICENSE", "README.md", "executor_runtime"];
 
 /// What is taken of each.
 const TAKEN: [&str; 4] = ["Cargo.toml", "LICENSE", "src", "wit"];
@@ -36,6 +39,9 @@ pub(crate) fn pack(workspace: &Path, packed: &Path) -> Result<()> {
             add(workspace, &format!("{folder}/{name}"), &mut entries)?;
         }
     }
+    for name in PYTHON {
+        add(workspace, &format!("plugin-sdk/python/{name}"), &mut entries)?;
+    }
     fs::write(packed, miniz_oxide::deflate::compress_to_vec_zlib(&entries, 9))
 }
 
@@ -48,7 +54,8 @@ fn add(workspace: &Path, name: &str, entries: &mut Vec<u8>) -> Result<()> {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
         names.sort();
-        for below in names {
+        // What a test run leaves there is no part of the package.
+        for below in names.iter().filter(|name| *name != "__pycache__") {
             add(workspace, &format!("{name}/{below}"), entries)?;
         }
     } else if path.exists() {

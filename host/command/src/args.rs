@@ -5,7 +5,7 @@ mod definitions;
 pub(super) use definitions::definition;
 
 use super::{Executable, Format, logging::LogFormat, schema::Document};
-use clap::{ArgGroup, Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use executor_runtime::protocol::{RuntimeKind, Timestamp, parse_duration};
 use std::{env::VarError, fs::File, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -509,9 +509,9 @@ pub(super) struct PromptOptions {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// Create a new plugin: a crate that builds and passes its own tests
+    /// Create a new plugin, in Rust or Python, that builds and passes its own tests
     New(NewOptions),
-    /// Build a plugin's crate: as a component, as a native plugin, or both
+    /// Build a plugin: as a component, as a native plugin, or both
     Build(BuildOptions),
     /// Build a plugin and run it, again and again: each time one of its files is saved
     Dev(DevOptions),
@@ -545,7 +545,7 @@ pub(super) enum PluginCommand {
     },
     /// Copy a plugin file into a plugins directory, and compile it
     Install {
-        /// Plugin file [default: the component that `plugin build` has made of the crate in the current directory]
+        /// Plugin file [default: the component that `plugin build` has made of the plugin in the current directory]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
         /// Directory to install into [default: the first --plugins-dir, else your own plugins directory]
@@ -565,24 +565,37 @@ pub(super) enum PluginCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct NewOptions {
-    /// Name of the plugin and its crate: a lower-case letter, then a-z, 0-9 and -
+    /// Name of the plugin and its folder: a lower-case letter, then a-z, 0-9 and -
     #[arg(value_name = "NAME")]
     pub(super) name: String,
+    /// Language to write it in
+    #[arg(long, value_enum, default_value_t, value_name = "LANG")]
+    pub(super) lang: Language,
     /// Runtime kind that it implements [default: the name, with `-` replaced by `_`]
     #[arg(long, value_name = "KIND")]
     pub(super) kind: Option<String>,
-    /// Checkout of executor-runtime whose SDK the plugin uses [default: the one that this executable was built in,
+    /// Checkout of executor-runtime whose SDK a plugin in Rust uses [default: the one that this executable was built in,
     /// else the plugin gets the SDK that the executable carries]
     #[arg(long, value_name = "PATH")]
     pub(super) sdk: Option<PathBuf>,
-    /// Directory to create the crate in [default: the current directory]
+    /// Directory to create its folder in [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub(super) into: Option<PathBuf>,
 }
 
+/// The language of a plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Language {
+    /// A crate
+    #[default]
+    Rust,
+    /// A folder with plugin.py
+    Python,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct BuildOptions {
-    /// Directory of the plugin's crate [default: the current directory]
+    /// Directory of the plugin [default: the current directory]
     #[arg(value_name = "DIR")]
     pub(super) directory: Option<PathBuf>,
     /// Build a component: sandboxed, runs on any machine
@@ -595,7 +608,7 @@ pub(super) struct BuildOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct DevOptions {
-    /// Directory of the plugin's crate [default: the current directory]
+    /// Directory of the plugin [default: the current directory]
     #[arg(value_name = "DIR")]
     pub(super) directory: Option<PathBuf>,
     /// Set a metadata key of the run (repeatable)
@@ -617,7 +630,7 @@ pub(super) struct DevOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct TestOptions {
-    /// Directory of the plugin's crate [default: the current directory]
+    /// Directory of the plugin [default: the current directory]
     #[arg(value_name = "DIR")]
     pub(super) directory: Option<PathBuf>,
     /// Check it as a native plugin instead of a component

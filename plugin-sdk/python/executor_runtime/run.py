@@ -23,7 +23,8 @@ Status = Literal["succeeded", "failed", "rejected", "timed_out", "cancelled"]
 #: The functions that were marked.
 marked: list[Run] = []
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
+#: Frames of files in these folders are not the plugin's own.
+_NOT_OWN = tuple(os.path.join(os.path.dirname(os.path.abspath(file)), "") for file in (__file__, traceback.__file__))
 
 
 def runner(function: F) -> F:
@@ -132,6 +133,6 @@ def describe(error: BaseException) -> str:
     words = " ".join(str(error).split())
     place = ""
     for frame in traceback.extract_tb(error.__traceback__):
-        if os.path.dirname(os.path.abspath(frame.filename)) != _HERE and not frame.filename.startswith("<"):
+        if not frame.filename.startswith(("<", *_NOT_OWN)):
             place = f" ({os.path.basename(frame.filename)}, line {frame.lineno}, in {frame.name})"
     return f"{name}: {words}{place}" if words else f"{name}{place}"

@@ -1,4 +1,8 @@
-"""The real host, by the bindings that componentize-py makes. Only there inside a component."""
+"""The real host, by the bindings that componentize-py makes. Only there inside a component.
+
+A resource that is closed before its children traps (a body before its stream), so whatever has some closes them in order,
+also when it is forgotten: ``__del__`` comes before Python lets go of the attributes, in whichever order.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +44,12 @@ _METHODS = {
 
 def _close(resource: Any) -> None:
     resource.__exit__(None, None, None)
+
+
+def _close_all(resources: list[Any]) -> None:
+    """Close the first one first, and none twice."""
+    while resources:
+        _close(resources.pop(0))
 
 
 def _nanos(seconds: float) -> int:
@@ -145,6 +155,7 @@ class _ArtifactSink:
     def __init__(self, artifact: Any) -> None:
         self._artifact = artifact
         self._stream = artifact.body()
+        self._open = [self._stream, artifact]
 
     def write(self, data: bytes) -> None:
         try:
@@ -159,16 +170,17 @@ class _ArtifactSink:
             self._stream.blocking_flush()
         except Err:
             raise ArtifactError("the artifact can't be written to its end") from None
-        finally:
-            _close(self._stream)
+        self._open = []
+        _close(self._stream)
         try:
             return int(host.Artifact.finish(self._artifact))
         except Err as error:
             raise ArtifactError(str(error.value)) from None
 
     def drop(self) -> None:
-        _close(self._stream)
-        _close(self._artifact)
+        _close_all(self._open)
+
+    __del__ = drop
 
 
 def _write(stream: Any, data: bytes) -> None:
@@ -217,6 +229,7 @@ class _Upload:
     def __init__(self, request: Any, body: bytes | Iterator[bytes]) -> None:
         self.body = request.body()
         self.stream = self.body.write()
+        self._open = [self.stream, self.body]
         if isinstance(body, bytes):
             # As much of it as the host takes before it begins to send.
             taken = min(len(body), self.stream.check_write())
@@ -237,13 +250,15 @@ class _Upload:
                 elif 1 in _wait([self.stream, future], limit):
                     return False
         self.stream.flush()
+        self._open = []
         _close(self.stream)
         types.OutgoingBody.finish(self.body, None)
         return True
 
     def drop(self) -> None:
-        _close(self.stream)
-        _close(self.body)
+        _close_all(self._open)
+
+    __del__ = drop
 
 
 def _send(exchange: Exchange) -> Answer:
@@ -312,18 +327,20 @@ class _WasiAnswer:
         self._exchange = exchange
         self._body = response.consume()
         self._stream = self._body.stream()
-        self._owned = [self._stream, self._body, response]
+        self._open = [self._stream, self._body, response]
         self._unfinished = unfinished
 
     def read(self, size: int) -> bytes:
-        while self._owned:
+        while self._open:
             try:
                 data: bytes = self._stream.read(size)
             except Err as error:
                 if isinstance(error.value, streams.StreamError_Closed):
                     self.close()
                     return b""
-                raise _broken(error.value.value, self._exchange.authority) from None
+                failure = _broken(error.value.value, self._exchange.authority)
+                self.close()
+                raise failure from None
             if data:
                 return data
             try:
@@ -333,11 +350,11 @@ class _WasiAnswer:
         return b""
 
     def close(self) -> None:
-        owned, self._owned = self._owned, []
-        for resource in owned:
-            _close(resource)
-        if owned and self._unfinished is not None:
+        _close_all(self._open)
+        if self._unfinished is not None:
             self._unfinished.drop()
+
+    __del__ = close
 
 
 def _stopped(exchange: Exchange) -> Stopped:

@@ -13,5 +13,6 @@ mod native_idle;
 mod native_loading;
 mod plugin_discovery;
 mod plugin_files;
+mod python;
 mod resumable_artifacts;
 mod stuck_hosts;

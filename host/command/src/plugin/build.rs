@@ -1,9 +1,10 @@
-//! `plugin build`: from a crate to plugin files that are known to load.
+//! `plugin build`: from a crate, or a folder in another language, to plugin files that are known to load.
 //!
-//! cargo builds the crate for each carrier, says which files it made, and the files are copied to
+//! Of a crate, cargo builds it for each carrier, says which files it made, and the files are copied to
 //! `plugins/component` and `plugins/native` in its target directory, if the host finds the descriptor in them.
 //! Two directories, because two files for one kind in one directory are refused.
 
+use super::project::Project;
 use crate::{Format, args::BuildOptions, print_json};
 use anyhow::{Context, Result, bail};
 use executor_runtime::{
@@ -33,26 +34,25 @@ pub(super) struct Built {
 }
 
 pub(super) fn build(options: &BuildOptions, format: Format) -> Result<()> {
-    let package = Package::read(options.directory.as_deref().unwrap_or(Path::new(".")))?;
-    let both = options.component == options.native;
-    let mut built = Vec::new();
-    if both || options.component {
-        package.need_component_target()?;
-        built.push(package.build(Carrier::Component)?);
-    }
-    if both || options.native {
-        built.push(package.build(Carrier::Native)?);
-    }
+    let project = Project::read(options.directory.as_deref().unwrap_or(Path::new(".")))?;
+    let carriers = match (options.component, options.native) {
+        (true, false) => &[Carrier::Component],
+        (false, true) => &[Carrier::Native],
+        _ => project.carriers(),
+    };
+    let built: Vec<_> = carriers
+        .iter()
+        .map(|carrier| project.build(*carrier))
+        .collect::<Result<_>>()?;
     print(&built, format)
 }
 
-/// The component that was built of the crate in the current directory.
+/// The component that was built of the plugin in the current directory.
 pub(super) fn built_here() -> Result<PathBuf> {
-    let package = Package::read(Path::new("."))?;
-    let path = package.plugin_path(Carrier::Component);
+    let path = Project::read(Path::new("."))?.plugin_path(Carrier::Component);
     if !path.is_file() {
         bail!(
-            "the crate in the current directory has not been built as a component: '{}' is missing; run \
+            "the plugin in the current directory has not been built as a component: '{}' is missing; run \
              `executor-runtime plugin build`, or give the FILE to install",
             path.display()
         );
@@ -104,23 +104,7 @@ impl Package {
             .canonicalize()
             .with_context(|| format!("'{shown}' can't be opened"))?;
         let manifest = directory.join("Cargo.toml");
-        if !manifest.is_file() {
-            bail!(
-                "no Cargo.toml in '{shown}', so it is not a plugin crate; `executor-runtime plugin new NAME` creates \
-                 one"
-            );
-        }
-        let file = directory.join("plugin.json");
-        let json = match fs::read(&file) {
-            Ok(json) => json,
-            Err(error) if error.kind() == ErrorKind::NotFound => bail!(
-                "no plugin.json in '{shown}': the plugin's descriptor has to be beside Cargo.toml; `executor-runtime \
-                 schema descriptor` prints its JSON Schema"
-            ),
-            Err(error) => return Err(error).with_context(|| format!("'{}' can't be read", file.display())),
-        };
-        let descriptor = PluginDescriptor::from_json(&json)
-            .with_context(|| format!("'{}' can't be used", file.display()))?;
+        let (descriptor, _) = read_descriptor(&directory, given, "Cargo.toml")?;
         let metadata = metadata(&manifest)?;
         let package = metadata["packages"]
             .as_array()
@@ -155,7 +139,7 @@ impl Package {
     }
 
     /// Installs the standard library for components where it is missing.
-    pub(super) fn need_component_target(&self) -> Result<()> {
+    fn need_component_target(&self) -> Result<()> {
         if self.has_component_target() {
             return Ok(());
         }
@@ -208,47 +192,19 @@ impl Package {
     }
 
     pub(super) fn build(&self, carrier: Carrier) -> Result<Built> {
+        if carrier == Carrier::Component {
+            self.need_component_target()?;
+        }
         let made = self.cargo_build(carrier, extension(carrier))?;
-        let descriptor = &self.descriptor;
         let path = self.plugin_path(carrier);
         make_directory(path.parent().unwrap_or(&path))?;
         copy(&made, &path).with_context(|| format!("'{}' can't be written", path.display()))?;
-        let found = plugin::inspect(&path, &Config::default());
-        match &found.state {
-            State::Usable(_) => self.compare(&found)?,
-            State::Unusable(
-                reason @ Unusable::File(FileError::WritableByOthers { .. } | FileError::ForeignOwner { .. }),
-            ) => {
-                say!("note: '{}' {reason}", path.display());
-                say!("      a host uses it only after that, or after it is installed in another directory");
-            }
-            State::Unusable(reason) => bail!("it was built, but '{}' {reason}", path.display()),
-        }
-        Ok(Built {
-            bytes: fs::metadata(&path)?.len(),
-            carrier,
-            kinds: descriptor.kinds.clone(),
-            path,
-        })
+        finish(path, carrier, &self.descriptor)
     }
 
     /// Where the plugin file for a carrier is put.
-    fn plugin_path(&self, carrier: Carrier) -> PathBuf {
-        let directory = self.target_directory.join("plugins").join(carrier.as_str());
-        directory
-            .join(&self.descriptor.name)
-            .with_extension(extension(carrier))
-    }
-
-    /// What is embedded has to be the `plugin.json` that stands there.
-    fn compare(&self, found: &Found) -> Result<()> {
-        match &found.plugin {
-            Some(plugin) if plugin.descriptor == self.descriptor => Ok(()),
-            _ => bail!(
-                "'{}' has a descriptor that differs from plugin.json: call export_runner! exactly once, in this crate",
-                found.path.display()
-            ),
-        }
+    pub(super) fn plugin_path(&self, carrier: Carrier) -> PathBuf {
+        plugin_path(&self.target_directory, &self.descriptor, carrier)
     }
 
     /// Has cargo build the library, and returns the file that it made.
@@ -296,6 +252,72 @@ impl Package {
     }
 }
 
+/// The descriptor in a plugin's directory, which is called `shown`, and its text. `beside` is the file that it stands
+/// beside.
+pub(super) fn read_descriptor(
+    directory: &Path,
+    shown: &Path,
+    beside: &str,
+) -> Result<(PluginDescriptor, Vec<u8>)> {
+    let file = directory.join("plugin.json");
+    let json = match fs::read(&file) {
+        Ok(json) => json,
+        Err(error) if error.kind() == ErrorKind::NotFound => bail!(
+            "no plugin.json in '{}': the plugin's descriptor has to be beside {beside}; `executor-runtime schema \
+             descriptor` prints its JSON Schema",
+            shown.display()
+        ),
+        Err(error) => return Err(error).with_context(|| format!("'{}' can't be read", file.display())),
+    };
+    let descriptor =
+        PluginDescriptor::from_json(&json).with_context(|| format!("'{}' can't be used", file.display()))?;
+    Ok((descriptor, json))
+}
+
+/// Where the plugin file for a carrier is put.
+pub(super) fn plugin_path(
+    target_directory: &Path,
+    descriptor: &PluginDescriptor,
+    carrier: Carrier,
+) -> PathBuf {
+    let directory = target_directory.join("plugins").join(carrier.as_str());
+    directory
+        .join(&descriptor.name)
+        .with_extension(extension(carrier))
+}
+
+/// What was built, if a host can load it with this descriptor.
+fn finish(path: PathBuf, carrier: Carrier, descriptor: &PluginDescriptor) -> Result<Built> {
+    let found = plugin::inspect(&path, &Config::default());
+    match &found.state {
+        State::Usable(_) => compare(&found, descriptor)?,
+        State::Unusable(
+            reason @ Unusable::File(FileError::WritableByOthers { .. } | FileError::ForeignOwner { .. }),
+        ) => {
+            say!("note: '{}' {reason}", path.display());
+            say!("      a host uses it only after that, or after it is installed in another directory");
+        }
+        State::Unusable(reason) => bail!("it was built, but '{}' {reason}", path.display()),
+    }
+    Ok(Built {
+        bytes: fs::metadata(&path)?.len(),
+        carrier,
+        kinds: descriptor.kinds.clone(),
+        path,
+    })
+}
+
+/// What is embedded has to be the `plugin.json` that stands there.
+fn compare(found: &Found, descriptor: &PluginDescriptor) -> Result<()> {
+    match &found.plugin {
+        Some(plugin) if plugin.descriptor == *descriptor => Ok(()),
+        _ => bail!(
+            "'{}' has a descriptor that differs from plugin.json: call export_runner! exactly once, in this crate",
+            found.path.display()
+        ),
+    }
+}
+
 fn extension(carrier: Carrier) -> &'static str {
     match carrier {
         Carrier::Component => "wasm",
@@ -336,7 +358,7 @@ fn no_cargo(error: io::Error) -> anyhow::Error {
     }
 }
 
-fn make_directory(directory: &Path) -> Result<()> {
+pub(super) fn make_directory(directory: &Path) -> Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o755)

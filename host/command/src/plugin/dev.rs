@@ -3,7 +3,7 @@
 //! What runs it is this executable in a process of its own, so that receipt and log are shown as `run` shows them, and a
 //! plugin that goes wrong ends nothing but its run.
 
-use super::build::Package;
+use super::{files::Files, project::Project};
 use crate::{
     args::{DevOptions, HostOptions},
     exit, report,
@@ -11,20 +11,16 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use executor_runtime::plugin::Carrier;
 use std::{
-    collections::BTreeMap,
-    env, fs, io,
-    path::{Path, PathBuf},
+    env,
+    path::Path,
     process::{Command, ExitCode, ExitStatus},
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 /// Time between two looks at the files.
 const INTERVAL: Duration = Duration::from_millis(200);
-
-/// Folders whose files are not the plugin's own, or are made of them.
-const NOT_WATCHED: [&str; 3] = ["target", "vendor", "node_modules"];
 
 /// Whether Ctrl-C was pressed.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -61,14 +57,12 @@ pub(super) fn dev(options: &DevOptions, host: &HostOptions) -> Result<ExitCode> 
 }
 
 fn build_and_run(directory: &Path, options: &DevOptions, host: &HostOptions) -> Result<ExitStatus> {
-    let package = Package::read(directory)?;
     let carrier = if options.native {
         Carrier::Native
     } else {
-        package.need_component_target()?;
         Carrier::Component
     };
-    let built = package.build(carrier)?;
+    let built = Project::read(directory)?.build(carrier)?;
     let kind = match (&options.kind, built.kinds.as_slice()) {
         (Some(kind), _) => kind.as_str(),
         (None, [kind, ..]) => kind.as_str(),
@@ -90,40 +84,6 @@ fn build_and_run(directory: &Path, options: &DevOptions, host: &HostOptions) -> 
         command.arg("--input").arg(input);
     }
     command.status().context("the host can't be started")
-}
-
-/// The plugin's own files, and when each was changed.
-#[derive(PartialEq, Eq)]
-struct Files(BTreeMap<PathBuf, SystemTime>);
-
-impl Files {
-    /// Those in a directory. What can't be read now is a change once it can.
-    fn of(directory: &Path) -> Self {
-        let mut files = BTreeMap::new();
-        let _ = add(directory, &mut files);
-        Self(files)
-    }
-}
-
-fn add(directory: &Path, files: &mut BTreeMap<PathBuf, SystemTime>) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        // Editors keep their own files under such names, and cargo writes its lock file.
-        if name.starts_with('.') || name.ends_with('~') || name == "Cargo.lock" {
-            continue;
-        }
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            if !NOT_WATCHED.contains(&&*name) {
-                add(&entry.path(), files)?;
-            }
-        } else if let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) {
-            files.insert(entry.path(), modified);
-        }
-    }
-    Ok(())
 }
 
 fn interrupted() -> bool {

@@ -23,8 +23,19 @@ pub(super) fn embed(options: &EmbedOptions, format: Format) -> Result<()> {
     let parsed = PluginDescriptor::from_json(&json)
         .with_context(|| format!("'{}' can't be used", descriptor.display()))?;
     let built = fs::read(component).with_context(|| format!("'{}' can't be read", component.display()))?;
-    let mut bytes = without_section(&built, COMPONENT_SECTION);
-    bytes.extend(custom_section(COMPONENT_SECTION, &json));
+    let built = embedded(component, &built, (parsed, &json), output)?;
+    print(&[built], format)
+}
+
+/// Writes the component `built`, which is called `component`, to `output` with this descriptor, if a plugin comes of it.
+pub(super) fn embedded(
+    component: &Path,
+    built: &[u8],
+    (parsed, json): (PluginDescriptor, &[u8]),
+    output: &Path,
+) -> Result<Built> {
+    let mut bytes = without_section(built, COMPONENT_SECTION);
+    bytes.extend(custom_section(COMPONENT_SECTION, json));
     // Beside its place, so that what stands there is whole at any moment, and only replaced by what loads.
     let partial = output.with_extension(format!("{}.partial.wasm", std::process::id()));
     let checked = fs::write(&partial, &bytes)
@@ -35,13 +46,12 @@ pub(super) fn embed(options: &EmbedOptions, format: Format) -> Result<()> {
         return Err(error);
     }
     fs::rename(&partial, output).with_context(|| format!("'{}' can't be replaced", output.display()))?;
-    let built = Built {
-        path: output.clone(),
+    Ok(Built {
+        path: output.to_owned(),
         carrier: Carrier::Component,
         bytes: bytes.len() as u64,
         kinds: parsed.kinds,
-    };
-    print(&[built], format)
+    })
 }
 
 fn check(partial: &Path, component: &Path, descriptor: &PluginDescriptor) -> Result<()> {

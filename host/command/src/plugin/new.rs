@@ -1,7 +1,13 @@
-//! `plugin new`: a crate that builds, and passes its own test at once.
+//! `plugin new`: a plugin that builds, and passes its own test at once.
 
-use super::sdk::{self, Carried};
-use crate::{Executable, args::NewOptions};
+use super::{
+    python,
+    sdk::{self, Carried},
+};
+use crate::{
+    Executable,
+    args::{Language, NewOptions},
+};
 use anyhow::{Context, Result, bail};
 use executor_runtime::protocol::{HOST_NAMESPACES, INTERFACE_VERSION, PluginDescriptor, RuntimeKind};
 use std::{
@@ -11,12 +17,24 @@ use std::{
 };
 
 /// The crate, with words in capitals for what is filled in.
-const TEMPLATE: [(&str, &str); 5] = [
+const RUST: [(&str, &str); 5] = [
     ("Cargo.toml", include_str!("template/Cargo.toml.in")),
     ("plugin.json", include_str!("template/plugin.json.in")),
     (".gitignore", include_str!("template/gitignore.in")),
     ("src/lib.rs", include_str!("template/src/lib.rs.in")),
     ("tests/plugin.rs", include_str!("template/tests/plugin.rs.in")),
+];
+
+/// The folder of a plugin in Python.
+const PYTHON: [(&str, &str); 5] = [
+    ("plugin.py", include_str!("template/python/plugin.py.in")),
+    ("plugin.json", include_str!("template/plugin.json.in")),
+    (".gitignore", include_str!("template/python/gitignore.in")),
+    (
+        "test_plugin.py",
+        include_str!("template/python/test_plugin.py.in"),
+    ),
+    ("README.md", include_str!("template/python/README.md.in")),
 ];
 
 /// Names that cargo refuses for a package, or that a dependency of the crate has.
@@ -50,10 +68,20 @@ enum Sdk {
     At(PathBuf),
     /// Written into the plugin's own crate, which then needs nothing else of ours.
     Own(Carried),
+    /// Written into the folder of a plugin in Python.
+    Python(Carried),
 }
 
 impl Sdk {
     fn of(options: &NewOptions, executable: Executable) -> Result<Self> {
+        if options.lang == Language::Python {
+            if options.sdk.is_some() {
+                bail!(
+                    "--sdk is for plugins in Rust: one in Python gets the SDK that this executable carries"
+                );
+            }
+            return Ok(Self::Python(Carried::by(executable)?));
+        }
         match &options.sdk {
             Some(given) => Ok(Self::At(sdk::named(given)?)),
             None => match sdk::beside_executable() {
@@ -68,6 +96,7 @@ impl Sdk {
         match self {
             Self::At(folder) => folder.clone(),
             Self::Own(_) => Path::new(OWN_SDK).join("plugin-sdk"),
+            Self::Python(_) => python::SDK.into(),
         }
     }
 }
@@ -75,6 +104,9 @@ impl Sdk {
 pub(super) fn new(options: &NewOptions, executable: Executable) -> Result<()> {
     let name = options.name.as_str();
     check_name(name)?;
+    if options.lang == Language::Rust {
+        check_crate_name(name)?;
+    }
     let kind = kind(name, options.kind.as_deref())?;
     let sdk = Sdk::of(options, executable)?;
     let into = options.into.clone().unwrap_or_default();
@@ -86,8 +118,13 @@ pub(super) fn new(options: &NewOptions, executable: Executable) -> Result<()> {
             .replace("__INTERFACE__", &INTERFACE_VERSION.to_string())
             .replace("__SDK__", &dependency(&sdk.folder()))
             .replace("__TESTING__", &dependency(&sdk.folder().join("testing")))
+            .replace("__COMPONENTIZE__", python::COMPONENTIZE)
     };
-    let files = TEMPLATE.map(|(path, text)| (path, filled(text)));
+    let template = match options.lang {
+        Language::Rust => RUST,
+        Language::Python => PYTHON,
+    };
+    let files = template.map(|(path, text)| (path, filled(text)));
     for (_, descriptor) in files.iter().filter(|(path, _)| *path == "plugin.json") {
         PluginDescriptor::from_json(descriptor.as_bytes())?;
     }
@@ -105,8 +142,10 @@ pub(super) fn new(options: &NewOptions, executable: Executable) -> Result<()> {
             .and_then(|()| fs::write(&path, text))
             .with_context(|| format!("'{}' can't be written", path.display()))?;
     }
-    if let Sdk::Own(carried) = &sdk {
-        carried.write_crates(&folder.join(OWN_SDK))?;
+    match &sdk {
+        Sdk::At(_) => {}
+        Sdk::Own(carried) => carried.write_crates(&folder.join(OWN_SDK))?,
+        Sdk::Python(carried) => carried.write_python(&folder.join(python::SDK))?,
     }
     tell(&folder, name, &kind, &sdk);
     Ok(())
@@ -115,12 +154,28 @@ pub(super) fn new(options: &NewOptions, executable: Executable) -> Result<()> {
 fn tell(folder: &Path, name: &str, kind: &RuntimeKind, sdk: &Sdk) {
     let folder = folder.display();
     say!("wrote '{folder}': plugin {name}, which runs the kind {kind}");
-    match sdk {
-        Sdk::At(sdk) => say!("it uses the SDK in '{}'", sdk.display()),
-        Sdk::Own(_) => say!("it has the SDK of this executable in '{folder}/{OWN_SDK}'"),
-    }
-    say!("it greets, as an example; replace src/lib.rs and plugin.json by what yours does");
+    let source = match sdk {
+        Sdk::At(sdk) => {
+            say!("it uses the SDK in '{}'", sdk.display());
+            "src/lib.rs"
+        }
+        Sdk::Own(_) => {
+            say!("it has the SDK of this executable in '{folder}/{OWN_SDK}'");
+            "src/lib.rs"
+        }
+        Sdk::Python(_) => {
+            say!("it has the SDK of this executable in '{folder}/{}'", python::SDK);
+            "plugin.py"
+        }
+    };
+    say!("it greets, as an example; replace {source} and plugin.json by what yours does");
     say!("next:");
+    if let Sdk::Python(_) = sdk {
+        say!(
+            "  python3 -m venv '{folder}/.venv' && '{folder}/.venv/bin/pip' install componentize-py=={}",
+            python::COMPONENTIZE
+        );
+    }
     say!(
         "  executor-runtime plugin dev '{folder}' -m greet.name=Ada    # build and run it, again on each save"
     );
@@ -139,6 +194,10 @@ fn check_name(name: &str) -> Result<()> {
             name.escape_debug()
         );
     }
+    Ok(())
+}
+
+fn check_crate_name(name: &str) -> Result<()> {
     if TAKEN.contains(&name) || KEYWORDS.contains(&name) {
         bail!(
             "'{name}' can't be a crate name, because Rust reserves it; choose another, such as '{name}-plugin'"
@@ -184,22 +243,14 @@ mod tests {
     fn names_are_what_cargo_and_the_host_take() {
         for good in ["a", "http", "word-count", "x2"] {
             check_name(good).unwrap();
+            check_crate_name(good).unwrap();
         }
-        for bad in [
-            "",
-            "Ab",
-            "2x",
-            "-x",
-            "a_b",
-            "a b",
-            "../x",
-            "ä",
-            "test",
-            "fn",
-            "self",
-            &"x".repeat(65),
-        ] {
+        for bad in ["", "Ab", "2x", "-x", "a_b", "a b", "../x", "ä", &"x".repeat(65)] {
             check_name(bad).unwrap_err();
+        }
+        for reserved in ["test", "fn", "self"] {
+            check_name(reserved).unwrap();
+            check_crate_name(reserved).unwrap_err();
         }
         assert_eq!(kind("word-count", None).unwrap().as_str(), "word_count");
         for bad in ["subprocess", "limits", "plugin", "a-b", ""] {

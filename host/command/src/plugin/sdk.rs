@@ -10,6 +10,9 @@ use std::{
 /// What the SDK's own manifest has in it.
 const PACKAGE: &str = "name = \"executor-runtime-sdk\"";
 
+/// Where the SDK for Python is in what is carried.
+const PYTHON: &str = "plugin-sdk/python/";
+
 /// Where `wit/` is in what is carried.
 const WIT: &str = "plugin-sdk/wit/";
 
@@ -66,8 +69,8 @@ impl Carried {
 
     /// Writes the SDK's crates below `folder`.
     pub(super) fn write_crates(&self, folder: &Path) -> Result<()> {
-        self.files()
-            .try_for_each(|(path, content)| write(&folder.join(path), content))
+        let mut crates = self.files().filter(|(path, _)| !path.starts_with(PYTHON));
+        crates.try_for_each(|(path, content)| write(&folder.join(path), content))
     }
 
     /// Writes `wit/` into `folder`; returns how many files that are.
@@ -80,6 +83,17 @@ impl Carried {
             }
         }
         Ok(count)
+    }
+
+    /// Writes the package for Python, with its guide and `wit/` in it, to the folder `package`.
+    pub(super) fn write_python(&self, package: &Path) -> Result<()> {
+        for (path, content) in self.files() {
+            if let Some(path) = path.strip_prefix(PYTHON) {
+                let path = path.strip_prefix("executor_runtime/").unwrap_or(path);
+                write(&package.join(path), content)?;
+            }
+        }
+        self.write_wit(&package.join("wit")).map(drop)
     }
 
     fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {

@@ -1,6 +1,6 @@
 //! `plugin test`: a plugin's own tests, then the checks of the host.
 
-use super::{build::Package, check};
+use super::{check, project::Project};
 use crate::{
     Format,
     args::{HostOptions, TestOptions},
@@ -17,12 +17,10 @@ pub(super) fn test(options: &TestOptions, host: &HostOptions, format: Format) ->
     };
     // It starts from the beginning there.
     host.executable.need_engine()?;
-    let package = Package::read(options.directory.as_deref().unwrap_or(Path::new(".")))?;
-    if carrier == Carrier::Component {
-        package.need_component_target()?;
-    }
-    package.test()?;
-    let built = package.build(carrier)?;
+    let project = Project::read(options.directory.as_deref().unwrap_or(Path::new(".")))?;
+    project.need(carrier)?;
+    project.test()?;
+    let built = project.build(carrier)?;
     say!("checking '{}'", built.path.display());
     check::check_file(&built.path, host, format)
 }
