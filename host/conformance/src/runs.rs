@@ -151,7 +151,8 @@ impl Observed {
         let Failure { kind, summary } = self.failure()?;
         let remedy = match kind {
             ErrorKind::PluginCrashed | ErrorKind::RunnerPanicked => {
-                "return a RunError for what can go wrong, instead of panicking (unwrap, expect, slicing, overflow)"
+                "report what can go wrong as a failure, and let none of it crash the plugin: in Rust by a RunError instead of \
+                 unwrap, expect, slicing and overflow"
             }
             ErrorKind::PluginLimit => "stream large data instead of holding it in memory",
             ErrorKind::PluginUnusable => "fix what it reports, and rebuild it",

@@ -183,8 +183,8 @@ fn not_in_time(subject: &Subject<'_>, kind: &RuntimeKind, seen: &Observed) -> Op
     })
 }
 
-const RETURN_ON_STOP: &str = "wait only with the SDK's functions (Context::sleep, Context::http), which return as soon as the \
-                    run is told to stop; in long computations, check Context::stop_requested and return";
+const RETURN_ON_STOP: &str = "wait only with the SDK's functions (ctx.sleep, ctx.http), which end as soon as the run is told to \
+                    stop; in long computations, look at ctx.stop_requested and return";
 
 async fn odd_text(subject: &Subject<'_>, minimal: &Metadata) -> Verdict {
     let keys = samples::free_texts(subject.descriptor);

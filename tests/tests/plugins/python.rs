@@ -233,11 +233,19 @@ fn a_new_plugin_is_tested_run_and_installed() {
     let tested = run(&home, &["plugin", "test", "greeter"]).succeeds();
     assert!(tested.stdout.contains("\"passed\": true"), "{tested:?}");
     assert!(tested.stderr.contains("Ran 3 tests"), "{tested:?}");
+    let made = || {
+        fs::metadata(home.join("greeter/target/greeter.wasm"))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
+    let first = made();
     let greeted = run(
         &home,
         &["plugin", "dev", "greeter", "--once", "-m", "greet.name=Ada"],
     )
     .succeeds();
+    assert_eq!(made(), first, "what has not changed is not built again");
     assert_eq!(greeted.json()["metadata"]["greet.text"], "Hello, Ada!");
     let mut install = home.command(&["plugin", "install"]);
     install
