@@ -234,6 +234,10 @@ async fn a_run_that_is_about_to_be_refused_has_not_got_its_id() {
     }
     first.runs.idle().await;
     drop(first);
+    // It is closed when the last task is gone that has it.
+    while let Err(JournalError::InUse { .. }) = Journal::open(directory.path()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     // These are in the journal alone, which is asked about each.
     let again = open(directory.path(), 4, 100).await;
     for id in 0..200 {
