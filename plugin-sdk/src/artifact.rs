@@ -3,7 +3,7 @@
 use crate::{carrier, http::BodyReader};
 use std::io;
 
-/// Why an artifact can't be created.
+/// Why an artifact can't be created or reopened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ArtifactError {
@@ -15,6 +15,9 @@ pub enum ArtifactError {
     TooMany(u32),
     /// The host could not create the file.
     Unwritable(String),
+    /// There is no such artifact to go on with: this run resumes none, or the earlier one has not begun it, or had
+    /// written fewer bytes.
+    NotResumable(String),
 }
 
 impl std::fmt::Display for ArtifactError {
@@ -31,7 +34,7 @@ impl std::fmt::Display for ArtifactError {
                 f,
                 "this run has already created {limit} artifacts, the most allowed"
             ),
-            Self::Unwritable(reason) => f.write_str(reason),
+            Self::Unwritable(reason) | Self::NotResumable(reason) => f.write_str(reason),
         }
     }
 }
@@ -48,7 +51,8 @@ pub enum Copied {
 }
 
 /// An artifact that is being written. It is listed in the result once it is [finished](Self::finish); one
-/// that is dropped before is removed.
+/// that is dropped before is removed. If the host dies, it stays for a run that
+/// [reopens](crate::Context::reopen_artifact) it.
 ///
 /// ```
 /// use executor_runtime_sdk::{Context, Invocation, Outcome, RunError, TestHost};

@@ -183,8 +183,68 @@ impl Context {
         Ok(ArtifactWriter { sink })
     }
 
+    /// Goes on with an artifact that an interrupted run of this invocation had begun and not finished (see
+    /// [`resumed`](Self::resumed)): keeps the first `length` bytes of what it had written, and writes on after them. So a
+    /// download need not begin anew:
+    ///
+    /// ```
+    /// use executor_runtime_sdk::{Context, HostDeath, Invocation, Outcome, RunError, TestHost};
+    /// use std::io::Write;
+    ///
+    /// fn run(_: &Invocation, ctx: &mut Context) -> Result<Outcome, RunError> {
+    ///     // The checkpoint says how much there is.
+    ///     let done = match ctx.resumed().as_deref() {
+    ///         Some(state) => u64::from_le_bytes(state.try_into().unwrap_or_default()),
+    ///         None => 0,
+    ///     };
+    ///     let mut file = match done {
+    ///         0 => ctx.artifact("numbers", "file")?,
+    ///         _ => ctx.reopen_artifact("numbers", "file", done)?,
+    ///     };
+    ///     for number in done..4 {
+    ///         file.write_all(number.to_string().as_bytes())?;
+    ///         ctx.checkpoint(&(number + 1).to_le_bytes())?;
+    ///     }
+    ///     file.finish()?;
+    ///     Ok(Outcome::succeeded())
+    /// }
+    ///
+    /// let invocation = Invocation::new("numbers");
+    /// let next = TestHost::new().run_until_death(HostDeath::AtCheckpoint(2), &run, &invocation);
+    /// next.run(&run, &invocation)?;
+    /// assert_eq!(next.artifact("numbers").unwrap(), b"0123");
+    /// # Ok::<_, RunError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ArtifactError::NotResumable`] when there is no such artifact, or it is shorter: begin it anew then. Else as for
+    /// [`artifact`](Self::artifact).
+    pub fn reopen_artifact(
+        &self,
+        name: &str,
+        kind: &str,
+        length: u64,
+    ) -> Result<ArtifactWriter, ArtifactError> {
+        self.reopen_artifact_described(name, kind, "", length)
+    }
+
+    /// The same with a line about it for a person.
+    ///
+    /// # Errors
+    /// As for [`reopen_artifact`](Self::reopen_artifact).
+    pub fn reopen_artifact_described(
+        &self,
+        name: &str,
+        kind: &str,
+        description: &str,
+        length: u64,
+    ) -> Result<ArtifactWriter, ArtifactError> {
+        let sink = self.host.reopen_artifact(name, kind, description, length)?;
+        Ok(ArtifactWriter { sink })
+    }
+
     /// Keeps at most 64 KiB, so that a later run of the same invocation can go on from there. Replaces what
-    /// was kept before.
+    /// was kept before. What was written to artifacts until then can be [reopened](Self::reopen_artifact).
     ///
     /// # Errors
     /// When the host can't keep it.

@@ -66,9 +66,8 @@ macro_rules! __export_for_target {
 
         impl $crate::__private::bindings::exports::executor_runtime::plugin::run::Guest for Exported {
             fn run(
-                invocation: $crate::__private::types::Invocation,
-            ) -> ::core::result::Result<$crate::__private::types::Outcome, $crate::__private::types::Failure>
-            {
+                invocation: $crate::__private::runner_types::Invocation,
+            ) -> $crate::__private::runner_types::Outcome {
                 $crate::__private::run(&$runner, invocation)
             }
         }
@@ -123,7 +122,7 @@ macro_rules! __export_for_target {
         // literal. Exported, because a linker drops sections that nothing refers to.
         // SAFETY: nothing else has this name, and the section holds nothing but these bytes.
         #[unsafe(export_name = "executor_runtime_plugin_descriptor")]
-        #[unsafe(link_section = ".executor_runtime")]
+        #[unsafe(link_section = ".executor_runtime_plugin")]
         #[used]
         static EMBEDDED: [u8; $descriptor.len()] = $crate::__private::embed($descriptor);
     };

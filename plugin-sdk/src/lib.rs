@@ -88,7 +88,7 @@ mod time;
 pub use ::http as http_types;
 pub use artifact::{ArtifactError, ArtifactWriter, Copied};
 #[cfg(not(target_family = "wasm"))]
-pub use carrier::TestHost;
+pub use carrier::{HostDeath, TestHost};
 pub use context::{Context, Input, Level, Slept};
 pub use executor_runtime_protocol as protocol;
 #[cfg(not(target_family = "wasm"))]
@@ -105,6 +105,6 @@ pub mod __private {
     #[cfg(not(target_family = "wasm"))]
     pub use crate::carrier::export::*;
     #[cfg(target_family = "wasm")]
-    pub use crate::carrier::{bindings, bindings::executor_runtime::plugin::types, run};
+    pub use crate::carrier::{bindings, bindings::executor_runtime::plugin::runner_types, run};
     pub use crate::descriptor::{check as check_descriptor, embed, test as test_descriptor};
 }

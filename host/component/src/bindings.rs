@@ -11,6 +11,7 @@ wasmtime::component::bindgen!({
     imports: {
         "executor-runtime:plugin/host.open-input": async | trappable,
         "executor-runtime:plugin/host.create-artifact": async | trappable,
+        "executor-runtime:plugin/host.reopen-artifact": async | trappable,
         "executor-runtime:plugin/host.[static]artifact.finish": async | trappable,
         "executor-runtime:plugin/host.checkpoint": async | trappable,
         "executor-runtime:plugin/host.resumed": async | trappable,
@@ -27,4 +28,4 @@ wasmtime::component::bindgen!({
     },
 });
 
-pub(crate) use self::executor_runtime::plugin::{host, types};
+pub(crate) use self::executor_runtime::plugin::{host, runner_types};

@@ -1,7 +1,6 @@
 //! Between the documents of the host and those of the WIT package.
 
-use crate::bindings::types::{self, FailureStatus};
-use executor_runtime_plugin::session::ReportedFailure;
+use crate::bindings::runner_types::{self as types, Failure, Outcome, Report};
 use executor_runtime_protocol::{RuntimeInvocation, Status};
 use std::collections::BTreeMap;
 
@@ -29,16 +28,13 @@ pub(crate) fn invocation(
     }
 }
 
-/// A failure that the guest returned.
-pub(crate) fn failure(reported: &types::Failure) -> ReportedFailure<'_> {
-    ReportedFailure {
-        status: match reported.status {
-            FailureStatus::Rejected => Status::Rejected,
-            FailureStatus::Failed => Status::Failed,
-            FailureStatus::TimedOut => Status::TimedOut,
-            FailureStatus::Cancelled => Status::Cancelled,
-        },
-        kind: &reported.kind,
-        summary: &reported.summary,
-    }
+/// What the guest returned: its report, and with what status it failed, if it did.
+pub(crate) fn outcome(outcome: Outcome) -> Result<Report, (Status, Failure)> {
+    Err(match outcome {
+        Outcome::Succeeded(report) => return Ok(report),
+        Outcome::Failed(failure) => (Status::Failed, failure),
+        Outcome::Rejected(failure) => (Status::Rejected, failure),
+        Outcome::TimedOut(failure) => (Status::TimedOut, failure),
+        Outcome::Cancelled(failure) => (Status::Cancelled, failure),
+    })
 }

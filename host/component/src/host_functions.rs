@@ -81,13 +81,21 @@ impl Host for RunState {
         let kind = session::printable(&kind, MAX_KIND);
         let description = session::printable(&description, MAX_DESCRIPTION);
         let created = spawn_blocking(move || store.create(name, kind, description)).await?;
-        Ok(match created {
-            Ok(artifact) => Ok(self.table.push(artifact)?),
-            Err(error @ CreateError::Unwritable(_)) => Err(ArtifactError::Unwritable(error.to_string())),
-            Err(CreateError::InvalidName(name)) => Err(ArtifactError::InvalidName(name)),
-            Err(CreateError::DuplicateName(name)) => Err(ArtifactError::DuplicateName(name)),
-            Err(CreateError::TooMany(count)) => Err(ArtifactError::TooMany(count)),
-        })
+        self.begun(created)
+    }
+
+    async fn reopen_artifact(
+        &mut self,
+        name: String,
+        kind: String,
+        description: String,
+        length: u64,
+    ) -> wasmtime::Result<Result<Resource<Artifact>, ArtifactError>> {
+        let store = self.given.artifacts.clone();
+        let kind = session::printable(&kind, MAX_KIND);
+        let description = session::printable(&description, MAX_DESCRIPTION);
+        let reopened = spawn_blocking(move || store.reopen(name, kind, description, length)).await?;
+        self.begun(reopened)
     }
 
     async fn checkpoint(&mut self, state: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
@@ -98,6 +106,22 @@ impl Host for RunState {
     async fn resumed(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
         let store = self.given.artifacts.clone();
         Ok(spawn_blocking(move || store.resumed()).await?)
+    }
+}
+
+impl RunState {
+    fn begun(
+        &mut self,
+        begun: Result<Artifact, CreateError>,
+    ) -> wasmtime::Result<Result<Resource<Artifact>, ArtifactError>> {
+        Ok(match begun {
+            Ok(artifact) => Ok(self.table.push(artifact)?),
+            Err(error @ CreateError::Unwritable(_)) => Err(ArtifactError::Unwritable(error.to_string())),
+            Err(error @ CreateError::NotResumable(_)) => Err(ArtifactError::NotResumable(error.to_string())),
+            Err(CreateError::InvalidName(name)) => Err(ArtifactError::InvalidName(name)),
+            Err(CreateError::DuplicateName(name)) => Err(ArtifactError::DuplicateName(name)),
+            Err(CreateError::TooMany(count)) => Err(ArtifactError::TooMany(count)),
+        })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::{
     artifact::ArtifactStore,
-    bindings::types,
+    bindings::runner_types::{Invocation, Outcome as Returned},
     cache::CodeCache,
     convert,
     egress::EgressHooks,
@@ -18,7 +18,7 @@ use super::{
 use executor_runtime_egress::{Grant, RequestFailures};
 use executor_runtime_plugin::{
     Carrier, Identity, Limits, hex,
-    session::{self, RunLog, Stop, StopCause},
+    session::{self, ReportedFailure, RunLog, Stop, StopCause},
 };
 use executor_runtime_protocol::Status;
 use executor_runtime_run::{
@@ -169,7 +169,7 @@ impl Component {
     }
 
     /// Instantiates and calls the guest. Dropping the future ends it.
-    async fn call(&self, state: RunState, invocation: types::Invocation, run: &Span) -> End {
+    async fn call(&self, state: RunState, invocation: Invocation, run: &Span) -> End {
         let span = run.child("instantiate", SpanKind::Internal);
         let _admission = match self.engine.admit(&self.prepared).await {
             Ok(admission) => admission,
@@ -219,7 +219,7 @@ impl std::fmt::Debug for Component {
 
 /// How the guest's part ended.
 enum End {
-    Returned(Result<types::Outcome, types::Failure>),
+    Returned(Returned),
     Broke(wasmtime::Error, Option<ExceededLimit>),
     Forced,
     /// The host was out of something, and the guest did not run.
@@ -243,28 +243,7 @@ struct Report<'a> {
 impl Report<'_> {
     fn outcome(&self, end: End) -> Outcome {
         match end {
-            End::Returned(Ok(outcome)) => {
-                let mut done = match self.asked {
-                    None => Outcome::succeeded(),
-                    Some(cause) => self.stopped(cause, Some("it returned a result too late")),
-                };
-                done.exit_code = outcome.exit_code;
-                done.receipt = session::receipt(outcome.receipt);
-                done
-            }
-            End::Returned(Err(reported)) => {
-                let failure = convert::failure(&reported).failure(self.asked);
-                let mut outcome = match self.asked {
-                    Some(cause) if failure.kind.status() != cause.status() => {
-                        self.stopped(cause, Some(&failure.summary))
-                    }
-                    Some(_) => failure.into(),
-                    None => self.explain(failure).into(),
-                };
-                outcome.exit_code = reported.exit_code;
-                outcome.receipt = session::receipt(reported.receipt);
-                outcome
-            }
+            End::Returned(returned) => self.returned(returned),
             End::Broke(error, exceeded) => {
                 let stderr = self.log.stderr_tail();
                 let failure = GuestFailure {
@@ -286,6 +265,34 @@ impl Report<'_> {
             }
             End::Exhausted(error) => Failure::exhausted(&error).into(),
         }
+    }
+
+    fn returned(&self, returned: Returned) -> Outcome {
+        let (mut outcome, report) = match convert::outcome(returned) {
+            Ok(report) => match self.asked {
+                None => (Outcome::succeeded(), report),
+                Some(cause) => (self.stopped(cause, Some("it returned a result too late")), report),
+            },
+            Err((status, reported)) => {
+                let failure = ReportedFailure {
+                    status,
+                    kind: &reported.kind,
+                    summary: &reported.summary,
+                }
+                .failure(self.asked);
+                let outcome = match self.asked {
+                    Some(cause) if failure.kind.status() != cause.status() => {
+                        self.stopped(cause, Some(&failure.summary))
+                    }
+                    Some(_) => failure.into(),
+                    None => self.explain(failure).into(),
+                };
+                (outcome, reported.report)
+            }
+        };
+        outcome.exit_code = report.exit_code;
+        outcome.receipt = session::receipt(report.receipt);
+        outcome
     }
 
     fn stopped(&self, cause: StopCause, said: Option<&str>) -> Outcome {

@@ -44,7 +44,7 @@ fn place(reason: &Unusable) -> CheckName {
         | Unusable::CoreModule
         | Unusable::WrongArchitecture { .. } => CheckName::Format,
         Unusable::NoDescriptor { .. } | Unusable::InvalidDescriptor(_) => CheckName::Descriptor,
-        Unusable::Interface { .. } => CheckName::Interface,
+        Unusable::PreRelease | Unusable::Interface { .. } => CheckName::Interface,
         Unusable::UnknownImport(_) | Unusable::MissingExport(_) => CheckName::Imports,
         Unusable::OtherDigest { .. }
         | Unusable::Disabled(_)
@@ -87,6 +87,10 @@ fn remedy(reason: &Unusable) -> String {
         Unusable::InvalidDescriptor(_) => {
             "fix plugin.json as described; `executor-runtime schema descriptor` prints what is allowed, and the test \
              that export_runner! adds to the crate finds this before a build"
+                .into()
+        }
+        Unusable::PreRelease => {
+            "build it anew, with the current plugin-sdk or against the current wit/; the interface does not change any more"
                 .into()
         }
         Unusable::Interface { .. } => "update the host, or build the plugin with the SDK of this host's version".into(),

@@ -4,15 +4,7 @@ use super::{
     conversation::{SharedDirectory, lock},
     files::RunDirectory,
 };
-use executor_runtime_run::capture::{Collected, ReadDeadline};
-use nix::unistd::{UnlinkatFlags, unlinkat};
-use std::{
-    fs,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
-};
+use executor_runtime_run::capture::{Collected, ReadDeadline, remove_unfinished};
 
 /// Lists the finished artifacts, as they are on disk; removes what is empty, and what only an interrupted
 /// run would leave. One that is not where it was finished, or is no longer a file, counts as omitted.
@@ -27,6 +19,7 @@ pub(super) async fn list(directory: SharedDirectory, read_deadline: ReadDeadline
         } = &mut *lock(&directory);
         capture.forget_checkpoint();
         if let Ok(Some(artifacts)) = capture.take_artifacts() {
+            // What a child was writing when it ended is not an artifact.
             remove_unfinished(&artifacts);
         }
         let artifacts = capture.take_artifacts().ok().flatten();
@@ -46,17 +39,4 @@ pub(super) async fn list(directory: SharedDirectory, read_deadline: ReadDeadline
         omitted: finished as u64,
         ..Collected::default()
     })
-}
-
-/// What a child was writing when it ended is not an artifact.
-fn remove_unfinished(directory: &OwnedFd) {
-    let entries = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-    for entry in entries.into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let bytes = name.as_bytes();
-        if bytes.starts_with(b".") && bytes.ends_with(b".partial") {
-            // A directory that the plugin has made stays.
-            let _ = unlinkat(directory, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
-        }
-    }
 }

@@ -3,16 +3,19 @@
 use super::{
     files::RunDirectory,
     growth::Growth,
-    wire::{MAX_ANSWER, MAX_FRAME, Message, Request, partial},
+    wire::{MAX_ANSWER, MAX_FRAME, Message, Request},
 };
 use executor_runtime_plugin::session::{Level, RunLog, cut, is_valid_artifact_name, printable};
 use executor_runtime_protocol::{ArtifactDescriptor, native::Reply};
 use executor_runtime_run::{
     ArtifactState, Event, Events,
-    capture::{FileVersion, Fingerprint},
+    capture::{FileVersion, Fingerprint, unfinished_name},
     exhaustion,
 };
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::{
+    sys::socket::{ControlMessage, MsgFlags, sendmsg},
+    unistd::{UnlinkatFlags, unlinkat},
+};
 use std::{
     collections::HashSet,
     io::{self, IoSlice},
@@ -150,6 +153,7 @@ impl Conversation {
             }
             Message::Progress { fraction, message } => self.log.progress(fraction, &message),
             Message::Begun { name } => self.growth.begin(name),
+            Message::Dropped { name } => self.remove(name).await,
             Message::Artifact {
                 name,
                 kind,
@@ -176,6 +180,21 @@ impl Conversation {
             Message::TooLong { bytes } => self.said().end = Some(End::TooLong(bytes)),
         }
         None
+    }
+
+    /// Removes the file of an artifact that is given up.
+    async fn remove(&self, name: String) {
+        if !is_valid_artifact_name(&name) {
+            return;
+        }
+        self.growth.end(&name);
+        let removed = self.in_directory(move |directory| {
+            let partial = unfinished_name(&name);
+            unlinkat(&directory.artifacts, partial.as_str(), UnlinkatFlags::NoRemoveDir)
+                .map_err(|errno| errno.to_string())
+        });
+        // What stays is removed with the end of the run.
+        let _ = removed.await;
     }
 
     /// Lists an artifact, whose file gets its name. A frame is much longer than what is kept of it.
@@ -219,7 +238,7 @@ impl Conversation {
                     .into_iter()
                     .collect(),
             };
-            let partial = partial(&name);
+            let partial = unfinished_name(&name);
             let version = FileVersion::of_regular_at(&*artifacts, &partial).map_err(io::Error::from);
             version
                 .and_then(|version| {
@@ -351,7 +370,7 @@ mod tests {
         let path = lock(conversation.directory.as_ref().unwrap())
             .capture
             .artifacts_path();
-        fs::write(path.join(partial(name)), "content").unwrap();
+        fs::write(path.join(unfinished_name(name)), "content").unwrap();
         let message = Message::Artifact {
             name: name.to_owned(),
             kind: text.to_owned(),

@@ -6,10 +6,13 @@
 use super::{
     conversation::{SharedDirectory, answers_at_once, lock},
     files::RunDirectory,
-    wire::partial,
 };
 use executor_runtime_plugin::session::is_valid_artifact_name;
-use executor_runtime_run::{ArtifactState, Event, Events, capture::FileVersion, exhaustion};
+use executor_runtime_run::{
+    ArtifactState, Event, Events,
+    capture::{FileVersion, unfinished_name},
+    exhaustion,
+};
 use std::{
     collections::BTreeMap,
     convert::Infallible,
@@ -103,7 +106,7 @@ async fn look_at(directory: &SharedDirectory, names: Vec<String>) -> Vec<(String
 }
 
 fn state_of(directory: &RunDirectory, name: &str) -> Option<ArtifactState> {
-    let partial = partial(name);
+    let partial = unfinished_name(name);
     let version = FileVersion::of_regular_at(&directory.artifacts, &partial).ok()?;
     Some(ArtifactState {
         artifact_id: name.to_owned(),

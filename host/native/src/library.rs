@@ -1,21 +1,28 @@
 //! Loading a plugin's library: the one place where its code comes into a process.
 
+use executor_runtime_plugin::Unusable;
 use executor_runtime_protocol::native::{
     PluginRef,
     abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL},
+    offers,
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::{error::Error, mem::ManuallyDrop, panic::catch_unwind, path::Path};
 
-/// Loads the library and checks that its root module has the layout that this host was built with.
+/// Loads the library and checks that this host offers all that its root module was built with.
 ///
 /// By the header, not by `RootModule::load_from_file`, which keeps the first library of a process for all.
 /// The library's constructors run in here.
 pub(super) fn load(path: &Path) -> Result<PluginRef, String> {
     let loaded = catch_unwind(|| {
-        header(path)?
-            .init_root_module::<PluginRef>()
-            .map_err(|error| words(&error))
+        let header = header(path)?;
+        // Every 1.x has what 1.0 had.
+        if !header.layout().is_some_and(offers) {
+            return Err(format!("it {}", Unusable::PreRelease));
+        }
+        // SAFETY: the layout is checked.
+        let module = unsafe { header.init_root_module_with_unchecked_layout::<PluginRef>() };
+        module.map_err(|error| words(&error))
     });
     loaded.unwrap_or_else(|_| Err("it panicked while it was loaded".to_owned()))
 }
@@ -55,9 +62,6 @@ fn words(error: &LibraryError) -> String {
             "its native interface is version {actual_version}, the host's {expected_version}; build it with the SDK \
              of this host"
         ),
-        LibraryError::AbiInstability(_) => {
-            "its interface has a different layout than the host's; build it with the SDK of this host".to_owned()
-        }
         LibraryError::RootModule { .. } => "its root module could not be created: it panicked".to_owned(),
         other => other.to_string(),
     }

@@ -37,11 +37,6 @@ pub(super) struct Request {
     pub(super) resumed: Option<Vec<u8>>,
 }
 
-/// What an artifact of this name is called while it is written.
-pub(super) fn partial(name: &str) -> String {
-    format!(".{name}.partial")
-}
-
 /// Which descriptors come with a request, in this order: the stop descriptor always, then those that there
 /// are.
 pub(super) const MAX_REQUEST_FDS: usize = 3;
@@ -61,6 +56,11 @@ pub(super) enum Message {
     },
     /// There is a file in the artifacts directory now, called as an unfinished one of this name.
     Begun {
+        name: String,
+    },
+    /// The unfinished file of this name has been given up. It is the host that removes it: one that has died does not, and
+    /// its child, which is then told to stop as by any end of the host, gives up what the next run goes on with.
+    Dropped {
         name: String,
     },
     /// A file in the artifacts directory is complete, and is called as an unfinished one of this name. The host gives it the

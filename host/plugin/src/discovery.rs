@@ -107,11 +107,24 @@ pub fn inspect(path: &Path, config: &Config) -> Found {
     let carrier = Carrier::of(path).ok_or(Unusable::WrongFormat {
         expected: "file named *.wasm or *.so",
     });
-    let read = carrier.and_then(|carrier| read_plugin(path, carrier));
+    let read = carrier.and_then(|carrier| {
+        let file = PluginFile::open(path)?;
+        let (descriptor, release) = read_any_descriptor(&file, carrier)?;
+        let plugin = Plugin {
+            path: path.to_owned(),
+            carrier,
+            descriptor,
+        };
+        Ok((plugin, file, release))
+    });
     let (plugin, state) = match read {
         Err(reason) => (None, State::Unusable(reason)),
-        Ok((plugin, file)) => {
-            let state = match check(&plugin, &file, config) {
+        Ok((plugin, file, release)) => {
+            let checked = match release {
+                Release::Before => Err(Unusable::PreRelease),
+                Release::Current => check(&plugin, &file, config),
+            };
+            let state = match checked {
                 Ok(()) => State::Usable(plugin.descriptor.kinds.clone()),
                 Err(reason) => State::Unusable(reason),
             };
@@ -158,16 +171,40 @@ pub(super) fn read_plugin(path: &Path, carrier: Carrier) -> Result<(Plugin, Plug
     Ok((plugin, file))
 }
 
-/// The descriptor in an open file.
+/// The descriptor in an open file that can be loaded.
 pub(super) fn read_descriptor(file: &PluginFile, carrier: Carrier) -> Result<PluginDescriptor, Unusable> {
+    match read_any_descriptor(file, carrier)? {
+        (descriptor, Release::Current) => Ok(descriptor),
+        (_, Release::Before) => Err(Unusable::PreRelease),
+    }
+}
+
+/// Whether a file was built for an interface that was published.
+enum Release {
+    Current,
+    Before,
+}
+
+/// The descriptor in an open file, also in one that is known to be for an interface before the first that was published.
+fn read_any_descriptor(file: &PluginFile, carrier: Carrier) -> Result<(PluginDescriptor, Release), Unusable> {
     match carrier {
         Carrier::Component => {
             let component = ComponentFile::read(file)?;
             let descriptor = parse_descriptor(&component.descriptor)?;
+            if component.is_pre_release() {
+                return Ok((descriptor, Release::Before));
+            }
             component.check_interface()?;
-            Ok(descriptor)
+            Ok((descriptor, Release::Current))
         }
-        Carrier::Native => parse_descriptor(&elf::read_descriptor(file)?),
+        Carrier::Native => {
+            let (bytes, is_pre_release) = elf::read_descriptor(file)?;
+            let release = match is_pre_release {
+                true => Release::Before,
+                false => Release::Current,
+            };
+            Ok((parse_descriptor(&bytes)?, release))
+        }
     }
 }
 

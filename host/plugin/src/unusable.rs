@@ -53,6 +53,9 @@ pub enum Unusable {
     /// The descriptor breaks the rules.
     #[error("has an invalid descriptor: {0}")]
     InvalidDescriptor(String),
+    /// Made before interface 1.0 was published, and of another shape.
+    #[error("was built for a pre-release interface; rebuild it with the current plugin-sdk")]
+    PreRelease,
     /// Made for a host that speaks another interface.
     #[error("needs plugin interface {needs}, and this host speaks {speaks}; {advice}", speaks = INTERFACE_VERSION, advice = advice(*.needs))]
     Interface {

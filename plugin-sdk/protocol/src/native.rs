@@ -1,9 +1,13 @@
 //! The ABI of native plugins: what crosses between the host and a shared library.
 //!
 //! A plugin exports one `abi_stable` root module, [`PluginRef`], whose `invoke` takes an invocation as JSON
-//! bytes and the host's functions, [`HostRef`], and returns a [`Reply`] as JSON bytes. Both are prefix types:
-//! functions may be added at the end without breaking plugins that were built before. Only bytes, text,
+//! bytes and the host's functions, [`HostRef`], and returns a [`Reply`] as JSON bytes. Only bytes, text,
 //! numbers and descriptors cross, and no panic does: both sides catch theirs.
+//!
+//! This is interface 1.0, which is frozen: a host of any 1.x loads what was built with it. Both modules are prefix
+//! types, so a later minor version may add fields after those that are here, without moving `last_prefix_field`; what is
+//! here does not change. Nor does what `abi_stable` compares beside the layout: the names, the name of this package, and
+//! the major versions of this package and of `abi_stable`.
 //!
 //! Every invocation has a process of its own, so neither side passes a handle for "this run": the host's
 //! functions speak about the one run of the process they are called in.
@@ -13,15 +17,25 @@
 use crate::{ArtifactDescriptor, Timestamp};
 use abi_stable::{
     StableAbi,
+    abi_stability::abi_checking::check_layout_compatibility,
     library::RootModule,
     package_version_strings,
     sabi_types::VersionStrings,
     std_types::{ROption, RResult, RSlice, RStr, RString, RVec},
+    type_layout::TypeLayout,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub use abi_stable;
+
+/// Whether this version of the ABI has all that a plugin was built with, whose root module has this layout.
+///
+/// `abi_stable`'s own check is made for libraries that are newer than what loads them: it refuses one that knows fewer
+/// functions of the host. So this asks the other way round.
+pub fn offers(built_with: &'static TypeLayout) -> bool {
+    check_layout_compatibility(built_with, PluginRef::LAYOUT).is_ok()
+}
 
 /// What a native plugin exports.
 #[repr(C)]
@@ -77,14 +91,22 @@ pub struct Host {
     /// Keeps state for a later run of the same invocation.
     pub checkpoint: extern "C" fn(state: RSlice<'_, u8>) -> RResult<(), RString>,
     /// The last checkpoint of an earlier, interrupted run.
-    #[sabi(last_prefix_field)]
     pub resumed: extern "C" fn() -> ROption<RVec<u8>>,
+    /// Goes on with an artifact that an earlier, interrupted run had begun and not finished: keeps the first so many bytes
+    /// of it, and returns its handle. Writing continues after them.
+    #[sabi(last_prefix_field)]
+    pub reopen_artifact: extern "C" fn(
+        name: RStr<'_>,
+        kind: RStr<'_>,
+        description: RStr<'_>,
+        length: u64,
+    ) -> RResult<u64, CreateFailure>,
 }
 
 /// [`Host::remaining`]: the run has no deadline.
 pub const NO_DEADLINE: u64 = u64::MAX;
 
-/// Why an artifact can't be created: which of the `CREATE_` reasons, and the limit or a sentence to it.
+/// Why an artifact can't be created or reopened: which of the `CREATE_` reasons, and the limit or a sentence to it.
 #[repr(C)]
 #[derive(Clone, Debug, StableAbi)]
 pub struct CreateFailure {
@@ -104,6 +126,8 @@ pub const CREATE_DUPLICATE_NAME: u8 = 1;
 pub const CREATE_TOO_MANY: u8 = 2;
 /// The file can't be created.
 pub const CREATE_UNWRITABLE: u8 = 3;
+/// There is no such artifact to go on with.
+pub const CREATE_NOT_RESUMABLE: u8 = 4;
 
 /// What another system reports about a run that the plugin did not execute itself but handed on: files that are
 /// not this run's own, and the times that were measured there.
@@ -135,7 +159,7 @@ pub enum Reply {
         /// Keys for the result's metadata.
         receipt: BTreeMap<String, String>,
         /// Who else executed it.
-        #[serde(rename = "elsewhere", default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         delegated_run: Option<Box<DelegatedRun>>,
     },
     /// It did not.
@@ -151,7 +175,7 @@ pub enum Reply {
         /// Keys for the result's metadata.
         receipt: BTreeMap<String, String>,
         /// Who else executed it.
-        #[serde(rename = "elsewhere", default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         delegated_run: Option<Box<DelegatedRun>>,
     },
     /// The plugin's code panicked.
@@ -162,51 +186,4 @@ pub enum Reply {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reply_is_readable_json() {
-        let reply = Reply::Failure {
-            status: crate::Status::TimedOut,
-            kind: "timeout".into(),
-            summary: "s".into(),
-            exit_code: None,
-            receipt: BTreeMap::new(),
-            delegated_run: None,
-        };
-        let json = serde_json::to_string(&reply).unwrap();
-        assert_eq!(
-            json,
-            r#"{"failure":{"status":"timed_out","kind":"timeout","summary":"s","exit_code":null,"receipt":{}}}"#
-        );
-        // A plugin that knows of no more fields than these says the same.
-        assert_eq!(serde_json::from_str::<Reply>(&json).unwrap(), reply);
-    }
-
-    #[test]
-    fn what_is_told_of_elsewhere_is_read_by_the_rules_of_rxp() {
-        let reply = |path: &str| {
-            let artifact = format!(
-                r#"{{"schema_version":"0.1","contract_kind":"artifact_descriptor","artifact_id":"a","path":"{path}",
-                "kind":"log","description":"","metadata":{{}}}}"#
-            );
-            let delegated_run = format!(
-                r#"{{"started_at":"2026-01-02T03:04:05Z","finished_at":"2026-01-02T03:04:06Z",
-                "stdout_path":"/o","stderr_path":null,"artifacts":[{artifact}]}}"#
-            );
-            serde_json::from_str::<Reply>(&format!(
-                r#"{{"outcome":{{"exit_code":0,"receipt":{{}},"elsewhere":{delegated_run}}}}}"#
-            ))
-        };
-        let Ok(Reply::Outcome {
-            delegated_run: Some(delegated_run),
-            ..
-        }) = reply("/x")
-        else {
-            panic!("it is well-formed");
-        };
-        assert_eq!(delegated_run.artifacts[0].path, "/x");
-        assert!(reply("").is_err());
-    }
-}
+mod tests;

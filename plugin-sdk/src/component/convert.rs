@@ -1,9 +1,9 @@
 //! Between the documents of the WIT package and those of the SDK.
 
-use super::types;
+use super::runner_types as types;
 use crate::{FailureStatus, Invocation, Outcome, RunError};
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind};
-use std::num::NonZeroU64;
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 pub(super) fn invocation(given: types::Invocation) -> Result<Invocation, RunError> {
     let Some(runtime_kind) = RuntimeKind::new(&given.runtime_kind) else {
@@ -32,24 +32,28 @@ pub(super) fn invocation(given: types::Invocation) -> Result<Invocation, RunErro
     .into())
 }
 
-pub(super) fn outcome(outcome: Outcome) -> types::Outcome {
-    types::Outcome {
-        exit_code: outcome.exit_code,
-        receipt: outcome.receipt.into_iter().collect(),
+pub(super) fn outcome(run: Result<Outcome, RunError>) -> types::Outcome {
+    match run {
+        Ok(outcome) => types::Outcome::Succeeded(report(outcome.exit_code, outcome.receipt)),
+        Err(error) => {
+            let case = match error.status {
+                FailureStatus::Failed => types::Outcome::Failed,
+                FailureStatus::Rejected => types::Outcome::Rejected,
+                FailureStatus::TimedOut => types::Outcome::TimedOut,
+                FailureStatus::Cancelled => types::Outcome::Cancelled,
+            };
+            case(types::Failure {
+                kind: error.kind,
+                summary: error.summary,
+                report: report(error.exit_code, error.receipt),
+            })
+        }
     }
 }
 
-pub(super) fn failure(error: RunError) -> types::Failure {
-    types::Failure {
-        status: match error.status {
-            FailureStatus::Rejected => types::FailureStatus::Rejected,
-            FailureStatus::Failed => types::FailureStatus::Failed,
-            FailureStatus::TimedOut => types::FailureStatus::TimedOut,
-            FailureStatus::Cancelled => types::FailureStatus::Cancelled,
-        },
-        kind: error.kind,
-        summary: error.summary,
-        exit_code: error.exit_code,
-        receipt: error.receipt.into_iter().collect(),
+fn report(exit_code: Option<i64>, receipt: BTreeMap<String, String>) -> types::Report {
+    types::Report {
+        exit_code,
+        receipt: receipt.into_iter().collect(),
     }
 }

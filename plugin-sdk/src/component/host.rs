@@ -74,13 +74,17 @@ impl Host {
         kind: &str,
         description: &str,
     ) -> Result<ArtifactSink, ArtifactError> {
-        match host::create_artifact(name, kind, description) {
-            Ok(artifact) => ArtifactSink::new(artifact),
-            Err(host::ArtifactError::InvalidName(name)) => Err(ArtifactError::InvalidName(name)),
-            Err(host::ArtifactError::DuplicateName(name)) => Err(ArtifactError::DuplicateName(name)),
-            Err(host::ArtifactError::TooMany(limit)) => Err(ArtifactError::TooMany(limit)),
-            Err(host::ArtifactError::Unwritable(reason)) => Err(ArtifactError::Unwritable(reason)),
-        }
+        begun(host::create_artifact(name, kind, description))
+    }
+
+    pub(crate) fn reopen_artifact(
+        &self,
+        name: &str,
+        kind: &str,
+        description: &str,
+        length: u64,
+    ) -> Result<ArtifactSink, ArtifactError> {
+        begun(host::reopen_artifact(name, kind, description, length))
     }
 
     pub(crate) fn checkpoint(&self, state: &[u8]) -> Result<(), String> {
@@ -90,4 +94,14 @@ impl Host {
     pub(crate) fn resumed(&self) -> Option<Vec<u8>> {
         host::resumed()
     }
+}
+
+fn begun(begun: Result<host::Artifact, host::ArtifactError>) -> Result<ArtifactSink, ArtifactError> {
+    ArtifactSink::new(begun.map_err(|error| match error {
+        host::ArtifactError::InvalidName(name) => ArtifactError::InvalidName(name),
+        host::ArtifactError::DuplicateName(name) => ArtifactError::DuplicateName(name),
+        host::ArtifactError::TooMany(limit) => ArtifactError::TooMany(limit),
+        host::ArtifactError::Unwritable(reason) => ArtifactError::Unwritable(reason),
+        host::ArtifactError::NotResumable(reason) => ArtifactError::NotResumable(reason),
+    })?)
 }

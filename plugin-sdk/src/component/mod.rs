@@ -37,16 +37,15 @@ pub(crate) use http::{BodyStream, Transport};
 pub(crate) use stream::InputStream;
 
 use crate::{Context, Runner};
-use bindings::executor_runtime::plugin::types;
+use bindings::executor_runtime::plugin::runner_types;
 
 /// What the exported function does.
-pub fn run(runner: &impl Runner, invocation: types::Invocation) -> Result<types::Outcome, types::Failure> {
+pub fn run(runner: &impl Runner, invocation: runner_types::Invocation) -> runner_types::Outcome {
     #[cfg(target_os = "unknown")]
     panic::tell_on_stderr();
-    let invocation = convert::invocation(invocation).map_err(convert::failure)?;
-    let mut context = Context::new(Host::new());
-    runner
-        .run(&invocation, &mut context)
-        .map(convert::outcome)
-        .map_err(convert::failure)
+    let run = convert::invocation(invocation).and_then(|invocation| {
+        let mut context = Context::new(Host::new());
+        runner.run(&invocation, &mut context)
+    });
+    convert::outcome(run)
 }

@@ -28,6 +28,13 @@ pub(super) trait HostFunctions: Debug + Send + Sync {
         kind: &str,
         description: &str,
     ) -> Result<Box<dyn Sink>, ArtifactError>;
+    fn reopen_artifact(
+        &self,
+        name: &str,
+        kind: &str,
+        description: &str,
+        length: u64,
+    ) -> Result<Box<dyn Sink>, ArtifactError>;
     fn checkpoint(&self, state: &[u8]) -> Result<(), String>;
     fn resumed(&self) -> Option<Vec<u8>>;
 }
@@ -82,6 +89,17 @@ impl Host {
         description: &str,
     ) -> Result<ArtifactSink, ArtifactError> {
         self.0.create_artifact(name, kind, description).map(ArtifactSink)
+    }
+
+    pub(crate) fn reopen_artifact(
+        &self,
+        name: &str,
+        kind: &str,
+        description: &str,
+        length: u64,
+    ) -> Result<ArtifactSink, ArtifactError> {
+        let reopened = self.0.reopen_artifact(name, kind, description, length);
+        reopened.map(ArtifactSink)
     }
 
     pub(crate) fn checkpoint(&self, state: &[u8]) -> Result<(), String> {

@@ -3,7 +3,8 @@
 use super::host::{HostFunctions, Sink};
 use crate::{ArtifactError, Level};
 use executor_runtime_protocol::native::{
-    CREATE_DUPLICATE_NAME, CREATE_INVALID_NAME, CREATE_TOO_MANY, HostRef, NO_DEADLINE,
+    CREATE_DUPLICATE_NAME, CREATE_INVALID_NAME, CREATE_NOT_RESUMABLE, CREATE_TOO_MANY, CreateFailure,
+    HostRef, NO_DEADLINE,
     abi_stable::std_types::{ROption, RResult, RString},
 };
 use std::{
@@ -20,6 +21,25 @@ pub(super) struct Linked(pub(super) HostRef);
 impl fmt::Debug for Linked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Linked")
+    }
+}
+
+impl Linked {
+    fn begun(&self, name: &str, begun: RResult<u64, CreateFailure>) -> Result<Box<dyn Sink>, ArtifactError> {
+        match begun {
+            RResult::ROk(handle) => Ok(Box::new(LinkedArtifact {
+                host: self.0,
+                handle,
+                finished: false,
+            })),
+            RResult::RErr(failure) => Err(match failure.reason {
+                CREATE_INVALID_NAME => ArtifactError::InvalidName(name.to_owned()),
+                CREATE_DUPLICATE_NAME => ArtifactError::DuplicateName(name.to_owned()),
+                CREATE_TOO_MANY => ArtifactError::TooMany(failure.limit),
+                CREATE_NOT_RESUMABLE => ArtifactError::NotResumable(failure.text.into()),
+                _ => ArtifactError::Unwritable(failure.text.into()),
+            }),
+        }
     }
 }
 
@@ -78,19 +98,21 @@ impl HostFunctions for Linked {
         kind: &str,
         description: &str,
     ) -> Result<Box<dyn Sink>, ArtifactError> {
-        match self.0.create_artifact()(name.into(), kind.into(), description.into()) {
-            RResult::ROk(handle) => Ok(Box::new(LinkedArtifact {
-                host: self.0,
-                handle,
-                finished: false,
-            })),
-            RResult::RErr(failure) => Err(match failure.reason {
-                CREATE_INVALID_NAME => ArtifactError::InvalidName(name.to_owned()),
-                CREATE_DUPLICATE_NAME => ArtifactError::DuplicateName(name.to_owned()),
-                CREATE_TOO_MANY => ArtifactError::TooMany(failure.limit),
-                _ => ArtifactError::Unwritable(failure.text.into()),
-            }),
-        }
+        self.begun(
+            name,
+            self.0.create_artifact()(name.into(), kind.into(), description.into()),
+        )
+    }
+
+    fn reopen_artifact(
+        &self,
+        name: &str,
+        kind: &str,
+        description: &str,
+        length: u64,
+    ) -> Result<Box<dyn Sink>, ArtifactError> {
+        let reopened = self.0.reopen_artifact()(name.into(), kind.into(), description.into(), length);
+        self.begun(name, reopened)
     }
 
     fn checkpoint(&self, state: &[u8]) -> Result<(), String> {

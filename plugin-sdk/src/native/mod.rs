@@ -14,4 +14,4 @@ mod test_host;
 pub(crate) use clock::{monotonic_time, system_time};
 pub(crate) use host::{ArtifactSink, Host, InputStream};
 pub(crate) use http::{BodyStream, Transport};
-pub use test_host::TestHost;
+pub use test_host::{HostDeath, TestHost};

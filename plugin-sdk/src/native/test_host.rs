@@ -6,11 +6,13 @@ use super::{
 };
 use crate::{ArtifactError, Context, Invocation, Level, Outcome, RunError, Runner};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, PipeReader, PipeWriter, Seek, Write},
     os::fd::{AsFd, BorrowedFd},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -50,12 +52,82 @@ struct State {
     grace: Duration,
     config: BTreeMap<String, String>,
     input: Option<Vec<u8>>,
-    artifacts: BTreeMap<String, Option<Vec<u8>>>,
+    /// What is finished, by an interrupted run too.
+    artifacts: BTreeMap<String, Vec<u8>>,
+    /// What is not.
+    unfinished: BTreeMap<String, Vec<u8>>,
+    /// The names of what this run has begun.
+    begun: BTreeSet<String>,
     artifact_limit: usize,
     log: Vec<(Level, String)>,
     progress: Option<(Option<f64>, String)>,
     checkpoint: Option<Vec<u8>>,
     resumed: Option<Vec<u8>>,
+    death: Option<HostDeath>,
+    /// What this run has done until now.
+    checkpoints: u32,
+    written: u64,
+    dead: bool,
+}
+
+/// When the host dies in [`TestHost::run_until_death`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HostDeath {
+    /// As soon as the run has this many checkpoints kept.
+    AtCheckpoint(u32),
+    /// As soon as the run has written this many bytes to artifacts, in all: after its last checkpoint, unless it makes one
+    /// for each byte.
+    AtBytes(u64),
+}
+
+impl State {
+    fn new(running: PipeWriter) -> Self {
+        Self {
+            running: Some(running),
+            deadline: None,
+            grace: Duration::from_secs(2),
+            config: BTreeMap::new(),
+            input: None,
+            artifacts: BTreeMap::new(),
+            unfinished: BTreeMap::new(),
+            begun: BTreeSet::new(),
+            artifact_limit: usize::MAX,
+            log: Vec::new(),
+            progress: None,
+            checkpoint: None,
+            resumed: None,
+            death: None,
+            checkpoints: 0,
+            written: 0,
+            dead: false,
+        }
+    }
+
+    fn begin(&mut self, name: &str) -> Result<(), ArtifactError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if !(1..=128).contains(&name.len()) || name.starts_with('.') || !name.bytes().all(plain) {
+            return Err(ArtifactError::InvalidName(name.to_owned()));
+        }
+        match self.begun.contains(name) {
+            true => Err(ArtifactError::DuplicateName(name.to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Cuts what an interrupted run has left of an artifact; the error says why there is no such thing.
+    fn cut(&mut self, name: &str, length: u64) -> Result<(), &'static str> {
+        if self.resumed.is_none() {
+            return Err("this run does not go on from an interrupted one");
+        }
+        let left = self.unfinished.get_mut(name);
+        let left = left.ok_or("the interrupted run left none of this name unfinished")?;
+        match usize::try_from(length) {
+            Ok(length) if length <= left.len() => left.truncate(length),
+            _ => return Err("the interrupted run had written less"),
+        }
+        Ok(())
+    }
 }
 
 impl Default for TestHost {
@@ -73,19 +145,7 @@ impl TestHost {
         #[allow(clippy::expect_used, reason = "documented, and only in tests")]
         let (stop, running) = io::pipe().expect("two descriptors");
         Self(Arc::new(Shared {
-            state: Mutex::new(State {
-                running: Some(running),
-                deadline: None,
-                grace: Duration::from_secs(2),
-                config: BTreeMap::new(),
-                input: None,
-                artifacts: BTreeMap::new(),
-                artifact_limit: usize::MAX,
-                log: Vec::new(),
-                progress: None,
-                checkpoint: None,
-                resumed: None,
-            }),
+            state: Mutex::new(State::new(running)),
             changed: Condvar::new(),
             stop,
         }))
@@ -127,7 +187,7 @@ impl TestHost {
         self
     }
 
-    /// With the checkpoint of an earlier, interrupted run.
+    /// With the checkpoint of an earlier, interrupted run. [`run_until_death`](Self::run_until_death) makes one.
     #[must_use]
     pub fn resumed(self, state: impl Into<Vec<u8>>) -> Self {
         self.0.state().resumed = Some(state.into());
@@ -156,14 +216,89 @@ impl TestHost {
     /// # Errors
     /// The runner's.
     pub fn run(&self, runner: &impl Runner, invocation: &Invocation) -> Result<Outcome, RunError> {
+        let mut state = self.0.state();
+        state.begun.clear();
+        (state.checkpoints, state.written) = (0, 0);
+        drop(state);
         let mut context = Context::new(Host(Arc::new(self.clone())));
         context.transport.continue_trace(invocation);
-        runner.run(invocation, &mut context)
+        let ended = runner.run(invocation, &mut context);
+        let mut state = self.0.state();
+        if !state.dead {
+            // What an interrupted run had begun, and this one has not gone on with.
+            state.unfinished.clear();
+        }
+        drop(state);
+        ended
+    }
+
+    /// Runs an invocation until the host dies, as one that is killed does: the runner is told nothing, and none of its code
+    /// runs any more. Returns the host that comes after it, to [run](Self::run) the invocation again: it has the last
+    /// checkpoint, and, if there is one, what was finished and what was written of artifacts.
+    ///
+    /// The runner's stack is unwound, so that a destructor of the runner's own still runs; a real host leaves no time for
+    /// that.
+    ///
+    /// ```
+    /// use executor_runtime_sdk::{Context, HostDeath, Invocation, Outcome, RunError, TestHost};
+    ///
+    /// fn run(_: &Invocation, ctx: &mut Context) -> Result<Outcome, RunError> {
+    ///     let order = match ctx.resumed() {
+    ///         Some(order) => order,
+    ///         None => {
+    ///             // Here it would be placed, once.
+    ///             ctx.log(executor_runtime_sdk::Level::Info, "placed");
+    ///             b"order 7".to_vec()
+    ///         }
+    ///     };
+    ///     ctx.checkpoint(&order)?;
+    ///     Ok(Outcome::succeeded().receipt("order", String::from_utf8_lossy(&order)))
+    /// }
+    ///
+    /// let (host, invocation) = (TestHost::new(), Invocation::new("order"));
+    /// let next = host.run_until_death(HostDeath::AtCheckpoint(1), &run, &invocation);
+    /// let outcome = next.run(&run, &invocation)?;
+    /// assert_eq!(outcome.get_receipt("order"), Some("order 7"));
+    /// assert!(next.log().is_empty(), "it was not placed again");
+    /// # Ok::<_, RunError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If the run ends before.
+    #[track_caller]
+    #[must_use]
+    pub fn run_until_death(&self, death: HostDeath, runner: &impl Runner, invocation: &Invocation) -> Self {
+        self.0.state().death = Some(death);
+        let ended = catch_unwind(AssertUnwindSafe(|| self.run(runner, invocation)));
+        match (ended, self.0.state().dead) {
+            (_, true) => {}
+            (Err(panic), false) => resume_unwind(panic),
+            (Ok(ended), false) => panic!("the run ended before its host died: {ended:?}"),
+        }
+        self.next()
+    }
+
+    /// The host that comes after this one, which has died.
+    fn next(&self) -> Self {
+        let next = Self::new();
+        let died = self.0.state();
+        let mut state = next.0.state();
+        state.grace = died.grace;
+        state.config.clone_from(&died.config);
+        state.input.clone_from(&died.input);
+        state.artifact_limit = died.artifact_limit;
+        state.resumed = died.checkpoint.clone().or_else(|| died.resumed.clone());
+        if state.resumed.is_some() {
+            state.artifacts.clone_from(&died.artifacts);
+            state.unfinished.clone_from(&died.unfinished);
+        }
+        drop(state);
+        next
     }
 
     /// A finished artifact.
     pub fn artifact(&self, name: &str) -> Option<Vec<u8>> {
-        self.0.state().artifacts.get(name).cloned().flatten()
+        self.0.state().artifacts.get(name).cloned()
     }
 
     /// The log lines so far.
@@ -188,29 +323,65 @@ impl Shared {
     }
 }
 
+/// What unwinds the stack of a run whose host has died.
+struct Died;
+
+impl TestHost {
+    /// What the host functions work on. None returns to the runner once the host has died, except to its destructors.
+    fn alive(&self) -> MutexGuard<'_, State> {
+        let state = self.0.state();
+        if state.dead && !thread::panicking() {
+            drop(state);
+            resume_unwind(Box::new(Died));
+        }
+        state
+    }
+
+    /// Dies if it is time to.
+    fn die_in_time(&self, mut state: MutexGuard<'_, State>) {
+        let is_time = match state.death {
+            Some(HostDeath::AtCheckpoint(count)) => state.checkpoints >= count,
+            Some(HostDeath::AtBytes(count)) => state.written >= count,
+            None => false,
+        };
+        if is_time && !thread::panicking() {
+            state.dead = true;
+            drop(state);
+            resume_unwind(Box::new(Died));
+        }
+    }
+
+    fn sink(&self, name: &str) -> Box<dyn Sink> {
+        Box::new(MemorySink {
+            name: name.to_owned(),
+            host: self.clone(),
+        })
+    }
+}
+
 impl HostFunctions for TestHost {
     fn log(&self, level: Level, message: &str) {
-        self.0.state().log.push((level, message.to_owned()));
+        self.alive().log.push((level, message.to_owned()));
     }
 
     fn progress(&self, fraction: Option<f64>, message: &str) {
-        self.0.state().progress = Some((fraction, message.to_owned()));
+        self.alive().progress = Some((fraction, message.to_owned()));
     }
 
     fn remaining(&self) -> Option<Duration> {
-        let deadline = self.0.state().deadline?;
+        let deadline = self.alive().deadline?;
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
     fn stop_requested(&self) -> bool {
-        self.0.state().running.is_none()
+        self.alive().running.is_none()
     }
 
     fn wait_stop(&self, time: Duration) -> bool {
         let waited = self
             .0
             .changed
-            .wait_timeout_while(self.0.state(), time, |state| state.running.is_some());
+            .wait_timeout_while(self.alive(), time, |state| state.running.is_some());
         waited.unwrap_or_else(PoisonError::into_inner).0.running.is_none()
     }
 
@@ -219,15 +390,15 @@ impl HostFunctions for TestHost {
     }
 
     fn grace(&self) -> Duration {
-        self.0.state().grace
+        self.alive().grace
     }
 
     fn config(&self, key: &str) -> Option<String> {
-        self.0.state().config.get(key).cloned()
+        self.alive().config.get(key).cloned()
     }
 
     fn open_input(&self) -> Result<Option<File>, String> {
-        let state = self.0.state();
+        let state = self.alive();
         let Some(payload) = &state.input else {
             return Ok(None);
         };
@@ -245,56 +416,89 @@ impl HostFunctions for TestHost {
         _kind: &str,
         _description: &str,
     ) -> Result<Box<dyn Sink>, ArtifactError> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-        if !(1..=128).contains(&name.len()) || name.starts_with('.') || !name.bytes().all(plain) {
-            return Err(ArtifactError::InvalidName(name.to_owned()));
-        }
-        let mut state = self.0.state();
-        if state.artifacts.insert(name.to_owned(), None).is_some() {
-            return Err(ArtifactError::DuplicateName(name.to_owned()));
-        }
-        Ok(Box::new(MemorySink {
-            bytes: Vec::new(),
-            limit: state.artifact_limit,
-            name: name.to_owned(),
-            host: self.clone(),
-        }))
+        let mut state = self.alive();
+        state.begin(name)?;
+        state.begun.insert(name.to_owned());
+        state.unfinished.insert(name.to_owned(), Vec::new());
+        Ok(self.sink(name))
     }
 
-    fn checkpoint(&self, state: &[u8]) -> Result<(), String> {
-        if state.len() > 64 * 1024 {
+    fn reopen_artifact(
+        &self,
+        name: &str,
+        _kind: &str,
+        _description: &str,
+        length: u64,
+    ) -> Result<Box<dyn Sink>, ArtifactError> {
+        let mut state = self.alive();
+        state.begin(name)?;
+        state.cut(name, length).map_err(|why| {
+            ArtifactError::NotResumable(format!(
+                "artifact '{name}' can't be reopened at {length} bytes: {why}"
+            ))
+        })?;
+        state.begun.insert(name.to_owned());
+        Ok(self.sink(name))
+    }
+
+    fn checkpoint(&self, kept: &[u8]) -> Result<(), String> {
+        if kept.len() > 64 * 1024 {
             return Err(format!(
                 "the checkpoint has {} bytes; the limit is 65536",
-                state.len()
+                kept.len()
             ));
         }
-        self.0.state().checkpoint = Some(state.to_owned());
+        let mut state = self.alive();
+        state.checkpoint = Some(kept.to_owned());
+        state.checkpoints += 1;
+        self.die_in_time(state);
         Ok(())
     }
 
     fn resumed(&self) -> Option<Vec<u8>> {
-        self.0.state().resumed.clone()
+        self.alive().resumed.clone()
     }
 }
 
+/// An artifact that is being written; the host has its bytes.
 #[derive(Debug)]
 struct MemorySink {
     name: String,
-    bytes: Vec<u8>,
-    limit: usize,
     host: TestHost,
 }
 
 impl Sink for MemorySink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let len = bytes.len().min(self.limit - self.bytes.len());
-        self.bytes.extend_from_slice(&bytes[..len]);
-        Ok(len)
+        let mut guard = self.host.alive();
+        let state = &mut *guard;
+        let artifact = state.unfinished.entry(self.name.clone()).or_default();
+        let mut length = bytes
+            .len()
+            .min(state.artifact_limit.saturating_sub(artifact.len()));
+        if let Some(HostDeath::AtBytes(count)) = state.death {
+            let left = usize::try_from(count.saturating_sub(state.written));
+            length = length.min(left.unwrap_or(usize::MAX));
+        }
+        artifact.extend_from_slice(&bytes[..length]);
+        state.written += length as u64;
+        self.host.die_in_time(guard);
+        Ok(length)
     }
 
     fn finish(self: Box<Self>) -> io::Result<u64> {
-        let length = self.bytes.len() as u64;
-        self.host.0.state().artifacts.insert(self.name, Some(self.bytes));
+        let mut state = self.host.alive();
+        let bytes = state.unfinished.remove(&self.name).unwrap_or_default();
+        let length = bytes.len() as u64;
+        state.artifacts.insert(self.name.clone(), bytes);
         Ok(length)
+    }
+}
+
+impl Drop for MemorySink {
+    fn drop(&mut self) {
+        let mut state = self.host.0.state();
+        if !state.dead {
+            state.unfinished.remove(&self.name);
+        }
     }
 }

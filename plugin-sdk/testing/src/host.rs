@@ -6,12 +6,17 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs,
+    fs::{self, File},
     num::NonZeroU64,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
+
+/// Where a host keeps what a run leaves, in the working directory.
+const CAPTURES: &str = ".executor_runtime";
 
 /// So that no test hangs.
 const TIMEOUT: NonZeroU64 = NonZeroU64::new(120).unwrap();
@@ -107,7 +112,14 @@ impl PluginHost {
             "run".as_ref(),
             file.as_os_str(),
         ];
-        Run(self.place.start(&arguments))
+        let captures = match &invocation.0.artifact_directory {
+            Some(directory) => PathBuf::from(directory),
+            None => Path::new(&invocation.0.working_directory).join(CAPTURES),
+        };
+        Run {
+            process: self.place.start(&arguments),
+            captures,
+        }
     }
 
     /// The directory that invocations run in; removed with the host.
@@ -151,12 +163,45 @@ fn first_kind(place: &Place, alone: &Path) -> Result<RuntimeKind, String> {
 
 /// A run that has been started. If it is dropped, it is ended, and no process of it is left.
 #[derive(Debug)]
-pub struct Run(Process);
+pub struct Run {
+    process: Process,
+    /// Where the host keeps what runs leave.
+    captures: PathBuf,
+}
 
 impl Run {
     /// Asks the run to stop, as an orchestrator does: with SIGTERM to the host.
     pub fn cancel(&self) {
-        self.0.terminate();
+        self.process.terminate();
+    }
+
+    /// Kills the host, as the kernel or a power cut does: the plugin is told nothing. A run of the same invocation (its
+    /// clone) then goes on from the last checkpoint that the plugin made, and with the artifacts that it had begun.
+    ///
+    /// ```no_run
+    /// # let host = executor_runtime_testing::PluginHost::new("plugin.so");
+    /// # let server = executor_runtime_testing::Loopback::answering([]);
+    /// let invocation = host.invocation().metadata("download.url", server.url("/file"));
+    /// let run = host.start(invocation.clone());
+    /// // Wait for what the plugin does, such as a request; then:
+    /// run.kill();
+    /// let result = host.run(invocation);
+    /// ```
+    ///
+    /// # Panics
+    /// If what the host has started does not end within 20 seconds.
+    pub fn kill(self) {
+        self.process.kill();
+        // Whatever is left of the run holds the lock on its directory.
+        let until = Instant::now() + KILLED;
+        while is_held(&self.captures) {
+            assert!(
+                Instant::now() < until,
+                "something of a run in '{}' goes on after its host was killed",
+                self.captures.display()
+            );
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Waits for its end. What the host and the plugin have logged goes to stderr, which the test harness shows if the
@@ -165,7 +210,7 @@ impl Run {
     /// # Panics
     /// If the host could not use the invocation.
     pub fn finish(self) -> RuntimeResult {
-        let ended = match self.0.end() {
+        let ended = match self.process.end() {
             Ok(ended) => ended,
             Err(error) => panic!("the host's output can't be read: {error}"),
         };
@@ -182,6 +227,17 @@ impl Run {
             Err(problem) => panic!("{}", not_understood(OsStr::new("run"), problem)),
         }
     }
+}
+
+/// What a host has started ends soon after the host.
+const KILLED: Duration = Duration::from_secs(20);
+
+/// Whether a run has locked one of the directories in here.
+fn is_held(captures: &Path) -> bool {
+    let directories = fs::read_dir(captures).into_iter().flatten().flatten();
+    directories
+        .filter(|entry| entry.path().is_dir())
+        .any(|entry| File::open(entry.path()).is_ok_and(|directory| directory.try_lock().is_err()))
 }
 
 /// An invocation that is being put together.

@@ -63,6 +63,13 @@ impl Process {
         self.signal(libc::SIGTERM);
     }
 
+    /// Ends it on the spot.
+    pub(crate) fn kill(mut self) {
+        // An error means that it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     pub(crate) fn end(mut self) -> io::Result<Ended> {
         let status = self.child.wait()?;
         self.ended(status)

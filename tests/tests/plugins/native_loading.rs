@@ -197,7 +197,7 @@ fn a_library_that_the_system_refuses_is_called_by_its_path() {
 }
 
 /// `bytes` with `to` wherever `from` is.
-fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+pub(super) fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut bytes = bytes.to_vec();
     let places: Vec<_> = (0..=bytes.len() - from.len())

@@ -174,7 +174,7 @@ fn every_bad_file_is_listed_with_its_reason_and_the_good_one_works() {
         ("b_header.so", "is damaged: it is truncated"),
         (
             "b_program.so",
-            "is not a plugin: it has no descriptor (section '.executor_runtime')",
+            "is not a plugin: it has no descriptor (section '.executor_runtime_plugin')",
         ),
         ("b_text.so", "is not a shared library (ELF)"),
         ("b_truncated.so", "is damaged: it is truncated"),
@@ -297,7 +297,7 @@ fn listing_a_library_runs_nothing_of_it() {
         format!(
             r##"
             const DESCRIPTOR: &[u8] = br#"{descriptor}"#;
-            #[unsafe(link_section = ".executor_runtime")] #[used]
+            #[unsafe(link_section = ".executor_runtime_plugin")] #[used]
             static SECTION: [u8; DESCRIPTOR.len()] = {{
                 let mut bytes = [0; DESCRIPTOR.len()];
                 let mut i = 0;
@@ -481,5 +481,10 @@ fn a_plugin_of_the_first_interface_keeps_running() {
     assert_eq!(result.metadata["word"], "hello");
     assert_eq!(result.metadata["facts"], "(None, false, 2000000000, false)");
     assert_eq!(result.metadata["checkpoint"], "Ok(()) None");
+    assert_eq!(
+        result.metadata["reopened"],
+        "artifact 'other' can't be reopened: this run does not go on from an interrupted one, of which `resumed` has \
+         the checkpoint; create it"
+    );
     assert_eq!(fs::read_to_string(&result.artifacts[0].path).unwrap(), "hello");
 }

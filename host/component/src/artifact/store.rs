@@ -3,7 +3,7 @@
 //! They are in the run's capture directory, which is opened (and locked) when the first file is made: a run
 //! that leaves nothing touches no disk.
 
-use super::stream::Artifact;
+use super::stream::{Artifact, WriterHandle, Written};
 use executor_runtime_plugin::{
     Limits,
     session::{MAX_ARTIFACT_NAME, is_valid_artifact_name},
@@ -13,7 +13,8 @@ use executor_runtime_run::{
     ArtifactState, Event, Events,
     capture::{
         CaptureDirectory, CaptureError, Collected, EarlierArtifacts, FileVersion, Fingerprint,
-        FinishedArtifacts, ReadDeadline, create_file_at,
+        FinishedArtifacts, ReadDeadline, ReopenError, create_file_at, remove_unfinished, reopen_unfinished,
+        unfinished_name,
     },
 };
 use std::{
@@ -41,6 +42,8 @@ pub(crate) enum CreateError {
     TooMany(u32),
     #[error(transparent)]
     Unwritable(#[from] CaptureError),
+    #[error(transparent)]
+    NotResumable(#[from] ReopenError),
 }
 
 /// The artifacts of one run. Clones are the same.
@@ -63,6 +66,8 @@ struct State {
     opened: Option<Opened>,
     /// What this run has begun.
     names: BTreeSet<String>,
+    /// What it is writing.
+    open: Vec<WriterHandle>,
 }
 
 /// What there is once the capture directory is open.
@@ -102,11 +107,55 @@ impl ArtifactStore {
         kind: String,
         description: String,
     ) -> Result<Artifact, CreateError> {
+        self.begin(name, kind, description, |directory, name, path| {
+            let file = create_file_at(directory.as_fd(), &unfinished_name(name)).map_err(|errno| {
+                CaptureError::Unwritable {
+                    path,
+                    source: errno.into(),
+                }
+            })?;
+            Ok(Written::nothing(File::from(file)))
+        })
+    }
+
+    /// Goes on with one that an interrupted run had begun, at `length` bytes. Blocks on the file system, and reads as much.
+    pub(crate) fn reopen(
+        &self,
+        name: String,
+        kind: String,
+        description: String,
+        length: u64,
+    ) -> Result<Artifact, CreateError> {
+        if is_valid_artifact_name(&name) {
+            let mut state = self.state();
+            let opened = Opened::get(&mut state.opened, &self.0.invocation)?;
+            if opened.resumed.is_none() {
+                return Err(ReopenError::NotResumed(name).into());
+            }
+        }
+        self.begin(name, kind, description, |directory, name, path| {
+            let file = reopen_unfinished(directory, name, length)?;
+            let read = Written::up_to(file, length, &self.0.time);
+            Ok(read.map_err(|source| CaptureError::Unwritable { path, source })?)
+        })
+    }
+
+    fn begin(
+        &self,
+        name: String,
+        kind: String,
+        description: String,
+        open: impl FnOnce(&OwnedFd, &str, PathBuf) -> Result<Written, CreateError>,
+    ) -> Result<Artifact, CreateError> {
         if !is_valid_artifact_name(&name) {
             return Err(CreateError::InvalidName(name));
         }
         let mut state = self.state();
-        let State { opened, names } = &mut *state;
+        let State {
+            opened,
+            names,
+            open: writers,
+        } = &mut *state;
         let max_count = self.0.max_count as usize;
         if names.len() >= max_count {
             return Err(CreateError::TooMany(self.0.max_count));
@@ -120,13 +169,9 @@ impl ArtifactStore {
         if !opened.earlier.contains(&name) && opened.earlier.union(names).count() >= max_count {
             return Err(CreateError::TooMany(self.0.max_count));
         }
+        let written = open(&directory, &name, path.clone())?;
         names.insert(name.clone());
-        // A name never begins with a dot, so that an unfinished file is not an artifact.
-        let partial = format!(".{name}.partial");
-        let file = create_file_at(directory.as_fd(), &partial).map_err(|errno| CaptureError::Unwritable {
-            path: path.clone(),
-            source: errno.into(),
-        })?;
+        let partial = unfinished_name(&name);
         let descriptor = ArtifactDescriptor {
             artifact_id: name,
             path: path.to_string_lossy().into_owned(),
@@ -138,14 +183,17 @@ impl ArtifactStore {
             description,
             metadata: BTreeMap::new(),
         };
-        Ok(Artifact::new(
+        let artifact = Artifact::new(
             directory,
-            File::from(file),
+            written,
             partial,
             descriptor,
             self.0.max_bytes,
             self.0.events.clone(),
-        ))
+        );
+        writers.retain(WriterHandle::is_open);
+        writers.push(artifact.handle());
+        Ok(artifact)
     }
 
     /// Gives an artifact's file its name, and lists it in the result. Blocks on the file system.
@@ -176,8 +224,12 @@ impl ArtifactStore {
         Ok(())
     }
 
-    /// Keeps `bytes` for a later run of the same invocation. Blocks on the file system.
+    /// Keeps `bytes` for a later run of the same invocation, once all is in its file that was written to artifacts until
+    /// now. Blocks on the file system.
     pub(crate) fn checkpoint(&self, bytes: &[u8]) -> Result<(), String> {
+        // Not while the state is locked: a writer that finishes waits for it.
+        let writers = self.state().open.clone();
+        writers.iter().for_each(WriterHandle::wait);
         let mut state = self.state();
         let failed = |error| format!("can't write the checkpoint: {error}");
         let opened = Opened::get(&mut state.opened, &self.0.invocation).map_err(failed)?;
@@ -238,6 +290,7 @@ impl ArtifactStore {
             capture,
             artifacts,
             mut finished,
+            resumed,
             ..
         } = opened;
         let directory = artifacts.filter(|directory| capture.has_in_place(directory));
@@ -247,6 +300,10 @@ impl ArtifactStore {
             directory.is_some_and(|directory| artifact.version.is_called(directory, name))
         });
         capture.forget_checkpoint();
+        if let (Some(directory), Some(_)) = (&directory, resumed) {
+            // What the interrupted run had begun, and this one has not gone on with.
+            remove_unfinished(directory);
+        }
         capture.remove_if_empty();
         capture.unlock();
         collected

@@ -6,15 +6,15 @@
 use super::ArtifactStore;
 use bytes::Bytes;
 use executor_runtime_protocol::ArtifactDescriptor;
-use executor_runtime_run::{ArtifactState, Event, Events};
+use executor_runtime_run::{ArtifactState, Event, Events, capture::ReadDeadline};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, Read, Seek, Write},
     os::fd::OwnedFd,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 use wasmtime_wasi::{
@@ -29,8 +29,74 @@ const CHUNK: u64 = 256 * 1024;
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Artifact {
     writer: Arc<Mutex<Writer>>,
-    max_bytes: u64,
+    /// How many bytes more it may have.
+    room: u64,
     body_taken: bool,
+}
+
+/// A file, and what is known of what is in it.
+pub(super) struct Written {
+    file: File,
+    digest: Sha256,
+    size: u64,
+}
+
+impl Written {
+    /// One that is empty.
+    pub(super) fn nothing(file: File) -> Self {
+        Self {
+            file,
+            digest: Sha256::new(),
+            size: 0,
+        }
+    }
+
+    /// One that has so many bytes, which are read. It is left at their end. Blocks.
+    ///
+    /// # Errors
+    /// When it can't be read, or there is no time for it.
+    pub(super) fn up_to(mut file: File, size: u64, time: &ReadDeadline) -> io::Result<Self> {
+        let mut digest = Sha256::new();
+        let mut buffer = vec![0; 256 * 1024];
+        let mut left = size;
+        file.rewind()?;
+        while left > 0 {
+            if time.is_over() {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "there was no time to read what is in it",
+                ));
+            }
+            let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            file.read_exact(&mut buffer[..most])?;
+            digest.update(&buffer[..most]);
+            left -= most as u64;
+        }
+        Ok(Self { file, digest, size })
+    }
+}
+
+/// For those who wait until what an artifact was given is in its file. Does not keep it open.
+#[derive(Clone)]
+pub(super) struct WriterHandle(Weak<Mutex<Writer>>);
+
+impl WriterHandle {
+    pub(super) fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// Waits until what was given to the artifact is written. Blocks.
+    pub(super) fn wait(&self) {
+        if let Some(writer) = self.0.upgrade() {
+            drop(writer.blocking_lock());
+        }
+    }
+}
+
+impl std::fmt::Debug for WriterHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WriterHandle")
+    }
 }
 
 /// The file; removed when it is dropped unfinished.
@@ -52,28 +118,33 @@ struct Writer {
 impl Artifact {
     pub(super) fn new(
         directory: Arc<OwnedFd>,
-        file: File,
+        written: Written,
         partial: String,
         descriptor: ArtifactDescriptor,
         max_bytes: u64,
         events: Events,
     ) -> Self {
+        let Written { file, digest, size } = written;
         Self {
             writer: Arc::new(Mutex::new(Writer {
                 directory,
                 file,
                 partial,
                 descriptor,
-                digest: Sha256::new(),
-                size: 0,
+                digest,
+                size,
                 truncated: false,
                 error: None,
                 finished: false,
                 events,
             })),
-            max_bytes,
+            room: max_bytes.saturating_sub(size),
             body_taken: false,
         }
+    }
+
+    pub(super) fn handle(&self) -> WriterHandle {
+        WriterHandle(Arc::downgrade(&self.writer))
     }
 
     /// The stream to write to; None if it was taken before.
@@ -83,7 +154,7 @@ impl Artifact {
         }
         Some(BodyStream {
             writer: Arc::clone(&self.writer),
-            room: self.max_bytes,
+            room: self.room,
             pending: None,
             failed: false,
         })

@@ -3,10 +3,9 @@
 //! A file has a temporary name until it is finished, which is when the host gives it its own. It looks at the file itself
 //! before it lists it.
 
-use super::super::wire::{Message, Request, partial};
+use super::super::wire::{Message, Request};
 use executor_runtime_plugin::session::is_valid_artifact_name;
-use executor_runtime_run::capture::create_file_at;
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use executor_runtime_run::capture::{ReopenError, create_file_at, reopen_unfinished, unfinished_name};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
@@ -14,12 +13,13 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-/// Why an artifact can't be created.
+/// Why an artifact can't be created or reopened.
 pub(super) enum CreateError {
     InvalidName,
     DuplicateName,
     TooMany(u32),
     Unwritable(String),
+    NotResumable(ReopenError),
 }
 
 #[derive(Debug)]
@@ -30,7 +30,9 @@ pub(super) struct Artifacts {
     max_bytes: u64,
     /// What was begun.
     names: BTreeSet<String>,
-    /// What an interrupted run has finished.
+    /// Whether the run goes on from an interrupted one.
+    resumes: bool,
+    /// What that has finished.
     earlier: BTreeSet<String>,
     open: BTreeMap<u64, Artifact>,
     next: u64,
@@ -54,6 +56,7 @@ impl Artifacts {
             max_count: request.max_artifacts,
             max_bytes: request.max_artifact_bytes,
             names: BTreeSet::new(),
+            resumes: request.resumed.is_some(),
             earlier: request.earlier_artifacts.clone(),
             open: BTreeMap::new(),
             next: 0,
@@ -61,6 +64,41 @@ impl Artifacts {
     }
 
     pub(super) fn create(&mut self, name: &str, kind: &str, description: &str) -> Result<u64, CreateError> {
+        self.begin(name, kind, description, 0, |directory| {
+            let created = create_file_at(directory.as_fd(), &unfinished_name(name));
+            created.map(File::from).map_err(|errno| {
+                CreateError::Unwritable(format!("artifact '{name}' can't be created: {errno}"))
+            })
+        })
+    }
+
+    /// Goes on with one that an interrupted run had begun, at this length.
+    pub(super) fn reopen(
+        &mut self,
+        name: &str,
+        kind: &str,
+        description: &str,
+        length: u64,
+    ) -> Result<u64, CreateError> {
+        let resumes = self.resumes;
+        self.begin(name, kind, description, length, |directory| {
+            if !resumes {
+                return Err(CreateError::NotResumable(ReopenError::NotResumed(
+                    name.to_owned(),
+                )));
+            }
+            reopen_unfinished(directory, name, length).map_err(CreateError::NotResumable)
+        })
+    }
+
+    fn begin(
+        &mut self,
+        name: &str,
+        kind: &str,
+        description: &str,
+        length: u64,
+        open: impl FnOnce(&OwnedFd) -> Result<File, CreateError>,
+    ) -> Result<u64, CreateError> {
         if !is_valid_artifact_name(name) {
             return Err(CreateError::InvalidName);
         }
@@ -74,20 +112,18 @@ impl Artifacts {
         let Some(directory) = &self.directory else {
             return Err(CreateError::Unwritable(self.why_not.clone()));
         };
-        let file = create_file_at(directory.as_fd(), &partial(name)).map_err(|errno| {
-            CreateError::Unwritable(format!("artifact '{name}' can't be created: {errno}"))
-        })?;
+        let file = open(directory)?;
         self.names.insert(name.to_owned());
         let handle = self.next;
         self.next += 1;
         self.open.insert(
             handle,
             Artifact {
-                file: file.into(),
+                file,
                 name: name.to_owned(),
                 kind: kind.to_owned(),
                 description: description.to_owned(),
-                length: 0,
+                length,
                 truncated: false,
             },
         );
@@ -97,7 +133,7 @@ impl Artifacts {
     /// Writes as much as the limit allows.
     pub(super) fn write(&mut self, handle: u64, bytes: &[u8]) -> io::Result<u64> {
         let artifact = self.open.get_mut(&handle).ok_or(io::ErrorKind::NotFound)?;
-        let room = self.max_bytes - artifact.length;
+        let room = self.max_bytes.saturating_sub(artifact.length);
         let length = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         artifact.truncated |= length < bytes.len();
         artifact.file.write_all(&bytes[..length])?;
@@ -117,13 +153,9 @@ impl Artifacts {
         Ok((artifact.length, message))
     }
 
-    pub(super) fn discard(&mut self, handle: u64) {
-        if let (Some(artifact), Some(directory)) = (self.open.remove(&handle), &self.directory) {
-            let _ = unlinkat(
-                directory,
-                partial(&artifact.name).as_str(),
-                UnlinkatFlags::NoRemoveDir,
-            );
-        }
+    /// Gives up an artifact; how to tell the host, which removes the file.
+    pub(super) fn discard(&mut self, handle: u64) -> Option<Message> {
+        let artifact = self.open.remove(&handle)?;
+        Some(Message::Dropped { name: artifact.name })
     }
 }

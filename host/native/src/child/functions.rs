@@ -1,9 +1,14 @@
 //! The host's functions, as the plugin calls them. No panic leaves them.
 
-use super::{super::wire::Message, LINK, artifacts::CreateError, link::Link};
+use super::{
+    super::wire::Message,
+    LINK,
+    artifacts::{Artifacts, CreateError},
+    link::Link,
+};
 use executor_runtime_protocol::native::{
-    CREATE_DUPLICATE_NAME, CREATE_INVALID_NAME, CREATE_TOO_MANY, CREATE_UNWRITABLE, CreateFailure,
-    NO_DEADLINE,
+    CREATE_DUPLICATE_NAME, CREATE_INVALID_NAME, CREATE_NOT_RESUMABLE, CREATE_TOO_MANY, CREATE_UNWRITABLE,
+    CreateFailure, NO_DEADLINE,
     abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString, RVec},
 };
 use executor_runtime_run::capture::check_checkpoint;
@@ -142,6 +147,26 @@ pub(super) extern "C" fn create_artifact(
     kind: RStr<'_>,
     description: RStr<'_>,
 ) -> RResult<u64, CreateFailure> {
+    begin(name, |artifacts| {
+        artifacts.create(name.as_str(), kind.as_str(), description.as_str())
+    })
+}
+
+pub(super) extern "C" fn reopen_artifact(
+    name: RStr<'_>,
+    kind: RStr<'_>,
+    description: RStr<'_>,
+    length: u64,
+) -> RResult<u64, CreateFailure> {
+    begin(name, |artifacts| {
+        artifacts.reopen(name.as_str(), kind.as_str(), description.as_str(), length)
+    })
+}
+
+fn begin(
+    name: RStr<'_>,
+    begin: impl FnOnce(&mut Artifacts) -> Result<u64, CreateError>,
+) -> RResult<u64, CreateFailure> {
     let failure = |reason, limit, text: String| {
         RResult::RErr(CreateFailure {
             reason,
@@ -153,7 +178,7 @@ pub(super) extern "C" fn create_artifact(
         failure(CREATE_UNWRITABLE, 0, "the host's side panicked".to_owned()),
         |link| {
             let mut artifacts = link.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
-            match artifacts.create(name.as_str(), kind.as_str(), description.as_str()) {
+            match begin(&mut artifacts) {
                 Ok(handle) => {
                     // For those who follow the run; it goes on without.
                     let _ = link.say(&Message::Begun {
@@ -165,6 +190,7 @@ pub(super) extern "C" fn create_artifact(
                 Err(CreateError::DuplicateName) => failure(CREATE_DUPLICATE_NAME, 0, String::new()),
                 Err(CreateError::TooMany(limit)) => failure(CREATE_TOO_MANY, limit, String::new()),
                 Err(CreateError::Unwritable(text)) => failure(CREATE_UNWRITABLE, 0, text),
+                Err(CreateError::NotResumable(error)) => failure(CREATE_NOT_RESUMABLE, 0, error.to_string()),
             }
         },
     )
@@ -197,7 +223,10 @@ pub(super) extern "C" fn finish_artifact(artifact: u64) -> RResult<u64, RString>
 pub(super) extern "C" fn drop_artifact(artifact: u64) {
     with((), |link| {
         let mut artifacts = link.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
-        artifacts.discard(artifact);
+        if let Some(message) = artifacts.discard(artifact) {
+            // A host that is gone removes nothing, as it should.
+            let _ = link.say(&message);
+        }
     });
 }
 

@@ -92,4 +92,5 @@ const HOST: Host = Host {
     drop_artifact: functions::drop_artifact,
     checkpoint: functions::checkpoint,
     resumed: functions::resumed,
+    reopen_artifact: functions::reopen_artifact,
 };

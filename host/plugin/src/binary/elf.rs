@@ -11,6 +11,9 @@ use object::{
 
 const ENDIAN: LittleEndian = LittleEndian;
 
+/// Where the descriptor stood before the interface was published.
+const PRE_RELEASE_SECTION: &str = ".executor_runtime";
+
 /// Bytes of the section names that are read.
 const MAX_NAMES: u64 = 1 << 20;
 
@@ -22,8 +25,9 @@ const HOST: (u16, &str) = (elf::EM_AARCH64, "aarch64");
 type Header = elf::FileHeader64<LittleEndian>;
 type SectionHeader = elf::SectionHeader64<LittleEndian>;
 
-/// The bytes of the descriptor of a shared library.
-pub(crate) fn read_descriptor(file: &PluginFile) -> Result<Vec<u8>, Unusable> {
+/// The bytes of the descriptor of a shared library, and whether they stand where they did before the interface was
+/// published.
+pub(crate) fn read_descriptor(file: &PluginFile) -> Result<(Vec<u8>, bool), Unusable> {
     let bytes = file.read_at(0, size_of::<Header>())?;
     if !bytes.starts_with(&elf::ELFMAG) {
         return Err(Unusable::WrongFormat {
@@ -50,14 +54,21 @@ pub(crate) fn read_descriptor(file: &PluginFile) -> Result<Vec<u8>, Unusable> {
         .get(usize::from(header.e_shstrndx.get(ENDIAN)))
         .ok_or_else(|| damaged("its sections have no names"))?;
     let names = read_section(file, names, MAX_NAMES)?;
-    let section = sections
-        .iter()
-        .find(|section| name_of(section, &names) == Some(ELF_SECTION.as_bytes()))
-        .ok_or(Unusable::NoDescriptor { section: ELF_SECTION })?;
+    let find = |name: &str| {
+        sections
+            .iter()
+            .find(|section| name_of(section, &names) == Some(name.as_bytes()))
+    };
+    let (section, is_pre_release) = match (find(ELF_SECTION), find(PRE_RELEASE_SECTION)) {
+        (Some(section), _) => (section, false),
+        (None, Some(section)) => (section, true),
+        (None, None) => return Err(Unusable::NoDescriptor { section: ELF_SECTION }),
+    };
     if section.sh_type.get(ENDIAN) == elf::SHT_NOBITS {
         return Err(damaged("its descriptor has no bytes"));
     }
-    read_section(file, section, MAX_DESCRIPTOR_BYTES as u64)
+    let bytes = read_section(file, section, MAX_DESCRIPTOR_BYTES as u64)?;
+    Ok((bytes, is_pre_release))
 }
 
 /// The table of section headers: at most 65,535 of 64 bytes.

@@ -37,7 +37,12 @@ const RUN: &str = "executor-runtime:plugin/run";
 
 /// What the host links, without the versions: WASI at 0.2, its own package at its own version.
 const WASI: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "random", "sockets"];
-const OWN: [&str; 2] = ["executor-runtime:plugin/host", "executor-runtime:plugin/types"];
+const OWN: [&str; 2] = [
+    "executor-runtime:plugin/host",
+    "executor-runtime:plugin/runner-types",
+];
+/// What only components import that were built before the interface was published.
+const PRE_RELEASE: &str = "executor-runtime:plugin/types";
 
 /// What the headers of a component say.
 #[derive(Debug, Default)]
@@ -84,6 +89,12 @@ impl ComponentFile {
         Ok(found)
     }
 
+    /// Whether it was built for the interface as it was before it was published.
+    pub(crate) fn is_pre_release(&self) -> bool {
+        let mut imports = self.imports.iter();
+        imports.any(|name| interface(name) == PRE_RELEASE)
+    }
+
     /// Checks that the host offers what the component imports and calls what it exports.
     pub(crate) fn check_interface(&self) -> Result<(), Unusable> {
         let run = self.exports.iter().find_map(|name| {
@@ -102,6 +113,11 @@ impl ComponentFile {
             None => Ok(()),
         }
     }
+}
+
+/// The name of an import or export without its version.
+fn interface(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(interface, _)| interface)
 }
 
 /// Whether the host links an import of this name.
@@ -278,7 +294,7 @@ mod tests {
             "wasi:io/streams@0.2.0",
             "wasi:http/types@0.2.12",
             "executor-runtime:plugin/host@1.0.0",
-            "executor-runtime:plugin/types@1.0.3",
+            "executor-runtime:plugin/runner-types@1.0.3",
         ] {
             assert!(is_offered(offered), "{offered}");
         }

@@ -141,7 +141,7 @@ pub(super) fn read_directory(directory: OwnedFd) -> nix::Result<(OwnedFd, Entrie
     Ok((handle, entries))
 }
 
-fn open_inside(directory: &OwnedFd, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+pub(super) fn open_inside(directory: &OwnedFd, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
     // Non-blocking, because a pipe without a writer would block.
     let flags = flags | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     openat(directory.as_fd(), name, flags, Mode::empty())

@@ -6,15 +6,16 @@
 //! is none. The record goes when the checkpoint does.
 //!
 //! A run that goes on finds each artifact that still is what was recorded: a regular file of the same inode, length and time
-//! of modification, and of the same digest where that was known. Everything else in the artifacts directory was not finished,
-//! or is not the run's, and is removed.
+//! of modification, and of the same digest where that was known. What was begun and not finished stays, to be gone on with.
+//! Everything else in the artifacts directory is not the run's, and is removed.
 
 use super::{
     ARTIFACTS, CaptureDirectory, CaptureError, Collected, DIRECTORY, EarlierArtifacts, FileVersion,
     Fingerprint, ReadDeadline, Size,
-    collect::{SHA256, read_directory},
+    collect::{Kind, SHA256, read_directory},
     open_regular_at, remove_tree_at,
     restore::FileStamp,
+    unfinished::is_unfinished,
     unwritable,
 };
 use executor_runtime_protocol::ArtifactDescriptor;
@@ -69,7 +70,7 @@ struct Record {
 }
 
 impl FinishedArtifacts {
-    /// Opens the artifacts directory for a run that goes on from a checkpoint: with what was finished, and nothing else.
+    /// Opens the artifacts directory for a run that goes on from a checkpoint: with what was finished, what was begun, and nothing else.
     /// If [`EarlierArtifacts::Keep`] and there may be more to do than takes no time, that is an error.
     pub fn resume(
         capture: &CaptureDirectory,
@@ -328,7 +329,7 @@ fn recorded_version(directory: &OwnedFd, name: &str, stamp: FileStamp) -> Option
     (version.stamp() == stamp).then_some(version)
 }
 
-/// Removes everything from the directory that is not finished.
+/// Removes everything from the directory that is neither finished nor begun.
 fn remove_others(directory: &OwnedFd, finished: &[FinishedArtifact], time: &ReadDeadline) -> nix::Result<()> {
     let again = openat(directory, ".", DIRECTORY, Mode::empty())?;
     let (_, entries) = read_directory(again)?;
@@ -336,8 +337,9 @@ fn remove_others(directory: &OwnedFd, finished: &[FinishedArtifact], time: &Read
         .iter()
         .map(|artifact| artifact.descriptor.artifact_id.as_bytes())
         .collect();
-    for (name, _) in entries {
-        if !names.contains(name.as_slice()) {
+    for (name, kind) in entries {
+        let is_begun = kind == Kind::File && is_unfinished(&name);
+        if !is_begun && !names.contains(name.as_slice()) {
             remove_tree_at(directory, OsStr::from_bytes(&name), time)?;
         }
     }
@@ -507,13 +509,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_finished_is_there_and_nothing_else() {
+    fn what_was_finished_or_begun_is_there_and_nothing_else() {
         let place = Place::interrupted();
         fs::write(place.path("artifacts/.c.partial"), "unfinished").unwrap();
-        fs::create_dir(place.path("artifacts/d")).unwrap();
-        fs::write(place.path("artifacts/d/e"), "").unwrap();
+        for directory in ["d", ".f.partial"] {
+            fs::create_dir(place.path("artifacts").join(directory)).unwrap();
+            fs::write(place.path("artifacts").join(directory).join("e"), "").unwrap();
+        }
+        symlink("a", place.path("artifacts/.g.partial")).unwrap();
         let run = place.go_on();
-        assert_eq!(place.files(), ["a", "b"]);
+        assert_eq!(place.files(), [".c.partial", "a", "b"]);
         drop(run);
         // It was interrupted as well.
         let mut run = place.go_on();
@@ -525,6 +530,7 @@ mod tests {
             run.end(),
             (vec!["b=B".into(), "c=C".into(), "a=another A".into()], 0)
         );
+        assert_eq!(place.files(), ["a", "b", "c"]);
         assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 1);
     }
 

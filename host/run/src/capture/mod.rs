@@ -23,6 +23,7 @@ mod left;
 mod name;
 mod read_deadline;
 mod restore;
+mod unfinished;
 
 pub use at_once::answers_at_once;
 pub use checkpoint::{Fingerprint, check_length as check_checkpoint};
@@ -33,6 +34,7 @@ pub use left::{
 };
 pub use read_deadline::ReadDeadline;
 pub use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
+pub use unfinished::{ReopenError, remove_unfinished, reopen_unfinished, unfinished_name};
 
 use collect::{Size, open_regular_at, read_directory};
 use executor_runtime_protocol::RuntimeInvocation;

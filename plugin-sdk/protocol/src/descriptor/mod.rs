@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 pub const COMPONENT_SECTION: &str = "executor-runtime.plugin";
 
 /// The section of a native plugin (ELF) that holds its descriptor, as the bytes of the JSON document.
-pub const ELF_SECTION: &str = ".executor_runtime";
+pub const ELF_SECTION: &str = ".executor_runtime_plugin";
 
 /// The longest descriptor that is read, in bytes (256 KiB).
 pub const MAX_DESCRIPTOR_BYTES: usize = 256 << 10;

@@ -1,0 +1,177 @@
+//! An artifact that a run had begun when its host died: the next run goes on with it, and nothing of it is made twice.
+
+use executor_runtime_protocol::Status;
+use executor_runtime_tests::{
+    Invocation, eventually, fixtures,
+    installed::Installed,
+    scripted::{Answer, Request, Scripted},
+};
+use sha2::{Digest, Sha256};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+/// How often the host is killed.
+const DEATHS: usize = 4;
+/// How many bytes arrive before it is. They are no multiple of what the plugin makes checkpoints of.
+const PART: usize = 700_001;
+const LENGTH: usize = 4 << 20;
+/// The plugin's.
+const STEP: usize = 64 * 1024;
+
+fn downloaders() -> [Installed; 2] {
+    [
+        Installed::file("download", &fixtures::component("fixture-download")),
+        Installed::file("download", &fixtures::native("fixture-download")),
+    ]
+}
+
+fn file() -> Arc<Vec<u8>> {
+    // So that no part of it is like another.
+    let numbers = (0..LENGTH as u32 / 4).flat_map(|number| number.wrapping_mul(0x9e37_79b9).to_le_bytes());
+    Arc::new(numbers.collect())
+}
+
+/// Where a request's range begins.
+fn begin(request: &Request) -> usize {
+    let range = request.header("range");
+    let begin = range
+        .strip_prefix("bytes=")
+        .and_then(|range| range.strip_suffix('-'));
+    begin
+        .and_then(|begin| begin.parse().ok())
+        .expect("it asks for a range")
+}
+
+/// Answers the first `parts` requests with a part of what they ask for, and the others with all of it.
+fn serve(file: &Arc<Vec<u8>>, parts: usize) -> Scripted {
+    let file = Arc::clone(file);
+    Scripted::start(move |request, number| {
+        let rest = &file[begin(request)..];
+        if number >= parts {
+            return Answer::new(206, rest);
+        }
+        let head = format!(
+            "HTTP/1.1 206 Partial Content\r\ncontent-length: {}\r\n\r\n",
+            rest.len()
+        );
+        Answer::Endless {
+            head: [head.as_bytes(), &rest[..PART]].concat(),
+            piece: Vec::new(),
+            pause: Duration::from_secs(3600),
+        }
+    })
+}
+
+fn download(place: &Installed, server: &Scripted) -> Invocation {
+    place
+        .invocation(&[("download.url", &server.url("/"))])
+        .id("the-run")
+}
+
+fn artifacts(place: &Installed) -> PathBuf {
+    place.scene.capture("the-run").join("artifacts")
+}
+
+/// Has a host run it, and kills that host once all that the server has sent is in the artifact.
+fn interrupt(place: &Installed, invocation: &Invocation, server: &Scripted, number: usize) {
+    let mut host = place.start(invocation);
+    server.wait_for(number + 1);
+    let sent = begin(&server.requests()[number]) + PART;
+    let partial = artifacts(place).join(".file.partial");
+    eventually("what was sent being written", || {
+        let written = fs::metadata(&partial).ok()?;
+        (written.len() >= sent as u64).then_some(())
+    });
+    host.kill().unwrap();
+    host.wait().unwrap();
+    // The lock goes with the last of its processes.
+    place.scene.assert_nothing_left_within(Duration::from_secs(1));
+}
+
+#[test]
+fn a_download_survives_its_host_again_and_again_and_asks_for_each_byte_about_once() {
+    let file = file();
+    for place in downloaders() {
+        let server = serve(&file, DEATHS);
+        let invocation = download(&place, &server);
+        for number in 0..DEATHS {
+            interrupt(&place, &invocation, &server, number);
+        }
+        let result = place.run(&invocation).expect(Status::Succeeded);
+        let [artifact] = &result.artifacts[..] else {
+            panic!("{result:#?}")
+        };
+        assert_eq!(artifact.artifact_id, "file");
+        assert_eq!(artifact.kind, "download");
+        assert_eq!(artifact.metadata["size_bytes"], LENGTH.to_string());
+        assert_eq!(
+            artifact.metadata["sha256"],
+            format!("{:x}", Sha256::digest(&*file))
+        );
+        assert!(fs::read(&artifact.path).unwrap() == *file);
+        assert_eq!(result.metadata.get("artifacts_omitted"), None);
+        let begins: Vec<_> = server.requests().iter().map(begin).collect();
+        assert_eq!(begins.len(), DEATHS + 1);
+        assert_eq!(begins[0], 0);
+        for pair in begins.windows(2) {
+            let again = pair[0] + PART - pair[1];
+            assert!(
+                again <= STEP + 16 * 1024,
+                "{again} bytes are asked for again: {begins:?}"
+            );
+        }
+        let sent = DEATHS * PART + LENGTH - begins[DEATHS];
+        assert!(sent <= LENGTH + DEATHS * (STEP + 16 * 1024), "{sent} of {LENGTH}");
+        // Nothing else is left, and the next run begins anew.
+        assert_eq!(fs::read_dir(artifacts(&place)).unwrap().count(), 1);
+        let result = place.run(&invocation).expect(Status::Succeeded);
+        assert_eq!(result.metadata["download.begin"], "0");
+    }
+}
+
+#[test]
+fn what_can_not_be_gone_on_with_is_begun_anew_and_what_is_not_gone_on_with_is_removed() {
+    let file = file();
+    for place in downloaders() {
+        for shorten in [true, false] {
+            let server = serve(&file, 1);
+            let invocation = download(&place, &server);
+            interrupt(&place, &invocation, &server, 0);
+            let partial = artifacts(&place).join(".file.partial");
+            fs::write(artifacts(&place).join(".other.partial"), "begun").unwrap();
+            if shorten {
+                fs::File::options()
+                    .write(true)
+                    .open(&partial)
+                    .and_then(|partial| partial.set_len(1000))
+                    .unwrap();
+            } else {
+                fs::remove_file(&partial).unwrap();
+            }
+            let finished = place.run(&invocation);
+            let result = finished.expect(Status::Succeeded);
+            assert_eq!(result.metadata["download.begin"], "0");
+            assert!(fs::read(&result.artifacts[0].path).unwrap() == *file);
+            let left: Vec<_> = fs::read_dir(artifacts(&place))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
+            assert_eq!(left, ["file"]);
+        }
+    }
+}
+
+#[test]
+fn the_limit_of_an_artifact_counts_what_was_written_before() {
+    let file = file();
+    for place in downloaders() {
+        let limit = PART + 1000;
+        let place = place.configured(&format!("[plugins.download.limits]\nartifact_bytes = {limit}\n"));
+        let server = serve(&file, 1);
+        let invocation = download(&place, &server);
+        interrupt(&place, &invocation, &server, 0);
+        let result = place.run(&invocation).expect(Status::Failed);
+        let summary = result.error_summary.unwrap();
+        assert!(summary.contains("limit"), "{summary}");
+        assert_eq!(server.requests().len(), 2);
+    }
+}
