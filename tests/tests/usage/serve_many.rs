@@ -75,7 +75,8 @@ fn a_host_that_has_had_many_runs_is_as_large_as_before() {
     assert!(last.resident < first.resident + (8 << 20), "{sizes:?}");
     assert!(last.descriptors <= first.descriptors + 4, "{sizes:?}");
     assert!(last.threads <= first.threads + 4, "{sizes:?}");
-    assert!(last.journal <= first.journal + first.journal / 4, "{sizes:?}");
+    // What is pruned is used again; how much of that is in the file depends on when it was written back.
+    assert!(last.journal <= 2 * first.journal, "{sizes:?}");
 }
 
 /// Submits runs and waits for each, until there were so many.
