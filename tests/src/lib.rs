@@ -3,6 +3,7 @@
 //! A [`Scene`] is where a test takes place: a directory, the host binary, and a way to find every process
 //! that came of it. [`eventually`] waits for a condition; nothing here sleeps to be in step with something.
 
+mod amount;
 mod binaries;
 pub mod collector;
 pub mod component;
@@ -30,6 +31,7 @@ pub mod ulimit;
 mod waiting;
 mod watchdog;
 
+pub use amount::{FULL_VARIABLE, amount};
 pub use binaries::{copy_executable, helper_binary, host_binary, nasty};
 pub use finished::Finished;
 pub use golden::assert_golden;

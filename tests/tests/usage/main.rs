@@ -13,6 +13,7 @@ mod serve_access;
 mod serve_changes;
 mod serve_follow;
 mod serve_killed;
+mod serve_many;
 mod serve_queue;
 mod serve_shutdown;
 mod traces;

@@ -1,16 +1,14 @@
-//! Tests whose promises are about many kills, runs and races, over and over.
+//! Tests whose promises are about many kills, runs and races: in full, or over and over.
 
-use crate::{build_for_tests, cargo};
+use crate::{build_for_tests, cargo, run};
 use anyhow::{Context, Result};
 use std::time::Instant;
 
+/// Asks the tests for all that is promised.
+const FULL_VARIABLE: &str = "EXECUTOR_RUNTIME_TEST_IN_FULL";
+
 /// The test programs, a module of each, and what one round of that goes through.
-const MODULES: [(&str, &str, &str); 9] = [
-    (
-        "usage",
-        "serve_killed",
-        "5 hosts killed that serve 32 runs of four kinds",
-    ),
+const MODULES: [(&str, &str, &str); 8] = [
     (
         "subprocess",
         "host_killed",
@@ -45,9 +43,35 @@ const MODULES: [(&str, &str, &str); 9] = [
     ),
 ];
 
-/// Runs every module `rounds` times; stops at the first failure.
+/// Tests that do as much as is promised where they are asked to, and what that is.
+const IN_FULL: [(&str, &str, &str); 3] = [
+    (
+        "usage",
+        "serve_killed",
+        "300 hosts killed that serve 32 runs of four kinds",
+    ),
+    (
+        "usage",
+        "serve_follow::a_growing_output",
+        "1 GiB of output, ten followers",
+    ),
+    ("usage", "serve_many", "1,000,000 runs in one host"),
+];
+
+/// Runs what is promised in full once, and every module `rounds` times; stops at the first failure.
 pub(crate) fn soak(rounds: u32) -> Result<()> {
     build_for_tests()?;
+    for (program, test, what) in IN_FULL {
+        println!("{test}: {what}");
+        let started = Instant::now();
+        let mut command = guest_build::cargo_command();
+        command
+            .args(arguments(program, test))
+            .args(["--nocapture"])
+            .env(FULL_VARIABLE, "1");
+        run(command).with_context(|| format!("{test} failed"))?;
+        println!("{test}: passed in {:.0} s", started.elapsed().as_secs_f64());
+    }
     for (program, module, what) in MODULES {
         println!("{module}: {rounds} rounds of {what}");
         let started = Instant::now();
@@ -64,8 +88,11 @@ pub(crate) fn soak(rounds: u32) -> Result<()> {
 }
 
 fn test_module(program: &str, module: &str) -> Result<()> {
-    let tests = format!("{module}::");
-    cargo(&[
+    cargo(&arguments(program, &format!("{module}::")))
+}
+
+fn arguments<'a>(program: &'a str, tests: &'a str) -> [&'a str; 8] {
+    [
         "test",
         "--quiet",
         "--release",
@@ -73,6 +100,6 @@ fn test_module(program: &str, module: &str) -> Result<()> {
         "--test",
         program,
         "--",
-        &tests,
-    ])
+        tests,
+    ]
 }

@@ -4,4 +4,5 @@
 //! any content is refused quickly. Neither parser trusts a length that it has not compared with the file.
 
 pub(super) mod elf;
+mod reader;
 pub(super) mod wasm;

@@ -4,11 +4,11 @@
 //! a core module directly inside it (which is where a compiler puts it when no tool has moved it up). The names
 //! of the component's imports and exports tell, before anything is compiled, whether it fits the host.
 
+use super::reader::{Malformed, Reader};
 use crate::{Unusable, file::PluginFile};
 use executor_runtime_protocol::{
     COMPONENT_SECTION, INTERFACE_VERSION, InterfaceVersion, MAX_DESCRIPTOR_BYTES,
 };
-use wasmparser::{BinaryReader, ComponentExportSectionReader, ComponentImportSectionReader};
 
 const MAGIC: [u8; 4] = *b"\0asm";
 const MODULE: [u8; 4] = [1, 0, 0, 0];
@@ -224,23 +224,15 @@ impl Scan<'_> {
 
     fn imports(&mut self, section: &Section) -> Result<(), Unusable> {
         let bytes = self.names(section)?;
-        let reader = ComponentImportSectionReader::new(BinaryReader::new(&bytes, 0)).map_err(damaged)?;
-        for import in reader {
-            self.found
-                .imports
-                .push(import.map_err(damaged)?.name.name.to_owned());
-        }
+        let imports = Reader::new(&bytes).imports().map_err(damaged)?;
+        self.found.imports.extend(imports);
         Ok(())
     }
 
     fn exports(&mut self, section: &Section) -> Result<(), Unusable> {
         let bytes = self.names(section)?;
-        let reader = ComponentExportSectionReader::new(BinaryReader::new(&bytes, 0)).map_err(damaged)?;
-        for export in reader {
-            self.found
-                .exports
-                .push(export.map_err(damaged)?.name.name.to_owned());
-        }
+        let exports = Reader::new(&bytes).exports().map_err(damaged)?;
+        self.found.exports.extend(exports);
         Ok(())
     }
 
@@ -260,10 +252,10 @@ impl Scan<'_> {
             return Err(Unusable::Damaged("it has too many sections".to_owned()));
         }
         let bytes = self.window.at(self.file, at, HEADER_BYTES)?;
-        let mut reader = BinaryReader::new(bytes, 0);
-        let id = reader.read_u8().map_err(damaged)?;
-        let length = reader.read_var_u32().map_err(damaged)?;
-        let mut start = at + reader.original_position() as u64;
+        let mut reader = Reader::new(bytes);
+        let id = reader.byte().map_err(damaged)?;
+        let length = reader.number().map_err(damaged)?;
+        let mut start = at + reader.position() as u64;
         let section_end = start.saturating_add(u64::from(length));
         if section_end > end {
             return Err(Unusable::Damaged("it is truncated".to_owned()));
@@ -271,8 +263,8 @@ impl Scan<'_> {
         let mut name = None;
         if id == section::CUSTOM {
             // A name that is longer than what was read is none that matters.
-            if let Ok(text) = reader.read_string() {
-                let after = at + reader.original_position() as u64;
+            if let Ok(text) = reader.string() {
+                let after = at + reader.position() as u64;
                 if after <= section_end {
                     name = Some(text.to_owned());
                     start = after;
@@ -288,8 +280,8 @@ impl Scan<'_> {
     }
 }
 
-fn damaged(error: wasmparser::BinaryReaderError) -> Unusable {
-    Unusable::Damaged(error.message().to_owned())
+fn damaged(reason: Malformed) -> Unusable {
+    Unusable::Damaged(reason.to_owned())
 }
 
 #[cfg(test)]
