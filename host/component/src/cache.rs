@@ -267,12 +267,12 @@ fn create_partial(directory: &OwnedFd) -> io::Result<(String, File)> {
     loop {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!(".{}-{number}.partial", std::process::id());
-        let file = File::from(openat(
-            directory,
-            name.as_str(),
-            flags,
-            Mode::S_IRUSR | Mode::S_IWUSR,
-        )?);
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let file = match openat(directory, name.as_str(), flags, mode) {
+            // A writer that died had the same process id, as in containers: it is removed when this entry is whole.
+            Err(Errno::EEXIST) => continue,
+            file => File::from(file?),
+        };
         // Not every file system has locks. Before it was locked, another process may have taken it for abandoned.
         if file.lock().is_err() || file.metadata()?.nlink() > 0 {
             return Ok((name, file));

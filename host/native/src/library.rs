@@ -4,7 +4,7 @@ use executor_runtime_plugin::Unusable;
 use executor_runtime_protocol::native::{
     PluginRef,
     abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL},
-    offers,
+    is_later, offers,
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::{error::Error, mem::ManuallyDrop, panic::catch_unwind, path::Path};
@@ -18,7 +18,13 @@ pub(super) fn load(path: &Path) -> Result<PluginRef, String> {
         let header = header(path)?;
         // Every 1.x has what 1.0 had.
         if !header.layout().is_some_and(offers) {
-            return Err(format!("it {}", Unusable::PreRelease));
+            return Err(match header.layout().is_some_and(is_later) {
+                true => {
+                    "it was built with a newer SDK than this host has; build it with the SDK of this host"
+                        .to_owned()
+                }
+                false => format!("it {}", Unusable::PreRelease),
+            });
         }
         // SAFETY: the layout is checked.
         let module = unsafe { header.init_root_module_with_unchecked_layout::<PluginRef>() };

@@ -37,6 +37,11 @@ pub fn offers(built_with: &'static TypeLayout) -> bool {
     check_layout_compatibility(built_with, PluginRef::LAYOUT).is_ok()
 }
 
+/// Whether a plugin whose root module has this layout was built with a later version of the ABI, which has all of this one.
+pub fn is_later(built_with: &'static TypeLayout) -> bool {
+    check_layout_compatibility(PluginRef::LAYOUT, built_with).is_ok()
+}
+
 /// What a native plugin exports.
 #[repr(C)]
 #[derive(Clone, Copy, StableAbi)]

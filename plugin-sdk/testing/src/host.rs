@@ -175,7 +175,7 @@ impl Run {
         self.process.terminate();
     }
 
-    /// Kills the host, as the kernel or a power cut does: the plugin is told nothing. A run of the same invocation (its
+    /// Kills the host, as the kernel does where memory runs out: the plugin is told nothing. A run of the same invocation (its
     /// clone) then goes on from the last checkpoint that the plugin made, and with the artifacts that it had begun.
     ///
     /// ```no_run

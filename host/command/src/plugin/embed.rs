@@ -40,12 +40,15 @@ pub(super) fn embedded(
     let partial = output.with_extension(format!("{}.partial.wasm", std::process::id()));
     let checked = fs::write(&partial, &bytes)
         .with_context(|| format!("'{}' can't be written", partial.display()))
-        .and_then(|()| check(&partial, component, &parsed));
+        .and_then(|()| check(&partial, component, &parsed))
+        .and_then(|()| {
+            fs::set_permissions(&partial, fs::metadata(component)?.permissions())?;
+            fs::rename(&partial, output).with_context(|| format!("'{}' can't be replaced", output.display()))
+        });
     if let Err(error) = checked {
         let _ = fs::remove_file(&partial);
         return Err(error);
     }
-    fs::rename(&partial, output).with_context(|| format!("'{}' can't be replaced", output.display()))?;
     Ok(Built {
         path: output.to_owned(),
         carrier: Carrier::Component,

@@ -4,6 +4,7 @@ use crate::Executable;
 use anyhow::{Context, Result, anyhow, bail};
 use std::{
     env, fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -26,11 +27,18 @@ pub(super) fn named(given: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The SDK of the checkout that this executable was built in.
+/// The SDK of the checkout that this executable was built in. Its build scripts will run as this user, so nobody else may
+/// have put it there.
 pub(super) fn beside_executable() -> Option<PathBuf> {
     let executable = env::current_exe().ok()?.canonicalize().ok()?;
+    let owner = fs::metadata(&executable).ok()?.uid();
+    let is_trusted = |path: &Path| {
+        fs::metadata(path).is_ok_and(|status| status.uid() == owner && status.mode() & 0o002 == 0)
+    };
     let mut above = executable.ancestors().skip(1);
-    above.find_map(|folder| folder_in(folder).ok().flatten())
+    let folder = above.find_map(|folder| folder_in(folder).ok().flatten())?;
+    let manifest = folder.join("Cargo.toml");
+    (is_trusted(&folder) && is_trusted(&manifest)).then_some(folder)
 }
 
 fn folder_in(given: &Path) -> Result<Option<PathBuf>> {

@@ -64,6 +64,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     opened: Option<Opened>,
+    /// The run is over: what one of its threads still asks for comes too late, and must not open the directory again.
+    is_closed: bool,
     /// What this run has begun.
     names: BTreeSet<String>,
     /// What it is writing.
@@ -128,7 +130,7 @@ impl ArtifactStore {
     ) -> Result<Artifact, CreateError> {
         if is_valid_artifact_name(&name) {
             let mut state = self.state();
-            let opened = Opened::get(&mut state.opened, &self.0.invocation)?;
+            let opened = state.opened(&self.0.invocation)?;
             if opened.resumed.is_none() {
                 return Err(ReopenError::NotResumed(name).into());
             }
@@ -151,10 +153,12 @@ impl ArtifactStore {
             return Err(CreateError::InvalidName(name));
         }
         let mut state = self.state();
+        state.opened(&self.0.invocation)?;
         let State {
             opened,
             names,
             open: writers,
+            ..
         } = &mut *state;
         let max_count = self.0.max_count as usize;
         if names.len() >= max_count {
@@ -163,7 +167,7 @@ impl ArtifactStore {
         if names.contains(&name) {
             return Err(CreateError::DuplicateName(name));
         }
-        let opened = Opened::get(opened, &self.0.invocation)?;
+        let opened = opened.as_mut().ok_or_else(over)?;
         let directory = opened.artifacts(&self.0.time)?;
         let path = opened.capture.artifacts_path().join(&name);
         if !opened.earlier.contains(&name) && opened.earlier.union(names).count() >= max_count {
@@ -229,10 +233,14 @@ impl ArtifactStore {
     pub(crate) fn checkpoint(&self, bytes: &[u8]) -> Result<(), String> {
         // Not while the state is locked: a writer that finishes waits for it.
         let writers = self.state().open.clone();
-        writers.iter().for_each(WriterHandle::wait);
+        let unwritten = |error| format!("an artifact can't be written: {error}");
+        writers
+            .iter()
+            .try_for_each(WriterHandle::wait)
+            .map_err(unwritten)?;
         let mut state = self.state();
         let failed = |error| format!("can't write the checkpoint: {error}");
-        let opened = Opened::get(&mut state.opened, &self.0.invocation).map_err(failed)?;
+        let opened = state.opened(&self.0.invocation).map_err(failed)?;
         opened.resume(&self.0.time).map_err(failed)?;
         let Opened {
             capture,
@@ -250,7 +258,7 @@ impl ArtifactStore {
     /// The checkpoint that an interrupted run of the same invocation has left. Blocks on the file system.
     pub(crate) fn resumed(&self) -> Option<Vec<u8>> {
         let mut state = self.state();
-        let opened = Opened::get(&mut state.opened, &self.0.invocation).ok()?;
+        let opened = state.opened(&self.0.invocation).ok()?;
         // If what it had finished can't be opened, that is said when another artifact or checkpoint is made.
         let _ = opened.resume(&self.0.time);
         opened.resumed.clone()
@@ -260,8 +268,9 @@ impl ArtifactStore {
     /// where it answers at once, else on another thread. What a thread of the guest still holds up is left to itself.
     pub(crate) async fn close_in_time(&self, time: &ReadDeadline) -> Collected {
         let mut finished = 0;
-        if let Ok(state) = self.0.state.try_lock() {
+        if let Ok(mut state) = self.0.state.try_lock() {
             let Some(opened) = &state.opened else {
+                state.is_closed = true;
                 return Collected::default();
             };
             finished = opened.finished.names().len();
@@ -283,6 +292,7 @@ impl ArtifactStore {
     /// on the file system, if the run left anything there.
     pub(crate) fn close(&self) -> Collected {
         let mut state = self.state();
+        state.is_closed = true;
         let Some(opened) = state.opened.take() else {
             return Collected::default();
         };
@@ -314,18 +324,26 @@ impl ArtifactStore {
     }
 }
 
-impl Opened {
+/// Why a run that is over gets nothing any more.
+fn over() -> CaptureError {
+    CaptureError::Unwritable {
+        path: PathBuf::new(),
+        source: io::Error::other("the run is over"),
+    }
+}
+
+impl State {
     /// What is open; it is opened if nothing is.
-    fn get<'a>(
-        opened: &'a mut Option<Self>,
-        invocation: &RuntimeInvocation,
-    ) -> Result<&'a mut Self, CaptureError> {
-        match opened {
+    fn opened(&mut self, invocation: &RuntimeInvocation) -> Result<&mut Opened, CaptureError> {
+        if self.is_closed {
+            return Err(over());
+        }
+        match &mut self.opened {
             Some(opened) => Ok(opened),
             none => {
                 let capture = CaptureDirectory::open(invocation)?;
                 let of = Fingerprint::of(invocation);
-                Ok(none.insert(Self {
+                Ok(none.insert(Opened {
                     resumed: capture.checkpoint(of),
                     capture,
                     of,
@@ -336,7 +354,9 @@ impl Opened {
             }
         }
     }
+}
 
+impl Opened {
     /// Takes up what an interrupted run has finished, if this one goes on from its checkpoint.
     fn resume(&mut self, time: &ReadDeadline) -> Result<(), CaptureError> {
         if self.resumed.is_none() || self.artifacts.is_some() {

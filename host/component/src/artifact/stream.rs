@@ -86,9 +86,16 @@ impl WriterHandle {
     }
 
     /// Waits until what was given to the artifact is written. Blocks.
-    pub(super) fn wait(&self) {
-        if let Some(writer) = self.0.upgrade() {
-            drop(writer.blocking_lock());
+    ///
+    /// # Errors
+    /// Why it could not be written.
+    pub(super) fn wait(&self) -> Result<(), String> {
+        let Some(writer) = self.0.upgrade() else {
+            return Ok(());
+        };
+        match &writer.blocking_lock().error {
+            Some(error) => Err(error.to_string()),
+            None => Ok(()),
         }
     }
 }

@@ -350,7 +350,7 @@ fn what_a_plugin_logs_is_told_while_its_run_is_waited_for() {
     let place = Installed::file("greet", &fixtures::component("fixture-greet"));
     let scene = &place.scene;
     let _serving = Serving::started(scene, place.equip(&mut command(scene, &[])));
-    let invocation = place.invocation(&[("greet.name", "Ada"), ("greet.sleep", "0.5")]);
+    let invocation = place.invocation(&[("greet.name", "Ada"), ("greet.sleep", "3")]);
     let file = scene.file("invocation.json", invocation.text());
     let mut submit = client(scene, &["submit", "--wait", file.to_str().unwrap()]);
     let terminal = Setup::columns(80).start(&mut submit);
