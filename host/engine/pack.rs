@@ -54,7 +54,7 @@ fn add(workspace: &Path, name: &str, entries: &mut Vec<u8>) -> Result<()> {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
         names.sort();
-        // What a test run leaves there is no part of the package.
+        // Tests leave files there that are not part of the package.
         for below in names.iter().filter(|name| *name != "__pycache__") {
             add(workspace, &format!("{name}/{below}"), entries)?;
         }

@@ -50,6 +50,16 @@ pub(super) fn is_left_to_live(level: &str) -> bool {
         && !tracing::enabled!(target: "plugin", tracing::Level::INFO)
 }
 
+/// Whether lines of a plugin at this level are for a person who watches a run in another host, which logs them itself.
+pub(super) fn is_wanted(level: &str) -> bool {
+    match level {
+        "info" => is_left_to_live(level) || tracing::enabled!(target: "plugin", tracing::Level::INFO),
+        "warn" => tracing::enabled!(target: "plugin", tracing::Level::WARN),
+        "error" => tracing::enabled!(target: "plugin", tracing::Level::ERROR),
+        _ => false,
+    }
+}
+
 /// Decides what is logged.
 struct Log {
     shown: Targets,

@@ -520,6 +520,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_writer_of_the_same_process_id_left_is_in_nobodys_way() {
+        let fixture = Fixture::new();
+        fixture.component();
+        fs::remove_file(fixture.entry()).unwrap();
+        for number in 0..100 {
+            let left = format!(".{}-{number}.partial", std::process::id());
+            fs::write(fixture.path.join(left), "").unwrap();
+        }
+        fixture.component();
+        assert!(fixture.entry().exists());
+        assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), 1);
+    }
+
+    #[test]
     fn what_a_killed_writer_left_goes_and_what_is_being_written_stays() {
         let fixture = Fixture::new();
         fixture.component();

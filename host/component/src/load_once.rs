@@ -1,7 +1,7 @@
 //! A value that is loaded once, on a thread of its own, for all who wait for it.
 //!
-//! One who stops waiting does not stop the loading: whoever comes next waits for the same. Without that, a run that is
-//! tried again after its deadline would compile the component beside the one that is still compiling it.
+//! A run that stops waiting does not stop the loading, and the next run waits for the same one. Otherwise a run that is
+//! tried again after its deadline would compile the component once more, beside the first.
 
 use executor_runtime_plugin::Unusable;
 use executor_runtime_run::{exhaustion, panic_message};

@@ -144,6 +144,8 @@ impl ComponentRunner {
     /// this process, and fills the cache if that lives so long.
     async fn load(&self, run: &Run) -> Result<&Component, Failure> {
         let span = run.span().child("load", SpanKind::Internal);
+        // It lasts as long as the run waits, whoever loads.
+        let _waiting = span.clone();
         let loading = async {
             let (plugin, config, engine) = (self.plugin.clone(), self.config.clone(), self.engine.clone());
             let loading = self

@@ -90,7 +90,7 @@ fn remedy(reason: &Unusable) -> String {
                 .into()
         }
         Unusable::PreRelease => {
-            "build it anew, with the current plugin-sdk or against the current wit/; the interface does not change any more"
+            "rebuild it with the current plugin-sdk or against the current wit/; the interface will not change again"
                 .into()
         }
         Unusable::Interface { .. } => "update the host, or build the plugin with the SDK of this host's version".into(),

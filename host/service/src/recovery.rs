@@ -6,7 +6,7 @@
 //! | begun, and has left a checkpoint | gone on with |
 //! | begun, and has written its result to its file | what that says |
 //! | begun, and has left neither | `failed`, `host_lost`: it may have done anything, so it is not begun again |
-//! | told to stop | `cancelled`, unless it has written its result: somebody was told that it stops, so it must not begin again |
+//! | told to stop | `cancelled`, unless it has written its result: its caller was told that it stops, so it must not begin again |
 
 use crate::{
     journal::JournalError,

@@ -701,7 +701,7 @@ fn a_result_that_a_run_has_written_to_its_file_is_its_end_even_if_the_host_died_
             assert!(Instant::now() < deadline);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        // Nothing of the first host is left to write it.
+        // No task of the first host is left that could write it.
         std::fs::write(&file, &written).unwrap();
         let Opened { runs, .. } = open(&state, 2, 10).await;
         assert_eq!(result(&runs, "it").await.status, Status::Succeeded);

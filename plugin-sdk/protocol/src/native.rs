@@ -97,8 +97,8 @@ pub struct Host {
     pub checkpoint: extern "C" fn(state: RSlice<'_, u8>) -> RResult<(), RString>,
     /// The last checkpoint of an earlier, interrupted run.
     pub resumed: extern "C" fn() -> ROption<RVec<u8>>,
-    /// Goes on with an artifact that an earlier, interrupted run had begun and not finished: keeps the first so many bytes
-    /// of it, and returns its handle. Writing continues after them.
+    /// Goes on with an artifact that an earlier, interrupted run had begun and not finished: keeps its first `length`
+    /// bytes, and returns its handle. Writing continues after them.
     #[sabi(last_prefix_field)]
     pub reopen_artifact: extern "C" fn(
         name: RStr<'_>,

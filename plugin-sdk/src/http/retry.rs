@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 ///
 /// The wait before the next attempt doubles each time, and up to half of it is left out, so that many clients do not come
 /// back at once. An answer's `Retry-After` is kept to; if it asks for more than [`longest_wait`](Self::longest_wait), that
-/// answer is returned. So it is if the run has no time left for another attempt. A request to stop ends the wait at once.
+/// answer is returned. So it is if the run has no time left for another attempt. A request to stop ends the wait at once,
+/// and after it nothing is tried again, with [`after_stop`](super::Client::after_stop) either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     times: u32,

@@ -118,7 +118,7 @@ impl PluginHost {
         };
         Run {
             process: self.place.start(&arguments),
-            captures,
+            capture: captures.join(&invocation.0.invocation_id),
         }
     }
 
@@ -165,8 +165,8 @@ fn first_kind(place: &Place, alone: &Path) -> Result<RuntimeKind, String> {
 #[derive(Debug)]
 pub struct Run {
     process: Process,
-    /// Where the host keeps what runs leave.
-    captures: PathBuf,
+    /// Where the host keeps what this run leaves, if its id is a plain name.
+    capture: PathBuf,
 }
 
 impl Run {
@@ -194,11 +194,11 @@ impl Run {
         self.process.kill();
         // Whatever is left of the run holds the lock on its directory.
         let until = Instant::now() + KILLED;
-        while is_held(&self.captures) {
+        while is_held(&self.capture) {
             assert!(
                 Instant::now() < until,
-                "something of a run in '{}' goes on after its host was killed",
-                self.captures.display()
+                "something of the run in '{}' goes on after its host was killed",
+                self.capture.display()
             );
             thread::sleep(Duration::from_millis(2));
         }
@@ -232,12 +232,9 @@ impl Run {
 /// What a host has started ends soon after the host.
 const KILLED: Duration = Duration::from_secs(20);
 
-/// Whether a run has locked one of the directories in here.
-fn is_held(captures: &Path) -> bool {
-    let directories = fs::read_dir(captures).into_iter().flatten().flatten();
-    directories
-        .filter(|entry| entry.path().is_dir())
-        .any(|entry| File::open(entry.path()).is_ok_and(|directory| directory.try_lock().is_err()))
+/// Whether a run has locked this directory.
+fn is_held(capture: &Path) -> bool {
+    File::open(capture).is_ok_and(|directory| directory.try_lock().is_err())
 }
 
 /// An invocation that is being put together.

@@ -156,6 +156,35 @@ fn a_new_plugin_of_a_host_without_a_checkout_has_its_own_sdk() {
     built.succeeds();
 }
 
+#[test]
+fn an_sdk_of_somebody_else_above_the_executable_is_not_used() {
+    if !nix::unistd::geteuid().is_root() {
+        not_tested("an SDK of another user", "only root can make one");
+        return;
+    }
+    let home = Home::new();
+    let host = installed(&home);
+    let sdk = home.join("plugin-sdk");
+    fs::create_dir(&sdk).unwrap();
+    let manifest = workspace().join("plugin-sdk/Cargo.toml");
+    fs::copy(manifest, sdk.join("Cargo.toml")).unwrap();
+    let new = |name: &str| -> String {
+        let mut command = home.command_of(&host, &["plugin", "new", name]);
+        let made: CommandOutput = command.output().unwrap().into();
+        made.succeeds();
+        fs::read_to_string(home.join(name).join("Cargo.toml")).unwrap()
+    };
+    let found = sdk.canonicalize().unwrap().display().to_string();
+    let own = new("own");
+    assert!(own.contains(&found), "{own}");
+    for file in [sdk.join("Cargo.toml"), sdk.clone()] {
+        std::os::unix::fs::chown(&file, Some(12345), None).unwrap();
+        let other = new(if file == sdk { "folder" } else { "manifest" });
+        assert!(other.contains("vendor/executor-runtime"), "{other}");
+        std::os::unix::fs::chown(&file, Some(0), None).unwrap();
+    }
+}
+
 /// The host's executables in a folder that is in no checkout; returns the small one.
 fn installed(home: &Home) -> PathBuf {
     let folder = home.join("installed");
@@ -534,4 +563,18 @@ fn embed_changes_nothing_where_no_plugin_would_come_of_it() {
     }
     home.run(&["plugin", "embed", "missing.wasm", &good])
         .fails_with("'missing.wasm' can't be read");
+    // Nothing of it is left beside a place that can't be taken.
+    let component = home.write("private.wasm", &bare_component());
+    fs::create_dir(home.join("taken")).unwrap();
+    let count = || fs::read_dir(home.path()).unwrap().count();
+    let before = count();
+    let taken = home.join("taken").display().to_string();
+    home.run(&["plugin", "embed", &component, &good, "-o", &taken])
+        .fails_with("can't be replaced");
+    assert_eq!(count(), before);
+    // Who may read it stays as it is.
+    fs::set_permissions(&component, Permissions::from_mode(0o600)).unwrap();
+    home.run(&["plugin", "embed", &component, &good]).succeeds();
+    let mode = fs::metadata(&component).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }

@@ -1,8 +1,9 @@
-//! An artifact that a run had begun when its host died: the next run goes on with it, and nothing of it is made twice.
+//! An artifact that a run had begun when its host died: the next run continues it, and makes no part of it twice. A small
+//! one; `cargo xtask soak` has 1 GB and 20 deaths.
 
 use executor_runtime_protocol::Status;
 use executor_runtime_tests::{
-    Invocation, eventually, fixtures,
+    Invocation, amount, eventually, fixtures,
     installed::Installed,
     scripted::{Answer, Request, Scripted},
 };
@@ -10,10 +11,19 @@ use sha2::{Digest, Sha256};
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 /// How often the host is killed.
-const DEATHS: usize = 4;
+fn deaths() -> usize {
+    amount(4, 20)
+}
+
 /// How many bytes arrive before it is. They are no multiple of what the plugin makes checkpoints of.
-const PART: usize = 700_001;
-const LENGTH: usize = 4 << 20;
+fn part() -> usize {
+    amount(700_001, 50_000_001)
+}
+
+fn length() -> usize {
+    amount(4 << 20, 1 << 30)
+}
+
 /// The plugin's.
 const STEP: usize = 64 * 1024;
 
@@ -26,7 +36,7 @@ fn downloaders() -> [Installed; 2] {
 
 fn file() -> Arc<Vec<u8>> {
     // So that no part of it is like another.
-    let numbers = (0..LENGTH as u32 / 4).flat_map(|number| number.wrapping_mul(0x9e37_79b9).to_le_bytes());
+    let numbers = (0..length() as u32 / 4).flat_map(|number| number.wrapping_mul(0x9e37_79b9).to_le_bytes());
     Arc::new(numbers.collect())
 }
 
@@ -54,7 +64,7 @@ fn serve(file: &Arc<Vec<u8>>, parts: usize) -> Scripted {
             rest.len()
         );
         Answer::Endless {
-            head: [head.as_bytes(), &rest[..PART]].concat(),
+            head: [head.as_bytes(), &rest[..part()]].concat(),
             piece: Vec::new(),
             pause: Duration::from_secs(3600),
         }
@@ -75,7 +85,7 @@ fn artifacts(place: &Installed) -> PathBuf {
 fn interrupt(place: &Installed, invocation: &Invocation, server: &Scripted, number: usize) {
     let mut host = place.start(invocation);
     server.wait_for(number + 1);
-    let sent = begin(&server.requests()[number]) + PART;
+    let sent = begin(&server.requests()[number]) + part();
     let partial = artifacts(place).join(".file.partial");
     eventually("what was sent being written", || {
         let written = fs::metadata(&partial).ok()?;
@@ -91,9 +101,9 @@ fn interrupt(place: &Installed, invocation: &Invocation, server: &Scripted, numb
 fn a_download_survives_its_host_again_and_again_and_asks_for_each_byte_about_once() {
     let file = file();
     for place in downloaders() {
-        let server = serve(&file, DEATHS);
+        let server = serve(&file, deaths());
         let invocation = download(&place, &server);
-        for number in 0..DEATHS {
+        for number in 0..deaths() {
             interrupt(&place, &invocation, &server, number);
         }
         let result = place.run(&invocation).expect(Status::Succeeded);
@@ -102,7 +112,7 @@ fn a_download_survives_its_host_again_and_again_and_asks_for_each_byte_about_onc
         };
         assert_eq!(artifact.artifact_id, "file");
         assert_eq!(artifact.kind, "download");
-        assert_eq!(artifact.metadata["size_bytes"], LENGTH.to_string());
+        assert_eq!(artifact.metadata["size_bytes"], length().to_string());
         assert_eq!(
             artifact.metadata["sha256"],
             format!("{:x}", Sha256::digest(&*file))
@@ -110,17 +120,21 @@ fn a_download_survives_its_host_again_and_again_and_asks_for_each_byte_about_onc
         assert!(fs::read(&artifact.path).unwrap() == *file);
         assert_eq!(result.metadata.get("artifacts_omitted"), None);
         let begins: Vec<_> = server.requests().iter().map(begin).collect();
-        assert_eq!(begins.len(), DEATHS + 1);
+        assert_eq!(begins.len(), deaths() + 1);
         assert_eq!(begins[0], 0);
         for pair in begins.windows(2) {
-            let again = pair[0] + PART - pair[1];
+            let again = pair[0] + part() - pair[1];
             assert!(
                 again <= STEP + 16 * 1024,
                 "{again} bytes are asked for again: {begins:?}"
             );
         }
-        let sent = DEATHS * PART + LENGTH - begins[DEATHS];
-        assert!(sent <= LENGTH + DEATHS * (STEP + 16 * 1024), "{sent} of {LENGTH}");
+        let sent = deaths() * part() + length() - begins[deaths()];
+        assert!(
+            sent <= length() + deaths() * (STEP + 16 * 1024),
+            "{sent} of {}",
+            length()
+        );
         // Nothing else is left, and the next run begins anew.
         assert_eq!(fs::read_dir(artifacts(&place)).unwrap().count(), 1);
         let result = place.run(&invocation).expect(Status::Succeeded);
@@ -129,7 +143,7 @@ fn a_download_survives_its_host_again_and_again_and_asks_for_each_byte_about_onc
 }
 
 #[test]
-fn what_can_not_be_gone_on_with_is_begun_anew_and_what_is_not_gone_on_with_is_removed() {
+fn what_can_not_be_resumed_starts_over_and_what_is_not_resumed_is_removed() {
     let file = file();
     for place in downloaders() {
         for shorten in [true, false] {
@@ -164,7 +178,7 @@ fn what_can_not_be_gone_on_with_is_begun_anew_and_what_is_not_gone_on_with_is_re
 fn the_limit_of_an_artifact_counts_what_was_written_before() {
     let file = file();
     for place in downloaders() {
-        let limit = PART + 1000;
+        let limit = part() + 1000;
         let place = place.configured(&format!("[plugins.download.limits]\nartifact_bytes = {limit}\n"));
         let server = serve(&file, 1);
         let invocation = download(&place, &server);

@@ -1,4 +1,4 @@
-//! `serve`: who gets in, and what nobody gets to: tokens, sockets, TLS, other users, web pages, paths, garbage.
+//! Access to `serve`: tokens, sockets, TLS, other users, web pages, path tricks, garbage.
 
 use super::serve::{result, submit};
 use executor_runtime_tests::{
@@ -253,7 +253,7 @@ fn told_nothing(address: &libc::sockaddr_un) -> std::io::Result<()> {
     }
 }
 
-/// Whoever runs the tests may be root; another user can then be tried.
+/// Only root can try to connect as another user.
 #[test]
 fn another_user_at_the_socket_is_told_nothing() {
     // SAFETY: no memory is involved.

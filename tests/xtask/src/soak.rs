@@ -44,7 +44,7 @@ const MODULES: [(&str, &str, &str); 8] = [
 ];
 
 /// Tests that do as much as is promised where they are asked to, and what that is.
-const IN_FULL: [(&str, &str, &str); 3] = [
+const IN_FULL: [(&str, &str, &str); 4] = [
     (
         "usage",
         "serve_killed",
@@ -56,6 +56,11 @@ const IN_FULL: [(&str, &str, &str); 3] = [
         "1 GiB of output, ten followers",
     ),
     ("usage", "serve_many", "1,000,000 runs in one host"),
+    (
+        "plugins",
+        "resumable_artifacts::a_download",
+        "1 GB that is downloaded while its host is killed 20 times",
+    ),
 ];
 
 /// Runs what is promised in full once, and every module `rounds` times; stops at the first failure.

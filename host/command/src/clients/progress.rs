@@ -1,7 +1,7 @@
 //! What a run in a host that serves tells of itself: the line with its progress, as `run` has it for its own, and above it
 //! what its plugin logs.
 
-use crate::{live, stderr, style};
+use crate::{live, logging, stderr, style};
 use executor_runtime_client::{Client, RunEvent};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -64,10 +64,9 @@ fn print(kind: &str, text: &str) -> Duration {
 fn log_line(event: &RunEvent) -> Option<String> {
     let text = |name: &str| event.body.get(name).and_then(|text| text.as_str());
     let message = crate::shown::value(text("message").filter(|_| event.kind == "log")?);
-    match text("level")? {
+    match text("level").filter(|level| logging::is_wanted(level))? {
         "info" => Some(message),
-        level @ ("warn" | "error") => Some(format!("{level}: {message}")),
-        _ => None,
+        level => Some(format!("{level}: {message}")),
     }
 }
 

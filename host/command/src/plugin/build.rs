@@ -138,6 +138,12 @@ impl Package {
         })
     }
 
+    /// Cargo's, without links.
+    pub(super) fn target_directory(&self) -> PathBuf {
+        let folder = &self.target_directory;
+        folder.canonicalize().unwrap_or_else(|_| folder.clone())
+    }
+
     /// Installs the standard library for components where it is missing.
     fn need_component_target(&self) -> Result<()> {
         if self.has_component_target() {

@@ -12,7 +12,6 @@ use anyhow::{Context, Result, bail};
 use executor_runtime::plugin::Carrier;
 use std::{
     env,
-    path::Path,
     process::{Command, ExitCode, ExitStatus},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -30,8 +29,12 @@ pub(super) fn dev(options: &DevOptions, host: &HostOptions) -> Result<ExitCode> 
     let directory = &directory;
     note_interrupts();
     loop {
+        // Before anything is read of them, so that no change is missed.
         let seen = Files::of(directory);
-        let ran = build_and_run(directory, options, host);
+        let project = Project::read(directory);
+        let made = project.as_ref().ok().map(Project::target_directory);
+        let seen = seen.without(made.as_deref());
+        let ran = project.and_then(|project| build_and_run(&project, options, host));
         if options.once {
             return Ok(ran?
                 .code()
@@ -47,7 +50,7 @@ pub(super) fn dev(options: &DevOptions, host: &HostOptions) -> Result<ExitCode> 
             "waiting for a file to be saved in '{}'; Ctrl-C ends this",
             directory.display()
         );
-        while Files::of(directory) == seen {
+        while Files::of(directory).without(made.as_deref()) == seen {
             if interrupted() {
                 return Ok(exit::INTERRUPTED.into());
             }
@@ -56,13 +59,13 @@ pub(super) fn dev(options: &DevOptions, host: &HostOptions) -> Result<ExitCode> 
     }
 }
 
-fn build_and_run(directory: &Path, options: &DevOptions, host: &HostOptions) -> Result<ExitStatus> {
+fn build_and_run(project: &Project, options: &DevOptions, host: &HostOptions) -> Result<ExitStatus> {
     let carrier = if options.native {
         Carrier::Native
     } else {
         Carrier::Component
     };
-    let built = Project::read(directory)?.build(carrier)?;
+    let built = project.build(carrier)?;
     let kind = match (&options.kind, built.kinds.as_slice()) {
         (Some(kind), _) => kind.as_str(),
         (None, [kind, ..]) => kind.as_str(),

@@ -67,6 +67,14 @@ impl Project {
         }
     }
 
+    /// The folder of what is built.
+    pub(super) fn target_directory(&self) -> PathBuf {
+        match self {
+            Self::Rust(package) => package.target_directory(),
+            Self::Python(plugin) => plugin.target(),
+        }
+    }
+
     /// Where the plugin file for a carrier is put.
     pub(super) fn plugin_path(&self, carrier: Carrier) -> PathBuf {
         match self {

@@ -55,7 +55,7 @@ impl PythonPlugin {
         plugin_path(&self.target(), &self.descriptor, Carrier::Component)
     }
 
-    fn target(&self) -> PathBuf {
+    pub(super) fn target(&self) -> PathBuf {
         self.directory.join("target")
     }
 

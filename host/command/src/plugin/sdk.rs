@@ -27,8 +27,8 @@ pub(super) fn named(given: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The SDK of the checkout that this executable was built in. Its build scripts will run as this user, so nobody else may
-/// have put it there.
+/// The SDK of the checkout that this executable was built in, if it belongs to the owner of the executable: its build
+/// scripts will run as this user.
 pub(super) fn beside_executable() -> Option<PathBuf> {
     let executable = env::current_exe().ok()?.canonicalize().ok()?;
     let owner = fs::metadata(&executable).ok()?.uid();

@@ -153,6 +153,13 @@ impl ArtifactStore {
             return Err(CreateError::InvalidName(name));
         }
         let mut state = self.state();
+        let max_count = self.0.max_count as usize;
+        if state.names.len() >= max_count {
+            return Err(CreateError::TooMany(self.0.max_count));
+        }
+        if state.names.contains(&name) {
+            return Err(CreateError::DuplicateName(name));
+        }
         state.opened(&self.0.invocation)?;
         let State {
             opened,
@@ -160,13 +167,6 @@ impl ArtifactStore {
             open: writers,
             ..
         } = &mut *state;
-        let max_count = self.0.max_count as usize;
-        if names.len() >= max_count {
-            return Err(CreateError::TooMany(self.0.max_count));
-        }
-        if names.contains(&name) {
-            return Err(CreateError::DuplicateName(name));
-        }
         let opened = opened.as_mut().ok_or_else(over)?;
         let directory = opened.artifacts(&self.0.time)?;
         let path = opened.capture.artifacts_path().join(&name);
@@ -387,25 +387,69 @@ impl Opened {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use executor_runtime_run::CancelToken;
     use std::{fs, path::Path};
+    use wasmtime_wasi::p2::OutputStream;
+
+    /// The artifacts of a run that has its directories in `base`.
+    fn store(base: &Path) -> ArtifactStore {
+        let document = serde_json::json!({
+            "invocation_id": "inv", "runtime_name": "test", "runtime_kind": "test", "working_directory": "/",
+            "command": ["none"], "artifact_directory": base,
+        });
+        let invocation = RuntimeInvocation::from_json(document.to_string().as_bytes()).unwrap();
+        let time = ReadDeadline::new(None, &CancelToken::new());
+        ArtifactStore::new(&invocation, &Limits::default(), time, Events::default())
+    }
+
+    fn create(store: &ArtifactStore, name: &str) -> Result<Artifact, CreateError> {
+        store.create(name.to_owned(), String::new(), String::new())
+    }
 
     /// Finishes the artifacts `one` and `two`, then lets `meanwhile` happen to the capture directory.
     async fn closed_after(meanwhile: impl FnOnce(&Path)) -> Collected {
         let base = tempfile::tempdir().unwrap();
-        let document = serde_json::json!({
-            "invocation_id": "inv", "runtime_name": "test", "runtime_kind": "test", "working_directory": "/",
-            "command": ["none"], "artifact_directory": base.path(),
-        });
-        let invocation = RuntimeInvocation::from_json(document.to_string().as_bytes()).unwrap();
-        let time = ReadDeadline::new(None, &CancelToken::new());
-        let store = ArtifactStore::new(&invocation, &Limits::default(), time, Events::default());
+        let store = store(base.path());
         for name in ["one", "two"] {
-            let artifact = store.create(name.to_owned(), String::new(), String::new());
-            artifact.unwrap().finish(store.clone()).await.unwrap();
+            let artifact = create(&store, name).unwrap();
+            artifact.finish(store.clone()).await.unwrap();
         }
         meanwhile(&base.path().join("inv"));
         store.close()
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_over_makes_neither_a_checkpoint_nor_an_artifact() {
+        let base = tempfile::tempdir().unwrap();
+        let time = ReadDeadline::new(None, &CancelToken::new());
+        for has_begun in [true, false] {
+            let store = store(base.path());
+            if has_begun {
+                store.checkpoint(b"state").unwrap();
+            }
+            store.close_in_time(&time).await;
+            // What a thread of the run asks for that was held up.
+            assert!(store.checkpoint(b"late").unwrap_err().contains("the run is over"));
+            assert!(create(&store, "late").is_err());
+            assert_eq!(store.resumed(), None);
+            assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_claims_nothing_that_could_not_be_written() {
+        let base = tempfile::tempdir().unwrap();
+        let store = store(base.path());
+        let begun = store.begin("one".to_owned(), String::new(), String::new(), |_, _, _| {
+            // It can't be written to.
+            Ok(Written::nothing(File::open("/dev/null").unwrap()))
+        });
+        let mut body = begun.unwrap().body().unwrap();
+        body.write(Bytes::from_static(b"lost")).unwrap();
+        let kept = tokio::task::spawn_blocking(move || store.checkpoint(b"state"));
+        let error = kept.await.unwrap().unwrap_err();
+        assert!(error.contains("an artifact can't be written"), "{error}");
     }
 
     #[tokio::test]

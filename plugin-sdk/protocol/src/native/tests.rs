@@ -13,13 +13,17 @@ fn words() -> String {
     types.into_values().collect()
 }
 
-fn describe(layout: &'static TypeLayout, types: &mut BTreeMap<&'static str, String>) {
-    let fields: Vec<TLField> = match layout.data() {
+fn fields(layout: &'static TypeLayout) -> Vec<TLField> {
+    match layout.data() {
         TLData::Struct { fields } => fields.iter().chain(layout.phantom_fields().iter()).collect(),
         TLData::PrefixType(prefix) => prefix.fields.iter().collect(),
         TLData::Enum(variants) => variants.fields.iter().collect(),
         _ => Vec::new(),
-    };
+    }
+}
+
+fn describe(layout: &'static TypeLayout, types: &mut BTreeMap<&'static str, String>) {
+    let fields = fields(layout);
     let is_ours = layout.package() == env!("CARGO_PKG_NAME");
     if is_ours && types.contains_key(layout.name()) {
         return;
@@ -45,10 +49,22 @@ fn describe(layout: &'static TypeLayout, types: &mut BTreeMap<&'static str, Stri
     fields.iter().for_each(|field| describe(field.layout(), types));
 }
 
+/// With what is in the type that it returns, whose arguments are not printed.
 fn signature(function: &TLFunction) -> String {
     let text = function.to_string();
     // After it come the lifetimes.
-    text.lines().next().unwrap_or_default().to_owned()
+    let text = text.lines().next().unwrap_or_default();
+    let Some(returned) = function.return_type_layout() else {
+        return text.to_owned();
+    };
+    let parts: Vec<_> = fields(returned())
+        .iter()
+        .map(|field| field.full_type().to_string())
+        .collect();
+    match parts.is_empty() {
+        true => text.to_owned(),
+        false => format!("{text} of {}", parts.join(", ")),
+    }
 }
 
 /// The ABI of interface 1.0, as it was published.
