@@ -30,12 +30,17 @@ const SETTINGS: &[&str] = &[
 pub fn cargo_command() -> Command {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut cargo = Command::new(program);
+    without_outer_cargo(&mut cargo);
+    cargo
+}
+
+/// Keeps what the outer cargo has set from a command that calls cargo.
+pub fn without_outer_cargo(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if is_set_by_cargo(&name) {
-            cargo.env_remove(name);
+            command.env_remove(name);
         }
     }
-    cargo
 }
 
 fn is_set_by_cargo(name: &OsStr) -> bool {

@@ -8,7 +8,7 @@ mod cargo;
 mod debian;
 mod toolchain;
 
-pub use cargo::cargo_command;
+pub use cargo::{cargo_command, without_outer_cargo};
 pub use debian::OutOfReach;
 pub use toolchain::{TOOLCHAIN_VARIABLE, Toolchain};
 

@@ -21,9 +21,12 @@ use std::{
 /// Has the cargo in the crate use what this workspace has built. What only a component needs may not be downloaded
 /// yet.
 fn as_here(command: &mut Command) -> &mut Command {
+    guest_build::without_outer_cargo(command);
     command
         .env("CARGO_TARGET_DIR", guest_build::target_directory())
         .env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true")
+        // What is built here runs for a moment.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
 }
 
 /// Every way of `cargo` that an author takes in a new plugin, and the plugin in use; `new` are the words that make it.
