@@ -591,6 +591,8 @@ pub(super) enum Language {
     Rust,
     /// A folder with plugin.py
     Python,
+    /// A folder with plugin.js
+    Javascript,
 }
 
 #[derive(Debug, Args)]

@@ -109,7 +109,11 @@ pub(super) fn run_tests(
     }
 }
 
-fn not_started(error: io::Error, name: &str, missing: impl FnOnce() -> anyhow::Error) -> anyhow::Error {
+pub(super) fn not_started(
+    error: io::Error,
+    name: &str,
+    missing: impl FnOnce() -> anyhow::Error,
+) -> anyhow::Error {
     match error.kind() {
         ErrorKind::NotFound => missing(),
         _ => anyhow!(error).context(format!("{name} can't be started")),

@@ -4,6 +4,7 @@
 //! one in [`definition`].
 
 mod folder;
+mod javascript;
 mod python;
 mod rust;
 
@@ -72,6 +73,7 @@ pub(super) fn definition(language: Language) -> &'static Definition {
     match language {
         Language::Rust => &rust::RUST,
         Language::Python => &python::PYTHON,
+        Language::Javascript => &javascript::JAVASCRIPT,
     }
 }
 
