@@ -1,6 +1,6 @@
 //! `plugin embed`: a component that another toolchain than cargo made becomes a plugin.
 //!
-//! A Rust crate embeds its descriptor by `export_runner!`. What componentize-py, jco or another tool builds from
+//! A Rust crate embeds its descriptor by `export_runner!`. What componentize-py, componentize-js or another tool builds from
 //! `wit/` has none; it is appended here as the custom section that the host reads, in the place of an earlier one.
 
 use super::build::{Built, print};

@@ -102,7 +102,8 @@ pub(super) fn run_tests(
     name: &str,
     missing: impl FnOnce() -> anyhow::Error,
 ) -> Result<()> {
-    match program.stdin(Stdio::null()).status() {
+    // What is printed on stdout is the report.
+    match program.stdin(Stdio::null()).stdout(io::stderr()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => bail!("the plugin's own tests did not pass; see the output above"),
         Err(error) => Err(not_started(error, name, missing)),
