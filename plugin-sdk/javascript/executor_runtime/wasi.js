@@ -19,7 +19,7 @@ const open = new Set();
 /** Resources that are closed together, the first one first. */
 class Open {
   #resources;
-  #endWait;
+  #waits = new Set();
 
   constructor(...resources) {
     this.#resources = resources;
@@ -32,9 +32,12 @@ class Open {
 
   /** As `wait`, and over when this is closed. */
   async wait(resources, limit) {
+    let endWait;
     const result = await wait(resources, limit, (end) => {
-      this.#endWait = end;
+      endWait = end;
+      this.#waits.add(end);
     });
+    this.#waits.delete(endWait);
     if (result === "stop") throw new Interrupted();
     if (result === "late") throw new HttpError("timeout", "timed out");
     return result ?? [];
@@ -49,7 +52,7 @@ class Open {
   close() {
     const resources = this.#resources;
     this.release();
-    this.#endWait?.();
+    for (const end of this.#waits) end();
     resources.forEach(close);
   }
 }
