@@ -366,7 +366,8 @@ fn build_says_what_is_missing() {
     let home = Home::new();
     home.run(&["plugin", "build", "nowhere"])
         .fails_with("'nowhere' can't be opened");
-    home.run(&["plugin", "build"]).fails_with("no Cargo.toml in '.'");
+    home.run(&["plugin", "build"])
+        .fails_with("plugin.py or plugin.js in '.', so it is not a plugin's folder");
     home.make("x");
     let manifest = fs::read_to_string(home.join("x/Cargo.toml")).unwrap();
     let descriptor = fs::read_to_string(home.join("x/plugin.json")).unwrap();
