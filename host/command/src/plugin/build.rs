@@ -240,6 +240,7 @@ impl Package {
                 match carrier {
                     Carrier::Component => "component",
                     Carrier::Native => "native plugin",
+                    Carrier::Recipe => "recipe",
                 }
             );
         }
@@ -328,6 +329,7 @@ fn extension(carrier: Carrier) -> &'static str {
     match carrier {
         Carrier::Component => "wasm",
         Carrier::Native => "so",
+        Carrier::Recipe => "kind.toml",
     }
 }
 
