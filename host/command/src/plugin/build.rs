@@ -119,6 +119,7 @@ pub(super) fn extension(carrier: Carrier) -> &'static str {
     match carrier {
         Carrier::Component => "wasm",
         Carrier::Native => "so",
+        Carrier::Recipe => "kind.toml",
     }
 }
 

@@ -192,6 +192,7 @@ impl Package {
                 match carrier {
                     Carrier::Component => "component",
                     Carrier::Native => "native plugin",
+                    Carrier::Recipe => "recipe",
                 }
             );
         }
