@@ -6,7 +6,7 @@ use super::{
     folder::{Folder, not_started, run_tests},
 };
 use anyhow::{Result, anyhow, bail};
-use executor_runtime::plugin::Carrier;
+use executor_runtime::{plugin::Carrier, protocol::PluginDescriptor};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -72,6 +72,10 @@ pub(super) static JAVASCRIPT: Definition = Definition {
 struct JavaScriptPlugin(Folder);
 
 impl Project for JavaScriptPlugin {
+    fn descriptor(&self) -> &PluginDescriptor {
+        &self.0.descriptor
+    }
+
     fn build(&self, _: Carrier) -> Result<Built> {
         let own = self.own_componentize();
         let packages = own.as_deref().and_then(packages);
