@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What each crate of the host names of the others. An arrow that is missing here is a decision, not an oversight: the
 /// carriers don't know each other, and nothing below the library knows the library.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("supervisor", &[]),
     ("authority", &[]),
     ("egress", &["authority"]),
     ("run", &["supervisor"]),
     ("config", &["authority"]),
     ("subprocess", &["run", "supervisor"]),
-    ("plugin", &["config", "run"]),
+    ("recipe", &[]),
+    ("plugin", &["config", "recipe", "run"]),
     ("component", &["config", "egress", "plugin", "run"]),
     ("native", &["config", "plugin", "run", "supervisor"]),
     ("", &["config", "plugin", "run", "subprocess", "supervisor"]),
@@ -40,7 +41,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
 ];
 
 /// What a crate must not have at any distance.
-const NEVER: [(&str, &[&str]); 8] = [
+const NEVER: [(&str, &[&str]); 9] = [
     (
         "supervisor",
         &[
@@ -52,6 +53,7 @@ const NEVER: [(&str, &[&str]); 8] = [
         ],
     ),
     ("egress", &["executor-runtime-protocol", "wasmtime"]),
+    ("recipe", &["hyper", "nix", "tokio", "wasmtime"]),
     ("run", &["hyper", "rustls", "wasmtime"]),
     ("config", &["hyper", "rustls", "tokio", "wasmtime"]),
     ("", &["hyper", "rustls", "wasmtime"]),
