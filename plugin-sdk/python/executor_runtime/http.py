@@ -374,7 +374,20 @@ def _payload(
     lengths = [value for name, value in headers if name.lower() == "content-length"]
     if len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,19}", value) for value in lengths):
         raise HttpError("invalid_request", "the request can't be sent: the header 'content-length' is not valid")
-    return _pieces(body), headers
+    pieces = _pieces(body)
+    return (_of_length(pieces, int(lengths[0])) if lengths else pieces), headers
+
+
+def _of_length(pieces: Iterator[bytes], length: int) -> Iterator[bytes]:
+    """The body, if it has the length that the request says: a server would wait for what is missing."""
+    left = length
+    for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise HttpError("request_body", f"the request's body is longer than its content-length, {length}")
+        yield piece
+    if left > 0:
+        raise HttpError("request_body", f"the request's body is {left} bytes shorter than its content-length, {length}")
 
 
 def _pieces(body: Any) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from .host import Answer, Exchange
 from .http import HttpError, Interrupted
@@ -58,16 +58,13 @@ class Sockets:
             connection.putrequest(exchange.method, exchange.target, skip_accept_encoding=True)
             for name, value in exchange.headers:
                 connection.putheader(name, value.encode())
-            body, chunked = exchange.body, False
-            if body is not None and not isinstance(body, bytes):
-                length = next((value for name, value in exchange.headers if name.lower() == "content-length"), None)
-                chunked = length is None
-                if length is None:
-                    connection.putheader("transfer-encoding", "chunked")
-                else:
-                    body = _of_length(body, int(length))
+            chunked = not (exchange.body is None or isinstance(exchange.body, bytes)) and not any(
+                name.lower() == "content-length" for name, _ in exchange.headers
+            )
+            if chunked:
+                connection.putheader("transfer-encoding", "chunked")
             try:
-                connection.endheaders(body, encode_chunked=chunked)
+                connection.endheaders(exchange.body, encode_chunked=chunked)
             except (BrokenPipeError, ConnectionResetError):
                 # The server may have answered before it read the body to its end.
                 pass
@@ -79,18 +76,6 @@ class Sockets:
             self.release(connection)
             raise
         return _SocketAnswer(response, connection, self, wait)
-
-
-def _of_length(body: Iterator[bytes], length: int) -> Iterator[bytes]:
-    """The body, if it has the length that the request says; as the real host has it, else the server would wait."""
-    left = length
-    for piece in body:
-        left -= len(piece)
-        if left < 0:
-            break
-        yield piece
-    if left != 0:
-        raise HttpError("invalid_request", "the request can't be sent: http request body size")
 
 
 class _Wait:

@@ -236,10 +236,15 @@ class Requests(unittest.TestCase):
             self.assertEqual(lengths, [None, "0", "4", "6"])
             self.assertNotIn("transfer-encoding", server.requests[3][2])
             self.assertEqual(server.requests[3][3], b"abcdef")
-            for length, words in [("5", "body size"), ("7", "body size"), ("x", "not valid"), ("-1", "not valid")]:
+            for length, kind, words in [
+                ("5", "request_body", "longer"),
+                ("7", "request_body", "1 bytes shorter"),
+                ("x", "invalid_request", "not valid"),
+                ("-1", "invalid_request", "not valid"),
+            ]:
                 with self.assertRaisesRegex(HttpError, words) as raised:
                     run(lambda ctx: ctx.http.post(server.url, headers={"content-length": length}, body=iter([b"abcdef"])))
-                self.assertEqual(raised.exception.kind, "invalid_request")
+                self.assertEqual(raised.exception.kind, kind)
 
     def test_errors_have_a_kind(self):
         with socket.socket() as closed:
