@@ -1,13 +1,14 @@
 """What componentize-py makes a component of: the function marked by ``@runner`` in plugin.py, as the host calls it."""
 
 # What the plugin imports has to be there when the component is built, so this file has everything at its top.
+import contextlib
 import encodings.idna  # noqa: F401  `str.encode("idna")` looks for it while it runs
 import random
 import sys
 
 from wit_world.imports import runner_types  # type: ignore[import-not-found]
 
-from . import run, sandbox
+from . import run, sandbox, text
 from .context import Context
 from .invocation import Invocation
 from .wasi import WasiHost
@@ -45,6 +46,7 @@ class Run:
     def run(self, invocation):  # type: ignore[no-untyped-def]
         # What was drawn when the component was built would be drawn in each run.
         random.seed()
+        text.escape_what_is_printed()
         asked = Invocation(
             runtime_kind=invocation.runtime_kind,
             metadata=dict(invocation.metadata),
@@ -59,7 +61,9 @@ class Run:
         )
         result = run.run_to_end(run.marked[0], asked, _host)
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            # The plugin may have closed or replaced it.
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                stream.flush()
         report = runner_types.Report(result.exit_code, sorted(result.receipt.items()))
         if result.status == "succeeded":
             return runner_types.Outcome_Succeeded(report)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import Literal
+from typing import Literal, get_args
 
 from .artifact import Artifact
 from .host import Host, Input
 from .http import Client
 from .outcome import Stopped
+from .text import checked, encodable
 
 Level = Literal["trace", "debug", "info", "warn", "error"]
 
@@ -33,6 +34,15 @@ class _Raw(io.RawIOBase):
         super().close()
 
 
+def _described(name: str, kind: str, description: str) -> tuple[str, str, str]:
+    """What an artifact is called, as the host takes it."""
+    return (
+        checked(name, "the artifact's name"),
+        checked(kind, "the artifact's kind"),
+        checked(description, "the artifact's description"),
+    )
+
+
 class Context:
     """HTTP, time, the request to stop, input, artifacts, log.
 
@@ -55,15 +65,17 @@ class Context:
 
     def log(self, message: object, level: Level = "info") -> None:
         """Write one log line. The host drops lines of a run that floods it."""
-        self._host.log(level, str(message))
+        self._host.log(level if level in get_args(Level) else "info", encodable(str(message)))
 
     def progress(self, fraction: float | None = None, message: str = "") -> None:
         """Tell how far the run is: a fraction from 0 to 1, if it can be known, and a few words."""
-        self._host.progress(fraction, message)
+        if fraction is not None and not isinstance(fraction, (int, float)):
+            raise TypeError(f"the fraction is of type {type(fraction).__name__}: expected a number or None")
+        self._host.progress(None if fraction is None else float(fraction), encodable(str(message)))
 
     def config(self, key: str, default: str | None = None) -> str | None:
         """A value of this plugin's ``config`` map in the operator's configuration file."""
-        value = self._host.config(key)
+        value = self._host.config(checked(key, "the key"))
         return default if value is None else value
 
     def open_input(self) -> io.BufferedReader | None:
@@ -76,7 +88,7 @@ class Context:
 
         ``with ctx.artifact("page.html", "response_body") as file: file.write(...)``
         """
-        return Artifact(self._host.create_artifact(name, kind, description))
+        return Artifact(self._host.create_artifact(*_described(name, kind, description)))
 
     def reopen_artifact(self, name: str, kind: str, length: int, description: str = "") -> Artifact:
         """Go on with an artifact that an interrupted run of this invocation had begun and not finished (see
@@ -84,7 +96,11 @@ class Context:
 
         :raises ArtifactError: with ``not_resumable``, if there is no such artifact or it is shorter: begin it anew.
         """
-        return Artifact(self._host.reopen_artifact(name, kind, description, length))
+        if not isinstance(length, int):
+            raise TypeError(f"the length is of type {type(length).__name__}: expected int")
+        if not 0 <= length < 2**64:
+            raise ValueError("the length of an artifact is from 0 to 2**64 - 1 bytes")
+        return Artifact(self._host.reopen_artifact(*_described(name, kind, description), int(length)))
 
     def checkpoint(self, state: bytes | str) -> None:
         """Keep at most 64 KiB, so that a later run of the same invocation can go on from there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Union
@@ -12,6 +13,7 @@ from . import redirect
 from .artifact import Artifact
 from .host import Answer, Exchange, Limit
 from .retry import Retry, may_pass, retry_after
+from .text import encodable, without_query
 
 if TYPE_CHECKING:
     from .context import Context
@@ -35,6 +37,12 @@ _FORBIDDEN = frozenset(
         "upgrade",
     )
 )
+#: RFC 9110, section 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: Control characters, and what UTF-8 can't encode.
+_NOT_IN_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+#: A request with one of these says that it has no body; others need not.
+_HAS_BODY = frozenset(("PATCH", "POST", "PUT"))
 
 
 class HttpError(Exception):
@@ -76,7 +84,7 @@ class Response:
         """Raise ``HttpError`` unless the status is one of success."""
         if not self.ok:
             self.close()
-            raise HttpError("http_status", f"{self.url} answered {self.status}")
+            raise HttpError("http_status", f"{without_query(self.url)} answered {self.status}")
         return self
 
     def __iter__(self) -> Iterator[bytes]:
@@ -104,7 +112,7 @@ class Response:
         try:
             return json.loads(body)
         except ValueError as error:
-            raise HttpError("network", f"{self.url} sent no JSON: {error}") from None
+            raise HttpError("network", f"{without_query(self.url)} sent no JSON: {error}") from None
 
     def copy_to(self, artifact: Artifact) -> int:
         """Write the body to an artifact, piece by piece; returns the number of bytes."""
@@ -127,8 +135,9 @@ class Client:
     """Sends requests.
 
     - Redirects are followed, up to 20: after 301, 302 and 303 with GET and without the body (HEAD stays HEAD), after 307
-      and 308 with the same method and body. To another origin no header goes that holds a secret. From https to http none
-      is followed.
+      and 308 with the same method and body. To another origin, headers whose names say that they hold a secret are left out:
+      ``authorization``, ``cookie``, and those with a word such as ``key``, ``token`` or ``secret`` in their name, as in
+      ``x-api-key``. ``idempotency-key`` is kept. From https to http none is followed.
     - Whatever waits raises ``Stopped`` when the run is to stop.
     - An answer with an error status is an answer: see ``Response.raise_for_status``.
     - The operator decides which hosts a plugin may reach.
@@ -174,9 +183,11 @@ class Client:
         :param redirects: how many are followed at most; 0: a redirect is an answer.
         """
         method = method.upper()
+        if not _TOKEN.fullmatch(method):
+            raise HttpError("invalid_request", f"the request can't be sent: {method!r} is no method")
         url = _with_params(url, params)
         sent = _headers(headers or {})
-        payload, sent = _payload(body, json, sent)
+        payload, sent = _payload(method, body, json, sent)
         policy = Retry(retry) if isinstance(retry, int) else retry
         can_repeat = policy is not None and policy.repeats(method) and not isinstance(payload, Iterator)
         retries = 0
@@ -193,25 +204,22 @@ class Client:
                     wait = policy.wait(retries, retry_after(answer.header_list))
                 elif failure is not None and failure.transient:
                     wait = policy.wait(retries, 0.0)
-            if wait is None:
+            if wait is None or not self._has_time_for(wait):
                 if failure is not None:
                     raise failure
                 assert answer is not None
                 return answer
-            why = failure if answer is None else f"{answer.url} answered {answer.status}"
+            why = failure if answer is None else f"{without_query(answer.url)} answered {answer.status}"
             if answer is not None:
                 answer.close()
             self._context.log(f"trying again in {wait:.1f} s: {why}", "debug")
-            self._pause(wait)
+            self._context.sleep(wait)
             retries += 1
 
-    def _pause(self, seconds: float) -> None:
-        if not self._after_stop:
-            self._context.sleep(seconds)
-        elif self._context._host.now() + seconds >= self._context._last_moment():
-            raise HttpError("timeout", "timed out")
-        else:
-            self._context._host.wait_stop(seconds)
+    def _has_time_for(self, wait: float) -> bool:
+        """Whether there is time for another attempt after a wait."""
+        remaining = self._context.remaining
+        return (remaining is None or wait < remaining) and not self._context.stop_requested
 
     def _limit(self, timeout: float | None) -> Limit:
         now = self._context._host.now()
@@ -288,13 +296,18 @@ def _param(value: object) -> object:
 
 
 def _parts(url: str) -> tuple[str, str, str]:
+    shown = without_query(url)
+    if encodable(url) != url:
+        raise HttpError("invalid_request", f"the request can't be sent: '{shown}' has a character that UTF-8 can't encode")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise HttpError("invalid_request", f"the request can't be sent: '{url}': {error}") from None
+        # Some of these repeat the authority, in which a password may be.
+        why = "" if "@" in str(error) else f": {error}"
+        raise HttpError("invalid_request", f"the request can't be sent: '{shown}' is no URL{why}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise HttpError("invalid_request", f"the request can't be sent: '{url}' is no absolute http or https URL")
+        raise HttpError("invalid_request", f"the request can't be sent: '{shown}' is no absolute http or https URL")
     if parts.username is not None:
         raise HttpError("invalid_request", "the request can't be sent: its URL has a user name in it; use a header")
     host = parts.hostname
@@ -315,11 +328,11 @@ def _location(url: str, target: str) -> str:
         following = urljoin(url, target)
         scheme, _, _ = _parts(following)
     except (HttpError, ValueError):
-        raise HttpError("redirect", f"a redirect that can't be followed: to '{target}', which is no URL") from None
+        raise HttpError("redirect", f"a redirect that can't be followed: to '{without_query(target)}', which is no URL") from None
     if urlsplit(url).scheme == "https" and scheme == "http":
         raise HttpError(
             "redirect",
-            f"a redirect that can't be followed: from https to '{following.partition('?')[0]}', which would send the "
+            f"a redirect that can't be followed: from https to '{without_query(following)}', which would send the "
             "request on unencrypted",
         )
     return following
@@ -331,7 +344,7 @@ def _headers(given: Mapping[str, str]) -> list[tuple[str, str]]:
         if name.lower() in _FORBIDDEN:
             raise HttpError("invalid_request", f"the request can't be sent: the header '{name}' is the host's to set")
         text = str(value)
-        if not name.isascii() or not name.isprintable() or any(c in text for c in "\r\n\0"):
+        if not _TOKEN.fullmatch(name) or _NOT_IN_VALUE.search(text):
             raise HttpError("invalid_request", f"the request can't be sent: the header {name!r} is not valid")
         headers.append((name, text))
     if not any(name.lower() == "user-agent" for name, _ in headers):
@@ -340,25 +353,41 @@ def _headers(given: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _payload(
-    body: Body | None, document: Any, headers: list[tuple[str, str]]
+    method: str, body: Body | None, document: Any, headers: list[tuple[str, str]]
 ) -> tuple[bytes | Iterator[bytes] | None, list[tuple[str, str]]]:
+    """The body, and the headers with its length where that is known, whatever length the plugin has given."""
     names = {name.lower() for name, _ in headers}
+    without_length = [(name, value) for name, value in headers if name.lower() != "content-length"]
     if document is not None:
         if body is not None:
             raise TypeError("give either body or json")
         body = json.dumps(document).encode()
         if "content-type" not in names:
-            headers = [*headers, ("content-type", "application/json")]
+            without_length.append(("content-type", "application/json"))
     if body is None:
-        return None, headers
+        return None, [*without_length, ("content-length", "0")] if method in _HAS_BODY else without_length
     if isinstance(body, str):
         body = body.encode()
     if isinstance(body, (bytes, bytearray, memoryview)):
         data = bytes(body)
-        if "content-length" not in names:
-            headers = [*headers, ("content-length", str(len(data)))]
-        return data, headers
-    return _pieces(body), headers
+        return data, [*without_length, ("content-length", str(len(data)))]
+    lengths = [value for name, value in headers if name.lower() == "content-length"]
+    if len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,19}", value) for value in lengths):
+        raise HttpError("invalid_request", "the request can't be sent: the header 'content-length' is not valid")
+    pieces = _pieces(body)
+    return (_of_length(pieces, int(lengths[0])) if lengths else pieces), headers
+
+
+def _of_length(pieces: Iterator[bytes], length: int) -> Iterator[bytes]:
+    """The body, if it has the length that the request says: a server would wait for what is missing."""
+    left = length
+    for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise HttpError("request_body", f"the request's body is longer than its content-length, {length}")
+        yield piece
+    if left > 0:
+        raise HttpError("request_body", f"the request's body is {left} bytes shorter than its content-length, {length}")
 
 
 def _pieces(body: Any) -> Iterator[bytes]:

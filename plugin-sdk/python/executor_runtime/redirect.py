@@ -5,33 +5,52 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+# The three lists are those of ``plugin-sdk/src/http/redirect.rs``.
+#: How a word in the name of a header ends that holds a secret. A plural counts too.
 _SECRET_WORDS = (
+    "assertion",
     "auth",
     "authentication",
     "authorization",
+    "bearer",
     "cookie",
     "credential",
+    "dpop",
     "jwt",
     "key",
+    "otp",
+    "passcode",
+    "passphrase",
     "passwd",
     "password",
+    "pwd",
     "secret",
+    "sessid",
     "session",
     "sessionid",
+    "signature",
     "token",
 )
-#: Names that have such a word and hold no secret.
-_NOT_SECRET = frozenset(
-    (
-        "idempotency-key",
-        "x-idempotency-key",
-        "cache-key",
-        "x-cache-key",
-        "partition-key",
-        "routing-key",
-        "sec-websocket-key",
-        "surrogate-key",
-    )
+#: Words that say so on their own, and not as the end of another, such as ``bypass``.
+_SECRET_WHOLE_WORDS = (
+    "cred",
+    "csrf",
+    "pass",
+    "sid",
+    "sig",
+    "xsrf",
+)
+#: Names that have such a word and hold no secret. The first two keep a repeated request from being carried out twice,
+#: also by the server that a redirect leads to.
+_NOT_SECRET = (
+    "idempotency-key",
+    "x-idempotency-key",
+    "cache-key",
+    "x-cache-key",
+    "partition-key",
+    "routing-key",
+    "sec-websocket-key",
+    "surrogate-key",
 )
 _ABOUT_BODY = frozenset(
     ("content-length", "content-type", "content-encoding", "content-language", "content-location")
@@ -60,5 +79,9 @@ def headers(
 def holds_secret(name: str) -> bool:
     """Whether the name of a header says that it holds a secret: ``x-api-key``, ``private-token``. A plural counts too."""
     name = name.lower()
-    words = re.split("[^a-z0-9]", name)
-    return name not in _NOT_SECRET and any(word.removesuffix("s").endswith(_SECRET_WORDS) for word in words)
+
+    def is_secret(word: str) -> bool:
+        singular = word.removesuffix("s")
+        return singular.endswith(_SECRET_WORDS) or word in _SECRET_WHOLE_WORDS or singular in _SECRET_WHOLE_WORDS
+
+    return name not in _NOT_SECRET and any(map(is_secret, re.split("[^a-z0-9]", name)))

@@ -19,6 +19,7 @@ class Retry:
 
     The wait doubles from ``first_wait`` up to ``longest_wait``, with up to half of it left out at random, and is at least
     what ``Retry-After`` asks for; a server that asks for more than ``longest_wait`` is not asked again.
+    Nor is it if the wait would last to the deadline or the run is to stop: the answer is returned, or the error raised.
     """
 
     times: int
@@ -61,6 +62,6 @@ def retry_after(headers: Iterable[tuple[str, str]]) -> float:
 def _date(value: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(value)
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=timezone.utc)

@@ -13,7 +13,18 @@ from .context import Context
 from .host import Host, HostDied
 from .http import HttpError
 from .invocation import Invocation
-from .outcome import Failed, Failure, Outcome, ReceiptValue, Rejected, Stopped
+from .outcome import (
+    Failure,
+    Outcome,
+    ReceiptValue,
+    Rejected,
+    Stopped,
+    checked_exit_code,
+    checked_kind,
+    fits,
+    receipt_text,
+)
+from .text import checked, shown
 
 Returned = Union[Outcome, Failure, Mapping[str, ReceiptValue], None]
 Run = Callable[[Invocation, Context], Returned]
@@ -73,22 +84,10 @@ def run_to_end(function: Run, invocation: Invocation, host: Host) -> Result:
     context = Context(host)
     try:
         return _returned(function(invocation, context))
-    except Failure as failure:
-        return _failure(failure)
-    except HttpError as error:
-        status: Status = "rejected" if error.kind == "invalid_request" else "failed"
-        return Result(status, {}, None, error.kind, f"http error: {error}", error)
-    except Stopped as stopped:
-        if stopped.timed_out:
-            return Result("timed_out", {}, None, "timeout", str(stopped), stopped)
-        return Result("cancelled", {}, None, "cancelled", str(stopped), stopped)
-    except SystemExit as end:
-        return _exited(end)
     except HostDied:
         raise
     except BaseException as error:
-        host.log("error", "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip())
-        return Result("failed", {}, None, "exception", describe(error), error)
+        return _raised(error, context)
 
 
 def _returned(value: object) -> Result:
@@ -97,24 +96,73 @@ def _returned(value: object) -> Result:
     if isinstance(value, Failure):
         return _failure(value)
     if isinstance(value, Outcome):
-        return Result("succeeded", value.receipt, value.exit_code)
+        return _ended("succeeded", value.receipt, value.exit_code)
     if isinstance(value, Mapping):
-        return Result("succeeded", Outcome(value).receipt)
+        return _ended("succeeded", value)
     if isinstance(value, Stopped):
         raise value
     if isinstance(value, BaseException):
-        return Result("failed", {}, None, "exception", describe(value), value)
+        return _ended("failed", {}, None, "exception", describe(value), value)
     summary = f"the runner returned {_article(type(value).__name__)}: expected an Outcome, a dict (the receipt) or None"
-    return Result("failed", {}, None, "invalid_return", summary)
+    return _ended("failed", {}, None, "invalid_return", summary)
 
 
 def _article(name: str) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
+def _raised(error: BaseException, context: Context) -> Result:
+    if isinstance(error, Failure):
+        return _failure(error)
+    if isinstance(error, HttpError):
+        status: Status = "rejected" if error.kind == "invalid_request" else "failed"
+        return _ended(status, {}, None, error.kind, f"http error: {shown(error)}", error)
+    if isinstance(error, Stopped):
+        if error.timed_out:
+            return _ended("timed_out", {}, None, "timeout", shown(error), error)
+        return _ended("cancelled", {}, None, "cancelled", shown(error), error)
+    if isinstance(error, SystemExit):
+        return _exited(error)
+    context.log(_traceback(error), "error")
+    return _ended("failed", {}, None, "exception", describe(error), error)
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+    except Exception:
+        # Of a SyntaxError, for example, whose attributes the plugin has set to what they can't be.
+        return "".join(traceback.format_tb(error.__traceback__)) + describe(error)
+
+
 def _failure(failure: Failure) -> Result:
     status: Status = "rejected" if isinstance(failure, Rejected) else "failed"
-    return Result(status, failure.receipt, failure.exit_code, failure.kind, failure.summary, failure)
+    # A subclass may have an ``__init__`` that does not call that of ``Failure``.
+    receipt, code = getattr(failure, "receipt", {}), getattr(failure, "exit_code", None)
+    kind, summary = getattr(failure, "kind", None), getattr(failure, "summary", None)
+    if kind is None and summary is None:
+        summary = f"{type(failure).__name__} was raised without a kind and a summary: call super().__init__(kind, summary)"
+        return _ended("failed", {}, None, "invalid_return", summary, failure)
+    return _ended(status, receipt, code, kind, summary, failure)
+
+
+def _ended(
+    status: Status,
+    receipt: Mapping[str, ReceiptValue],
+    exit_code: object = None,
+    kind: object = None,
+    summary: object = None,
+    exception: BaseException | None = None,
+) -> Result:
+    """The result, as the host takes it; if it can't take it, a failure that says why."""
+    try:
+        texts, code = receipt_text(receipt), checked_exit_code(exit_code)
+        if status == "succeeded":
+            return Result(status, texts, code)
+        return Result(status, texts, code, checked_kind(kind), checked(summary, "the summary of a failure"), exception)
+    except Exception as wrong:
+        summary = f"what the runner returned or raised can't be reported: {' '.join(shown(wrong).split())}"
+        return Result("failed", {}, None, "invalid_return", summary, exception or wrong)
 
 
 def _exited(end: SystemExit) -> Result:
@@ -122,15 +170,17 @@ def _exited(end: SystemExit) -> Result:
     code = end.code
     if code is None or (isinstance(code, int) and code == 0):
         return Result("succeeded", {}, 0)
-    if isinstance(code, int):
-        return _failure(Failed("exit", f"the plugin called sys.exit({code})", exit_code=code))
-    return _failure(Failed("exit", str(code), exit_code=1))
+    if not isinstance(code, int):
+        return _ended("failed", {}, 1, "exit", shown(code), end)
+    if not fits(code):
+        return _ended("failed", {}, 1, "exit", "the plugin called sys.exit() with a number of more than 64 bits", end)
+    return _ended("failed", {}, code, "exit", f"the plugin called sys.exit({code})", end)
 
 
 def describe(error: BaseException) -> str:
     """An exception in one line, with the place in the plugin that it came from."""
     name = type(error).__name__
-    words = " ".join(str(error).split())
+    words = " ".join(shown(error).split())
     place = ""
     for frame in traceback.extract_tb(error.__traceback__):
         if not frame.filename.startswith(("<", *_NOT_OWN)):

@@ -58,11 +58,13 @@ class Sockets:
             connection.putrequest(exchange.method, exchange.target, skip_accept_encoding=True)
             for name, value in exchange.headers:
                 connection.putheader(name, value.encode())
-            streamed = exchange.body is not None and not isinstance(exchange.body, bytes)
-            if streamed:
+            chunked = not (exchange.body is None or isinstance(exchange.body, bytes)) and not any(
+                name.lower() == "content-length" for name, _ in exchange.headers
+            )
+            if chunked:
                 connection.putheader("transfer-encoding", "chunked")
             try:
-                connection.endheaders(exchange.body, encode_chunked=streamed)
+                connection.endheaders(exchange.body, encode_chunked=chunked)
             except (BrokenPipeError, ConnectionResetError):
                 # The server may have answered before it read the body to its end.
                 pass

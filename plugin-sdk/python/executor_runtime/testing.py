@@ -21,6 +21,7 @@ from .http import Interrupted
 from .invocation import Invocation
 from .run import Result, Run, run_to_end
 from .sockets import Sockets
+from .text import escape_what_is_printed
 
 __all__ = ["Artifact", "Invocation", "Result", "TestHost", "invocation"]
 
@@ -99,10 +100,14 @@ class TestHost:
         host = _Running(self)
         timer = self._alarm()
         time.sleep = sleep  # type: ignore[assignment]
+        printed = escape_what_is_printed()
         try:
             return run_to_end(run, asked, host)
         finally:
             time.sleep = real
+            for stream, errors in printed:
+                if not stream.closed:
+                    stream.reconfigure(errors=errors)
             if timer is not None:
                 timer.cancel()
             self._sockets.close()

@@ -24,6 +24,7 @@ from .artifact import ArtifactError
 from .host import Answer, Exchange, Input, Limit, Sink
 from .http import HttpError, Interrupted
 from .outcome import Stopped
+from .text import without_query
 
 _LEVELS = {level.name.lower(): level for level in host.Level}
 _NANOS = 1_000_000_000
@@ -301,7 +302,7 @@ def _outgoing(exchange: Exchange) -> Any:
         raise HttpError(
             "invalid_request",
             f"the request can't be sent: the host refused {exchange.method} "
-            f"{exchange.scheme}://{exchange.authority}{exchange.target}",
+            f"{without_query(f'{exchange.scheme}://{exchange.authority}{exchange.target}')}",
         ) from None
     return request
 

@@ -1,11 +1,13 @@
 """Requests, by the sockets of TestHost and against real servers."""
 
+import pathlib
+import re
 import socket
 import threading
 import time
 import unittest
 
-from executor_runtime import HttpError, Retry
+from executor_runtime import HttpError, Retry, redirect
 from executor_runtime.redirect import holds_secret
 from executor_runtime.retry import retry_after
 from executor_runtime.testing import TestHost, invocation
@@ -84,7 +86,26 @@ class Requests(unittest.TestCase):
                 self.assertEqual([name for name in headers if name in kept], ["idempotency-key", "x-other"])
         for name in ["Cookie", "x-accesskey", "private-token", "X-Session"]:
             self.assertTrue(holds_secret(name), name)
-        self.assertFalse(holds_secret("cache-key"))
+        for word in ["passphrase", "passwd", "user-pwd", "pass", "totp", "bearer", "dpop", "hub-signature-256", "sig",
+                     "session-id", "phpsessid", "sid", "sids", "csrf", "creds", "client-assertion"]:
+            self.assertTrue(holds_secret("X-" + word), word)
+        for name in ["cache-key", "accept", "user-agent", "x-bypass", "x-passthrough", "x-inside", "x-design", "x-signal",
+                     "x-sacred", "x-request-id", "traceparent", "range", "origin", "referer", "if-none-match", "author"]:
+            self.assertFalse(holds_secret(name), name)
+
+    def test_the_headers_that_hold_a_secret_are_those_of_the_sdk_for_rust(self):
+        source = pathlib.Path(__file__).parents[2] / "src/http/redirect.rs"
+        if not source.is_file():
+            self.skipTest("the SDK for Rust is not here")
+        text = source.read_text()
+        for name, words in [
+            ("SECRET_WORDS", redirect._SECRET_WORDS),
+            ("SECRET_WHOLE_WORDS", redirect._SECRET_WHOLE_WORDS),
+            ("NOT_SECRET", redirect._NOT_SECRET),
+        ]:
+            listed = re.search(rf"const {name}: \[&str; (\d+)\] = \[(.*?)\];", text, re.DOTALL)
+            self.assertEqual(tuple(re.findall('"(.*?)"', listed[2])), words)
+            self.assertEqual(int(listed[1]), len(words))
 
     def test_redirects_that_can_not_be_followed(self):
         places = {"/loop": "/loop", "/file": "file:///etc", "/none": "http://["}
@@ -129,8 +150,101 @@ class Requests(unittest.TestCase):
             ("soon", 0),
             ("-1", 0),
             ("", 0),
+            ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", 0),
+            ("Mon, 01 Jan 2024 00:00:00 +99999999999999999999", 0),
+            ("Mon, 01 Jan 2024 00:00:00 -9999", 0),
         ]:
             self.assertEqual(retry_after([("Retry-After", value), ("Date", noon)]), expected, value)
+
+    def test_no_wait_before_a_retry_that_would_come_too_late(self):
+        with Server(lambda handler: respond(handler, 503, b"busy", retry_after=20)) as server:
+            host = TestHost(timeout=15)
+            self.assertEqual(run(lambda ctx: ctx.http.get(server.url, retry=3).text(), host), "busy")
+            self.assertEqual((len(server.requests), host.slept), (1, 0))
+            # One attempt more, and no third.
+            host = TestHost(timeout=30)
+            self.assertEqual(run(lambda ctx: ctx.http.get(server.url, retry=3).text(), host), "busy")
+            self.assertEqual((len(server.requests), host.slept), (3, 20))
+
+            # After the request to stop nothing is tried again.
+            def told(_, ctx):
+                try:
+                    ctx.sleep(600)
+                finally:
+                    ctx.log(ctx.http.after_stop().get(server.url, retry=Retry(3, longest_wait=3600)).status)
+
+            host = TestHost(grace=1000)
+            host.stop_after(30)
+            self.assertEqual(host.run(told, invocation("test")).status, "cancelled")
+            self.assertEqual((host.logs[-1], len(server.requests)), (("info", "503"), 4))
+
+    def test_no_query_is_shown(self):
+        def answer(handler):
+            if handler.path.startswith("/away"):
+                respond(handler, 307, location="http://[?token=S3CRET")
+            else:
+                respond(handler, 503, b"no JSON", retry_after=0)
+
+        host = TestHost()
+        with Server(answer) as server:
+            for fetch in [
+                lambda ctx: ctx.http.get(server.url + "/p?token=S3CRET").raise_for_status(),
+                lambda ctx: ctx.http.get(server.url + "/p", params={"token": "S3CRET"}, retry=1).json(),
+                lambda ctx: ctx.http.get(server.url + "/away?token=S3CRET"),
+                lambda ctx: ctx.http.get("ftp://h/?token=S3CRET"),
+                lambda ctx: ctx.http.get("http://[?token=S3CRET"),
+                lambda ctx: ctx.http.get("http://u:S3CRET@[/"),
+                lambda ctx: ctx.http.get("/x#token=S3CRET"),
+            ]:
+                with self.assertRaises(HttpError) as raised:
+                    run(fetch, host)
+                self.assertNotIn("S3CRET", str(raised.exception))
+        self.assertIn("/p answered 503", host.log_text())
+        self.assertNotIn("S3CRET", host.log_text())
+
+    def test_a_request_that_is_not_valid_is_refused(self):
+        half = "\ud83d"
+        for method, url, headers, words in [
+            ("GET", "http://h/", {"x y": "1"}, "the header 'x y' is not valid"),
+            ("GET", "http://h/", {"": "1"}, "the header '' is not valid"),
+            ("GET", "http://h/", {"x:": "1"}, "is not valid"),
+            ("GET", "http://h/", {"ä": "1"}, "is not valid"),
+            ("GET", "http://h/", {half: "1"}, "is not valid"),
+            ("GET", "http://h/", {"x": half}, "the header 'x' is not valid"),
+            ("GET", "http://h/", {"x": "a\x01"}, "is not valid"),
+            ("GET", "http://h/", {"x": "a\x7f"}, "is not valid"),
+            ("A B", "http://h/", {}, "'A B' is no method"),
+            (half, "http://h/", {}, "is no method"),
+            ("GET", "http://h/" + half, {}, "UTF-8"),
+        ]:
+            with self.assertRaisesRegex(HttpError, words) as raised:
+                run(lambda ctx: ctx.http.request(method, url, headers=headers))
+            self.assertEqual(raised.exception.kind, "invalid_request")
+        with Server(lambda handler: respond(handler, 200)) as server:
+            run(lambda ctx: ctx.http.get(server.url, headers={"!#$%&'*+-.^_`|~09aZ": "a\tä"}))
+
+    def test_the_length_of_a_body_is_the_one_that_it_has(self):
+        with Server(lambda handler: respond(handler, 200)) as server:
+
+            def send(ctx):
+                for method, body in [("GET", None), ("POST", None), ("PUT", b"four")]:
+                    ctx.http.request(method, server.url, headers={"Content-Length": "9"}, body=body, timeout=20)
+                ctx.http.request("PUT", server.url, headers={"content-length": "6"}, body=iter([b"abc", b"def"]))
+
+            run(send)
+            lengths = [headers.get("content-length") for _, _, headers, _ in server.requests]
+            self.assertEqual(lengths, [None, "0", "4", "6"])
+            self.assertNotIn("transfer-encoding", server.requests[3][2])
+            self.assertEqual(server.requests[3][3], b"abcdef")
+            for length, kind, words in [
+                ("5", "request_body", "longer"),
+                ("7", "request_body", "1 bytes shorter"),
+                ("x", "invalid_request", "not valid"),
+                ("-1", "invalid_request", "not valid"),
+            ]:
+                with self.assertRaisesRegex(HttpError, words) as raised:
+                    run(lambda ctx: ctx.http.post(server.url, headers={"content-length": length}, body=iter([b"abcdef"])))
+                self.assertEqual(raised.exception.kind, kind)
 
     def test_errors_have_a_kind(self):
         with socket.socket() as closed:

@@ -32,7 +32,7 @@ class Endings(unittest.TestCase):
             (ValueError("v"), "failed", {}, "exception"),
             ("text", "failed", {}, "invalid_return"),
             ([1], "failed", {}, "invalid_return"),
-            ({"a": []}, "failed", {}, "exception"),
+            ({"a": []}, "failed", {}, "invalid_return"),
         ]:
             result = end(lambda _: returned)
             self.assertEqual((result.status, result.receipt, result.kind), (status, receipt, kind), returned)

@@ -17,23 +17,37 @@ pub(super) struct Next {
     pub(super) drops_body: bool,
 }
 
+// The three lists are those of `plugin-sdk/python/executor_runtime/redirect.py`, whose tests compare them.
+
 /// How a word in the name of a header ends that holds a secret: `x-api-key`, `x-accesskey`, `private-token`. A plural
 /// counts too.
-const SECRET_WORDS: [&str; 13] = [
+const SECRET_WORDS: [&str; 22] = [
+    "assertion",
     "auth",
     "authentication",
     "authorization",
+    "bearer",
     "cookie",
     "credential",
+    "dpop",
     "jwt",
     "key",
+    "otp",
+    "passcode",
+    "passphrase",
     "passwd",
     "password",
+    "pwd",
     "secret",
+    "sessid",
     "session",
     "sessionid",
+    "signature",
     "token",
 ];
+
+/// Words that say so on their own, and not as the end of another, such as `bypass`.
+const SECRET_WHOLE_WORDS: [&str; 6] = ["cred", "csrf", "pass", "sid", "sig", "xsrf"];
 
 /// Names that have such a word and hold no secret. The first two keep a repeated request from being carried out twice,
 /// also by the server that a redirect leads to.
@@ -109,6 +123,8 @@ fn holds_secret(name: &HeaderName) -> bool {
     let is_secret = |word: &str| {
         let singular = word.strip_suffix('s').unwrap_or(word);
         SECRET_WORDS.iter().any(|secret| singular.ends_with(secret))
+            || SECRET_WHOLE_WORDS.contains(&word)
+            || SECRET_WHOLE_WORDS.contains(&singular)
     };
     !NOT_SECRET.contains(&name) && name.split(|c: char| !c.is_ascii_alphanumeric()).any(is_secret)
 }
@@ -208,6 +224,23 @@ mod tests {
             ("x-sessionid", true),
             ("client-secret", true),
             ("x-credentials", true),
+            ("x-passphrase", true),
+            ("x-user-pwd", true),
+            ("x-pass", true),
+            ("x-totp", true),
+            ("x-bearer", true),
+            ("dpop", true),
+            ("x-hub-signature-256", true),
+            ("x-phpsessid", true),
+            ("x-sid", true),
+            ("x-csrf", true),
+            ("client-assertion", true),
+            ("x-bypass", false),
+            ("x-inside", false),
+            ("x-design", false),
+            ("x-sacred", false),
+            ("x-passthrough", false),
+            ("x-signal", false),
             ("idempotency-key", false),
             ("x-idempotency-key", false),
             ("surrogate-key", false),
