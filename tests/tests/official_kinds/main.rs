@@ -1,7 +1,8 @@
-//! The official kinds, `http`, `http_async` and `manual`, against real servers.
+//! The official kinds, `http`, `http_async`, `http_sse` and `manual`, against real servers.
 
 mod http_extremes;
 mod official_http;
 mod official_http_async;
+mod official_http_sse;
 mod official_manual;
 mod tls;

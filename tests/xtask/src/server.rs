@@ -52,6 +52,12 @@ fn serve(connection: TcpStream, polls: &AtomicU32) -> Result<()> {
                 };
                 ("200 OK", json!({"status": status}).to_string().into_bytes())
             }
+            "GET /events" => {
+                let events = "data: working\n\nevent: completed\ndata: {}\n\n";
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+                // The end of the connection is the end of the stream.
+                return Ok(writer.write_all([head, events].concat().as_bytes())?);
+            }
             "POST /dispatch" => ("200 OK", dispatch(&body)?),
             _ => ("404 Not Found", b"{}".to_vec()),
         };
