@@ -5,6 +5,7 @@
 //! | `POST /echo` | 200 and the body that was sent |
 //! | `POST /runs` | 202 `{"run_id": "run-1"}` |
 //! | `GET /runs/run-1` | 200 `{"status": "running"}` twice, then `"completed"` |
+//! | `GET /events` | 200 and an event stream with two events, the second `completed` |
 //! | `POST /dispatch` | 200 and a RuntimeResult for the invocation that was sent |
 
 use anyhow::Result;
