@@ -1,5 +1,5 @@
 //! Packs what an author needs into one file, for the executable to carry: the SDK's crates and `wit/`, as a workspace of
-//! their own, and the SDK for Python. A part of the build script.
+//! their own, and the SDKs for other languages. A part of the build script.
 //!
 //! The file is a sequence of entries, compressed as one (zlib): the length of the path (two bytes, little-endian), the path,
 //! the length of the content (four bytes), the content.
@@ -18,11 +18,11 @@ const CRATES: [&str; 4] = [
     "plugin-sdk/tls",
 ];
 
-/// What is taken of the SDK for Python.
-const PYTHON: [&str; 3] = ["LICENSE", "README.md", "executor_runtime"];
-
 /// What is taken of each.
 const TAKEN: [&str; 4] = ["Cargo.toml", "LICENSE", "src", "wit"];
+
+/// The SDKs for other languages, and what is taken of each.
+const OTHERS: [(&str, &[&str]); 1] = [("plugin-sdk/python", &["LICENSE", "README.md", "executor_runtime"])];
 
 /// Packs what is in `workspace` into the file `packed`.
 pub(crate) fn pack(workspace: &Path, packed: &Path) -> Result<()> {
@@ -39,8 +39,10 @@ pub(crate) fn pack(workspace: &Path, packed: &Path) -> Result<()> {
             add(workspace, &format!("{folder}/{name}"), &mut entries)?;
         }
     }
-    for name in PYTHON {
-        add(workspace, &format!("plugin-sdk/python/{name}"), &mut entries)?;
+    for (folder, taken) in OTHERS {
+        for name in taken {
+            add(workspace, &format!("{folder}/{name}"), &mut entries)?;
+        }
     }
     fs::write(packed, miniz_oxide::deflate::compress_to_vec_zlib(&entries, 9))
 }

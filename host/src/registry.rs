@@ -114,7 +114,7 @@ impl Registry {
         let plugins = self
             .plugins
             .kinds()
-            .filter(|(_, plugin)| self.plugins.runs(plugin.carrier));
+            .filter(|(_, plugin)| self.plugins.runs(plugin));
         let mut origins: BTreeMap<_, _> = plugins
             .map(|(kind, plugin)| (kind.clone(), Origin::Plugin(Arc::clone(plugin))))
             .collect();

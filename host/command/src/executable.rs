@@ -199,7 +199,7 @@ impl Executable {
         }
         // Whatever is wrong with the plugin is told where it is run.
         match builder.plugins().plugin(kind) {
-            Ok(Some(plugin)) if plugin.carrier == Carrier::Component => {
+            Ok(Some(plugin)) if builder.plugins().carrier(plugin) == Carrier::Component => {
                 become_engine(document, ENGINE_ADDRESS_SPACE)
             }
             _ => Ok(()),

@@ -24,7 +24,8 @@ struct Row {
 pub(super) fn kinds(options: &HostOptions, format: Option<Format>) -> Result<ExitCode> {
     let builder = host::builder(options)?;
     host::check_configured_names(builder.plugins())?;
-    let rows: Vec<_> = host::start(builder)??
+    let host = host::start(builder)??;
+    let rows: Vec<_> = host
         .origins()
         .into_iter()
         .map(|(kind, origin)| {
@@ -38,7 +39,7 @@ pub(super) fn kinds(options: &HostOptions, format: Option<Format>) -> Result<Exi
                     )),
                     carrier: plugin.carrier.as_str(),
                     path: Some(plugin.path.clone()),
-                    reason: options.executable.missing_for(plugin.carrier),
+                    reason: options.executable.missing_for(host.plugins().carrier(&plugin)),
                 },
                 Origin::BuiltIn | Origin::Embedder => Row {
                     runtime_kind,

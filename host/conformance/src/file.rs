@@ -43,7 +43,9 @@ fn place(reason: &Unusable) -> CheckName {
         | Unusable::Damaged(_)
         | Unusable::CoreModule
         | Unusable::WrongArchitecture { .. } => CheckName::Format,
-        Unusable::NoDescriptor { .. } | Unusable::InvalidDescriptor(_) => CheckName::Descriptor,
+        Unusable::NoDescriptor { .. } | Unusable::InvalidDescriptor(_) | Unusable::Recipe(_) => {
+            CheckName::Descriptor
+        }
         Unusable::PreRelease | Unusable::Interface { .. } => CheckName::Interface,
         Unusable::UnknownImport(_) | Unusable::MissingExport(_) => CheckName::Imports,
         Unusable::OtherDigest { .. }
@@ -71,7 +73,9 @@ fn remedy(reason: &Unusable) -> String {
         }
         Unusable::Changed => "check it again once it is no longer being written".into(),
         Unusable::WrongFormat { .. } => {
-            "name a component *.wasm or a native plugin *.so; `executor-runtime plugin build` builds both".into()
+            "name a component *.wasm or a native plugin *.so, as `executor-runtime plugin build` does, and a recipe \
+             *.kind.toml"
+                .into()
         }
         Unusable::CoreModule => {
             "build it for the target wasm32-wasip2, as `executor-runtime plugin build` does".into()
@@ -89,6 +93,7 @@ fn remedy(reason: &Unusable) -> String {
              that export_runner! adds to the crate finds this before a build"
                 .into()
         }
+        Unusable::Recipe(_) => "fix the file as described; the README shows a whole recipe".into(),
         Unusable::PreRelease => {
             "rebuild it with the current plugin-sdk or against the current wit/; the interface will not change again"
                 .into()

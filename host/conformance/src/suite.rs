@@ -43,7 +43,13 @@ pub async fn check(path: &Path, plugins: &PluginSet) -> io::Result<Report> {
     let (Some(plugin), false) = (&found.plugin, verdicts.values().any(failed)) else {
         return Ok(Report::new(path, verdicts, "the file can't be used"));
     };
-    if !plugins.runs(plugin.carrier) {
+    if plugin.recipe.is_some() {
+        // Runs would reach whatever hosts the recipe names.
+        verdicts.insert(CheckName::Loads, has_base(plugin, plugins));
+        let why = "nothing of a recipe runs; its base does, which has checks of its own";
+        return Ok(Report::new(path, verdicts, why));
+    }
+    if !plugins.runs(plugin) {
         let why = format!("this host runs no {} plugins", plugin.carrier.as_str());
         return Ok(Report::new(path, verdicts, &why));
     }
@@ -99,6 +105,14 @@ async fn run_checks(
         ends_when_asked(&subject, &waiting, Some(BEFORE_STOP)).await,
     );
     Ok("an earlier check failed")
+}
+
+/// Whether the base of a recipe is there, and takes what the recipe sets.
+fn has_base(plugin: &Arc<Plugin>, plugins: &PluginSet) -> Verdict {
+    match plugins.runner(plugin) {
+        Ok(_) => Verdict::Passed,
+        Err(failure) => Verdict::failed(failure.summary, "install the base, or set what it takes"),
+    }
 }
 
 /// The grace of the checks' runs: the operator may allow less than they ask for.

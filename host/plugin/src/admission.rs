@@ -56,6 +56,24 @@ impl Admission {
     }
 }
 
+/// An invocation's metadata, with the descriptor's defaults.
+///
+/// # Errors
+/// What in it can't be used.
+pub(crate) fn checked(
+    descriptor: &PluginDescriptor,
+    metadata: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    descriptor.check_metadata(metadata).map_err(|problems| {
+        let mut summary = String::new();
+        for problem in &problems {
+            // Writing to a string can't fail.
+            let _ = write!(summary, "{}{problem}", if summary.is_empty() { "" } else { "; " });
+        }
+        invalid(summary)
+    })
+}
+
 /// Checks an invocation's metadata and reads its settings.
 ///
 /// # Errors
@@ -66,14 +84,7 @@ pub fn admit(
     carrier: Carrier,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Admission, Failure> {
-    let filled = descriptor.check_metadata(metadata).map_err(|problems| {
-        let mut summary = String::new();
-        for problem in &problems {
-            // Writing to a string can't fail.
-            let _ = write!(summary, "{}{problem}", if summary.is_empty() { "" } else { "; " });
-        }
-        invalid(summary)
-    })?;
+    let filled = checked(descriptor, metadata)?;
     let ours = |key: &str| key.starts_with("plugin.") || key.starts_with("limits.");
     let kept = |key: &str| carrier == Carrier::Component && MEANINGLESS.contains(&key);
     if let Some(key) = metadata
@@ -124,7 +135,7 @@ fn read<T>(
     }
 }
 
-fn invalid(summary: String) -> Failure {
+pub(crate) fn invalid(summary: String) -> Failure {
     Failure::new(ErrorKind::InvalidMetadata, format!("invalid metadata: {summary}"))
 }
 

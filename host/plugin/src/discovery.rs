@@ -5,6 +5,7 @@ use crate::{
     binary::{elf, wasm::ComponentFile},
     digest::hex,
     file::PluginFile,
+    recipe::{self, RecipeFile},
 };
 use executor_runtime_config::{Config, PluginConfig};
 use executor_runtime_protocol::{INTERFACE_VERSION, InterfaceVersion, PluginDescriptor, RuntimeKind};
@@ -24,6 +25,8 @@ pub enum Carrier {
     Component,
     /// A shared library, run in a worker process.
     Native,
+    /// A file that makes a kind out of another plugin's.
+    Recipe,
 }
 
 impl Carrier {
@@ -32,11 +35,13 @@ impl Carrier {
         match self {
             Self::Component => "component",
             Self::Native => "native",
+            Self::Recipe => "recipe",
         }
     }
 
     fn of(path: &Path) -> Option<Self> {
         match path.extension().and_then(OsStr::to_str) {
+            _ if RecipeFile::is_name(path) => Some(Self::Recipe),
             Some("wasm") => Some(Self::Component),
             Some("so") => Some(Self::Native),
             _ => None,
@@ -53,6 +58,8 @@ pub struct Plugin {
     pub carrier: Carrier,
     /// What it says of itself.
     pub descriptor: PluginDescriptor,
+    /// What a recipe makes of its base.
+    pub recipe: Option<Arc<RecipeFile>>,
 }
 
 /// One file in a plugins directory.
@@ -99,22 +106,53 @@ pub fn discover(directories: &[PathBuf], config: &Config) -> Vec<Found> {
         }
         all.extend(found);
     }
+    find_bases(&mut all);
     all
+}
+
+/// Of the recipes, only those are used whose base is there and takes what they set.
+fn find_bases(all: &mut [Found]) {
+    let checked: Vec<_> = all.iter().map(|found| find_base(found, all)).collect();
+    for (found, checked) in all.iter_mut().zip(checked) {
+        if let Err(reason) = checked {
+            found.state = State::Unusable(reason);
+        }
+    }
+}
+
+fn find_base(found: &Found, all: &[Found]) -> Result<(), Unusable> {
+    let (State::Usable(_), Some(recipe)) = (
+        &found.state,
+        found.plugin.as_ref().and_then(|plugin| plugin.recipe.as_ref()),
+    ) else {
+        return Ok(());
+    };
+    let base = recipe.base();
+    let has_base = |found: &&Found| matches!(&found.state, State::Usable(kinds) if kinds.contains(base));
+    match all.iter().find(has_base).and_then(|found| found.plugin.as_ref()) {
+        Some(plugin) => recipe::check_base(recipe, plugin),
+        None => Err(no_base(base)),
+    }
+}
+
+/// Why a recipe without its base is not used.
+pub(super) fn no_base(base: &RuntimeKind) -> Unusable {
+    Unusable::Recipe(match base.as_str() {
+        "subprocess" => "its base is 'subprocess', which is built in; a base is a plugin's kind".to_owned(),
+        _ => format!(
+            "its base '{base}' is no kind of a plugin that can be used here; `plugin list` shows which are"
+        ),
+    })
 }
 
 /// Reads one file as [`discover`] does, wherever it is.
 pub fn inspect(path: &Path, config: &Config) -> Found {
     let carrier = Carrier::of(path).ok_or(Unusable::WrongFormat {
-        expected: "file named *.wasm or *.so",
+        expected: "file named *.wasm, *.so or *.kind.toml",
     });
     let read = carrier.and_then(|carrier| {
         let file = PluginFile::open(path)?;
-        let (descriptor, release) = read_any_descriptor(&file, carrier)?;
-        let plugin = Plugin {
-            path: path.to_owned(),
-            carrier,
-            descriptor,
-        };
+        let (plugin, release) = read_any(path, &file, carrier)?;
         Ok((plugin, file, release))
     });
     let (plugin, state) = match read {
@@ -162,19 +200,20 @@ fn read_directory(directory: &Path, config: &Config) -> Vec<Found> {
 /// The descriptor in a file, and the file.
 pub(super) fn read_plugin(path: &Path, carrier: Carrier) -> Result<(Plugin, PluginFile), Unusable> {
     let file = PluginFile::open(path)?;
-    let descriptor = read_descriptor(&file, carrier)?;
-    let plugin = Plugin {
-        path: path.to_owned(),
-        carrier,
-        descriptor,
-    };
-    Ok((plugin, file))
+    match read_any(path, &file, carrier)? {
+        (plugin, Release::Current) => Ok((plugin, file)),
+        (_, Release::Before) => Err(Unusable::PreRelease),
+    }
 }
 
 /// The descriptor in an open file that can be loaded.
-pub(super) fn read_descriptor(file: &PluginFile, carrier: Carrier) -> Result<PluginDescriptor, Unusable> {
-    match read_any_descriptor(file, carrier)? {
-        (descriptor, Release::Current) => Ok(descriptor),
+pub(super) fn read_descriptor(
+    path: &Path,
+    file: &PluginFile,
+    carrier: Carrier,
+) -> Result<PluginDescriptor, Unusable> {
+    match read_any(path, file, carrier)? {
+        (plugin, Release::Current) => Ok(plugin.descriptor),
         (_, Release::Before) => Err(Unusable::PreRelease),
     }
 }
@@ -185,8 +224,33 @@ enum Release {
     Before,
 }
 
-/// The descriptor in an open file, also in one that is known to be for an interface before the first that was published.
-fn read_any_descriptor(file: &PluginFile, carrier: Carrier) -> Result<(PluginDescriptor, Release), Unusable> {
+/// The plugin in an open file, also in one that is known to be for an interface before the first that was published.
+fn read_any(path: &Path, file: &PluginFile, carrier: Carrier) -> Result<(Plugin, Release), Unusable> {
+    let (descriptor, release, recipe) = match carrier {
+        Carrier::Recipe => {
+            let recipe = RecipeFile::read(path, file)?;
+            (
+                recipe.recipe.descriptor().clone(),
+                Release::Current,
+                Some(Arc::new(recipe)),
+            )
+        }
+        Carrier::Component | Carrier::Native => {
+            let (descriptor, release) = read_binary(file, carrier)?;
+            (descriptor, release, None)
+        }
+    };
+    let plugin = Plugin {
+        path: path.to_owned(),
+        carrier,
+        descriptor,
+        recipe,
+    };
+    Ok((plugin, release))
+}
+
+/// What is in the file of a component, or else of a library.
+fn read_binary(file: &PluginFile, carrier: Carrier) -> Result<(PluginDescriptor, Release), Unusable> {
     match carrier {
         Carrier::Component => {
             let component = ComponentFile::read(file)?;
@@ -197,7 +261,7 @@ fn read_any_descriptor(file: &PluginFile, carrier: Carrier) -> Result<(PluginDes
             component.check_interface()?;
             Ok((descriptor, Release::Current))
         }
-        Carrier::Native => {
+        _ => {
             let (bytes, is_pre_release) = elf::read_descriptor(file)?;
             let release = match is_pre_release {
                 true => Release::Before,
@@ -228,9 +292,15 @@ fn check(plugin: &Plugin, file: &PluginFile, config: &Config) -> Result<(), Unus
     let config = config.plugin(&plugin.descriptor.name);
     check_enabled(&plugin.descriptor.name, config)?;
     if let Some(pinned) = &config.sha256 {
-        check_digest(&hex(&file.sha256()?), pinned)?;
+        match &plugin.recipe {
+            Some(recipe) => check_digest(&recipe.sha256, pinned)?,
+            None => check_digest(&hex(&file.sha256()?), pinned)?,
+        }
     }
-    Ok(())
+    match &plugin.recipe {
+        Some(recipe) => recipe.check_config(config),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn check_enabled(name: &str, config: &PluginConfig) -> Result<(), Unusable> {

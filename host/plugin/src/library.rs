@@ -28,7 +28,7 @@ impl Library {
     pub fn read(plugin: &Plugin, config: &PluginConfig) -> Result<Self, Unusable> {
         let copy = PluginFile::open(&plugin.path)?.sealed_copy()?;
         // Between listing and now it may have been replaced; what was listed is what runs.
-        if read_descriptor(&copy, plugin.carrier)? != plugin.descriptor {
+        if read_descriptor(&plugin.path, &copy, plugin.carrier)? != plugin.descriptor {
             return Err(Unusable::Changed);
         }
         let name = &plugin.descriptor.name;

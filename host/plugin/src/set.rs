@@ -4,6 +4,8 @@ use crate::{
     Carrier, Found, Loader, Plugin, State, Unusable,
     configured_names::{self, Names},
     discover,
+    discovery::no_base,
+    recipe::{self, RecipeFile, RecipeRunner},
 };
 use executor_runtime_config::Config;
 use executor_runtime_protocol::RuntimeKind;
@@ -154,15 +156,16 @@ impl PluginSet {
     /// # Errors
     /// When it does not load.
     pub fn prepare(&self, plugin: &Plugin) -> Result<(), Unusable> {
+        // Of a recipe there is nothing to prepare, and its base was when it was installed.
         match self.loader(plugin.carrier) {
             Some(loader) => loader.prepare(plugin, self.config.plugin(&plugin.descriptor.name)),
             None => Ok(()),
         }
     }
 
-    /// Whether a plugin of this carrier can run here.
-    pub fn runs(&self, carrier: Carrier) -> bool {
-        self.loader(carrier).is_some()
+    /// Whether a plugin can run here.
+    pub fn runs(&self, plugin: &Plugin) -> bool {
+        self.loader(self.carrier(plugin)).is_some()
     }
 
     /// What runs the kinds of `plugin`, wherever its file is. Nothing is loaded yet.
@@ -170,6 +173,9 @@ impl PluginSet {
     /// # Errors
     /// When this host runs no plugins of its carrier.
     pub fn runner(&self, plugin: &Arc<Plugin>) -> Result<Arc<dyn Runner>, Failure> {
+        if let Some(recipe) = &plugin.recipe {
+            return self.recipe_runner(plugin, recipe);
+        }
         let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runner) = runners.get(&plugin.path) {
             return Ok(Arc::clone(runner));
@@ -179,6 +185,35 @@ impl PluginSet {
         let runner = loader.runner(plugin, &config);
         runners.insert(plugin.path.clone(), Arc::clone(&runner));
         Ok(runner)
+    }
+
+    /// What runs a recipe's kind: the runner of its base, which is given what the recipe sets.
+    fn recipe_runner(&self, plugin: &Plugin, file: &Arc<RecipeFile>) -> Result<Arc<dyn Runner>, Failure> {
+        let base = self.base(plugin, file)?;
+        Ok(Arc::new(RecipeRunner {
+            file: Arc::clone(file),
+            base: Arc::clone(base),
+            runner: self.runner(base)?,
+        }))
+    }
+
+    /// The plugin that does the work of a recipe.
+    fn base(&self, plugin: &Plugin, file: &RecipeFile) -> Result<&Arc<Plugin>, Failure> {
+        let unusable = |reason: Unusable| reason.failure(&plugin.descriptor.name, &plugin.path);
+        let base = self
+            .plugin(file.base())?
+            .ok_or_else(|| unusable(no_base(file.base())))?;
+        recipe::check_base(file, base).map_err(unusable)?;
+        Ok(base)
+    }
+
+    /// The carrier that a plugin is run by: for a recipe its base's, if that is there.
+    pub fn carrier(&self, plugin: &Plugin) -> Carrier {
+        let base = plugin
+            .recipe
+            .as_deref()
+            .and_then(|file| self.base(plugin, file).ok());
+        base.map_or(plugin.carrier, |base| base.carrier)
     }
 
     /// Every kind that runs, and its plugin.

@@ -53,6 +53,9 @@ pub enum Unusable {
     /// The descriptor breaks the rules.
     #[error("has an invalid descriptor: {0}")]
     InvalidDescriptor(String),
+    /// The file of a recipe that can't be used.
+    #[error("is not a recipe that can be used: {0}")]
+    Recipe(String),
     /// Made before interface 1.0 was published, and of another shape.
     #[error("was built for a pre-release interface; rebuild it with the current plugin-sdk")]
     PreRelease,

@@ -67,6 +67,12 @@ receipt_keys! {
     PLUGIN_PROGRESS = "plugin.progress";
     /// How many log lines of the plugin were dropped because it flooded the log.
     PLUGIN_LOG_DROPPED = "plugin.log_dropped";
+    /// Name of the recipe that made the plugin's invocation of the caller's, if one did.
+    PLUGIN_RECIPE = "plugin.recipe";
+    /// Version of that recipe.
+    PLUGIN_RECIPE_VERSION = "plugin.recipe_version";
+    /// SHA-256 of the recipe's file, in hex.
+    PLUGIN_RECIPE_SHA256 = "plugin.recipe_sha256";
 }
 
 #[cfg(test)]

@@ -54,6 +54,21 @@ impl Run {
         }
     }
 
+    /// This run as one of another invocation: with its deadline, its token, its listener and its span.
+    #[must_use]
+    pub fn as_another(&self, invocation: RuntimeInvocation) -> Self {
+        Self {
+            invocation,
+            begun: self.begun,
+            deadline: self.deadline,
+            cancel: self.cancel.clone(),
+            events: self.events.clone(),
+            stdin: None,
+            queued: self.queued,
+            span: self.span.clone(),
+        }
+    }
+
     /// Its span, below which its parts are; one that is not recorded before the run is executed.
     pub fn span(&self) -> &Span {
         static NONE: Span = Span::none();

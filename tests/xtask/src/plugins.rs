@@ -27,7 +27,23 @@ pub(crate) fn build_all() -> Result<PathBuf> {
             &directory.join(format!("{}.so", short(package))),
         )?;
     }
+    for recipe in recipes()? {
+        install(&recipe, &directory.join(recipe.file_name().unwrap_or_default()))?;
+    }
     Ok(directory)
+}
+
+/// The official recipes, which are files already.
+fn recipes() -> Result<Vec<PathBuf>> {
+    let directory = guest_build::workspace().join("plugins/recipes");
+    let entries =
+        fs::read_dir(&directory).with_context(|| format!("'{}' can't be read", directory.display()))?;
+    let mut recipes = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    recipes.retain(|path| path.to_string_lossy().ends_with(".kind.toml"));
+    recipes.sort();
+    Ok(recipes)
 }
 
 fn short(package: &str) -> &str {
@@ -49,7 +65,7 @@ fn install(file: &std::path::Path, target: &std::path::Path) -> Result<()> {
     eprintln!(
         "  {} ({} KB)",
         target.display(),
-        fs::metadata(target)?.len() / 1024
+        fs::metadata(target)?.len().div_ceil(1024)
     );
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! What runs it is this executable in a process of its own, so that receipt and log are shown as `run` shows them, and a
 //! plugin that goes wrong ends nothing but its run.
 
-use super::{files::Files, project::Project};
+use super::{files::Files, language::PluginFolder};
 use crate::{
     args::{DevOptions, HostOptions},
     exit, report,
@@ -31,8 +31,8 @@ pub(super) fn dev(options: &DevOptions, host: &HostOptions) -> Result<ExitCode> 
     loop {
         // Before anything is read of them, so that no change is missed.
         let seen = Files::of(directory);
-        let project = Project::read(directory);
-        let made = project.as_ref().ok().map(Project::target_directory);
+        let project = PluginFolder::read(directory);
+        let made = project.as_ref().ok().map(PluginFolder::target_directory);
         let seen = seen.without(made.as_deref());
         let ran = project.and_then(|project| build_and_run(&project, options, host));
         if options.once {
@@ -59,7 +59,7 @@ pub(super) fn dev(options: &DevOptions, host: &HostOptions) -> Result<ExitCode> 
     }
 }
 
-fn build_and_run(project: &Project, options: &DevOptions, host: &HostOptions) -> Result<ExitStatus> {
+fn build_and_run(project: &PluginFolder, options: &DevOptions, host: &HostOptions) -> Result<ExitStatus> {
     let carrier = if options.native {
         Carrier::Native
     } else {

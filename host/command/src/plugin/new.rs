@@ -1,13 +1,10 @@
 //! `plugin new`: a plugin that builds, and passes its own test at once.
 
 use super::{
-    python,
+    language::{Definition, SdkFolder, SdkForm, definition},
     sdk::{self, Carried},
 };
-use crate::{
-    Executable,
-    args::{Language, NewOptions},
-};
+use crate::{Executable, args::NewOptions};
 use anyhow::{Context, Result, bail};
 use executor_runtime::protocol::{HOST_NAMESPACES, INTERFACE_VERSION, PluginDescriptor, RuntimeKind};
 use std::{
@@ -16,115 +13,72 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The crate, with words in capitals for what is filled in.
-const RUST: [(&str, &str); 5] = [
-    ("Cargo.toml", include_str!("template/Cargo.toml.in")),
-    ("plugin.json", include_str!("template/plugin.json.in")),
-    (".gitignore", include_str!("template/gitignore.in")),
-    ("src/lib.rs", include_str!("template/src/lib.rs.in")),
-    ("tests/plugin.rs", include_str!("template/tests/plugin.rs.in")),
-];
-
-/// The folder of a plugin in Python.
-const PYTHON: [(&str, &str); 5] = [
-    ("plugin.py", include_str!("template/python/plugin.py.in")),
-    ("plugin.json", include_str!("template/plugin.json.in")),
-    (".gitignore", include_str!("template/python/gitignore.in")),
-    (
-        "test_plugin.py",
-        include_str!("template/python/test_plugin.py.in"),
-    ),
-    ("README.md", include_str!("template/python/README.md.in")),
-];
-
-/// Names that cargo refuses for a package, or that a dependency of the crate has.
-const TAKEN: [&str; 9] = [
-    "alloc",
-    "build",
-    "core",
-    "executor-runtime-sdk",
-    "executor-runtime-testing",
-    "proc-macro",
-    "proc_macro",
-    "std",
-    "test",
-];
-
-/// Rust's keywords that are names as far as a plugin is concerned; a crate can't be called like one.
-const KEYWORDS: [&str; 51] = [
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
-    "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
-    "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static",
-    "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual",
-    "where", "while", "yield",
-];
-
-/// Where the SDK goes in a new crate that has one of its own.
-const OWN_SDK: &str = "vendor/executor-runtime";
-
 /// The SDK that a new plugin uses.
 enum Sdk {
     /// In this folder.
     At(PathBuf),
-    /// Written into the plugin's own crate, which then needs nothing else of ours.
-    Own(Carried),
-    /// Written into the folder of a plugin in Python.
-    Python(Carried),
+    /// Written to this folder of the plugin, as crates, which then need nothing else of ours.
+    Crates(&'static str, Carried),
+    /// Written into the plugin.
+    Folder(&'static SdkFolder, Carried),
 }
 
 impl Sdk {
-    fn of(options: &NewOptions, executable: Executable) -> Result<Self> {
-        if options.lang == Language::Python {
-            if options.sdk.is_some() {
-                bail!(
-                    "--sdk is for plugins in Rust: one in Python gets the SDK that this executable carries"
-                );
-            }
-            return Ok(Self::Python(Carried::by(executable)?));
-        }
-        match &options.sdk {
-            Some(given) => Ok(Self::At(sdk::named(given)?)),
-            None => match sdk::beside_executable() {
+    fn of(language: &'static Definition, options: &NewOptions, executable: Executable) -> Result<Self> {
+        match (&language.sdk, &options.sdk) {
+            (SdkForm::Crates(_), Some(given)) => Ok(Self::At(sdk::named(given)?)),
+            (SdkForm::Crates(own), None) => match sdk::beside_executable() {
                 Some(folder) => Ok(Self::At(folder)),
-                None => Ok(Self::Own(Carried::by(executable)?)),
+                None => Ok(Self::Crates(own, Carried::by(executable)?)),
             },
+            (SdkForm::Folder(_), Some(_)) => bail!(
+                "--sdk is for plugins in Rust: one in {} gets the SDK that this executable carries",
+                language.name
+            ),
+            (SdkForm::Folder(folder), None) => Ok(Self::Folder(folder, Carried::by(executable)?)),
         }
     }
 
-    /// Its folder, as a path that Cargo.toml may have.
+    /// Its folder, as a path that a file of the plugin may have.
     fn folder(&self) -> PathBuf {
         match self {
             Self::At(folder) => folder.clone(),
-            Self::Own(_) => Path::new(OWN_SDK).join("plugin-sdk"),
-            Self::Python(_) => python::SDK.into(),
+            Self::Crates(own, _) => Path::new(own).join("plugin-sdk"),
+            Self::Folder(sdk, _) => sdk.folder.into(),
+        }
+    }
+
+    fn write(&self, plugin: &Path) -> Result<()> {
+        match self {
+            Self::At(_) => Ok(()),
+            Self::Crates(own, carried) => carried.write_crates(&plugin.join(own)),
+            Self::Folder(sdk, carried) => carried.write_folder(sdk, plugin),
         }
     }
 }
 
 pub(super) fn new(options: &NewOptions, executable: Executable) -> Result<()> {
     let name = options.name.as_str();
+    let language = definition(options.lang);
     check_name(name)?;
-    if options.lang == Language::Rust {
-        check_crate_name(name)?;
-    }
+    (language.check_name)(name)?;
     let kind = kind(name, options.kind.as_deref())?;
-    let sdk = Sdk::of(options, executable)?;
+    let sdk = Sdk::of(language, options, executable)?;
     let into = options.into.clone().unwrap_or_default();
     let folder = into.join(name);
     let filled = |text: &str| {
-        text.replace("__NAME__", name)
+        let text = text
+            .replace("__NAME__", name)
             .replace("__KIND__", kind.as_str())
             .replace("__TYPE__", &type_name(name))
             .replace("__INTERFACE__", &INTERFACE_VERSION.to_string())
             .replace("__SDK__", &dependency(&sdk.folder()))
-            .replace("__TESTING__", &dependency(&sdk.folder().join("testing")))
-            .replace("__COMPONENTIZE__", python::COMPONENTIZE)
+            .replace("__TESTING__", &dependency(&sdk.folder().join("testing")));
+        let own = language.fills.iter();
+        own.fold(text, |text, (word, value)| text.replace(word, value))
     };
-    let template = match options.lang {
-        Language::Rust => RUST,
-        Language::Python => PYTHON,
-    };
-    let files = template.map(|(path, text)| (path, filled(text)));
+    let template = language.template.iter();
+    let files: Vec<_> = template.map(|(path, text)| (*path, filled(text))).collect();
     for (_, descriptor) in files.iter().filter(|(path, _)| *path == "plugin.json") {
         PluginDescriptor::from_json(descriptor.as_bytes())?;
     }
@@ -142,39 +96,26 @@ pub(super) fn new(options: &NewOptions, executable: Executable) -> Result<()> {
             .and_then(|()| fs::write(&path, text))
             .with_context(|| format!("'{}' can't be written", path.display()))?;
     }
-    match &sdk {
-        Sdk::At(_) => {}
-        Sdk::Own(carried) => carried.write_crates(&folder.join(OWN_SDK))?,
-        Sdk::Python(carried) => carried.write_python(&folder.join(python::SDK))?,
-    }
-    tell(&folder, name, &kind, &sdk);
+    sdk.write(&folder)?;
+    tell(&folder, name, &kind, language, &sdk);
     Ok(())
 }
 
-fn tell(folder: &Path, name: &str, kind: &RuntimeKind, sdk: &Sdk) {
+fn tell(folder: &Path, name: &str, kind: &RuntimeKind, language: &Definition, sdk: &Sdk) {
     let folder = folder.display();
     say!("wrote '{folder}': plugin {name}, which runs the kind {kind}");
-    let source = match sdk {
-        Sdk::At(sdk) => {
-            say!("it uses the SDK in '{}'", sdk.display());
-            "src/lib.rs"
-        }
-        Sdk::Own(_) => {
-            say!("it has the SDK of this executable in '{folder}/{OWN_SDK}'");
-            "src/lib.rs"
-        }
-        Sdk::Python(_) => {
-            say!("it has the SDK of this executable in '{folder}/{}'", python::SDK);
-            "plugin.py"
-        }
-    };
-    say!("it greets, as an example; replace {source} and plugin.json by what yours does");
+    match sdk {
+        Sdk::At(sdk) => say!("it uses the SDK in '{}'", sdk.display()),
+        Sdk::Crates(own, _) => say!("it has the SDK of this executable in '{folder}/{own}'"),
+        Sdk::Folder(sdk, _) => say!("it has the SDK of this executable in '{folder}/{}'", sdk.folder),
+    }
+    say!(
+        "it greets, as an example; replace {} and plugin.json by what yours does",
+        language.source
+    );
     say!("next:");
-    if let Sdk::Python(_) = sdk {
-        say!(
-            "  python3 -m venv '{folder}/.venv' && '{folder}/.venv/bin/pip' install componentize-py=={}",
-            python::COMPONENTIZE
-        );
+    if let Some(setup) = (language.setup)(&folder.to_string()) {
+        say!("  {setup}");
     }
     say!(
         "  executor-runtime plugin dev '{folder}' -m greet.name=Ada    # build and run it, again on each save"
@@ -192,15 +133,6 @@ fn check_name(name: &str) -> Result<()> {
         bail!(
             "'{}' is not a valid plugin name: expected a lower-case letter, then at most 63 of a-z, 0-9 and -",
             name.escape_debug()
-        );
-    }
-    Ok(())
-}
-
-fn check_crate_name(name: &str) -> Result<()> {
-    if TAKEN.contains(&name) || KEYWORDS.contains(&name) {
-        bail!(
-            "'{name}' can't be a crate name, because Rust reserves it; choose another, such as '{name}-plugin'"
         );
     }
     Ok(())
@@ -240,17 +172,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_what_cargo_and_the_host_take() {
+    fn names_are_what_the_host_takes() {
         for good in ["a", "http", "word-count", "x2"] {
             check_name(good).unwrap();
-            check_crate_name(good).unwrap();
         }
         for bad in ["", "Ab", "2x", "-x", "a_b", "a b", "../x", "ä", &"x".repeat(65)] {
             check_name(bad).unwrap_err();
         }
-        for reserved in ["test", "fn", "self"] {
-            check_name(reserved).unwrap();
-            check_crate_name(reserved).unwrap_err();
+        for reserved_in_rust in ["test", "fn", "self"] {
+            check_name(reserved_in_rust).unwrap();
         }
         assert_eq!(kind("word-count", None).unwrap().as_str(), "word_count");
         for bad in ["subprocess", "limits", "plugin", "a-b", ""] {

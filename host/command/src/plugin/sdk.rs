@@ -1,5 +1,6 @@
 //! Where the SDK is that a new plugin uses: named, beside this executable in a checkout, or carried by it.
 
+use super::language::{self, SdkFolder, SdkForm};
 use crate::Executable;
 use anyhow::{Context, Result, anyhow, bail};
 use std::{
@@ -10,9 +11,6 @@ use std::{
 
 /// What the SDK's own manifest has in it.
 const PACKAGE: &str = "name = \"executor-runtime-sdk\"";
-
-/// Where the SDK for Python is in what is carried.
-const PYTHON: &str = "plugin-sdk/python/";
 
 /// Where `wit/` is in what is carried.
 const WIT: &str = "plugin-sdk/wit/";
@@ -77,7 +75,13 @@ impl Carried {
 
     /// Writes the SDK's crates below `folder`.
     pub(super) fn write_crates(&self, folder: &Path) -> Result<()> {
-        let mut crates = self.files().filter(|(path, _)| !path.starts_with(PYTHON));
+        let folders = language::all().filter_map(|language| match &language.sdk {
+            SdkForm::Folder(sdk) => Some(sdk.carried),
+            SdkForm::Crates(_) => None,
+        });
+        let others: Vec<_> = folders.collect();
+        let is_of_another = |path: &str| others.iter().any(|other| path.starts_with(other));
+        let mut crates = self.files().filter(|(path, _)| !is_of_another(path));
         crates.try_for_each(|(path, content)| write(&folder.join(path), content))
     }
 
@@ -93,15 +97,16 @@ impl Carried {
         Ok(count)
     }
 
-    /// Writes the package for Python, with its guide and `wit/` in it, to the folder `package`.
-    pub(super) fn write_python(&self, package: &Path) -> Result<()> {
+    /// Writes the SDK of a language, with its guide and `wit/` in it, into a plugin.
+    pub(super) fn write_folder(&self, sdk: &SdkFolder, plugin: &Path) -> Result<()> {
+        let folder = plugin.join(sdk.folder);
         for (path, content) in self.files() {
-            if let Some(path) = path.strip_prefix(PYTHON) {
-                let path = path.strip_prefix("executor_runtime/").unwrap_or(path);
-                write(&package.join(path), content)?;
+            if let Some(path) = path.strip_prefix(sdk.carried) {
+                let path = path.strip_prefix(sdk.sources).unwrap_or(path);
+                write(&folder.join(path), content)?;
             }
         }
-        self.write_wit(&package.join("wit")).map(drop)
+        self.write_wit(&folder.join("wit")).map(drop)
     }
 
     fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {

@@ -1,6 +1,6 @@
 //! `plugin test`: a plugin's own tests, then the checks of the host.
 
-use super::{check, project::Project};
+use super::{check, language::PluginFolder};
 use crate::{
     Format,
     args::{HostOptions, TestOptions},
@@ -17,7 +17,7 @@ pub(super) fn test(options: &TestOptions, host: &HostOptions, format: Format) ->
     };
     // It starts from the beginning there.
     host.executable.need_engine()?;
-    let project = Project::read(options.directory.as_deref().unwrap_or(Path::new(".")))?;
+    let project = PluginFolder::read(options.directory.as_deref().unwrap_or(Path::new(".")))?;
     project.need(carrier)?;
     project.test()?;
     let built = project.build(carrier)?;

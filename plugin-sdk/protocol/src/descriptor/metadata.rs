@@ -112,7 +112,7 @@ impl PluginDescriptor {
     }
 
     /// What is declared for `name`: by itself, else by the longest declared prefix.
-    fn key(&self, name: &str) -> Option<&MetadataKey> {
+    pub fn key(&self, name: &str) -> Option<&MetadataKey> {
         let prefixes = name
             .rmatch_indices('.')
             .filter(|(dot, _)| dot + 1 < name.len())

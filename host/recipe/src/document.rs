@@ -1,0 +1,264 @@
+//! The file of a recipe.
+
+use crate::{
+    setting::Setting,
+    template::{Form, Name},
+    url,
+};
+use executor_runtime_protocol::{INTERFACE_VERSION, PluginDescriptor, RuntimeKind, ValueType, closest};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+
+/// A kind that is made of another one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    descriptor: PluginDescriptor,
+    base: RuntimeKind,
+    pub(crate) settings: BTreeMap<String, Setting>,
+}
+
+/// Why a text is not a recipe, or not one for its base; a sentence that goes after the file's path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidRecipe(String);
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: Json,
+    summary: Json,
+    base: String,
+    #[serde(default)]
+    metadata: BTreeMap<String, Json>,
+    set: BTreeMap<String, Json>,
+}
+
+impl Recipe {
+    /// Reads the text of the file `KIND.kind.toml`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(kind: &str, text: &str) -> Result<Self, InvalidRecipe> {
+        let own = RuntimeKind::new(kind).ok_or_else(|| {
+            InvalidRecipe(format!(
+                "is called '{}', which is not a runtime kind: a lower-case letter, then at most 63 of a-z, 0-9 and _",
+                kind.escape_debug()
+            ))
+        })?;
+        let Document {
+            version,
+            summary,
+            base,
+            metadata,
+            set,
+        } = toml::from_str(text).map_err(|error| InvalidRecipe(not_understood(text, &error)))?;
+        let descriptor = serde_json::json!({
+            "name": kind.replace('_', "-"),
+            "version": version,
+            "kinds": [own],
+            "interface": INTERFACE_VERSION,
+            "summary": summary,
+            "metadata": metadata,
+        });
+        let descriptor =
+            PluginDescriptor::from_json(descriptor.to_string().as_bytes()).map_err(|invalid| {
+                let problems: Vec<_> = invalid.problems.iter().map(ToString::to_string).collect();
+                InvalidRecipe(problems.join("; "))
+            })?;
+        let base = RuntimeKind::new(&base)
+            .ok_or_else(|| InvalidRecipe(format!("base '{}' is not a runtime kind", base.escape_debug())))?;
+        let settings = set
+            .into_iter()
+            .map(|(key, value)| match Setting::read(value) {
+                Ok(setting) => Ok((key, setting)),
+                Err(problem) => Err(in_setting(&key, &format!("has {problem}"))),
+            })
+            .collect::<Result<_, _>>()?;
+        let recipe = Self {
+            descriptor,
+            base,
+            settings,
+        };
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// What it says of itself, as any plugin does.
+    pub fn descriptor(&self) -> &PluginDescriptor {
+        &self.descriptor
+    }
+
+    /// The kind that does the work.
+    pub fn base(&self) -> &RuntimeKind {
+        &self.base
+    }
+
+    /// What can be checked without the base.
+    fn check(&self) -> Result<(), InvalidRecipe> {
+        for (key, spec) in &self.descriptor.metadata {
+            if key.ends_with('*') {
+                return Err(InvalidRecipe(format!(
+                    "declares {key}: the keys of a recipe have full names"
+                )));
+            }
+            if key.starts_with("environment.") {
+                return Err(InvalidRecipe(format!(
+                    "declares {key}: {{{{environment.NAME}}}} is a variable of the invocation; choose another name"
+                )));
+            }
+            if !spec.placeholders.is_empty() {
+                return Err(InvalidRecipe(format!(
+                    "declares placeholders for {key}: what an invocation gives is a value, and no template"
+                )));
+            }
+        }
+        for (key, setting) in &self.settings {
+            for placeholder in setting.placeholders() {
+                if let Name::Metadata(name) = &placeholder.name
+                    && !self.descriptor.metadata.contains_key(name)
+                {
+                    let declared = self.descriptor.metadata.keys().map(String::as_str);
+                    let meant = closest(name, declared)
+                        .map_or_else(String::new, |meant| format!("; did you mean {{{{{meant}}}}}?"));
+                    let problem = format!("has {{{{{name}}}}}, which [metadata] does not declare{meant}");
+                    return Err(in_setting(key, &problem));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this base can be given what the recipe sets.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check_base(&self, base: &PluginDescriptor) -> Result<(), InvalidRecipe> {
+        for (key, setting) in &self.settings {
+            let Some(spec) = base.key(key) else {
+                return Err(in_setting(key, &self.unknown(key, base)));
+            };
+            match setting {
+                Setting::Text(template) if spec.value_type == ValueType::Url => {
+                    url::check(template, &self.descriptor).map_err(|problem| in_setting(key, &problem))?;
+                }
+                Setting::Json(_) if !matches!(spec.value_type, ValueType::Json | ValueType::String) => {
+                    let problem = format!("is JSON, and the key's type is {}", spec.value_type.as_str());
+                    return Err(in_setting(key, &problem));
+                }
+                Setting::Text(template)
+                    if spec.value_type == ValueType::Json
+                        && template.literal().is_none()
+                        && template.only_placeholder().is_none() =>
+                {
+                    let problem = "is text in which values stand, and the key's type is json: write a table";
+                    return Err(in_setting(key, problem));
+                }
+                Setting::Text(_) | Setting::Json(_) => {}
+            }
+            if spec.required {
+                self.check_always_there(key, setting)?;
+            }
+        }
+        let required = base.metadata.iter().filter(|(_, spec)| spec.required);
+        for (key, spec) in required {
+            if !self.settings.contains_key(key) {
+                return Err(InvalidRecipe(format!(
+                    "does not set {key}, which {} needs ({})",
+                    self.base, spec.help
+                )));
+            }
+        }
+        self.check_literals(base)
+    }
+
+    /// A key that the base needs is made of values that are always there.
+    fn check_always_there(&self, key: &str, setting: &Setting) -> Result<(), InvalidRecipe> {
+        for placeholder in setting.placeholders() {
+            let optional = match &placeholder.name {
+                Name::Metadata(name) => self
+                    .descriptor
+                    .metadata
+                    .get(name)
+                    .is_some_and(|spec| !spec.required && spec.default.is_none()),
+                Name::Environment(_) => true,
+                Name::Field(field) => !field.is_always_there(),
+            };
+            if optional && matches!(setting, Setting::Text(_)) {
+                let name = &placeholder.name;
+                let problem = format!(
+                    "is needed by {}, and {{{{{name}}}}} may have no value: make it required, or give it a default",
+                    self.base
+                );
+                return Err(in_setting(key, &problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// What has no placeholder is a value that the base takes.
+    fn check_literals(&self, base: &PluginDescriptor) -> Result<(), InvalidRecipe> {
+        let literals = self.settings.iter().filter_map(|(key, setting)| match setting {
+            Setting::Text(template) => Some((key.clone(), template.literal()?.to_owned())),
+            Setting::Json(_) => None,
+        });
+        let literals: BTreeMap<String, String> = literals.collect();
+        let problems = base.check_metadata(&literals).err().unwrap_or_default();
+        match problems
+            .iter()
+            .find(|problem| literals.contains_key(&problem.key))
+        {
+            None => Ok(()),
+            Some(problem) => {
+                let problem = format!("is {}, and has to be {}", problem.found, problem.expected);
+                Err(in_setting(problem_key(&problems), &problem))
+            }
+        }
+    }
+
+    fn unknown(&self, key: &str, base: &PluginDescriptor) -> String {
+        if !key.contains('.') {
+            return format!(
+                "is no key of {}: write a key with dots in quotes, as in \"http.url\" = \"..\"",
+                self.base
+            );
+        }
+        let meant = closest(key, base.metadata.keys().map(String::as_str))
+            .map_or_else(String::new, |meant| format!("; did you mean \"{meant}\"?"));
+        format!("is no key of {}{meant}", self.base)
+    }
+
+    /// Whether a placeholder is a URL of the invocation's, which grants access to its host.
+    pub(crate) fn is_url(descriptor: &PluginDescriptor, name: &Name, form: Form) -> bool {
+        let Name::Metadata(key) = name else {
+            return false;
+        };
+        form == Form::Plain
+            && descriptor
+                .metadata
+                .get(key)
+                .is_some_and(|spec| spec.value_type == ValueType::Url)
+    }
+}
+
+fn problem_key(problems: &[executor_runtime_protocol::MetadataProblem]) -> &str {
+    problems.first().map_or("", |problem| problem.key.as_str())
+}
+
+fn in_setting(key: &str, problem: &str) -> InvalidRecipe {
+    InvalidRecipe(format!("[set] \"{key}\" {problem}"))
+}
+
+/// An error of the TOML parser, with its line.
+fn not_understood(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = text.as_bytes()[..at]
+        .iter()
+        .filter(|&&byte| byte == b'\n')
+        .count()
+        + 1;
+    let message = error.message().replace("unknown field", "unknown key");
+    let message = message.replace("missing field", "missing key");
+    format!("line {line}: {message}")
+}

@@ -1,0 +1,104 @@
+//! The recipe `ray_job` against Ray itself, which takes 400 MB and a minute: for `cargo xtask soak`.
+
+use super::official;
+use executor_runtime_protocol::Status;
+use executor_runtime_tests::{amount, not_tested};
+use guest_build::target_directory;
+use serde_json::json;
+use std::{net::TcpListener, path::PathBuf, process::Command};
+
+const RAY: &str = "ray[default]==2.60.0";
+
+/// A cluster of one machine, until this is dropped.
+struct Cluster {
+    ray: PathBuf,
+    dashboard: u16,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let venv = target_directory().join("python/ray");
+        let ray = venv.join("bin/ray");
+        if !ray.is_file() {
+            done(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+            done(Command::new(venv.join("bin/pip")).args(["install", "--quiet", RAY]));
+        }
+        let cluster = Self {
+            ray,
+            dashboard: free_port(),
+        };
+        done(
+            cluster
+                .command()
+                .args([
+                    "start",
+                    "--head",
+                    "--num-cpus",
+                    "1",
+                    "--port",
+                    "0",
+                    "--disable-usage-stats",
+                ])
+                .args(["--dashboard-port", &cluster.dashboard.to_string()]),
+        );
+        cluster
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.ray);
+        command.env("PATH", {
+            let bin = self.ray.parent().unwrap().display().to_string();
+            format!("{bin}:{}", std::env::var("PATH").unwrap_or_default())
+        });
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.command().args(["stop", "--force"]).output();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn done(command: &mut Command) {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command:?}: {said}");
+}
+
+#[test]
+fn jobs_end_as_they_did_there() {
+    if amount(0, 1) == 0 {
+        not_tested(
+            "ray_job against Ray itself",
+            "only `cargo xtask soak` installs Ray",
+        );
+        return;
+    }
+    let cluster = Cluster::start();
+    let place = official("ray_job");
+    let url = format!("http://127.0.0.1:{}", cluster.dashboard);
+    let job = |script: &str, seconds: u64| {
+        let invocation = place
+            .invocation(&[
+                ("ray.url", &url),
+                ("ray.num_cpus", "0.5"),
+                ("ray.poll_seconds", "0.5"),
+            ])
+            .with("command", json!(["sh", "-c", script]))
+            .env("A", "it's \"so\"")
+            .timeout(seconds, 2.0);
+        place.run(&invocation)
+    };
+    // The agent that starts jobs comes up after the dashboard.
+    job("test \"$A\" = \"it's \\\"so\\\"\"", 180).expect(Status::Succeeded);
+    let failed = job("exit 3", 180).expect(Status::Failed);
+    assert_eq!(failed.metadata["http.run_status"], "FAILED");
+    let late = job("sleep 1000", 20).expect(Status::TimedOut);
+    assert_eq!(late.metadata["http.cancel_status"], "200");
+}
