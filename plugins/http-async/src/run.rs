@@ -64,7 +64,7 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
         Halt::Lost(error) | Halt::Failed(error) => error,
     });
     let receipt = record.into_receipt();
-    match ended.and_then(|()| kept) {
+    match ended.and(kept) {
         Ok(()) => Ok(receipt
             .into_iter()
             .fold(Outcome::succeeded().exit_code(0), |outcome, (key, value)| {

@@ -39,7 +39,7 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
         Halt::Interrupted(doing) => interrupted(invocation, ctx, doing),
         Halt::Lost(error) | Halt::Failed(error) => error,
     });
-    let outcome = outcome.and_then(judge).and_then(|()| kept);
+    let outcome = outcome.and_then(judge).and(kept);
     let receipt = [
         ("http.status", code.map(|code| code.as_str().to_owned())),
         ("sse.events", Some(state.events.to_string())),
