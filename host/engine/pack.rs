@@ -22,7 +22,13 @@ const CRATES: [&str; 4] = [
 const TAKEN: [&str; 4] = ["Cargo.toml", "LICENSE", "src", "wit"];
 
 /// The SDKs for other languages, and what is taken of each.
-const OTHERS: [(&str, &[&str]); 1] = [("plugin-sdk/python", &["LICENSE", "README.md", "executor_runtime"])];
+const OTHERS: [(&str, &[&str]); 2] = [
+    (
+        "plugin-sdk/javascript",
+        &["LICENSE", "README.md", "executor_runtime"],
+    ),
+    ("plugin-sdk/python", &["LICENSE", "README.md", "executor_runtime"]),
+];
 
 /// Packs what is in `workspace` into the file `packed`.
 pub(crate) fn pack(workspace: &Path, packed: &Path) -> Result<()> {

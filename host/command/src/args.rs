@@ -591,6 +591,8 @@ pub(super) enum Language {
     Rust,
     /// A folder with plugin.py
     Python,
+    /// A folder with plugin.js
+    Javascript,
 }
 
 #[derive(Debug, Args)]
@@ -640,7 +642,7 @@ pub(super) struct TestOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct EmbedOptions {
-    /// Component built by a tool such as componentize-py or jco
+    /// Component built by a tool such as componentize-py or componentize-js
     #[arg(value_name = "COMPONENT")]
     pub(super) component: PathBuf,
     /// Plugin descriptor; `schema descriptor` prints its JSON Schema

@@ -63,10 +63,10 @@ pub(crate) fn check(template: &Template, descriptor: &PluginDescriptor) -> Resul
 ///
 /// # Errors
 /// The placeholder whose value can't stay there, and why.
-pub(crate) fn fill<'t>(
-    template: &'t Template,
+pub(crate) fn fill(
+    template: &Template,
     value: impl Fn(&Placeholder) -> Option<Value>,
-) -> Result<Option<String>, (&'t Placeholder, &'static str)> {
+) -> Result<Option<String>, (&Placeholder, &'static str)> {
     let mut url = String::new();
     let mut places = Vec::new();
     let parts = template.parts();

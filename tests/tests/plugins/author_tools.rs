@@ -12,7 +12,7 @@ use guest_build::workspace;
 use std::{
     collections::BTreeMap,
     fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -95,6 +95,20 @@ fn from_new_to_a_running_plugin(home: &Home, host: &Path, new: &[&str]) {
     installed.succeeds();
     let greeted = run(&["run", "--kind", "greeter", "-m", "greet.name=Eve"]);
     assert_eq!(greeted.succeeds().json()["metadata"]["greet.text"], "Hello, Eve!");
+    // What was changed is built before it is installed, and takes the place of what it was.
+    let source = crate_folder.join("src/lib.rs");
+    let written = fs::read_to_string(&source).unwrap();
+    fs::write(&source, written.replace("Hello, {name}", "Bye, {name}")).unwrap();
+    let mut install = home.command_of(host, &["plugin", "install"]);
+    install.current_dir(&crate_folder);
+    let refused: CommandOutput = as_here(&mut install).output().unwrap().into();
+    refused.fails_with("was changed after the plugin was built: run `executor-runtime plugin build`");
+    run(&["plugin", "build", "greeter", "--component"]).succeeds();
+    let installed: CommandOutput = as_here(&mut install).output().unwrap().into();
+    installed.succeeds();
+    let greeted = run(&["run", "--kind", "greeter", "-m", "greet.name=Eve"]);
+    assert_eq!(greeted.succeeds().json()["metadata"]["greet.text"], "Bye, Eve!");
+    fs::write(&source, written).unwrap();
     run(&["plugin", "remove", "greeter"]).succeeds();
 }
 
@@ -267,6 +281,11 @@ fn the_interface_that_is_written_is_the_one_of_the_workspace() {
     home.write("file", b"");
     home.run(&["plugin", "wit", "file"])
         .fails_with("can't be written");
+    // An author's own file stays.
+    home.write("made/wit/runner.wit", b"mine");
+    home.run(&["plugin", "wit", "made/wit"])
+        .fails_with("runner.wit' exists and is another file");
+    assert_eq!(fs::read(home.join("made/wit/runner.wit")).unwrap(), b"mine");
 }
 
 #[test]
@@ -366,7 +385,8 @@ fn build_says_what_is_missing() {
     let home = Home::new();
     home.run(&["plugin", "build", "nowhere"])
         .fails_with("'nowhere' can't be opened");
-    home.run(&["plugin", "build"]).fails_with("no Cargo.toml in '.'");
+    home.run(&["plugin", "build"])
+        .fails_with("in '.', so it is not a plugin's folder");
     home.make("x");
     let manifest = fs::read_to_string(home.join("x/Cargo.toml")).unwrap();
     let descriptor = fs::read_to_string(home.join("x/plugin.json")).unwrap();
@@ -463,6 +483,55 @@ const EMBEDDED: &[u8] = br#"{
     "name": "foreign", "version": "0.1.0", "kinds": ["foreign"], "interface": "1.0", "summary": "A test",
     "metadata": {"fixture.behaviour": {"type": "string", "required": true, "help": "What to do"}}
 }"#;
+
+#[test]
+fn embed_takes_only_files_that_can_be_what_they_are_given_as() {
+    let home = Home::new();
+    let component = home.write("foreign.wasm", &bare_component());
+    let descriptor = home.write("plugin.json", EMBEDDED);
+    let embed = |arguments: &[&str]| home.run(&[&["plugin", "embed"], arguments].concat());
+    embed(&[&descriptor, &component])
+        .fails_with("is a component, and stands where its descriptor is expected");
+    embed(&[&component, &descriptor, "-o", &descriptor])
+        .fails_with("is no name for a component: call it *.wasm");
+    assert_eq!(fs::read(&descriptor).unwrap(), EMBEDDED);
+    let pipe = home.join("pipe.wasm");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let pipe = pipe.to_str().unwrap();
+    embed(&[pipe, &descriptor]).fails_with("is not a regular file");
+    embed(&[&component, pipe]).fails_with("is not a regular file");
+    embed(&[&component, "/dev/zero"]).fails_with("is not a regular file");
+
+    // Through a link, what it leads to is changed.
+    let link = home.join("link.wasm");
+    symlink(&component, &link).unwrap();
+    embed(&[link.to_str().unwrap(), &descriptor]).succeeds();
+    assert!(link.is_symlink());
+    let inspected = home.run(&["plugin", "inspect", &component]).succeeds().json();
+    assert_eq!(inspected["descriptor"]["name"], "foreign");
+}
+
+#[test]
+fn dev_says_at_once_what_no_build_can_mend() {
+    let home = Home::new();
+    let nowhere = home.join("nowhere");
+    fs::create_dir(&nowhere).unwrap();
+    home.run(&["plugin", "dev", nowhere.to_str().unwrap()])
+        .fails_with("so it is not a plugin's folder");
+    home.make("greeter");
+    // No cargo is there that could build it.
+    let mut dev = home.command(&["plugin", "dev", "greeter", "--once", "-m", "greet.nam=Ada"]);
+    let said: CommandOutput = dev.output().unwrap().into();
+    assert_eq!(said.code, Some(3), "{said:?}");
+    for words in [
+        "greet.nam: found an unknown key",
+        "greet.name: found nothing",
+        "give it with -m KEY=VALUE",
+    ] {
+        assert!(said.stderr.contains(words), "{said:?}");
+    }
+    assert!(!said.stderr.contains("Compiling"), "{said:?}");
+}
 
 #[test]
 fn a_component_of_another_toolchain_becomes_a_plugin() {
@@ -568,12 +637,12 @@ fn embed_changes_nothing_where_no_plugin_would_come_of_it() {
         .fails_with("'missing.wasm' can't be read");
     // Nothing of it is left beside a place that can't be taken.
     let component = home.write("private.wasm", &bare_component());
-    fs::create_dir(home.join("taken")).unwrap();
+    fs::create_dir(home.join("taken.wasm")).unwrap();
     let count = || fs::read_dir(home.path()).unwrap().count();
     let before = count();
-    let taken = home.join("taken").display().to_string();
+    let taken = home.join("taken.wasm").display().to_string();
     home.run(&["plugin", "embed", &component, &good, "-o", &taken])
-        .fails_with("can't be replaced");
+        .fails_with("taken.wasm' can't be written");
     assert_eq!(count(), before);
     // Who may read it stays as it is.
     fs::set_permissions(&component, Permissions::from_mode(0o600)).unwrap();

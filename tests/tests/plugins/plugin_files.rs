@@ -12,7 +12,7 @@ use std::{
     io::Write,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 #[track_caller]
@@ -78,10 +78,16 @@ fn check_explains_files_that_are_no_plugins() {
             "it has no descriptor",
         ),
         (
+            "our_api.kind.toml",
+            b"base = 'http'",
+            "descriptor",
+            "it is not a recipe that can be used: line 1: missing key `version`",
+        ),
+        (
             "plugin.zip",
             b"PK",
             "format",
-            "it is not a file named *.wasm or *.so",
+            "it is not a file named *.wasm, *.so or *.kind.toml",
         ),
     ];
     for (name, bytes, check, reason) in cases {
@@ -148,6 +154,54 @@ fn check_finds_plugins_that_behave_badly() {
             .all(|(_, verdict, _)| verdict != "failed"),
         "{report:#}"
     );
+}
+
+#[test]
+fn of_two_installs_at_once_one_plugin_comes() {
+    for replace in [&[][..], &["--replace"]] {
+        for round in 0..8 {
+            let home = Home::new();
+            let files =
+                ["one", "other"].map(|name| home.write(&format!("{name}.wasm"), &named(name, &["k"])));
+            let both = files.each_ref().map(|file| {
+                home.command(&[&["plugin", "install", file.as_str()], replace].concat())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap()
+            });
+            let done = both.map(|mut child| child.wait().unwrap().success());
+            let expected = if replace.is_empty() { 1 } else { 2 };
+            assert_eq!(
+                done.iter().filter(|done| **done).count(),
+                expected,
+                "round {round}"
+            );
+            let list = home.run(&["plugin", "list"]).succeeds().json();
+            assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
+            assert_eq!(list[0]["runs_kinds"], serde_json::json!(["k"]));
+            assert_eq!(fs::read_dir(home.plugins()).unwrap().count(), 1);
+        }
+    }
+}
+
+#[test]
+fn what_a_killed_install_left_is_removed_by_the_next_one() {
+    let home = Home::new();
+    let file = home.write("one.wasm", &named("one", &["k"]));
+    fs::create_dir_all(home.plugins()).unwrap();
+    let mut ended = Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let left = home.plugins().join(format!(".one.wasm.{}.partial", ended.id()));
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("one.wasm"), named("one", &["k"])).unwrap();
+    // It is no plugin, and in nobody's way.
+    assert_eq!(
+        home.run(&["plugin", "list"]).succeeds().json(),
+        serde_json::json!([])
+    );
+    home.run(&["plugin", "install", &file]).succeeds();
+    assert!(!left.exists());
 }
 
 #[test]

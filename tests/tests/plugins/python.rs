@@ -1,5 +1,6 @@
 //! Plugins in Python: the SDK on CPython alone, and what componentize-py makes of it under the host.
 
+use super::guest_languages::{done, receipt, run, shown, summary};
 use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
     Invocation, eventually,
@@ -48,24 +49,6 @@ fn venv() -> Option<&'static Path> {
     }
 }
 
-fn done(command: &mut Command) -> Result<(), String> {
-    let shown = format!("{command:?}");
-    match command.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!(
-            "{shown} failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
-        Err(error) => Err(format!("{shown} can't be started: {error}")),
-    }
-}
-
-/// The host's command line, which compiles into the cache that the tests share.
-fn run(home: &Home, arguments: &[&str]) -> CommandOutput {
-    let mut command = home.command(arguments);
-    command.env("XDG_CACHE_HOME", cache()).output().unwrap().into()
-}
-
 /// A plugin that `plugin new` has made in `home`, with the environment that is there for all.
 fn new_plugin(home: &Home, name: &str, venv: &Path) {
     run(home, &["plugin", "new", name, "--lang", "python"]).succeeds();
@@ -109,10 +92,6 @@ fn result(place: &Installed, behaviour: &str, url: &str) -> RuntimeResult {
     place.run(&behave(place, behaviour, url)).result()
 }
 
-fn receipt<'a>(result: &'a RuntimeResult, key: &str) -> &'a str {
-    result.metadata.get(key).map_or("", String::as_str)
-}
-
 #[test]
 fn the_sdks_own_tests_pass() {
     let ran = Command::new("python3")
@@ -129,14 +108,6 @@ fn the_sdks_own_tests_pass() {
     }
 }
 
-/// What is between the fences after a mark in the guide.
-fn shown(guide: &str, name: &str) -> String {
-    let (_, after) = guide
-        .split_once(&format!("<!-- test: {name} -->\n```python\n"))
-        .unwrap();
-    after.split_once("```").unwrap().0.to_owned()
-}
-
 #[test]
 fn a_new_plugin_is_the_one_of_the_guide() {
     let home = Home::new();
@@ -150,15 +121,15 @@ fn a_new_plugin_is_the_one_of_the_guide() {
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     let guide = read("executor_runtime/README.md");
     assert!(guide.contains(COMPONENTIZE) && read("README.md").contains(COMPONENTIZE));
-    assert!(read("plugin.py").ends_with(&shown(&guide, "plugin.py")));
+    assert!(read("plugin.py").ends_with(&shown(&guide, "python", "plugin.py")));
     assert!(folder.join("executor_runtime/py.typed").is_file());
     assert!(folder.join("executor_runtime/wit/deps/http.wit").is_file());
 
     // Its own tests, and what else the guide shows.
-    fs::write(folder.join("test_guide.py"), shown(&guide, "tests")).unwrap();
+    fs::write(folder.join("test_guide.py"), shown(&guide, "python", "tests")).unwrap();
     let requests = format!(
         "from executor_runtime import Context, Outcome, Stopped\n\n\n{}",
-        shown(&guide, "requests")
+        shown(&guide, "python", "requests")
     );
     fs::write(folder.join("requests_of_guide.py"), requests).unwrap();
     let tests = "import unittest\nfrom http.server import BaseHTTPRequestHandler, HTTPServer\nimport threading\n\
@@ -272,7 +243,6 @@ fn a_new_plugin_is_tested_run_and_installed() {
 #[test]
 fn each_end_is_what_the_author_meant() {
     let Some(place) = behaviours() else { return };
-    let summary = |result: &RuntimeResult| result.error_summary.clone().unwrap_or_default();
     for (behaviour, status, code, kind, words) in [
         ("nothing", Status::Succeeded, None, "", ""),
         ("exits_with_0", Status::Succeeded, Some(0), "", ""),
@@ -337,7 +307,8 @@ fn each_end_is_what_the_author_meant() {
     assert_eq!(receipts, ["3", "true", "ä"]);
 
     let raised = place.run(&behave(&place, "exception", ""));
-    let words = summary(&raised.result());
+    let raised_result = raised.result();
+    let words = summary(&raised_result);
     assert!(
         words.starts_with("JSONDecodeError: Expecting property name"),
         "{words}"

@@ -3,7 +3,7 @@
 //! They are put into `plugins/component` and `plugins/native` in its target directory: two directories, because two files
 //! for one kind in one directory are refused.
 
-use super::language::PluginFolder;
+use super::{files::Files, language::PluginFolder};
 use crate::{Format, args::BuildOptions, print_json};
 use anyhow::{Context, Result, bail};
 use executor_runtime::{
@@ -42,12 +42,22 @@ pub(super) fn build(options: &BuildOptions, format: Format) -> Result<()> {
 
 /// The component that was built of the plugin in the current directory.
 pub(super) fn built_here() -> Result<PathBuf> {
-    let path = PluginFolder::read(Path::new("."))?.plugin_path(Carrier::Component);
-    if !path.is_file() {
+    let here = Path::new(".");
+    let plugin = PluginFolder::read(here)?;
+    let path = plugin.plugin_path(Carrier::Component);
+    let built = fs::metadata(&path).ok().filter(fs::Metadata::is_file);
+    let Some(built) = built.and_then(|built| built.modified().ok()) else {
         bail!(
             "the plugin in the current directory has not been built as a component: '{}' is missing; run \
              `executor-runtime plugin build`, or give the FILE to install",
             path.display()
+        );
+    };
+    let files = Files::of(here).without(Some(&plugin.target_directory()));
+    if let Some(newer) = files.newer_than(built) {
+        bail!(
+            "'{}' was changed after the plugin was built: run `executor-runtime plugin build`, or give the FILE to install",
+            newer.display()
         );
     }
     Ok(path)

@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail};
 use executor_runtime::plugin::Carrier;
 use std::{
     env,
-    process::{Command, ExitCode, ExitStatus},
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -28,6 +29,8 @@ pub(super) fn dev(options: &DevOptions, host: &HostOptions) -> Result<ExitCode> 
     let directory = options.directory.clone().unwrap_or_else(|| ".".into());
     let directory = &directory;
     note_interrupts();
+    // Else whatever is saved anywhere below would be reported for ever.
+    PluginFolder::need_marker(directory)?;
     loop {
         // Before anything is read of them, so that no change is missed.
         let seen = Files::of(directory);
@@ -36,9 +39,7 @@ pub(super) fn dev(options: &DevOptions, host: &HostOptions) -> Result<ExitCode> 
         let seen = seen.without(made.as_deref());
         let ran = project.and_then(|project| build_and_run(&project, options, host));
         if options.once {
-            return Ok(ran?
-                .code()
-                .map_or(ExitCode::FAILURE, |code| ExitCode::from(code as u8)));
+            return ran;
         }
         if interrupted() {
             return Ok(exit::INTERRUPTED.into());
@@ -59,12 +60,18 @@ pub(super) fn dev(options: &DevOptions, host: &HostOptions) -> Result<ExitCode> 
     }
 }
 
-fn build_and_run(project: &PluginFolder, options: &DevOptions, host: &HostOptions) -> Result<ExitStatus> {
+/// Returns the exit status of the run.
+fn build_and_run(project: &PluginFolder, options: &DevOptions, host: &HostOptions) -> Result<ExitCode> {
     let carrier = if options.native {
         Carrier::Native
     } else {
         Carrier::Component
     };
+    // What a run would be rejected for is told before a build, which takes its time.
+    if let Err(error) = project.check_metadata(options.metadata.iter().cloned().collect()) {
+        let _ = report(&error);
+        return Ok(exit::REJECTED.into());
+    }
     let built = project.build(carrier)?;
     let kind = match (&options.kind, built.kinds.as_slice()) {
         (Some(kind), _) => kind.as_str(),
@@ -86,7 +93,24 @@ fn build_and_run(project: &PluginFolder, options: &DevOptions, host: &HostOption
     if let Some(input) = &options.input {
         command.arg("--input").arg(input);
     }
-    command.status().context("the host can't be started")
+    end_with_this_process(&mut command);
+    let ended = command.status().context("the host can't be started")?;
+    Ok(ended
+        .code()
+        .map_or(ExitCode::FAILURE, |code| ExitCode::from(code as u8)))
+}
+
+/// Has the run told to stop when this process is ended, in whatever way.
+fn end_with_this_process(command: &mut Command) {
+    let ask = || {
+        // SAFETY: its arguments are numbers.
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: it makes one system call, and touches nothing of this process.
+    unsafe { command.pre_exec(ask) };
 }
 
 fn interrupted() -> bool {

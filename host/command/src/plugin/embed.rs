@@ -1,17 +1,26 @@
 //! `plugin embed`: a component that another toolchain than cargo made becomes a plugin.
 //!
-//! A Rust crate embeds its descriptor by `export_runner!`. What componentize-py, jco or another tool builds from
+//! A Rust crate embeds its descriptor by `export_runner!`. What componentize-py, componentize-js or another tool builds from
 //! `wit/` has none; it is appended here as the custom section that the host reads, in the place of an earlier one.
 
-use super::build::{Built, print};
+use super::{
+    build::{Built, print},
+    partial::Partial,
+};
 use crate::{Format, args::EmbedOptions};
 use anyhow::{Context, Result, bail};
 use executor_runtime::{
     config::{Config, trust::FileError},
     plugin::{self, Carrier, State, Unusable},
-    protocol::{COMPONENT_SECTION, PluginDescriptor},
+    protocol::{COMPONENT_SECTION, MAX_DESCRIPTOR_BYTES, PluginDescriptor},
 };
-use std::{fs, path::Path};
+use std::{fs, io::Read, os::unix::fs::PermissionsExt, path::Path};
+
+/// How a module or component begins.
+const MAGIC: &[u8] = b"\0asm";
+
+/// The longest component that a host loads.
+const MAX_COMPONENT_BYTES: usize = 512 << 20;
 
 /// The magic number and the version, which no section is part of.
 const PREAMBLE_BYTES: usize = 8;
@@ -19,12 +28,46 @@ const PREAMBLE_BYTES: usize = 8;
 pub(super) fn embed(options: &EmbedOptions, format: Format) -> Result<()> {
     let (component, descriptor) = (&options.component, &options.descriptor);
     let output = options.output.as_ref().unwrap_or(component);
-    let json = fs::read(descriptor).with_context(|| format!("'{}' can't be read", descriptor.display()))?;
+    let json = read(descriptor, MAX_DESCRIPTOR_BYTES)?;
+    if json.starts_with(MAGIC) {
+        bail!(
+            "'{}' is a component, and stands where its descriptor is expected: give the component first, then its \
+             plugin.json",
+            descriptor.display()
+        );
+    }
     let parsed = PluginDescriptor::from_json(&json)
         .with_context(|| format!("'{}' can't be used", descriptor.display()))?;
-    let built = fs::read(component).with_context(|| format!("'{}' can't be read", component.display()))?;
-    let built = embedded(component, &built, (parsed, &json), output)?;
+    if output.extension().is_none_or(|extension| extension != "wasm") {
+        bail!(
+            "'{}' is no name for a component: call it *.wasm",
+            output.display()
+        );
+    }
+    let built = read(component, MAX_COMPONENT_BYTES)?;
+    // What a link leads to is replaced, and not the link.
+    let output = output.canonicalize().unwrap_or_else(|_| output.clone());
+    let built = embedded(component, &built, (parsed, &json), &output)?;
     print(&[built], format)
+}
+
+/// The content of a regular file of at most so many bytes.
+fn read(path: &Path, max: usize) -> Result<Vec<u8>> {
+    let shown = path.display();
+    let is_file = fs::metadata(path)
+        .with_context(|| format!("'{shown}' can't be read"))?
+        .is_file();
+    if !is_file {
+        bail!("'{shown}' is not a regular file");
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(max as u64 + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("'{shown}' can't be read"))?;
+    if bytes.len() > max {
+        bail!("'{shown}' is longer than {max} bytes");
+    }
+    Ok(bytes)
 }
 
 /// Writes the component `built`, which is called `component`, to `output` with this descriptor, if a plugin comes of it.
@@ -37,18 +80,13 @@ pub(super) fn embedded(
     let mut bytes = without_section(built, COMPONENT_SECTION);
     bytes.extend(custom_section(COMPONENT_SECTION, json));
     // Beside its place, so that what stands there is whole at any moment, and only replaced by what loads.
-    let partial = output.with_extension(format!("{}.partial.wasm", std::process::id()));
-    let checked = fs::write(&partial, &bytes)
-        .with_context(|| format!("'{}' can't be written", partial.display()))
-        .and_then(|()| check(&partial, component, &parsed))
-        .and_then(|()| {
-            fs::set_permissions(&partial, fs::metadata(component)?.permissions())?;
-            fs::rename(&partial, output).with_context(|| format!("'{}' can't be replaced", output.display()))
-        });
-    if let Err(error) = checked {
-        let _ = fs::remove_file(&partial);
-        return Err(error);
-    }
+    let cannot = || format!("'{}' can't be written", output.display());
+    let partial = Partial::beside(output).with_context(cannot)?;
+    fs::write(partial.path(), &bytes).with_context(cannot)?;
+    check(&partial.path(), component, &parsed)?;
+    let mode = fs::metadata(component)?.permissions().mode() & 0o777;
+    fs::set_permissions(partial.path(), fs::Permissions::from_mode(mode)).with_context(cannot)?;
+    partial.finish(output).with_context(cannot)?;
     Ok(Built {
         path: output.to_owned(),
         carrier: Carrier::Component,
@@ -65,6 +103,10 @@ fn check(partial: &Path, component: &Path, descriptor: &PluginDescriptor) -> Res
         | State::Unusable(Unusable::File(
             FileError::WritableByOthers { .. } | FileError::ForeignOwner { .. },
         )) => {}
+        State::Unusable(reason @ (Unusable::MissingExport(_) | Unusable::UnknownImport(_))) => bail!(
+            "'{shown}' {reason}; build it for the world `runner` of the interface that `executor-runtime plugin wit DIR` \
+             writes; nothing was written"
+        ),
         State::Unusable(reason) => bail!("'{shown}' {reason}; nothing was written"),
     }
     match found.plugin {

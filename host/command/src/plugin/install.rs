@@ -4,12 +4,14 @@
 //! of another directory has is installed: which of the two counts depends on the order of the directories, and if
 //! it is not the new one, a note says so. To install what is already installed changes nothing.
 
+use super::partial::Partial;
 use crate::args::HostOptions;
 use anyhow::{Context, Result, bail};
 use executor_runtime::{
     plugin::{Plugin, PluginSet, State, Unusable, check_directory, discover, inspect, users_directory},
     protocol::RuntimeKind,
 };
+use nix::fcntl::{Flock, FlockArg};
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io,
@@ -25,7 +27,41 @@ pub(super) fn default_directory(options: &HostOptions) -> Result<PathBuf> {
     }
 }
 
-pub(super) fn install(plugins: &PluginSet, file: &Path, directory: &Path, replace: bool) -> Result<()> {
+/// What may be installed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replace {
+    /// Nothing.
+    Nothing,
+    /// An earlier build of the same plugin.
+    Itself,
+    /// Whatever has its kinds or its name.
+    Any,
+}
+
+impl Replace {
+    pub(super) fn of(any: bool, itself: bool) -> Self {
+        match (any, itself) {
+            (true, _) => Self::Any,
+            (false, true) => Self::Itself,
+            (false, false) => Self::Nothing,
+        }
+    }
+
+    /// Whether this file may go.
+    fn allows(self, path: &Path, plugin: &Plugin, plugins: &PluginSet) -> bool {
+        let is_itself = || {
+            let found = inspect(path, plugins.config()).plugin;
+            found.is_some_and(|found| found.descriptor.name == plugin.descriptor.name)
+        };
+        match self {
+            Self::Nothing => false,
+            Self::Itself => is_itself(),
+            Self::Any => true,
+        }
+    }
+}
+
+pub(super) fn install(plugins: &PluginSet, file: &Path, directory: &Path, replace: Replace) -> Result<()> {
     let found = inspect(file, plugins.config());
     let plugin = match (&found.state, &found.plugin) {
         (State::Usable(_), Some(plugin)) => plugin.clone(),
@@ -36,6 +72,8 @@ pub(super) fn install(plugins: &PluginSet, file: &Path, directory: &Path, replac
         bail!("not installed: '{}' is not a file name", file.display());
     };
     make(directory)?;
+    // Of two at once, the second sees what the first has installed.
+    let _lock = lock(directory).with_context(|| format!("'{}' can't be locked", directory.display()))?;
     let target = directory.join(name);
     let rivals = rivals(&plugin, directory, plugins);
     if is_installed(file, &target, &rivals, plugins) {
@@ -44,13 +82,14 @@ pub(super) fn install(plugins: &PluginSet, file: &Path, directory: &Path, replac
         compile(plugins, &target);
         return Ok(());
     }
-    if !replace && let Some((kind, rival)) = rivals.first() {
+    let is_in_the_way = |path: &Path| !replace.allows(path, &plugin, plugins);
+    if let Some((kind, rival)) = rivals.iter().find(|(_, rival)| is_in_the_way(rival)) {
         bail!(
             "not installed: kind '{kind}' is taken by '{}'; use --replace to install over it",
             rival.display()
         );
     }
-    if !replace && target.symlink_metadata().is_ok() {
+    if target.symlink_metadata().is_ok() && is_in_the_way(&target) {
         bail!(
             "not installed: '{}' exists; use --replace to install over it",
             target.display()
@@ -146,23 +185,19 @@ fn rivals(plugin: &Plugin, directory: &Path, plugins: &PluginSet) -> Vec<(Runtim
 
 /// Copies atomically: no reader sees an incomplete plugin, or one that others may write to.
 fn copy(file: &Path, target: &Path) -> io::Result<()> {
-    // Another extension, so that a host that looks now does not take it for a plugin.
-    let mut temporary = target.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let written = (|| {
-        let mut to = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .open(&temporary)?;
-        io::copy(&mut fs::File::open(file)?, &mut to)?;
-        to.set_permissions(fs::Permissions::from_mode(0o644))?;
-        to.sync_all()?;
-        fs::rename(&temporary, target)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    let partial = Partial::beside(target)?;
+    let mut to = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(partial.path())?;
+    io::copy(&mut fs::File::open(file)?, &mut to)?;
+    to.set_permissions(fs::Permissions::from_mode(0o644))?;
+    to.sync_all()?;
+    partial.finish(target)
+}
+
+/// Keeps other installations into a directory waiting until it is dropped.
+fn lock(directory: &Path) -> io::Result<Flock<fs::File>> {
+    Flock::lock(fs::File::open(directory)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }

@@ -10,6 +10,7 @@ mod install;
 mod language;
 mod list;
 mod new;
+mod partial;
 mod remove;
 mod sdk;
 mod test;
@@ -22,6 +23,7 @@ use super::{
 };
 use anyhow::{Result, bail};
 use executor_runtime::plugin::{self, Found, PluginSet, State};
+use install::Replace;
 use std::{path::Path, process::ExitCode};
 
 pub(super) fn plugin(
@@ -53,12 +55,13 @@ pub(super) fn plugin(
                 None => install::default_directory(options)?,
             };
             options.executable.need_engine()?;
-            let file = match file {
-                Some(file) => file.clone(),
-                None => build::built_here()?,
+            let (file, update) = match file {
+                Some(file) => (file.clone(), *replace),
+                // It takes the place of what the same plugin was before.
+                None => (build::built_here()?, true),
             };
             let host = host::start(host::builder_before(&directory, options)?)??;
-            install::install(host.plugins(), &file, &directory, *replace)?;
+            install::install(host.plugins(), &file, &directory, Replace::of(*replace, update))?;
         }
         PluginCommand::Remove { plugin } => {
             remove::remove(host::builder(options)?.plugins(), options, plugin)?;
@@ -77,7 +80,10 @@ fn find(plugins: &PluginSet, wanted: &str) -> Result<Found> {
 }
 
 fn is_path(wanted: &str) -> bool {
-    wanted.contains('/') || wanted.ends_with(".wasm") || wanted.ends_with(".so")
+    wanted.contains('/')
+        || wanted.ends_with(".wasm")
+        || wanted.ends_with(".so")
+        || wanted.ends_with(".kind.toml")
 }
 
 /// The installed plugin with this name or kind: of several, the one that runs.

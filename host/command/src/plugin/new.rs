@@ -2,6 +2,7 @@
 
 use super::{
     language::{Definition, SdkFolder, SdkForm, definition},
+    partial::Partial,
     sdk::{self, Carried},
 };
 use crate::{Executable, args::NewOptions};
@@ -9,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use executor_runtime::protocol::{HOST_NAMESPACES, INTERFACE_VERSION, PluginDescriptor, RuntimeKind};
 use std::{
     fs,
-    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -83,20 +83,21 @@ pub(super) fn new(options: &NewOptions, executable: Executable) -> Result<()> {
         PluginDescriptor::from_json(descriptor.as_bytes())?;
     }
 
-    match fs::create_dir(&folder) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            bail!("'{}' already exists; nothing was written", folder.display())
-        }
-        Err(error) => return Err(error).with_context(|| format!("'{}' can't be created", folder.display())),
+    if folder.symlink_metadata().is_ok() {
+        bail!("'{}' already exists; nothing was written", folder.display());
     }
+    let cannot = || format!("'{}' can't be created", folder.display());
+    let partial = Partial::beside(&folder).with_context(cannot)?;
+    let made = partial.path();
+    fs::create_dir(&made).with_context(cannot)?;
     for (path, text) in &files {
-        let path = folder.join(path);
-        fs::create_dir_all(path.parent().unwrap_or(&folder))
+        let path = made.join(path);
+        fs::create_dir_all(path.parent().unwrap_or(&made))
             .and_then(|()| fs::write(&path, text))
             .with_context(|| format!("'{}' can't be written", path.display()))?;
     }
-    sdk.write(&folder)?;
+    sdk.write(&made)?;
+    partial.finish(&folder).with_context(cannot)?;
     tell(&folder, name, &kind, language, &sdk);
     Ok(())
 }

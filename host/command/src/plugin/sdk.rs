@@ -87,14 +87,23 @@ impl Carried {
 
     /// Writes `wit/` into `folder`; returns how many files that are.
     pub(super) fn write_wit(&self, folder: &Path) -> Result<usize> {
-        let mut count = 0;
-        for (path, content) in self.files() {
-            if let Some(path) = path.strip_prefix(WIT) {
-                write(&folder.join(path), content)?;
-                count += 1;
+        let files = || {
+            self.files()
+                .filter_map(|(path, content)| Some((path.strip_prefix(WIT)?, content)))
+        };
+        for (path, content) in files() {
+            let path = folder.join(path);
+            if fs::read(&path).is_ok_and(|there| there != content) {
+                bail!(
+                    "'{}' exists and is another file; remove it first, or write to another directory",
+                    path.display()
+                );
             }
         }
-        Ok(count)
+        for (path, content) in files() {
+            write(&folder.join(path), content)?;
+        }
+        Ok(files().count())
     }
 
     /// Writes the SDK of a language, with its guide and `wit/` in it, into a plugin.

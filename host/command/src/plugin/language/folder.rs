@@ -4,10 +4,12 @@ use super::super::{
     build::{Built, make_directory, plugin_path, read_descriptor},
     embed,
     files::Files,
+    partial::Partial,
 };
 use super::{Definition, SdkForm};
 use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{plugin::Carrier, protocol::PluginDescriptor};
+use nix::fcntl::{Flock, FlockArg};
 use std::{
     fs,
     io::{self, ErrorKind},
@@ -18,7 +20,7 @@ use std::{
 pub(super) struct Folder {
     /// Without links.
     pub(super) directory: PathBuf,
-    descriptor: PluginDescriptor,
+    pub(super) descriptor: PluginDescriptor,
     json: Vec<u8>,
 }
 
@@ -59,6 +61,9 @@ impl Folder {
         make: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Built> {
         make_directory(&self.target())?;
+        let _lock = self
+            .lock()
+            .with_context(|| format!("'{}' can't be locked", self.target().display()))?;
         let made = self.target().join(&self.descriptor.name).with_extension("wasm");
         let noted = made.with_extension("inputs");
         let inputs = tools.map(|tools| format!("{tools} {:?}", Files::of(&self.directory)));
@@ -69,7 +74,12 @@ impl Folder {
         if !is_current {
             // Of a build that fails or is broken off, nothing is current.
             let _ = fs::remove_file(&noted);
-            make(&made)?;
+            say!("making a component of '{}'", self.directory.display());
+            // In a place of its own, so that what is broken off is never taken for a component.
+            let cannot = || format!("'{}' can't be written", made.display());
+            let partial = Partial::beside(&made).with_context(cannot)?;
+            make(&partial.path())?;
+            partial.finish(&made).with_context(cannot)?;
             if let Some(inputs) = inputs {
                 fs::write(&noted, inputs)
                     .with_context(|| format!("'{}' can't be written", noted.display()))?;
@@ -79,6 +89,14 @@ impl Folder {
         let path = self.plugin_path();
         make_directory(path.parent().unwrap_or(&path))?;
         embed::embedded(&made, &bytes, (self.descriptor.clone(), &self.json), &path)
+    }
+}
+
+impl Folder {
+    /// Keeps other builds of this folder waiting until it is dropped.
+    fn lock(&self) -> io::Result<Flock<fs::File>> {
+        let target = fs::File::open(self.target())?;
+        Flock::lock(target, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
     }
 }
 
@@ -102,14 +120,19 @@ pub(super) fn run_tests(
     name: &str,
     missing: impl FnOnce() -> anyhow::Error,
 ) -> Result<()> {
-    match program.stdin(Stdio::null()).status() {
+    // What is printed on stdout is the report.
+    match program.stdin(Stdio::null()).stdout(io::stderr()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => bail!("the plugin's own tests did not pass; see the output above"),
         Err(error) => Err(not_started(error, name, missing)),
     }
 }
 
-fn not_started(error: io::Error, name: &str, missing: impl FnOnce() -> anyhow::Error) -> anyhow::Error {
+pub(super) fn not_started(
+    error: io::Error,
+    name: &str,
+    missing: impl FnOnce() -> anyhow::Error,
+) -> anyhow::Error {
     match error.kind() {
         ErrorKind::NotFound => missing(),
         _ => anyhow!(error).context(format!("{name} can't be started")),

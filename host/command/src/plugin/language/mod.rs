@@ -4,6 +4,7 @@
 //! one in [`definition`].
 
 mod folder;
+mod javascript;
 mod python;
 mod rust;
 
@@ -11,8 +12,11 @@ use super::build::Built;
 use crate::args::Language;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use executor_runtime::plugin::Carrier;
-use std::path::{Path, PathBuf};
+use executor_runtime::{plugin::Carrier, protocol::PluginDescriptor};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// What the author tools know of a language.
 pub(super) struct Definition {
@@ -59,6 +63,8 @@ pub(super) struct SdkFolder {
 
 /// A plugin's folder.
 pub(super) trait Project {
+    /// Its plugin.json.
+    fn descriptor(&self) -> &PluginDescriptor;
     fn build(&self, carrier: Carrier) -> Result<Built>;
     /// Runs its own tests.
     fn test(&self) -> Result<()>;
@@ -72,6 +78,7 @@ pub(super) fn definition(language: Language) -> &'static Definition {
     match language {
         Language::Rust => &rust::RUST,
         Language::Python => &python::PYTHON,
+        Language::Javascript => &javascript::JAVASCRIPT,
     }
 }
 
@@ -91,18 +98,29 @@ impl PluginFolder {
         let directory = given
             .canonicalize()
             .with_context(|| format!("'{shown}' can't be opened"))?;
-        let Some(language) = all().find(|one| directory.join(one.marker).is_file()) else {
-            let markers: Vec<_> = all().map(|one| one.marker).collect();
-            bail!(
-                "no {} in '{shown}', so it is not a plugin's folder; `executor-runtime plugin new NAME` creates one, with \
-                 `--lang` in another language than Rust",
-                listed(&markers)
-            )
-        };
+        let language = language_of(given, &directory)?;
         Ok(Self {
             language,
             project: (language.read)(given, directory)?,
         })
+    }
+
+    /// Says so where there is no plugin's folder.
+    pub(super) fn need_marker(given: &Path) -> Result<()> {
+        language_of(given, given).map(drop)
+    }
+
+    /// Whether an invocation with this metadata would be rejected for it.
+    pub(super) fn check_metadata(&self, metadata: BTreeMap<String, String>) -> Result<()> {
+        let problems = self.project.descriptor().check_metadata(&metadata).err();
+        let problems: Vec<_> = problems.iter().flatten().map(ToString::to_string).collect();
+        match problems.is_empty() {
+            true => Ok(()),
+            false => bail!(
+                "invalid metadata: {}; give it with -m KEY=VALUE",
+                problems.join("; ")
+            ),
+        }
     }
 
     /// The carriers that it is built for.
@@ -137,6 +155,19 @@ impl PluginFolder {
     pub(super) fn plugin_path(&self, carrier: Carrier) -> PathBuf {
         self.project.plugin_path(carrier)
     }
+}
+
+fn language_of(given: &Path, directory: &Path) -> Result<&'static Definition> {
+    let found = all().find(|one| directory.join(one.marker).is_file());
+    found.with_context(|| {
+        let markers: Vec<_> = all().map(|one| one.marker).collect();
+        format!(
+            "no {} in '{}', so it is not a plugin's folder; `executor-runtime plugin new NAME` creates one, with `--lang` in \
+             another language than Rust",
+            listed(&markers),
+            given.display()
+        )
+    })
 }
 
 /// `a, b or c`.

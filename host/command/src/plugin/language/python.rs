@@ -6,7 +6,7 @@ use super::{
     folder::{Folder, run_builder, run_tests},
 };
 use anyhow::{Result, anyhow};
-use executor_runtime::plugin::Carrier;
+use executor_runtime::{plugin::Carrier, protocol::PluginDescriptor};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -59,6 +59,10 @@ pub(super) static PYTHON: Definition = Definition {
 struct PythonPlugin(Folder);
 
 impl Project for PythonPlugin {
+    fn descriptor(&self) -> &PluginDescriptor {
+        &self.0.descriptor
+    }
+
     fn build(&self, _: Carrier) -> Result<Built> {
         self.0.build(self.packages(), |made| self.componentize(made))
     }

@@ -212,6 +212,10 @@ impl Package {
 }
 
 impl Project for Package {
+    fn descriptor(&self) -> &PluginDescriptor {
+        &self.descriptor
+    }
+
     /// Runs the crate's own tests.
     fn test(&self) -> Result<()> {
         let mut cargo = Command::new("cargo");
