@@ -14,7 +14,7 @@ use executor_runtime_sdk::{
 };
 use loopback::{Answer, Loopback};
 use std::{
-    io::Read,
+    io::{Read, Write},
     net::TcpListener,
     sync::Mutex,
     time::{Duration, Instant},
@@ -68,6 +68,37 @@ fn requests_go_out_as_they_are_and_connections_are_kept() {
             .starts_with("executor-runtime-sdk/")
     );
     assert_eq!(requests[1].connection, 0);
+}
+
+#[test]
+fn a_body_that_is_silent_for_a_while_can_be_read_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (more, wanted) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        wanted.recv().unwrap();
+        stream.write_all(b"3\r\ntwo\r\n0\r\n\r\n").unwrap();
+    });
+    with(&TestHost::new(), |ctx| {
+        let mut answer = ctx.http().send(get(&url)).unwrap();
+        let mut read = |milliseconds| {
+            let mut buffer = [0; 100];
+            let time = Duration::from_millis(milliseconds);
+            let length = answer.body_mut().read_within(time, &mut buffer).unwrap();
+            length.map(|length| buffer[..length].to_vec())
+        };
+        assert_eq!(read(20_000), Some(b"one".to_vec()));
+        assert_eq!(read(50), None);
+        assert_eq!(read(50), None);
+        more.send(()).unwrap();
+        assert_eq!(read(20_000), Some(b"two".to_vec()));
+        assert_eq!(read(20_000), Some(Vec::new()));
+    });
+    server.join().unwrap();
 }
 
 #[test]

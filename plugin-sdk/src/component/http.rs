@@ -3,6 +3,7 @@
 use super::{
     Host,
     bindings::wasi::{
+        clocks::monotonic_clock,
         http::{
             outgoing_handler,
             types::{
@@ -13,14 +14,17 @@ use super::{
         io::streams::{InputStream, OutputStream, StreamError},
     },
     http_error,
-    wait::{Stop, Waiter, Woken},
+    wait::{Stop, Waiter, Woken, nanoseconds},
 };
 use crate::{
     Copied,
     http::{HttpError, Payload, WaitLimits},
 };
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request};
-use std::io::{Cursor, ErrorKind, Read};
+use std::{
+    io::{Cursor, ErrorKind, Read},
+    time::Duration,
+};
 
 /// Bytes of a request's body that are read at a time.
 const CHUNK: usize = 16 * 1024;
@@ -327,14 +331,45 @@ impl BodyStream {
                     buffer[..bytes.len()].copy_from_slice(&bytes);
                     return Ok(bytes.len());
                 }
-                Err(StreamError::Closed) => return Ok(0),
-                Err(StreamError::LastOperationFailed(error)) => {
-                    return Err(match http_error_code(&error) {
-                        Some(code) => self.exchange.error(&code),
-                        None => self.exchange.other(&error.to_debug_string()),
-                    });
-                }
+                Err(error) => return self.ended(error),
             }
+        }
+    }
+
+    pub(crate) fn read_within(
+        &mut self,
+        time: Duration,
+        buffer: &mut [u8],
+    ) -> Result<Option<usize>, HttpError> {
+        let until = monotonic_clock::subscribe_duration(nanoseconds(time));
+        while !buffer.is_empty() {
+            match self.stream.read(buffer.len() as u64) {
+                Ok(bytes) if bytes.is_empty() => {
+                    let readable = self.stream.subscribe();
+                    let woken = self.exchange.waiter.wait(&[&readable, &until]);
+                    self.exchange.interrupted(woken)?;
+                    if !readable.ready() && until.ready() {
+                        return Ok(None);
+                    }
+                }
+                Ok(bytes) => {
+                    buffer[..bytes.len()].copy_from_slice(&bytes);
+                    return Ok(Some(bytes.len()));
+                }
+                Err(error) => return self.ended(error).map(Some),
+            }
+        }
+        Ok(Some(0))
+    }
+
+    /// What a read comes to that brings nothing: the end, or an error.
+    fn ended(&self, error: StreamError) -> Result<usize, HttpError> {
+        match error {
+            StreamError::Closed => Ok(0),
+            StreamError::LastOperationFailed(error) => Err(match http_error_code(&error) {
+                Some(code) => self.exchange.error(&code),
+                None => self.exchange.other(&error.to_debug_string()),
+            }),
         }
     }
 

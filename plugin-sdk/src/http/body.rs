@@ -7,6 +7,7 @@ use serde_json::error::Category;
 use std::{
     fmt,
     io::{self, Read},
+    time::Duration,
 };
 
 /// The body of a request.
@@ -105,6 +106,16 @@ impl BodyReader {
         let whole = bytes.len() <= limit;
         bytes.truncate(limit);
         Ok((bytes, whole))
+    }
+
+    /// Reads what has arrived, as [`read`](Read::read) does, and waits for it no longer than `time`: None if nothing has come
+    /// by then. The answer is as it was, and can be read on. For streams that have a time limit of their own for being
+    /// silent.
+    ///
+    /// # Errors
+    /// When the body breaks off, or the run is told to stop.
+    pub fn read_within(&mut self, time: Duration, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        Ok(self.stream.read_within(time, buffer)?)
     }
 
     /// Reads the body, which is an error if it is longer than `limit` bytes.

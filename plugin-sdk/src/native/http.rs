@@ -6,7 +6,7 @@
 use super::{
     Host, http_error,
     secure::SecureConnector,
-    socket::{Interrupt, InterruptibleResolver, SocketConnector},
+    socket::{Interrupt, InterruptibleResolver, Pause, Paused, SocketConnector},
 };
 use crate::{
     Instant, Invocation,
@@ -14,7 +14,7 @@ use crate::{
 };
 use ::http::{HeaderName, HeaderValue, Request, Response, request};
 use executor_runtime_tls::{NoRoots, trusted_roots};
-use std::{cell::OnceCell, fmt, io::Read, sync::Arc};
+use std::{cell::OnceCell, fmt, io::Read, sync::Arc, time::Duration};
 use ureq::{
     Agent, AsSendBody, SendBody,
     config::Config,
@@ -39,6 +39,8 @@ pub(crate) struct Transport {
     trace: Vec<(HeaderName, HeaderValue)>,
     ending_on_stop: Agents,
     last_word: Agents,
+    /// One for all connections: a run waits for one of them at a time.
+    pause: Arc<Pause>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +56,7 @@ impl Transport {
             trace: Vec::new(),
             ending_on_stop: Agents::default(),
             last_word: Agents::default(),
+            pause: Arc::default(),
         }
     }
 
@@ -103,6 +106,7 @@ impl Transport {
         match sent {
             Ok(response) => Ok(response.map(|body| BodyStream {
                 reader: body.into_reader(),
+                pause: Arc::clone(&self.pause),
                 exchange,
             })),
             Err(error) => Err(exchange.error(error)),
@@ -118,6 +122,7 @@ impl Transport {
         let interrupt = || Interrupt {
             host: Arc::clone(&self.host.0),
             end_on_stop: wait_limits.end_on_stop,
+            pause: Arc::clone(&self.pause),
         };
         if head.uri.scheme_str() != Some("https") {
             return Ok(agents.plain.get_or_init(|| agent(interrupt(), None)));
@@ -192,6 +197,7 @@ impl Exchange {
 
 pub(crate) struct BodyStream {
     reader: ureq::BodyReader<'static>,
+    pause: Arc<Pause>,
     exchange: Exchange,
 }
 
@@ -208,5 +214,18 @@ impl BodyStream {
         self.reader
             .read(buffer)
             .map_err(|error| self.exchange.error(error.into()))
+    }
+
+    pub(crate) fn read_within(
+        &mut self,
+        time: Duration,
+        buffer: &mut [u8],
+    ) -> Result<Option<usize>, HttpError> {
+        let read = self.pause.after(time, || self.reader.read(buffer));
+        match read.map_err(ureq::Error::from) {
+            Ok(length) => Ok(Some(length)),
+            Err(ureq::Error::Other(inner)) if inner.is::<Paused>() => Ok(None),
+            Err(error) => Err(self.exchange.error(error)),
+        }
     }
 }

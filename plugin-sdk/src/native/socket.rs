@@ -16,7 +16,7 @@ use std::{
     io::{self, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
     os::fd::AsFd,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 use ureq::{
@@ -80,7 +80,43 @@ pub(super) struct Interrupt {
     pub(super) host: Arc<dyn HostFunctions>,
     /// Whether the request to stop and the deadline do; after the stop they don't.
     pub(super) end_on_stop: bool,
+    pub(super) pause: Arc<Pause>,
 }
+
+/// A moment at which a wait is given up, for the caller to do something else and come back.
+#[derive(Debug, Default)]
+pub(super) struct Pause(Mutex<Option<Instant>>);
+
+impl Pause {
+    /// Gives up the waits of `work` so long from now.
+    pub(super) fn after<T>(&self, time: Duration, work: impl FnOnce() -> T) -> T {
+        self.set(Instant::now().checked_add(time));
+        let done = work();
+        self.set(None);
+        done
+    }
+
+    fn set(&self, at: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    fn left(&self) -> Option<Duration> {
+        let at = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(at?.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// A wait was given up, and can be taken up again.
+#[derive(Debug)]
+pub(super) struct Paused;
+
+impl fmt::Display for Paused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing has arrived in time")
+    }
+}
+
+impl std::error::Error for Paused {}
 
 impl Interrupt {
     /// Waits until the socket is ready for `events`.
@@ -94,13 +130,14 @@ impl Interrupt {
                 return Err(Error::Timeout(timeout.reason));
             }
             let deadline = self.host.remaining().filter(|_| self.end_on_stop);
+            let pause = self.pause.left();
             let mut descriptors = vec![PollFd::new(socket.as_fd(), events)];
             if self.end_on_stop {
                 descriptors.push(PollFd::new(self.host.stop_descriptor(), PollFlags::POLLIN));
             }
             let polled = poll(
                 &mut descriptors,
-                poll_timeout(left.into_iter().chain(deadline).min()),
+                poll_timeout(left.into_iter().chain(deadline).chain(pause).min()),
             );
             let ready = |index: usize| {
                 let descriptor: Option<&PollFd<'_>> = descriptors.get(index);
@@ -111,6 +148,9 @@ impl Interrupt {
                     return Err(Error::Other(Box::new(Interrupted)));
                 }
                 Ok(_) if ready(0) => return Ok(()),
+                Ok(_) if pause.is_some_and(|left| left.is_zero()) => {
+                    return Err(Error::Other(Box::new(Paused)));
+                }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(io::Error::from(errno).into()),
             }

@@ -1,19 +1,31 @@
-//! What the official kinds share: a request made of an invocation's metadata, and what an answer leaves in
-//! the receipt or in an error.
+//! What the official kinds share: a request made of an invocation's metadata, what is read of an answer, and what it leaves
+//! in the receipt or in an error.
 //!
 //! It exports no runner, so that each plugin that depends on it has only its own.
 
 #![deny(missing_docs)]
 
+mod answer;
 mod artifact;
 mod body;
+mod call;
 mod ending;
+mod keys;
+mod origin;
+mod path;
 mod receipt;
 mod request;
 mod response;
+mod template;
 
+pub use answer::{Answer, ExchangeError, answer, exchange, text_at, unexpected_code, unusable, words_at};
 pub use artifact::keep_artifact;
+pub use call::{Call, call_receipt};
 pub use ending::{ReadFailure, http_error, interrupted, read_failure};
+pub use keys::{MIN_INTERVAL, count, invalid, path, sendable, states};
+pub use origin::same_origin_location;
+pub use path::{Found, Path};
 pub use receipt::answer_receipt;
-pub use request::{add_headers, kickoff_request, method, url};
+pub use request::{add_headers, kickoff_request, method, method_or, url};
 pub use response::{beginning, preview};
+pub use template::{Template, Values};

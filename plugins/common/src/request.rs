@@ -45,7 +45,18 @@ pub fn url(key: &str, text: &str) -> Result<Uri, RunError> {
 /// # Errors
 /// `rejected`.
 pub fn method(invocation: &Invocation, key: &str) -> Result<Method, RunError> {
-    let name = invocation.text(key).unwrap_or("POST").trim().to_ascii_uppercase();
+    method_or(invocation, key, Method::POST)
+}
+
+/// The method in the value of `key`, in upper case; `default` without the key.
+///
+/// # Errors
+/// `rejected`.
+pub fn method_or(invocation: &Invocation, key: &str, default: Method) -> Result<Method, RunError> {
+    let Some(name) = invocation.text(key) else {
+        return Ok(default);
+    };
+    let name = name.trim().to_ascii_uppercase();
     match Method::from_bytes(name.as_bytes()) {
         Ok(Method::CONNECT) => Err(invalid(key, "is CONNECT, which is not supported")),
         Ok(method) => Ok(method),

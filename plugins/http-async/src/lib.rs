@@ -10,7 +10,15 @@
 //!
 //! Once the kickoff has been sent, no run is `rejected`: that would say that nothing was started.
 //!
-//! The run's id is checkpointed after the kickoff; an interrupted run that is resumed continues polling.
+//! - **Result**: after a success, `http.result_url_template` is fetched and kept as artifact `result`. A result that can't be
+//!   had is a failure.
+//! - **Input**: a run that waits for a person ends `failed`, `needs_input`. It is not cancelled.
+//! - **Cleanup**: at the end, whichever it was, the cleanup URL is called if the backend may have started a run; after a stop
+//!   within what the cancel call has left of the grace. That it fails is told in the receipt and nowhere else.
+//!
+//! The run's id is checkpointed after the kickoff; an interrupted run that is resumed continues polling. Where a result or a
+//! cleanup is asked for, the end of the run and the result are, too (`state`): after the host's death they are not asked for
+//! again, and the cleanup call is made, perhaps for a second time.
 //!
 //! The last payload is kept as artifact `final_status`. The receipt has:
 //!
@@ -23,13 +31,16 @@
 //! | `http.resumed` | `true` where an earlier run had done the kickoff |
 //! | `http.cancel_status` | the code of the answer to the cancel call |
 //! | `http.cancel_error` | why the cancel call was not made, or not answered |
+//! | `http.result_status` | the code of the answer with the result |
+//! | `http.cleanup_status` | the code of the answer to the cleanup call |
+//! | `http.cleanup_error` | why the cleanup call was not made, or not answered |
 
-mod exchange;
-mod path;
 mod plan;
+mod progress;
+mod result;
 mod run;
 mod schedule;
-mod template;
+mod state;
 
 use executor_runtime_sdk::{Context, Invocation, Outcome, RunError, Runner, export_runner};
 

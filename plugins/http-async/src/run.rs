@@ -1,11 +1,16 @@
 //! One run: kickoff, polls, and what is left at the end.
 
 use crate::{
-    exchange::{Answer, ExchangeError, exchange, text_at, unexpected_code},
-    plan::Plan,
+    plan::{Plan, Verdict},
+    progress::Progress,
+    result,
     schedule::Schedule,
+    state::{Ended, State},
 };
-use executor_runtime_plugin_common::{interrupted, keep_artifact, kickoff_request};
+use executor_runtime_plugin_common::{
+    Answer, ExchangeError, Values, call_receipt, exchange, interrupted, keep_artifact, kickoff_request,
+    text_at, unexpected_code, words_at,
+};
 use executor_runtime_sdk::{
     Context, HttpError, Invocation, Level, Outcome, RunError, http_types::StatusCode,
 };
@@ -13,20 +18,27 @@ use std::time::Duration;
 
 const ARTIFACT: &str = "final_status";
 
+/// The share of the grace that the cancel call may take where a cleanup call follows it.
+const CANCEL_SHARE: f32 = 0.4;
+
 /// What is known so far.
 #[derive(Debug, Default)]
 struct Record {
-    run_id: Option<String>,
+    state: State,
+    /// The backend may have started the run.
+    started: bool,
     run_status: Option<String>,
+    progress: Option<Progress>,
     polls: u64,
     code: Option<StatusCode>,
     payload: Option<Vec<u8>>,
     resumed: bool,
     cancelled: Option<Result<StatusCode, String>>,
+    cleaned_up: Option<Result<StatusCode, String>>,
 }
 
 /// Why a run does not get to a terminal status.
-enum Halt {
+pub(crate) enum Halt {
     /// It is to stop; this is under way.
     Interrupted(&'static str),
     /// The backend has started it, and its state can't be queried.
@@ -37,58 +49,114 @@ enum Halt {
 pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, RunError> {
     let plan = Plan::read(invocation)?;
     let mut record = Record::default();
-    let ended = record.follow(invocation, ctx, &plan);
-    if let Err(Halt::Interrupted(_) | Halt::Lost(_)) = ended
+    let followed = record.follow(invocation, ctx, &plan);
+    if let Err(Halt::Interrupted(_) | Halt::Lost(_)) = followed
         && let Some(cancel) = &plan.cancel
     {
-        record.cancelled = Some(cancel.call(ctx, record.run_id.as_deref()));
+        let share = if plan.cleanup.is_some() { CANCEL_SHARE } else { 1.0 };
+        record.cancelled = Some(cancel.send(ctx, record.values(), share));
     }
-    let ended = match ended {
-        Ok(status) if plan.is_success(&status) => Ok(Outcome::succeeded().exit_code(0)),
-        Ok(status) => Err(RunError::failed(
-            "backend_status",
-            format!("backend reported terminal status: {status}"),
-        )
-        .exit_code(1)),
-        Err(Halt::Interrupted(doing)) => Err(interrupted(invocation, ctx, doing)),
-        Err(Halt::Lost(error) | Halt::Failed(error)) => Err(error),
-    };
     let kept = record.keep_payload(invocation, ctx);
+    let ended = followed.and_then(|ended| record.conclude(ctx, &plan, ended));
+    record.clean_up(ctx, &plan);
+    let ended = ended.map_err(|halt| match halt {
+        Halt::Interrupted(doing) => interrupted(invocation, ctx, doing),
+        Halt::Lost(error) | Halt::Failed(error) => error,
+    });
     let receipt = record.into_receipt();
-    match ended.and_then(|outcome| kept.map(|()| outcome)) {
-        Ok(outcome) => Ok(receipt
+    match ended.and(kept) {
+        Ok(()) => Ok(receipt
             .into_iter()
-            .fold(outcome, |outcome, (key, value)| outcome.receipt(key, value))),
+            .fold(Outcome::succeeded().exit_code(0), |outcome, (key, value)| {
+                outcome.receipt(key, value)
+            })),
         Err(error) => Err(receipt
             .into_iter()
             .fold(error, |error, (key, value)| error.receipt(key, value))),
     }
 }
 
+/// The end of a run whose status is no success.
+fn failure(plan: &Plan, ended: &Ended) -> Option<RunError> {
+    let Ended { status, words } = ended;
+    let words = words
+        .as_ref()
+        .map(|words| format!(": {words}"))
+        .unwrap_or_default();
+    match plan.verdict(status) {
+        Some(Verdict::Success) => None,
+        Some(Verdict::NeedsInput) => Some(RunError::failed(
+            "needs_input",
+            format!("the run waits for input: {status}{words}"),
+        )),
+        Some(Verdict::Failure) | None => Some(
+            RunError::failed(
+                "backend_status",
+                format!("backend reported terminal status: {status}{words}"),
+            )
+            .exit_code(1),
+        ),
+    }
+}
+
 impl Record {
+    fn values(&self) -> Values<'_> {
+        Values::run_id(self.state.run_id.as_deref())
+    }
+
     /// Follows the run to its terminal status.
-    fn follow(&mut self, invocation: &Invocation, ctx: &Context, plan: &Plan) -> Result<String, Halt> {
+    fn follow(&mut self, invocation: &Invocation, ctx: &Context, plan: &Plan) -> Result<Ended, Halt> {
         let mut retry_after = None;
-        if let Some(state) = ctx.resumed() {
-            // A second kickoff would start a second run: rather fail.
-            self.run_id = resumed_run_id(&state).map_err(Halt::Failed)?;
+        // A second kickoff would start a second run: rather fail.
+        if let Some(state) = State::resumed(ctx).map_err(Halt::Failed)? {
+            self.state = state;
+            self.started = true;
             self.resumed = true;
+            if let Some(ended) = self.state.ended.clone() {
+                self.run_status = Some(ended.status.clone());
+                return Ok(ended);
+            }
         } else {
             let answer = self.kickoff(invocation, ctx, plan)?;
-            let ended = self.run_status.clone().filter(|status| plan.is_terminal(status));
-            if let Some(status) = ended {
-                return Ok(status);
+            let ended = self.run_status.clone();
+            if let Some(status) = ended.filter(|status| plan.verdict(status).is_some()) {
+                return Ok(self.ended(plan, status));
             }
             retry_after = answer;
-            let state = serde_json::json!({"run_id": self.run_id}).to_string();
-            if let Err(error) = ctx.checkpoint(state.as_bytes()) {
-                ctx.log(
-                    Level::Warn,
-                    &format!("an interrupted run could not be resumed: {error}"),
-                );
-            }
+            self.state.keep(ctx);
         }
-        self.poll(ctx, plan, retry_after)
+        let status = self.poll(ctx, plan, retry_after)?;
+        Ok(self.ended(plan, status))
+    }
+
+    fn ended(&self, plan: &Plan, status: String) -> Ended {
+        let words = match (&plan.error, &self.payload) {
+            (Some(path), Some(payload)) if plan.verdict(&status) != Some(Verdict::Success) => {
+                words_at(path, payload)
+            }
+            _ => None,
+        };
+        Ended { status, words }
+    }
+
+    /// What a run that has ended comes to.
+    fn conclude(&mut self, ctx: &Context, plan: &Plan, ended: Ended) -> Result<(), Halt> {
+        let failure = failure(plan, &ended);
+        if plan.has_aftermath() {
+            self.state.ended = Some(ended);
+            self.state.keep(ctx);
+        }
+        if let Some(failure) = failure {
+            return Err(Halt::Failed(failure));
+        }
+        if let Some(template) = &plan.result
+            && self.state.result_status.is_none()
+        {
+            let code = result::fetch(ctx, plan, template, self.values())?;
+            self.state.result_status = Some(code.as_u16());
+            self.state.keep(ctx);
+        }
+        Ok(())
     }
 
     /// Starts the run; returns how long the backend wants to be left alone.
@@ -102,7 +170,10 @@ impl Record {
         let failed = |error: RunError| Halt::Failed(error.context(DOING));
         let request = kickoff_request(invocation).map_err(Halt::Failed)?;
         let answer = exchange(ctx, request).map_err(|error| match error {
-            ExchangeError::Interrupted => Halt::Interrupted(DOING),
+            ExchangeError::Interrupted => {
+                self.started = true;
+                Halt::Interrupted(DOING)
+            }
             ExchangeError::Http(error) => failed(RunError::from_http(&error)),
             ExchangeError::Unusable(error) => failed(error),
         })?;
@@ -115,15 +186,16 @@ impl Record {
             StatusCode::ACCEPTED => {}
             _ => return Err(failed(unexpected_code("202 or 200", &answer))),
         }
+        self.started = true;
         let ended = self
             .run_status
             .as_ref()
-            .is_some_and(|status| plan.is_terminal(status));
+            .is_some_and(|status| plan.verdict(status).is_some());
         if let Some(path) = &plan.run_id {
             match text_at(path, &answer.payload) {
-                Ok(id) if !id.is_empty() => self.run_id = Some(id),
-                // A run that has ended already needs no id, nor do URLs without one.
-                _ if ended || !plan.needs_run_id() => {}
+                Ok(id) if !id.is_empty() => self.state.run_id = Some(id),
+                // A run that has ended already is not polled, and URLs may do without an id.
+                _ if !plan.needs_run_id(ended) => {}
                 Ok(_) => {
                     let summary = format!("the run's id at path '{path}' is empty");
                     return Err(failed(RunError::failed("invalid_response", summary)));
@@ -143,12 +215,12 @@ impl Record {
     fn poll(&mut self, ctx: &Context, plan: &Plan, first: Option<Duration>) -> Result<String, Halt> {
         const DOING: &str = "poll";
         let failed = |error: RunError| Halt::Failed(error.context(DOING));
-        let id = self.run_id.as_deref().unwrap_or_default();
+        let id = self.state.run_id.clone().unwrap_or_default();
         let url = plan
             .poll
-            .fill(id)
+            .url(&id)
             .map_err(|error| Halt::Lost(error.context(DOING)))?;
-        let mut schedule = Schedule::new(plan.interval, ctx.now(), first);
+        let mut schedule = Schedule::new(plan.intervals, ctx.now(), first);
         let mut failures = 0;
         loop {
             let wait = schedule.wait(ctx.now());
@@ -157,7 +229,7 @@ impl Record {
             }
             self.polls += 1;
             let mut retry_after = None;
-            let failure = match exchange(ctx, plan.poll_request(&url)) {
+            let failure = match exchange(ctx, plan.poll.request(&url, &id)) {
                 Err(ExchangeError::Interrupted) => return Err(Halt::Interrupted(DOING)),
                 Err(ExchangeError::Unusable(error)) => return Err(failed(error)),
                 // The run has been started: a failed poll is a failure, not a rejection.
@@ -180,10 +252,15 @@ impl Record {
                         None
                     } else if answer.status == StatusCode::OK {
                         let status = text_at(&plan.status, &answer.payload);
+                        let progress = match (&status, &plan.progress) {
+                            (Ok(status), Some(path)) => Progress::at(path, &answer.payload, status),
+                            (Ok(status), None) => Some(Progress::of(status)),
+                            (Err(_), _) => None,
+                        };
                         self.payload = Some(answer.payload);
                         let status = status.map_err(failed)?;
-                        self.see(ctx, &status);
-                        if plan.is_terminal(&status) {
+                        self.see(ctx, &status, progress);
+                        if plan.verdict(&status).is_some() {
                             return Ok(status);
                         }
                         None
@@ -215,10 +292,19 @@ impl Record {
         }
     }
 
-    fn see(&mut self, ctx: &Context, status: &str) {
-        if self.run_status.as_deref() != Some(status) {
-            ctx.progress(None, status);
-            self.run_status = Some(status.to_owned());
+    /// Tells a status that is new, and how far the run is, if that is.
+    fn see(&mut self, ctx: &Context, status: &str, progress: Option<Progress>) {
+        let is_new = self.run_status.as_deref() != Some(status);
+        self.run_status = Some(status.to_owned());
+        let Some(progress) = progress else {
+            if is_new {
+                ctx.progress(None, status);
+            }
+            return;
+        };
+        if is_new || self.progress.as_ref() != Some(&progress) {
+            ctx.progress(progress.fraction, &progress.words);
+            self.progress = Some(progress);
         }
     }
 
@@ -230,48 +316,33 @@ impl Record {
         keep_artifact(invocation, ctx, ARTIFACT, payload)
     }
 
+    /// Tells the backend that the run is no longer needed, if it has started one.
+    fn clean_up(&mut self, ctx: &Context, plan: &Plan) {
+        if let Some(cleanup) = &plan.cleanup
+            && self.started
+        {
+            self.cleaned_up = Some(cleanup.send(ctx, self.values(), 1.0));
+        }
+    }
+
     fn into_receipt(self) -> Vec<(&'static str, String)> {
-        let (cancel_status, cancel_error) = match self.cancelled {
-            None => (None, None),
-            Some(Ok(code)) => (Some(code.as_str().to_owned()), None),
-            Some(Err(reason)) => (None, Some(reason)),
-        };
+        let cancel = ["http.cancel_status", "http.cancel_error"];
+        let cleanup = ["http.cleanup_status", "http.cleanup_error"];
         [
-            ("http.run_id", self.run_id),
+            ("http.run_id", self.state.run_id),
             ("http.run_status", self.run_status),
             ("http.polls", Some(self.polls.to_string())),
             ("http.status", self.code.map(|code| code.as_str().to_owned())),
             ("http.resumed", self.resumed.then(|| "true".to_owned())),
-            ("http.cancel_status", cancel_status),
-            ("http.cancel_error", cancel_error),
+            (
+                "http.result_status",
+                self.state.result_status.map(|code| code.to_string()),
+            ),
         ]
         .into_iter()
+        .chain(call_receipt(cancel, self.cancelled))
+        .chain(call_receipt(cleanup, self.cleaned_up))
         .filter_map(|(key, value)| Some((key, value?)))
         .collect()
     }
-}
-
-impl Plan {
-    fn needs_run_id(&self) -> bool {
-        self.poll.needs_run_id()
-            || self
-                .cancel
-                .as_ref()
-                .is_some_and(|cancel| cancel.url.needs_run_id())
-    }
-}
-
-fn resumed_run_id(state: &[u8]) -> Result<Option<String>, RunError> {
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct State {
-        run_id: Option<String>,
-    }
-    let state: State = serde_json::from_slice(state).map_err(|error| {
-        RunError::failed(
-            "invalid_checkpoint",
-            format!("the checkpoint of the earlier run can't be read: {error}"),
-        )
-    })?;
-    Ok(state.run_id)
 }

@@ -2,8 +2,10 @@
 //!
 //! Polls lie on a grid that begins with the first one, so that the time an answer takes does not add up. A
 //! poll that takes longer than the interval skips the points it missed. A backend that says `Retry-After` is
-//! not asked before, and the grid begins anew there.
+//! not asked before, and the grid begins anew there. Where the invocation asks for it, each interval is longer than the
+//! one before, up to a limit.
 
+use crate::plan::Intervals;
 use executor_runtime_sdk::Instant;
 use std::time::Duration;
 
@@ -13,14 +15,16 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
     interval: Duration,
+    intervals: Intervals,
     due: Instant,
 }
 
 impl Schedule {
     /// The first poll is due now, or when the backend says.
-    pub(crate) fn new(interval: Duration, now: Instant, retry_after: Option<Duration>) -> Self {
+    pub(crate) fn new(intervals: Intervals, now: Instant, retry_after: Option<Duration>) -> Self {
         Self {
-            interval: interval.min(FOREVER),
+            interval: intervals.first.min(FOREVER),
+            intervals,
             due: now + retry_after.unwrap_or_default().min(FOREVER),
         }
     }
@@ -46,6 +50,11 @@ impl Schedule {
         if let Some(time) = retry_after {
             self.due = self.due.max(now + time.min(FOREVER));
         }
+        if self.intervals.factor > 1.0 {
+            let longest = self.intervals.longest.min(FOREVER);
+            let next = self.interval.as_secs_f64() * self.intervals.factor;
+            self.interval = Duration::try_from_secs_f64(next).map_or(longest, |next| next.min(longest));
+        }
     }
 }
 
@@ -57,10 +66,35 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
+    fn every(interval: Duration) -> Intervals {
+        Intervals {
+            first: interval,
+            factor: 1.0,
+            longest: interval,
+        }
+    }
+
+    #[test]
+    fn intervals_grow_to_their_limit() {
+        let start = Instant::ZERO;
+        let intervals = Intervals {
+            first: ms(100),
+            factor: 2.0,
+            longest: ms(350),
+        };
+        let mut schedule = Schedule::new(intervals, start, None);
+        let mut at = 0;
+        for due in [100, 300, 650, 1000] {
+            schedule.advance(start + ms(at), None);
+            assert_eq!(schedule.wait(start), ms(due));
+            at = due;
+        }
+    }
+
     #[test]
     fn polls_keep_to_the_grid() {
         let start = Instant::ZERO;
-        let mut schedule = Schedule::new(ms(100), start, None);
+        let mut schedule = Schedule::new(every(ms(100)), start, None);
         assert_eq!(schedule.wait(start), ms(0));
         // (answered at, then due at)
         for (answered, due) in [(30, 100), (199, 200), (200, 300), (550, 600), (700, 800)] {
@@ -72,7 +106,7 @@ mod tests {
     #[test]
     fn without_an_interval_polls_follow_at_once() {
         let start = Instant::ZERO;
-        let mut schedule = Schedule::new(ms(0), start, None);
+        let mut schedule = Schedule::new(every(ms(0)), start, None);
         schedule.advance(start + ms(50), None);
         assert_eq!(schedule.wait(start + ms(50)), ms(0));
     }
@@ -80,7 +114,7 @@ mod tests {
     #[test]
     fn retry_after_is_a_lower_bound() {
         let start = Instant::ZERO;
-        let mut schedule = Schedule::new(ms(1000), start, Some(ms(300)));
+        let mut schedule = Schedule::new(every(ms(1000)), start, Some(ms(300)));
         assert_eq!(schedule.wait(start), ms(300));
         schedule.advance(start + ms(300), Some(ms(500)));
         assert_eq!(schedule.wait(start), ms(1300));
@@ -89,6 +123,6 @@ mod tests {
         schedule.advance(start + ms(6300), None);
         assert_eq!(schedule.wait(start), ms(7300));
         schedule.advance(start + ms(7300), Some(Duration::MAX));
-        Schedule::new(Duration::MAX, start, None).advance(start, Some(Duration::MAX));
+        Schedule::new(every(Duration::MAX), start, None).advance(start, Some(Duration::MAX));
     }
 }

@@ -63,6 +63,62 @@ fn the_runs_id_is_checkpointed_and_a_resumed_run_starts_no_other() {
 }
 
 #[test]
+fn progress_is_told_as_the_backend_says() {
+    let (url, thread) = backend(&[
+        r#"{"id": 7}"#,
+        r#"{"status": "running", "done": 0.25}"#,
+        r#"{"status": "completed"}"#,
+    ]);
+    let host = TestHost::new();
+    let of = |url: &str| invocation(url).with("http.poll_progress_path", "done");
+    host.run(&HttpAsync, &of(&url)).unwrap();
+    // The last poll says nothing of it, but has another status.
+    assert_eq!(host.progress(), Some((None, "completed".to_owned())));
+    thread.join().unwrap();
+
+    let (url, thread) = backend(&[r#"{"id": 7}"#, r#"{"status": "completed", "done": "100%"}"#]);
+    let host = TestHost::new();
+    host.run(&HttpAsync, &of(&url)).unwrap();
+    assert_eq!(host.progress(), Some((Some(1.0), "completed".to_owned())));
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_run_whose_end_is_known_is_not_polled_again_and_cleaned_up() {
+    for (state, expected) in [
+        (
+            r#"{"run_id":"7","ended":{"status":"completed"}}"#,
+            &["GET /result/7 HTTP/1.1", "DELETE /runs/7 HTTP/1.1"][..],
+        ),
+        (
+            r#"{"run_id":"7","ended":{"status":"completed"},"result_status":200}"#,
+            &["DELETE /runs/7 HTTP/1.1"],
+        ),
+        (
+            r#"{"run_id":"7","ended":{"status":"failed","words":"no room"}}"#,
+            &["DELETE /runs/7 HTTP/1.1"],
+        ),
+    ] {
+        let (url, thread) = backend(match expected.len() {
+            1 => &["{}"],
+            _ => &["{}", "{}"],
+        });
+        let invocation = invocation(&url)
+            .with("http.result_url_template", format!("{url}/result/{{run_id}}"))
+            .with("http.cleanup_url_template", format!("{url}/runs/{{run_id}}"));
+        let ended = TestHost::new().resumed(state).run(&HttpAsync, &invocation);
+        assert_eq!(thread.join().unwrap(), expected);
+        match ended {
+            Ok(outcome) => assert_eq!(outcome.get_receipt("http.result_status"), Some("200")),
+            Err(error) => assert_eq!(
+                error.summary(),
+                "backend reported terminal status: failed: no room"
+            ),
+        }
+    }
+}
+
+#[test]
 fn an_unreadable_checkpoint_is_a_failure_and_no_second_kickoff() {
     let error = TestHost::new()
         .resumed("what?")

@@ -1,8 +1,9 @@
-//! The official kinds, `http`, `http_async` and `manual`, and the recipes, against real servers.
+//! The official kinds, `http`, `http_async`, `http_sse` and `manual`, and the recipes, against real servers.
 
 mod http_extremes;
 mod official_http;
 mod official_http_async;
+mod official_http_sse;
 mod official_manual;
 mod recipes;
 mod tls;

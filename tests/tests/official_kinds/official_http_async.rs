@@ -31,6 +31,14 @@ on_every_carrier! {
     a_cancelled_run_tells_the_backend,
     what_a_later_request_cant_have_is_rejected_before_the_kickoff,
     a_run_id_that_makes_no_url_is_a_failure_and_cancels,
+    a_result_is_fetched_after_a_success_and_every_run_cleaned_up,
+    a_cleanup_that_fails_is_told_and_no_failure,
+    a_result_that_cant_be_had_is_a_failure,
+    a_run_that_is_stopped_is_cleaned_up_within_its_grace,
+    a_run_that_waits_for_a_person_needs_input,
+    what_the_backend_says_of_a_failure_is_in_the_summary,
+    polls_have_a_method_and_a_body_and_any_plain_status,
+    intervals_grow_where_that_is_asked_for,
 }
 
 const STARTED: &str = r#"{"data": {"runs": [{"id": "r/1"}]}}"#;
@@ -448,4 +456,224 @@ fn a_run_id_that_makes_no_url_is_a_failure_and_cancels(kind: &Kind) {
         let told = ["http.cancel_status", "http.cancel_error"].map(|key| result.metadata.contains_key(key));
         assert_eq!(told, [lines.len() == 2, lines.len() == 1]);
     }
+}
+
+/// With a result and a cleanup call.
+fn to_the_end(kind: &Kind, server: &Scripted) -> Invocation {
+    to(kind, server)
+        .with("http.result_url_template", server.url("/runs/{run_id}/result"))
+        .with("http.cleanup_url_template", server.url("/runs/{run_id}"))
+}
+
+fn a_result_is_fetched_after_a_success_and_every_run_cleaned_up(kind: &Kind) {
+    for (word, expected) in [("completed", Status::Succeeded), ("failed", Status::Failed)] {
+        let server = Scripted::start(move |request, _| match &*request.line() {
+            "POST /start" => accepted(),
+            "GET /runs/r%2F1" => status(word),
+            "GET /runs/r%2F1/result" => Answer::new(206, vec![b'x'; 1 << 20]),
+            _ => Answer::new(202, ""),
+        });
+        let invocation = to_the_end(kind, &server).with("http.poll_header.X-Key", "k");
+        let result = kind.run(&invocation);
+        assert_eq!(result.status, expected, "{result:?}");
+        let succeeded = expected == Status::Succeeded;
+        let lines = server.lines();
+        let after: Vec<_> = lines[2..].iter().map(String::as_str).collect();
+        match succeeded {
+            true => assert_eq!(after, ["GET /runs/r%2F1/result", "DELETE /runs/r%2F1"]),
+            false => assert_eq!(after, ["DELETE /runs/r%2F1"]),
+        }
+        assert_eq!(result.metadata["http.cleanup_status"], "202");
+        assert_eq!(
+            result.metadata.get("http.result_status").map(String::as_str),
+            succeeded.then_some("206")
+        );
+        let kept = artifact(&result, "result").map(|bytes| bytes.len());
+        assert_eq!(kept, succeeded.then_some(1 << 20));
+        assert!(artifact(&result, "final_status").is_some());
+        if succeeded {
+            assert_eq!(server.requests()[2].header("x-key"), "k");
+        }
+    }
+    // A kickoff that answers with the end is one, too; where none was started there is nothing to clean up.
+    let (result, lines) = {
+        let server = Scripted::start(|request, _| match &*request.line() {
+            "POST /start" => Answer::new(
+                200,
+                r#"{"run": {"status": "completed"}, "data": {"runs": [{"id": 1}]}}"#,
+            ),
+            _ => Answer::new(200, "the result"),
+        });
+        (kind.run(&to_the_end(kind, &server)), server.lines())
+    };
+    assert_eq!(lines, ["POST /start", "GET /runs/1/result", "DELETE /runs/1"]);
+    assert_eq!(artifact(&result, "result").unwrap(), b"the result");
+    let server = Scripted::sequence(vec![Answer::new(500, "no room")]);
+    assert_eq!(kind.run(&to_the_end(kind, &server)).status, Status::Failed);
+    assert_eq!(server.lines(), ["POST /start"]);
+}
+
+fn a_cleanup_that_fails_is_told_and_no_failure(kind: &Kind) {
+    for (answer, key, value) in [
+        (Answer::new(500, "no"), "http.cleanup_status", "500"),
+        (
+            Answer::Bytes(Vec::new()),
+            "http.cleanup_error",
+            "closed the connection",
+        ),
+    ] {
+        let server = Scripted::sequence(vec![accepted(), status("completed"), answer]);
+        let invocation = to(kind, &server)
+            .with("http.cleanup_url_template", server.url("/clean"))
+            .with("http.cleanup_method", "PUT");
+        let result = kind.run(&invocation);
+        assert_eq!(result.status, Status::Succeeded, "{result:?}");
+        assert_eq!(server.lines()[2], "PUT /clean");
+        assert!(result.metadata[key].contains(value), "{result:?}");
+    }
+}
+
+fn a_result_that_cant_be_had_is_a_failure(kind: &Kind) {
+    let cut = || Answer::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf".to_vec());
+    let hangup = || Answer::Bytes(Vec::new());
+    for (answers, failures, expected) in [
+        (
+            vec![Answer::new(404, "gone")],
+            "5",
+            "result: expected HTTP 2xx, got HTTP 404: gone",
+        ),
+        (
+            vec![Answer::new(503, "busy")],
+            "1",
+            "result: expected HTTP 2xx, got HTTP 503: busy",
+        ),
+        (vec![hangup()], "0", "result: http error: "),
+        (vec![cut()], "5", "result: http error: "),
+    ] {
+        let server = Scripted::sequence([vec![accepted(), status("completed")], answers].concat());
+        let invocation = to(kind, &server)
+            .with("http.result_url_template", server.url("/result"))
+            .with("http.poll_max_failures", failures);
+        let result = kind.run(&invocation);
+        assert_eq!(result.status, Status::Failed, "{result:?}");
+        assert!(summary(&result).starts_with(expected), "{}", summary(&result));
+        assert_eq!(artifact(&result, "result"), None);
+    }
+    let answers = vec![
+        accepted(),
+        status("completed"),
+        Answer::new(503, ""),
+        hangup(),
+        Answer::new(200, "it"),
+    ];
+    let server = Scripted::sequence(answers);
+    let invocation = to(kind, &server)
+        .with("http.result_url_template", server.url("/result"))
+        .with("http.poll_max_failures", "2");
+    let result = kind.run(&invocation);
+    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+    assert_eq!(artifact(&result, "result").unwrap(), b"it");
+}
+
+fn a_run_that_is_stopped_is_cleaned_up_within_its_grace(kind: &Kind) {
+    let server = Scripted::start(|request, _| match &*request.line() {
+        "POST /start" => accepted(),
+        "GET /runs/r%2F1" => status("running"),
+        "DELETE /runs/r%2F1" => Answer::new(204, ""),
+        // The cancel call is not answered, which leaves the cleanup call its time.
+        _ => Answer::Silence,
+    });
+    let invocation = to_the_end(kind, &server)
+        .with("http.cancel_url_template", server.url("/cancel"))
+        .with("plugin.grace_seconds", "1")
+        .field("timeout_seconds", 1);
+    let begun = Instant::now();
+    let result = kind.run(&invocation);
+    assert_eq!(
+        (result.status, code(&result)),
+        (Status::TimedOut, "timeout"),
+        "{result:?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(result.metadata.contains_key("http.cancel_error"), "{result:?}");
+    assert_eq!(result.metadata["http.cleanup_status"], "204");
+    let lines = server.lines();
+    assert_eq!(lines[lines.len() - 2..], ["POST /cancel", "DELETE /runs/r%2F1"]);
+}
+
+fn a_run_that_waits_for_a_person_needs_input(kind: &Kind) {
+    let waiting = Answer::new(
+        200,
+        r#"{"run": {"status": "requires_action"}, "ask": "Which of the two?"}"#,
+    );
+    let server = Scripted::sequence(vec![accepted(), status("running"), waiting]);
+    let invocation = to(kind, &server)
+        .with("http.poll_input_states", "paused, requires_action")
+        .with("http.cancel_url_template", server.url("/cancel"));
+    let result = kind.run(&invocation.clone().with("http.poll_error_path", "ask"));
+    assert_eq!(
+        (result.status, code(&result)),
+        (Status::Failed, "needs_input"),
+        "{result:?}"
+    );
+    assert_eq!(
+        summary(&result),
+        "the run waits for input: requires_action: Which of the two?"
+    );
+    assert_eq!(result.metadata["http.run_status"], "requires_action");
+    assert_eq!(server.lines().len(), 3, "it is not cancelled");
+    let result = kind.run(&invocation);
+    assert_eq!(summary(&result), "the run waits for input: requires_action");
+}
+
+fn what_the_backend_says_of_a_failure_is_in_the_summary(kind: &Kind) {
+    for (error, expected) in [
+        (r#""out of quota""#, ": out of quota"),
+        (r#"{"code": 7}"#, r#": {"code": 7}"#),
+        ("null", ""),
+    ] {
+        let failed = format!(r#"{{"run": {{"status": "failed", "error": {error}}}}}"#);
+        let server = Scripted::sequence(vec![accepted(), Answer::new(200, failed)]);
+        let result = kind.run(&to(kind, &server).with("http.poll_error_path", "run.error"));
+        assert_eq!((result.status, code(&result)), (Status::Failed, "backend_status"));
+        assert_eq!(
+            summary(&result),
+            format!("backend reported terminal status: failed{expected}")
+        );
+    }
+}
+
+fn polls_have_a_method_and_a_body_and_any_plain_status(kind: &Kind) {
+    let done = |value: &str| Answer::new(200, format!(r#"{{"run": {{"status": {value}}}}}"#));
+    for (running, ended) in [("false", "true"), ("1", "2.50")] {
+        let server = Scripted::sequence(vec![accepted(), done(running), done(ended)]);
+        let invocation = to(kind, &server)
+            .with("http.poll_url_template", server.url("/state"))
+            .with("http.poll_method", "post")
+            .with("http.poll_body", r#"{"id": "{run_id}"}"#)
+            .with("http.poll_terminal_states", ended)
+            .with("http.poll_success_states", ended);
+        let result = kind.run(&invocation);
+        assert_eq!(result.status, Status::Succeeded, "{result:?}");
+        assert_eq!(result.metadata["http.run_status"], ended);
+        assert_eq!(server.lines(), ["POST /start", "POST /state", "POST /state"]);
+        for poll in &server.requests()[1..] {
+            assert_eq!(poll.text(), r#"{"id": "r/1"}"#);
+            assert_eq!(poll.header("content-type"), "application/json");
+        }
+    }
+}
+
+fn intervals_grow_where_that_is_asked_for(kind: &Kind) {
+    let running = vec![status("running"); 5];
+    let server = Scripted::sequence([vec![accepted()], running, vec![status("completed")]].concat());
+    let invocation = to(kind, &server)
+        .with("http.poll_backoff", "3")
+        .with("http.poll_max_interval_seconds", "0.2");
+    assert_eq!(kind.run(&invocation).status, Status::Succeeded);
+    let at: Vec<_> = server.requests()[1..].iter().map(|request| request.at).collect();
+    // 50, 150, 200, 200, 200 ms.
+    let took = at[5] - at[0];
+    assert!(took >= Duration::from_millis(790), "{took:?}");
+    assert!(at[5] - at[4] >= Duration::from_millis(190));
 }

@@ -271,6 +271,53 @@ fn what_was_torn_changed_or_replaced_meanwhile_is_not_listed_as_finished() {
 }
 
 #[test]
+fn http_async_fetches_the_result_and_cleans_up_after_its_host_died() {
+    for place in Installed::on_both("http_async") {
+        // The first host dies while it fetches the result, the second while it cleans up.
+        let server = Scripted::start(|request, n| match (&*request.line(), n) {
+            ("POST /runs", _) => Answer::new(202, json!({"id": 7}).to_string()),
+            ("GET /runs/7", _) => Answer::new(200, json!({"status": "completed"}).to_string()),
+            ("GET /runs/7/result", 2) | ("DELETE /runs/7", 4) => Answer::Silence,
+            ("GET /runs/7/result", _) => Answer::new(200, "the result"),
+            _ => Answer::new(404, ""),
+        });
+        let invocation = place
+            .invocation(&[])
+            .id("the-run")
+            .metadata("http.url", server.url("/runs"))
+            .metadata("http.poll_url_template", server.url("/runs/{run_id}"))
+            .metadata("http.poll_run_id_path", "id")
+            .metadata("http.poll_status_path", "status")
+            .metadata("http.poll_terminal_states", "completed")
+            .metadata("http.result_url_template", server.url("/runs/{run_id}/result"))
+            .metadata("http.cleanup_url_template", server.url("/runs/{run_id}"));
+        interrupt(&place, &invocation, &server, 3);
+        interrupt(&place, &invocation, &server, 5);
+        let result = place.run(&invocation).expect(Status::Succeeded);
+        assert_eq!(
+            server.lines(),
+            [
+                "POST /runs",
+                "GET /runs/7",
+                "GET /runs/7/result",
+                "GET /runs/7/result",
+                "DELETE /runs/7",
+                "DELETE /runs/7",
+            ]
+        );
+        for (key, value) in [
+            ("http.resumed", "true"),
+            ("http.run_status", "completed"),
+            ("http.result_status", "200"),
+            ("http.cleanup_status", "404"),
+        ] {
+            assert_eq!(result.metadata[key], value);
+        }
+        assert_eq!(artifacts(&place, &result), ["final_status", "result"]);
+    }
+}
+
+#[test]
 fn http_async_goes_on_polling_the_run_that_it_had_started() {
     for place in Installed::on_both("http_async") {
         // The kickoff and two polls for the host that dies, one poll for the next.

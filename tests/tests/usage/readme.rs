@@ -1,6 +1,11 @@
 //! The README is true: its tables are the code's, its documents are accepted and its programs run.
 
-use executor_runtime::{ErrorKind, config::Config, protocol::Status, receipt};
+use executor_runtime::{
+    ErrorKind,
+    config::Config,
+    protocol::{RuntimeInvocation, Status},
+    receipt,
+};
 use executor_runtime_tests::{
     Scene, fixtures,
     plugins::Plugins,
@@ -13,6 +18,7 @@ use std::{
     collections::BTreeSet,
     io::Write,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 fn rows(name: &str) -> Vec<Vec<String>> {
@@ -161,17 +167,79 @@ fn the_artifacts_of_official_kinds_are_as_listed() {
         .iter()
         .map(|row| (row[0].replace('`', ""), row[1].replace('`', "")))
         .collect();
-    let declared = ["http", "http-async"].map(|plugin| {
-        let path = guest_build::workspace().join(format!("plugins/{plugin}/plugin.json"));
-        let descriptor: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        let summary = descriptor["summary"].as_str().unwrap().to_owned();
-        let (_, artifact) = summary.split_once("as artifact ").unwrap();
-        (
-            artifact.to_owned(),
-            descriptor["kinds"][0].as_str().unwrap().to_owned(),
-        )
-    });
+    let declared: Vec<_> = ["http", "http-async", "http-sse"]
+        .into_iter()
+        .flat_map(artifacts_in_the_summary)
+        .collect();
     assert_eq!(listed, declared);
+}
+
+/// The artifacts that an official plugin's summary names, each with its kind.
+fn artifacts_in_the_summary(plugin: &str) -> Vec<(String, String)> {
+    let path = guest_build::workspace().join(format!("plugins/{plugin}/plugin.json"));
+    let descriptor: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let summary = descriptor["summary"].as_str().unwrap().to_owned();
+    let kind = descriptor["kinds"][0].as_str().unwrap();
+    let names = summary.split(" as artifact ").skip(1);
+    names
+        .map(|rest| (rest.split(' ').next().unwrap().to_owned(), kind.to_owned()))
+        .collect()
+}
+
+/// An invocation that is shown, with `server` in place of `host`.
+fn shown_with(plugins: &Plugins, name: &str, host: &str, server: &Scripted) -> RuntimeInvocation {
+    let text = section(name).replace(&format!("https://{host}"), &server.url(""));
+    let mut invocation: Value = serde_json::from_str(&text).unwrap();
+    invocation["working_directory"] = plugins.directory().to_str().unwrap().into();
+    RuntimeInvocation::from_json(invocation.to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn the_invocation_of_an_asynchronous_api_is_run_to_the_end() {
+    let server = Scripted::start(|request, n| match (&*request.line(), n) {
+        ("POST /runs", _) => Answer::new(202, r#"{"id": "7"}"#),
+        ("GET /runs/7", 1) => Answer::new(200, r#"{"state": "running", "progress": 0.5}"#),
+        ("GET /runs/7", _) => Answer::new(200, r#"{"state": "done"}"#),
+        ("GET /runs/7/result", _) => Answer::new(200, "the result"),
+        _ => Answer::new(204, ""),
+    });
+    let plugins = Plugins::new(&[fixtures::component("executor-runtime-plugin-http-async")], "");
+    let invocation = shown_with(&plugins, "http_async", "builds.example.com", &server);
+    let result = plugins.runtime.run_blocking(invocation);
+    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+    let expected = [
+        "POST /runs",
+        "GET /runs/7",
+        "GET /runs/7",
+        "GET /runs/7/result",
+        "DELETE /runs/7",
+    ];
+    assert_eq!(server.lines(), expected);
+}
+
+#[test]
+fn the_invocation_of_an_api_that_streams_goes_on_where_the_stream_broke_off() {
+    let event = |number: u32, status: &str| {
+        let response = json!({"id": "r7", "status": status});
+        format!(
+            "data: {}\n\n",
+            json!({"sequence_number": number, "response": response})
+        )
+    };
+    let server = Scripted::start(move |_, n| {
+        let events = match n {
+            0 => event(0, "queued") + &event(1, "in_progress"),
+            _ => event(2, "completed"),
+        };
+        Answer::new(200, events).header("content-type", "text/event-stream")
+    });
+    let plugins = Plugins::new(&[fixtures::component("executor-runtime-plugin-http-sse")], "");
+    let invocation = shown_with(&plugins, "http_sse", "models.example.com", &server);
+    let result = plugins.runtime.run_blocking(invocation);
+    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+    let again = "GET /v1/responses/r7?stream=true&starting_after=1";
+    assert_eq!(server.lines(), ["POST /v1/responses", again]);
+    assert_eq!(result.metadata["sse.events"], "3");
 }
 
 #[test]
@@ -303,6 +371,15 @@ fn the_receipts_of_official_kinds_are_as_listed() {
         "POST /kickoff" => Answer::new(202, r#"{"id": "7"}"#),
         "GET /done/7" => Answer::new(200, r#"{"status": "completed"}"#),
         "GET /running/7" => Answer::new(200, r#"{"status": "running"}"#),
+        "GET /events" => {
+            let events = "id: 1\ndata: {\"id\": 7}\n\ndata: end\n\n";
+            Answer::new(200, events).header("content-type", "text/event-stream")
+        }
+        "GET /pings" => Answer::Endless {
+            head: b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n".to_vec(),
+            piece: b": ping\n\n".to_vec(),
+            pause: Duration::from_millis(50),
+        },
         _ => {
             let headers: String = (0..40)
                 .map(|n| format!("x-{n}: {}\r\n", "v".repeat(600)))
@@ -315,9 +392,10 @@ fn the_receipts_of_official_kinds_are_as_listed() {
         &[
             fixtures::component("executor-runtime-plugin-http"),
             fixtures::component("executor-runtime-plugin-http-async"),
+            fixtures::component("executor-runtime-plugin-http-sse"),
             fixtures::native("executor-runtime-plugin-manual"),
         ],
-        "plugins.http.limits.artifact_bytes = 2",
+        "plugins.http.limits.artifact_bytes = 2\nplugins.http-sse.limits.artifact_bytes = 2",
     );
     let closed = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -336,8 +414,20 @@ fn the_receipts_of_official_kinds_are_as_listed() {
             ("http.poll_status_path", "status"),
             ("http.poll_terminal_states", "completed"),
             ("http.cancel_url_template", cancel),
+            ("http.result_url_template", &server.url("/result")),
+            ("http.cleanup_url_template", cancel),
         ];
         plugins.run_for(seconds, "http_async", &metadata)
+    };
+    let streaming = |seconds, stream: &str, cancel: &str| {
+        let metadata = [
+            ("http.url", &*server.url(stream)),
+            ("http.method", "GET"),
+            ("sse.run_id_path", "id"),
+            ("sse.success_data", "end"),
+            ("http.cancel_url_template", cancel),
+        ];
+        plugins.run_for(seconds, "http_sse", &metadata)
     };
     let results = [
         plugins.runtime.run_blocking(with_artifacts),
@@ -345,6 +435,9 @@ fn the_receipts_of_official_kinds_are_as_listed() {
         asynchronous(60, "done", &server.url("/cancel")),
         asynchronous(1, "running", &server.url("/cancel")),
         asynchronous(1, "running", &format!("http://{closed}/")),
+        streaming(60, "/events", &server.url("/cancel")),
+        streaming(1, "/pings", &server.url("/cancel")),
+        streaming(1, "/pings", &format!("http://{closed}/")),
         plugins.run("manual", &[("manual.url", &server.url("/"))]),
     ];
     let mut sent: BTreeSet<(String, String)> = results
@@ -360,10 +453,16 @@ fn the_receipts_of_official_kinds_are_as_listed() {
                 (key.to_owned(), kind.to_owned())
             })
         })
-        .filter(|(key, _)| key.starts_with("http.") || key.starts_with("manual."))
+        .filter(|(key, _)| {
+            ["http.", "sse.", "manual."]
+                .iter()
+                .any(|group| key.starts_with(group))
+        })
         .collect();
     // It takes a host that dies, which `plugins::checkpoints` kills.
-    sent.insert(("http.resumed".to_owned(), "http_async".to_owned()));
+    for kind in ["http_async", "http_sse"] {
+        sent.insert(("http.resumed".to_owned(), kind.to_owned()));
+    }
     let listed: BTreeSet<_> = rows("official receipts")
         .into_iter()
         .flat_map(|row| {

@@ -42,7 +42,7 @@ pub(crate) fn demo() -> Result<()> {
     Ok(())
 }
 
-fn of_plugins(address: &impl std::fmt::Display) -> [Example; 3] {
+fn of_plugins(address: &impl std::fmt::Display) -> [Example; 4] {
     let url = |path: &str| format!("http://{address}{path}");
     let example = |kind, metadata| Example {
         kind,
@@ -63,6 +63,14 @@ fn of_plugins(address: &impl std::fmt::Display) -> [Example; 3] {
                 "http.poll_status_path": "status",
                 "http.poll_terminal_states": "completed,failed",
                 "http.poll_interval_seconds": "0.1",
+            }),
+        ),
+        example(
+            "http_sse",
+            json!({
+                "http.url": url("/events"),
+                "http.method": "GET",
+                "sse.success_events": "completed",
             }),
         ),
         example("manual", json!({"manual.url": url("/dispatch")})),

@@ -4,9 +4,10 @@ use anyhow::{Context, Result};
 use std::{fs, path::PathBuf};
 
 /// The official plugins, each with the carrier that is installed: a component wherever there is one.
-const COMPONENTS: [&str; 2] = [
+const COMPONENTS: [&str; 3] = [
     "executor-runtime-plugin-http",
     "executor-runtime-plugin-http-async",
+    "executor-runtime-plugin-http-sse",
 ];
 const NATIVE: [&str; 1] = ["executor-runtime-plugin-manual"];
 

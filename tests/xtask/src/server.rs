@@ -5,6 +5,7 @@
 //! | `POST /echo` | 200 and the body that was sent |
 //! | `POST /runs` | 202 `{"run_id": "run-1"}` |
 //! | `GET /runs/run-1` | 200 `{"status": "running"}` twice, then `"completed"` |
+//! | `GET /events` | 200 and an event stream with two events, the second `completed` |
 //! | `POST /dispatch` | 200 and a RuntimeResult for the invocation that was sent |
 
 use anyhow::Result;
@@ -51,6 +52,12 @@ fn serve(connection: TcpStream, polls: &AtomicU32) -> Result<()> {
                     "completed"
                 };
                 ("200 OK", json!({"status": status}).to_string().into_bytes())
+            }
+            "GET /events" => {
+                let events = "data: working\n\nevent: completed\ndata: {}\n\n";
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+                // The end of the connection is the end of the stream.
+                return Ok(writer.write_all([head, events].concat().as_bytes())?);
             }
             "POST /dispatch" => ("200 OK", dispatch(&body)?),
             _ => ("404 Not Found", b"{}".to_vec()),

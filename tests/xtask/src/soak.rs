@@ -44,7 +44,7 @@ const MODULES: [(&str, &str, &str); 8] = [
 ];
 
 /// Tests that do as much as is promised where they are asked to, and what that is.
-const IN_FULL: [(&str, &str, &str); 5] = [
+const IN_FULL: [(&str, &str, &str); 6] = [
     (
         "usage",
         "serve_killed",
@@ -60,6 +60,11 @@ const IN_FULL: [(&str, &str, &str); 5] = [
         "plugins",
         "resumable_artifacts::a_download",
         "1 GB that is downloaded while its host is killed 20 times",
+    ),
+    (
+        "official_kinds",
+        "official_http_sse::hosts_that_are_killed",
+        "an event stream whose host is killed 100 times",
     ),
     (
         "official_kinds",

@@ -12,27 +12,31 @@ use std::fmt;
 
 /// A path with at least one part, none of them empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Path(Vec<String>);
+pub struct Path(Vec<String>);
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub enum Found {
     /// Nothing, or null.
     Nothing,
     /// Text without its quotes, or a number, true or false as written.
     Text(String),
-    /// A list or an object.
-    Composite,
+    /// A list or an object, as written.
+    Composite(String),
 }
 
 impl Path {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// None if a part is empty.
+    pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split('.').map(str::to_owned).collect();
         (!parts.iter().any(String::is_empty)).then_some(Self(parts))
     }
 
     /// What stands there in a JSON document; the last of several keys of one name.
-    pub(crate) fn find(&self, json: &[u8]) -> serde_json::Result<Found> {
+    ///
+    /// # Errors
+    /// When the document is not JSON.
+    pub fn find(&self, json: &[u8]) -> serde_json::Result<Found> {
         let mut document = serde_json::Deserializer::from_slice(json);
         let found = Walk(&self.0).deserialize(&mut document)?;
         document.end()?;
@@ -57,7 +61,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
         }
         let raw = <&RawValue>::deserialize(document)?.get();
         Ok(match raw.as_bytes().first() {
-            Some(b'{' | b'[') => Found::Composite,
+            Some(b'{' | b'[') => Found::Composite(raw.to_owned()),
             Some(b'"') => Found::Text(serde_json::from_str(raw).map_err(serde::de::Error::custom)?),
             _ if raw == "null" => Found::Nothing,
             _ => Found::Text(raw.to_owned()),
@@ -149,8 +153,9 @@ mod tests {
             assert_eq!(find(path, json), Ok(Found::Text(text.to_owned())), "{path}");
         }
         assert_eq!(find("1", r#"["a", "b"]"#), Ok(Found::Text("b".to_owned())));
-        assert_eq!(find("a", json), Ok(Found::Composite));
-        assert_eq!(find("a.1", json), Ok(Found::Composite));
+        let composite = |text: &str| Ok(Found::Composite(text.to_owned()));
+        assert_eq!(find("a", json), composite(r#"[{"x": 1}, {"b": "r\u00fcn"}]"#));
+        assert_eq!(find("a.0", json), composite(r#"{"x": 1}"#));
     }
 
     #[test]

@@ -1,0 +1,66 @@
+//! Metadata keys that are more than text: paths, states, codes, counts.
+
+use crate::Path;
+use executor_runtime_sdk::{Body, Client, Invocation, RunError, http_types::Request};
+use std::time::Duration;
+
+/// The shortest interval between two requests of a run, whatever it asks for.
+pub const MIN_INTERVAL: Duration = Duration::from_millis(50);
+
+/// `rejected`, `invalid_metadata`.
+pub fn invalid(summary: impl Into<String>) -> RunError {
+    RunError::rejected("invalid_metadata", summary)
+}
+
+/// The dotted path in the value of `key`.
+///
+/// # Errors
+/// `rejected`.
+pub fn path(invocation: &Invocation, key: &str) -> Result<Option<Path>, RunError> {
+    let Some(text) = invocation.text(key) else {
+        return Ok(None);
+    };
+    Path::parse(text.trim()).map(Some).ok_or_else(|| {
+        invalid(format!(
+            "metadata key '{key}' is '{}', expected a dotted path, such as run.status",
+            text.escape_debug()
+        ))
+    })
+}
+
+/// The items of the list in the value of `key`, at least one; without the key those of `default`.
+///
+/// # Errors
+/// `rejected`.
+pub fn states(invocation: &Invocation, key: &str, default: Option<&str>) -> Result<Vec<String>, RunError> {
+    let states: Vec<_> = match (invocation.text(key), default) {
+        (None, Some(default)) => vec![default.to_owned()],
+        (None, None) => return Err(invalid(format!("metadata key '{key}' is missing"))),
+        (Some(_), _) => invocation.list(key).into_iter().map(str::to_owned).collect(),
+    };
+    if states.is_empty() {
+        return Err(invalid(format!("metadata key '{key}' lists no states")));
+    }
+    Ok(states)
+}
+
+/// A whole number of at least 0 in the value of `key`, or the default.
+///
+/// # Errors
+/// `rejected`.
+pub fn count(invocation: &Invocation, key: &str, default: u64) -> Result<u64, RunError> {
+    match invocation.integer(key)? {
+        None => Ok(default),
+        Some(number) => number
+            .try_into()
+            .map_err(|_| invalid(format!("metadata key '{key}' is {number}, expected 0 or more"))),
+    }
+}
+
+/// Whether a request that will follow could be sent. Once the first is, it is too late to reject the invocation.
+///
+/// # Errors
+/// `rejected`.
+pub fn sendable(what: &str, request: &Request<Body>) -> Result<(), RunError> {
+    Client::check(request).map_err(|error| RunError::from_http(&error).context(what))
+}
