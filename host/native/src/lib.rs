@@ -27,6 +27,7 @@ mod library;
 mod loaded;
 mod report;
 mod runner;
+mod stop_request;
 mod template;
 mod wire;
 mod worker;

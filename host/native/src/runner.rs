@@ -6,6 +6,7 @@ use super::{
     files::RunFiles,
     loaded::{InUse, Loaded, LoadedSlot},
     report::FinishedRun,
+    stop_request::StopRequest,
     template::{LoadError, Template},
     wire::Request,
 };
@@ -110,8 +111,8 @@ struct Prepared {
     fds: Vec<OwnedFd>,
     channel: UnixStream,
     output: [pipe::Receiver; 2],
-    /// Its other end closes when this is dropped: the request to stop.
-    running: io::PipeWriter,
+    /// Asks the child to stop.
+    stop: StopRequest,
     directory: Option<SharedDirectory>,
 }
 
@@ -304,8 +305,8 @@ impl NativeRunner {
         } = files;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let (stop, running) = io::pipe()?;
-        let mut fds: Vec<OwnedFd> = vec![stop.into()];
+        let stop = StopRequest::new()?;
+        let mut fds: Vec<OwnedFd> = vec![stop.for_child()?];
         if let Some(directory) = &directory {
             fds.push(directory.artifacts.try_clone()?);
         }
@@ -353,7 +354,7 @@ impl NativeRunner {
                 pipe::Receiver::from_owned_fd(stdout.into())?,
                 pipe::Receiver::from_owned_fd(stderr.into())?,
             ],
-            running,
+            stop,
             directory: directory.map(|directory| Arc::new(std::sync::Mutex::new(directory))),
         })
     }
@@ -423,7 +424,7 @@ async fn converse(
         fds,
         channel,
         output: [stdout, stderr],
-        running,
+        stop: stop_request,
         directory: _,
     } = prepared;
     let supervised = match template.children.supervise(job) {
@@ -439,7 +440,7 @@ async fn converse(
         let mut requests = stop.subscribe();
         // An error means that the run is over.
         let _ = requests.wait_for(Option::is_some).await;
-        drop(running);
+        stop_request.send();
     };
     let listen = async {
         tokio::join!(

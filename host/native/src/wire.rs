@@ -59,7 +59,7 @@ pub(super) enum Message {
         name: String,
     },
     /// The unfinished file of this name has been given up. It is the host that removes it: one that has died does not, and
-    /// its child, which is then told to stop as by any end of the host, gives up what the next run goes on with.
+    /// its child, which goes wrong without it until it is ended, may give up what the next run goes on with.
     Dropped {
         name: String,
     },

@@ -479,7 +479,7 @@ fn a_stream_that_is_cut_at_any_byte_has_every_event_once() {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::SeqCst);
-                    let (cut, breaks) = (number / 2, number % 2 == 0);
+                    let (cut, breaks) = (number / 2, number.is_multiple_of(2));
                     if cut > length {
                         return;
                     }

@@ -318,6 +318,30 @@ fn http_async_fetches_the_result_and_cleans_up_after_its_host_died() {
 }
 
 #[test]
+fn a_host_that_dies_has_nothing_cancelled_that_the_next_one_goes_on_with() {
+    for place in Installed::on_both("http_async") {
+        // Again and again: the time between a host's death and the end of what it started is short.
+        for _ in 0..10 {
+            let server = Scripted::start(|request, _| match &*request.method {
+                "POST" => Answer::new(202, json!({"id": 7}).to_string()),
+                _ => Answer::Silence,
+            });
+            let invocation = place
+                .invocation(&[])
+                .metadata("http.url", server.url("/runs"))
+                .metadata("http.poll_url_template", server.url("/runs/{run_id}"))
+                .metadata("http.poll_run_id_path", "id")
+                .metadata("http.poll_status_path", "status")
+                .metadata("http.poll_terminal_states", "completed")
+                .metadata("http.cancel_url_template", server.url("/cancel/{run_id}"))
+                .metadata("http.cleanup_url_template", server.url("/runs/{run_id}"));
+            interrupt(&place, &invocation, &server, 2);
+            assert_eq!(server.lines(), ["POST /runs", "GET /runs/7"]);
+        }
+    }
+}
+
+#[test]
 fn http_async_goes_on_polling_the_run_that_it_had_started() {
     for place in Installed::on_both("http_async") {
         // The kickoff and two polls for the host that dies, one poll for the next.
