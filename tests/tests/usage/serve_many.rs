@@ -73,8 +73,9 @@ fn a_host_that_has_had_many_runs_is_as_large_as_before() {
     }
     let (first, last) = (sizes[0], sizes[PARTS - 1]);
     assert!(last.resident < first.resident + (8 << 20), "{sizes:?}");
-    assert!(last.descriptors <= first.descriptors + 4, "{sizes:?}");
-    assert!(last.threads <= first.threads + 4, "{sizes:?}");
+    // Connections and threads are kept for the next run, as many as runs have been under way at once so far.
+    assert!(last.descriptors <= first.descriptors + WIDE, "{sizes:?}");
+    assert!(last.threads <= first.threads + WIDE, "{sizes:?}");
     // What is pruned is used again; how much of that is in the file depends on when it was written back.
     assert!(last.journal <= 2 * first.journal, "{sizes:?}");
 }
