@@ -44,10 +44,13 @@ export class Sockets {
       return failure(error, authority);
     };
     this.#open.add(exchange);
-    if (until !== Infinity) {
-      const wait = Math.min(Math.max(0, until - now()) * 1000, 2 ** 31 - 1);
-      exchange.timer = setTimeout(() => exchange.end(stops ? "stop" : "late"), wait);
-    }
+    // A timer may ring up to a millisecond early by the run's clock, and takes no more than 24 days.
+    const watch = () => {
+      const left = (until - now()) * 1000;
+      if (left <= 0) exchange.end(stops ? "stop" : "late");
+      else exchange.timer = setTimeout(watch, Math.min(Math.ceil(left), 2 ** 31 - 1));
+    };
+    if (until !== Infinity) watch();
     try {
       const answered = new Promise((resolve, reject) => {
         request.on("response", resolve);
