@@ -8,7 +8,7 @@ use executor_runtime_config::Config;
 use executor_runtime_plugin::PluginSet;
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status, Timestamp};
 use executor_runtime_run::{
-    exhaustion, panic_message, result_file,
+    exhaustion, in_runtime, panic_message, result_file,
     trace::{Tracer, Tracing},
 };
 use executor_runtime_supervisor::{self as supervisor, Supervisors};
@@ -24,9 +24,6 @@ use std::{
     task::Poll,
     time::Instant,
 };
-
-/// How many descriptors a run of a plugin needs: a native one takes the most, for its process and for its run.
-const DESCRIPTORS_OF_A_RUN: usize = 32;
 
 /// Executes invocations, each with the runner of its kind.
 ///
@@ -130,14 +127,21 @@ impl Host {
         result
     }
 
-    /// The runner of a run's kind. Plugins are looked for on a thread that may block, and no longer than the run may take.
+    /// The runner of a run's kind. Plugins are looked for once, on a thread that may block, and no longer than the run may
+    /// take.
     async fn find(&self, run: &Run) -> Result<Arc<dyn Runner>, Failure> {
         let kind = &run.invocation.runtime_kind;
         if let Some(runner) = self.registry.registered(kind) {
             return Ok(runner);
         }
+        if self.registry.plugins().is_listed() {
+            // Nothing blocks; but what runs a plugin needs a runtime, which otherwise is there once something was waited for.
+            in_runtime().await;
+            return self.registry.find(kind);
+        }
         // Files are about to be looked for and read. What can't be opened would count as missing or damaged.
-        exhaustion::check_descriptors(DESCRIPTORS_OF_A_RUN).map_err(|error| Failure::exhausted(&error))?;
+        exhaustion::check_descriptors(exhaustion::DESCRIPTORS_OF_A_RUN)
+            .map_err(|error| Failure::exhausted(&error))?;
         let (registry, wanted) = (Arc::clone(&self.registry), kind.clone());
         run.blocking("while the plugins directories were read", move || {
             registry.find(&wanted)

@@ -11,13 +11,15 @@
 //! - its name has the SHA-256 of the component and of everything that the engine's code depends on (version,
 //!   settings, CPU), so that another component or another engine never matches;
 //! - it ends with a checksum of the code, which finds what a crash or a bad disk left. It is not a defence against
-//!   a writer (that is what the ownership is for), and so it can be one that costs little.
+//!   a writer (that is what the ownership is for), and so it can be one that costs little. It is compared once for each time
+//!   that the machine is started, and after each change of the file ([`super::notes`]).
 //!
 //! Entries appear complete or not at all (written under another name, then renamed), so that any number of
 //! processes share a cache. An unfinished file is locked by its writer, so that what one that was killed has left is known
 //! by its lock being free, and goes when the next entry is written. Whatever is wrong with it, from a full disk to a directory that others may write,
 //! costs the time to compile and never a run.
 
+use super::notes::{self, Version};
 use executor_runtime_plugin::hex;
 use executor_runtime_run::exhaustion;
 use nix::{
@@ -50,6 +52,12 @@ use wasmtime::{Engine, component::Component};
 const MAGIC: &[u8; 16] = b"exrt-component3\n";
 const CHECKSUM: usize = 4;
 const TRAILER: usize = CHECKSUM + MAGIC.len();
+
+/// Of which entries a note says that they are whole; another format has another name.
+const CHECKED: &str = "checked3";
+
+/// What the note with the digest of a plugin's file is called.
+const DIGEST: &str = "sha256";
 
 /// Entries that are kept. Above that the oldest go: those of plugins and versions that were replaced.
 const MAX_ENTRIES: usize = 128;
@@ -139,6 +147,32 @@ impl CodeCache {
         })
     }
 
+    /// The SHA-256 of a plugin's file: the one that was noted of this version of it, else what `compute` says. Blocks.
+    ///
+    /// # Errors
+    /// As `compute`.
+    pub(super) fn digest<E>(
+        &self,
+        file: &File,
+        compute: impl FnOnce() -> Result<[u8; 32], E>,
+    ) -> Result<[u8; 32], E> {
+        let noted = self.path.as_ref().and_then(|path| {
+            // Before it is read: what changes from then on is another version.
+            let version = Version::of(file, DIGEST)?;
+            Some((version, open_directory(path).ok()?))
+        });
+        let Some((version, directory)) = noted else {
+            return compute();
+        };
+        if let Some(sha256) = version.note(&directory).and_then(|note| unhex(&note)) {
+            return Ok(sha256);
+        }
+        let sha256 = compute()?;
+        // Otherwise it is read the next time, too.
+        let _ = version.write(&directory, &hex(&sha256));
+        Ok(sha256)
+    }
+
     /// Compiles the component with these bytes, whose digest is `sha256`, and stores it. Blocks.
     ///
     /// # Errors
@@ -171,6 +205,18 @@ fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
     Component::from_binary(engine, wasm)
 }
 
+/// The digest that is written as `text`.
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 2 * bytes.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
 fn entry_name(engine: &Engine, sha256: &[u8; 32]) -> String {
     /// The engine tells what its code depends on through `Hash`; SHA-256 keeps all of it.
     struct Sha256Hasher(Sha256);
@@ -200,11 +246,11 @@ fn load(path: &Path, name: &str, engine: &Engine) -> Result<Option<Component>, C
         other => other?,
     };
     let stat = fstat(&file)?;
-    if kind(&stat) != SFlag::S_IFREG || !is_ours(&stat, 0o022) {
+    if !is_our_file(&stat) {
         return Err(untrusted(&stat));
     }
     let file = File::from(file);
-    if !is_intact(&file, u64::try_from(stat.st_size).unwrap_or(0))? {
+    if !is_known_to_be_intact(&directory, &file, &stat)? {
         return Err(CacheError::Damaged);
     }
     // Through the descriptor, so that it is this very file that is mapped.
@@ -212,14 +258,33 @@ fn load(path: &Path, name: &str, engine: &Engine) -> Result<Option<Component>, C
     // SAFETY: `deserialize_file` runs what it maps as machine code, so it must be the output of `serialize`,
     // and must not change. It is a file that only this user could write, in a directory that only this user
     // could enter (checked on the open descriptors), under a name that `store` gives to the output of
-    // `serialize` alone and never writes to again, and it has the checksum that `store` computed, so that it is
-    // complete. wasmtime checks on its own that the engine is compatible, and that the length of the code is
+    // `serialize` alone and never writes to again, and it has the checksum that `store` computed, or had it
+    // since it was last changed, so that it is complete. wasmtime checks on its own that the engine is compatible, and that the length of the code is
     // what its ELF header says, so that the trailer is not part of it.
     let component = unsafe { Component::deserialize_file(engine, path) };
     match component {
         Ok(component) => Ok(Some(component)),
         Err(error) => Err(CacheError::Io(io::Error::other(format!("{error:#}")))),
     }
+}
+
+/// [`is_intact`], unless that was found out about this version of the file before.
+fn is_known_to_be_intact(directory: &OwnedFd, file: &File, stat: &FileStat) -> io::Result<bool> {
+    let version = Version::of(file, CHECKED);
+    if version
+        .as_ref()
+        .is_some_and(|version| version.note(directory).is_some())
+    {
+        return Ok(true);
+    }
+    let is_intact = is_intact(file, u64::try_from(stat.st_size).unwrap_or(0))?;
+    if let Some(version) = version
+        && is_intact
+    {
+        // Otherwise it is read the next time, too.
+        let _ = version.write(directory, "");
+    }
+    Ok(is_intact)
 }
 
 /// Whether an entry of `length` bytes ends with the checksum of what comes before. Read in pieces: pages of the
@@ -261,7 +326,7 @@ fn store(path: &Path, name: &str, code: &[u8]) -> Result<(), CacheError> {
 }
 
 /// Makes the file that an entry is written to, locked as long as it is open.
-fn create_partial(directory: &OwnedFd) -> io::Result<(String, File)> {
+pub(super) fn create_partial(directory: &OwnedFd) -> io::Result<(String, File)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     loop {
@@ -308,6 +373,11 @@ fn open_directory(path: &Path) -> Result<OwnedFd, CacheError> {
     }
 }
 
+/// Whether it is a regular file of this user that others can't write.
+pub(super) fn is_our_file(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFREG && is_ours(stat, 0o022)
+}
+
 /// Whether a file is this user's and has none of the `forbidden` permission bits.
 fn is_ours(stat: &FileStat, forbidden: u32) -> bool {
     stat.st_uid == Uid::effective().as_raw() && stat.st_mode & forbidden == 0
@@ -324,7 +394,7 @@ fn untrusted(stat: &FileStat) -> CacheError {
     }
 }
 
-/// Removes the oldest entries above [`MAX_ENTRIES`], and what crashed writers left. Best effort: another
+/// Removes the oldest entries and notes above [`MAX_ENTRIES`], and what crashed writers left. Best effort: another
 /// process may do the same.
 fn prune(directory: OwnedFd) {
     let Ok(mut directory) = Dir::from_fd(directory) else {
@@ -339,7 +409,7 @@ fn prune(directory: OwnedFd) {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |now| now.as_secs());
-    let mut entries = Vec::new();
+    let (mut entries, mut noted) = (Vec::new(), Vec::new());
     for name in names {
         let bytes = name.to_bytes();
         let Ok(stat) = fstatat(fd, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) else {
@@ -348,14 +418,18 @@ fn prune(directory: OwnedFd) {
         let modified = u64::try_from(stat.st_mtime).unwrap_or(0);
         if bytes.ends_with(b".code") {
             entries.push((modified, name));
+        } else if bytes.ends_with(notes::EXTENSION.as_bytes()) {
+            noted.push((modified, name));
         } else if bytes.ends_with(b".partial") {
             remove_abandoned(fd, &name, modified, now);
         }
     }
-    entries.sort();
-    let excess = entries.len().saturating_sub(MAX_ENTRIES);
-    for (_, name) in &entries[..excess] {
-        let _ = unlinkat(fd, name.as_c_str(), UnlinkatFlags::NoRemoveDir);
+    for mut files in [entries, noted] {
+        files.sort();
+        let excess = files.len().saturating_sub(MAX_ENTRIES);
+        for (_, name) in &files[..excess] {
+            let _ = unlinkat(fd, name.as_c_str(), UnlinkatFlags::NoRemoveDir);
+        }
     }
 }
 
@@ -555,6 +629,43 @@ mod tests {
             store(&fixture.path, &format!("{i}.code"), b"x").unwrap();
         }
         assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), MAX_ENTRIES);
+    }
+
+    #[test]
+    fn a_digest_is_computed_again_only_for_a_file_that_has_changed() {
+        let fixture = Fixture::new();
+        fixture.component();
+        let file = fixture.path.with_extension("plugin");
+        fs::write(&file, vec![0; 2 << 20]).unwrap();
+        let open = File::open(&file).unwrap();
+        let cache = CodeCache::new(&fixture.path);
+        let digest = |digest| cache.digest(&open, || digest);
+        assert_eq!(digest(Err("fresh")), Err("fresh"));
+        let begun = std::time::Instant::now();
+        while Version::of(&open, DIGEST).is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(30));
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(digest(Err("unreadable")), Err("unreadable"));
+        assert_eq!(digest(Ok([1; 32])), Ok([1; 32]));
+        assert_eq!(digest(Err("read again")), Ok([1; 32]));
+        fs::set_permissions(&fixture.path, Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(
+            digest(Err("others may write notes")),
+            Err("others may write notes")
+        );
+        fs::set_permissions(&fixture.path, Permissions::from_mode(0o700)).unwrap();
+        fs::write(&file, vec![1; 2 << 20]).unwrap();
+        assert_eq!(digest(Err("changed")), Err("changed"));
+    }
+
+    #[test]
+    fn digests_are_read_as_they_are_written() {
+        let digest: [u8; 32] = Sha256::digest("x").into();
+        assert_eq!(unhex(&hex(&digest)), Some(digest));
+        for text in ["", "ab", &"x".repeat(64), &"é".repeat(32), &"+1".repeat(32)] {
+            assert_eq!(unhex(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Engine {
     }
 
     /// The engine itself, to compile with and to make stores from.
-    pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
+    pub fn wasmtime(&self) -> &wasmtime::Engine {
         &self.0.wasmtime
     }
 

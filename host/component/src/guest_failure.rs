@@ -45,7 +45,8 @@ impl GuestFailure<'_> {
                 MAX_CALL_BYTES >> 20
             ));
         }
-        self.exceeded.map(|exceeded| exceeded.to_string())
+        self.exceeded
+            .map(|exceeded| format!("{exceeded}: {}", exceeded.remedy()))
     }
 
     fn cause(&self) -> String {

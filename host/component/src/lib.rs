@@ -16,6 +16,7 @@ mod host_functions;
 mod limits;
 mod load_once;
 mod loader;
+mod notes;
 mod output;
 mod runner;
 mod state;

@@ -27,6 +27,16 @@ pub(super) enum ExceededLimit {
     TableElements,
 }
 
+impl ExceededLimit {
+    /// What can be done about it.
+    pub(super) fn remedy(self) -> &'static str {
+        match self {
+            Self::Memory(_) => "hold less in memory at a time, or raise limits.memory_bytes",
+            Self::TableElements => "build it with fewer functions in its tables",
+        }
+    }
+}
+
 impl fmt::Display for ExceededLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

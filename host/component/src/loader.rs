@@ -143,6 +143,9 @@ impl ComponentRunner {
     /// Waits for the component, but not longer than the run may take. The loading itself continues, for later runs of
     /// this process, and fills the cache if that lives so long.
     async fn load(&self, run: &Run) -> Result<&Component, Failure> {
+        // What can't be opened would count as damaged.
+        exhaustion::check_descriptors(exhaustion::DESCRIPTORS_OF_A_RUN)
+            .map_err(|error| Failure::exhausted(&error))?;
         let span = run.span().child("load", SpanKind::Internal);
         // It lasts as long as the run waits, whoever loads.
         let _waiting = span.clone();
@@ -216,7 +219,11 @@ fn load(
     span: &Span,
 ) -> Result<Component, Unusable> {
     let source = ComponentSource::open(plugin)?;
-    let sha256 = source.sha256()?;
+    // What is pinned is read whenever it is loaded.
+    let sha256 = match config.sha256 {
+        Some(_) => source.sha256()?,
+        None => engine.cache.digest(source.file(), || source.sha256())?,
+    };
     let failed = |error: EngineError| match error {
         EngineError::Exhausted(error) => Unusable::exhausted(&error),
         error => Unusable::Load(error.to_string()),

@@ -202,7 +202,7 @@ impl Component {
         state.stdout.0.finish();
         state.stderr.0.finish();
         match result {
-            Ok(returned) => End::Returned(returned),
+            Ok(returned) => End::Returned(returned, state.limiter.exceeded()),
             Err(error) if error.is::<Forced>() => End::Forced,
             Err(error) => End::Broke(error, state.limiter.exceeded()),
         }
@@ -219,7 +219,8 @@ impl std::fmt::Debug for Component {
 
 /// How the guest's part ended.
 enum End {
-    Returned(Returned),
+    /// With a limit that it went over before, which it may have been told by its language.
+    Returned(Returned, Option<ExceededLimit>),
     Broke(wasmtime::Error, Option<ExceededLimit>),
     Forced,
     /// The host was out of something, and the guest did not run.
@@ -243,7 +244,7 @@ struct Report<'a> {
 impl Report<'_> {
     fn outcome(&self, end: End) -> Outcome {
         match end {
-            End::Returned(returned) => self.returned(returned),
+            End::Returned(returned, exceeded) => self.returned(returned, exceeded),
             End::Broke(error, exceeded) => {
                 let stderr = self.log.stderr_tail();
                 let failure = GuestFailure {
@@ -267,7 +268,7 @@ impl Report<'_> {
         }
     }
 
-    fn returned(&self, returned: Returned) -> Outcome {
+    fn returned(&self, returned: Returned, exceeded: Option<ExceededLimit>) -> Outcome {
         let (mut outcome, report) = match convert::outcome(returned) {
             Ok(report) => match self.asked {
                 None => (Outcome::succeeded(), report),
@@ -285,7 +286,7 @@ impl Report<'_> {
                         self.stopped(cause, Some(&failure.summary))
                     }
                     Some(_) => failure.into(),
-                    None => self.explain(failure).into(),
+                    None => self.explain(failure, exceeded).into(),
                 };
                 (outcome, reported.report)
             }
@@ -299,8 +300,8 @@ impl Report<'_> {
         cause.outcome(self.name, self.run.invocation.timeout_seconds, said)
     }
 
-    /// Adds what the host knows about a network failure and the guest was not told.
-    fn explain(&self, failure: Failure) -> Failure {
+    /// Adds what the host knows about a failure and the guest was not told: of the network, or of a limit.
+    fn explain(&self, failure: Failure, exceeded: Option<ExceededLimit>) -> Failure {
         if failure.kind.status() != Status::Failed {
             return failure;
         }
@@ -311,7 +312,9 @@ impl Report<'_> {
             );
         }
         let cause = self.request_failures.cause();
-        match cause.and_then(|cause| cause.beyond(&failure.summary)) {
+        let words = cause.and_then(|cause| cause.beyond(&failure.summary));
+        let limit = || exceeded.map(|exceeded| format!("it exceeded its {exceeded}: {}", exceeded.remedy()));
+        match words.or_else(limit) {
             Some(words) => Failure {
                 summary: format!("{} ({words})", failure.summary),
                 ..failure

@@ -123,6 +123,8 @@ impl NativeRunner {
 
     async fn execute(&self, run: &Run) -> Result<Outcome, Failure> {
         let admission = self.admit(&run.invocation)?;
+        exhaustion::check_descriptors(exhaustion::DESCRIPTORS_OF_A_RUN)
+            .map_err(|error| Failure::exhausted(&error))?;
         let stop = Stop::new(run.deadline, admission.limits.grace, run.cancel.clone());
         let log = Arc::new(RunLog::new(
             self.name(),

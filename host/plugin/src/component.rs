@@ -1,6 +1,7 @@
 //! The file of a plugin that is a component, ready to be loaded.
 
 use crate::{Plugin, Unusable, discovery::read_plugin, file::PluginFile};
+use std::fs::File;
 
 /// The open file of a plugin that is a component, as it was when it was listed.
 #[derive(Debug)]
@@ -18,6 +19,11 @@ impl ComponentSource {
             return Err(Unusable::Changed);
         }
         Ok(Self(file))
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &File {
+        self.0.file()
     }
 
     /// Its SHA-256. The file is not held in memory for it. Blocks.

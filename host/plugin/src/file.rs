@@ -93,6 +93,10 @@ impl PluginFile {
         Ok(Self { file: copy, length })
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     pub(super) fn into_file(self) -> File {
         self.file
     }

@@ -82,6 +82,11 @@ impl PluginSet {
         &self.listing().found
     }
 
+    /// Whether the directories were read already, so that what is asked of this set blocks no more.
+    pub fn is_listed(&self) -> bool {
+        self.listing.get().is_some()
+    }
+
     /// Whether what is configured for plugins is for plugins that are there.
     ///
     /// # Errors

@@ -16,6 +16,9 @@ use tokio::sync::oneshot;
 /// Stack of a thread, as the standard library and tokio have it.
 const STACK: usize = 2 << 20;
 
+/// How many descriptors a run of a plugin needs: a native one takes the most, for its process and for its run.
+pub const DESCRIPTORS_OF_A_RUN: usize = 32;
+
 /// How many descriptors most processes do not have more than.
 const OFTEN_OPEN: usize = 32;
 

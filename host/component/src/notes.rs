@@ -1,0 +1,198 @@
+//! What was found out about a large file, so that it need not be read again.
+//!
+//! To read 20 MB of a plugin for its digest, and 30 MB of code for its checksum, takes longer than to run it. So both are
+//! noted, and a note counts for one version of one file: the same device, inode, length and time of change, since the machine
+//! was started. The kernel sets the time of change whenever a file is written, and no program can set it back. A file that has
+//! changed just now is not noted: its file system's clock may not tell one change from the next.
+//!
+//! Notes are in the directory of the cache, which belongs to this user alone: who could write a false one could write false
+//! code. Where one can't be read or written, the file is read.
+
+use super::cache::create_partial;
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat, renameat},
+    sys::stat::{FileStat, Mode, fstat},
+    unistd::{UnlinkatFlags, unlinkat},
+};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::{AsFd, OwnedFd},
+    sync::OnceLock,
+    time::SystemTime,
+};
+
+/// How the name of a note ends.
+pub(super) const EXTENSION: &str = ".note";
+
+/// Bytes of a file that is worth a note. A shorter one is read in little more time than its note.
+const WORTH_IT: i64 = 1 << 20;
+
+/// Seconds after which two changes of a file have different times on each file system.
+const SETTLED: u64 = 2;
+
+/// Bytes that a note may have.
+const LONGEST: u64 = 1024;
+
+/// A version of a file, as it is written down.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    /// What its note is called.
+    name: String,
+    text: String,
+}
+
+impl Version {
+    /// The file behind a descriptor as it is now, if a note may be made of it. `about` says what the note is about.
+    pub(super) fn of(file: impl AsFd, about: &str) -> Option<Self> {
+        Self::at(&fstat(file).ok()?, about, SystemTime::now())
+    }
+
+    fn at(stat: &FileStat, about: &str, now: SystemTime) -> Option<Self> {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let changed = u64::try_from(stat.st_ctime).ok()?;
+        let is_settled = changed.saturating_add(SETTLED) < now.as_secs();
+        if stat.st_size < WORTH_IT || !is_settled {
+            return None;
+        }
+        Some(Self::noted(stat, about, boot()?))
+    }
+
+    fn noted(stat: &FileStat, about: &str, boot: &str) -> Self {
+        Self {
+            name: format!("{about}-{:x}-{:x}{EXTENSION}", stat.st_dev, stat.st_ino),
+            text: format!(
+                "{boot} {} {}.{:09}\n",
+                stat.st_size, stat.st_ctime, stat.st_ctime_nsec
+            ),
+        }
+    }
+
+    /// What is noted of this version.
+    pub(super) fn note(&self, directory: &OwnedFd) -> Option<String> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let file = openat(directory, self.name.as_str(), flags, Mode::empty()).ok()?;
+        if !super::cache::is_our_file(&fstat(&file).ok()?) {
+            return None;
+        }
+        let mut text = String::new();
+        File::from(file).take(LONGEST).read_to_string(&mut text).ok()?;
+        Some(text.strip_prefix(&self.text)?.to_owned())
+    }
+
+    /// Notes it.
+    pub(super) fn write(&self, directory: &OwnedFd, note: &str) -> io::Result<()> {
+        let (partial, mut file) = create_partial(directory)?;
+        let written = file
+            .write_all(format!("{}{note}", self.text).as_bytes())
+            .and_then(|()| {
+                renameat(directory, partial.as_str(), directory, self.name.as_str()).map_err(Errno::into)
+            });
+        if written.is_err() {
+            // It may not even exist.
+            let _ = unlinkat(directory, partial.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+        written
+    }
+}
+
+/// What the kernel calls the time since the machine was started. A crash may leave a file with its times and without what
+/// was in it.
+fn boot() -> Option<&'static str> {
+    static BOOT: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned())
+    };
+    BOOT.get_or_init(read).as_deref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs,
+        os::unix::fs::FileExt,
+        path::Path,
+        time::{Duration, Instant},
+    };
+
+    fn directory(path: &Path) -> OwnedFd {
+        File::open(path).unwrap().into()
+    }
+
+    /// The version of a file, as it is taken some seconds from now.
+    fn later(file: &File, about: &str) -> Option<Version> {
+        Version::at(
+            &fstat(file).unwrap(),
+            about,
+            SystemTime::now() + Duration::from_secs(10),
+        )
+    }
+
+    #[test]
+    fn a_note_counts_until_the_file_is_written_whatever_its_times_are_set_to() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("file");
+        fs::write(&path, vec![1; 2 << 20]).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        assert_eq!(Version::of(&file, "about"), None, "it may change unnoticed");
+
+        let version = later(&file, "about").unwrap();
+        let directory = directory(place.path());
+        assert_eq!(version.note(&directory), None);
+        version.write(&directory, "noted").unwrap();
+        assert_eq!(version.note(&directory).as_deref(), Some("noted"));
+        assert_eq!(later(&file, "another").unwrap().note(&directory), None);
+
+        // Past the next tick of the file system's clock.
+        let begun = Instant::now();
+        while later(&file, "about").unwrap() == version {
+            assert!(begun.elapsed() < Duration::from_secs(30));
+            file.write_all_at(&[2], 1 << 20).unwrap();
+            file.set_modified(modified).unwrap();
+        }
+        assert_eq!(later(&file, "about").unwrap().note(&directory), None);
+
+        file.set_len(1000).unwrap();
+        assert_eq!(later(&file, "about"), None, "it is not worth a note");
+    }
+
+    #[test]
+    fn a_note_of_another_start_of_the_machine_does_not_count() {
+        let place = tempfile::tempdir().unwrap();
+        let file = File::create(place.path().join("file")).unwrap();
+        let directory = directory(place.path());
+        let stat = fstat(&file).unwrap();
+        Version::noted(&stat, "about", "before")
+            .write(&directory, "noted")
+            .unwrap();
+        assert_eq!(Version::noted(&stat, "about", "now").note(&directory), None);
+        assert!(
+            Version::noted(&stat, "about", "before")
+                .note(&directory)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn what_others_may_write_or_is_a_link_is_no_note() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let place = tempfile::tempdir().unwrap();
+        let file = File::create(place.path().join("file")).unwrap();
+        let directory = directory(place.path());
+        let version = Version::noted(&fstat(&file).unwrap(), "about", "now");
+        version.write(&directory, "noted").unwrap();
+        let note = place.path().join(&version.name);
+        fs::set_permissions(&note, fs::Permissions::from_mode(0o622)).unwrap();
+        assert_eq!(version.note(&directory), None);
+        fs::set_permissions(&note, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(version.note(&directory).is_some());
+        let elsewhere = place.path().join("elsewhere");
+        fs::rename(&note, &elsewhere).unwrap();
+        symlink(&elsewhere, &note).unwrap();
+        assert_eq!(version.note(&directory), None);
+    }
+}
