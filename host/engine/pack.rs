@@ -4,6 +4,7 @@
 //! The file is a sequence of entries, compressed as one (zlib): the length of the path (two bytes, little-endian), the path,
 //! the length of the content (four bytes), the content.
 
+use crate::wrapper::wrapper;
 use std::{
     fs,
     io::{Error, Result},
@@ -22,13 +23,18 @@ const CRATES: [&str; 4] = [
 const TAKEN: [&str; 4] = ["Cargo.toml", "LICENSE", "src", "wit"];
 
 /// The SDKs for other languages, and what is taken of each.
-const OTHERS: [(&str, &[&str]); 2] = [
+const OTHERS: [(&str, &[&str]); 3] = [
+    ("plugin-sdk/c", &["LICENSE", "README.md", "executor_runtime"]),
     (
         "plugin-sdk/javascript",
         &["LICENSE", "README.md", "executor_runtime"],
     ),
     ("plugin-sdk/python", &["LICENSE", "README.md", "executor_runtime"]),
 ];
+
+/// What is made for the SDK for C, and of which of its sources.
+const WRAPPER: &str = "plugin-sdk/c/executor_runtime/component.wasm";
+const WRAPPED: &str = "plugin-sdk/c/executor_runtime/component.c";
 
 /// Packs what is in `workspace` into the file `packed`.
 pub(crate) fn pack(workspace: &Path, packed: &Path) -> Result<()> {
@@ -50,6 +56,8 @@ pub(crate) fn pack(workspace: &Path, packed: &Path) -> Result<()> {
             add(workspace, &format!("{folder}/{name}"), &mut entries)?;
         }
     }
+    let component = wrapper(&workspace.join("wit"), &workspace.join(WRAPPED))?;
+    add_entry(WRAPPER, &component, &mut entries)?;
     fs::write(packed, miniz_oxide::deflate::compress_to_vec_zlib(&entries, 9))
 }
 

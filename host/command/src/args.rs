@@ -509,7 +509,7 @@ pub(super) struct PromptOptions {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// Create a new plugin, in Rust or Python, that builds and passes its own tests
+    /// Create a new plugin, in Rust, Python, JavaScript or C, that builds and passes its own tests
     New(NewOptions),
     /// Build a plugin: as a component, as a native plugin, or both
     Build(BuildOptions),
@@ -593,6 +593,8 @@ pub(super) enum Language {
     Python,
     /// A folder with plugin.js
     Javascript,
+    /// A folder with plugin.c
+    C,
 }
 
 #[derive(Debug, Args)]

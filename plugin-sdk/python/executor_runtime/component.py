@@ -22,7 +22,11 @@ def _sleep(seconds: float) -> None:
 
 sandbox.replace_sleep(_sleep)
 
-import plugin  # type: ignore[import-not-found]  # noqa: E402,F401  after time.sleep is replaced, so that `from time import sleep` is too
+try:
+    # After time.sleep is replaced, so that `from time import sleep` is too.
+    import plugin  # type: ignore[import-not-found]  # noqa: F401
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"{run.describe(missing)}: {sandbox.how_to_get(missing.name)}") from None
 
 sandbox.explain_sockets()
 sandbox.keep_sources()

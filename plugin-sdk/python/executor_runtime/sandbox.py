@@ -30,6 +30,17 @@ class _MissingModules(importlib.abc.MetaPathFinder):
         )
 
 
+def how_to_get(module: str | None) -> str:
+    """What to do about a module that is missing when the component is built."""
+    name = (module or "").partition(".")[0]
+    if name in sys.stdlib_module_names:
+        return f"'{name}' needs what a component does not have, so do without it"
+    return (
+        f"install '{name}' into the plugin's environment, with .venv/bin/pip, or put its file beside plugin.py; only "
+        "packages in pure Python work"
+    )
+
+
 def replace_sleep(sleep: Callable[[float], None]) -> None:
     """Have ``time.sleep`` end when the run is to stop, as ``ctx.sleep`` does."""
     time.sleep = sleep  # type: ignore[assignment]

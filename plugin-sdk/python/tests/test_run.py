@@ -7,6 +7,7 @@ import unittest
 
 from executor_runtime import ArtifactError, Failed, Invocation, Outcome, Rejected, Stopped, runner
 from executor_runtime.run import marked
+from executor_runtime.sandbox import how_to_get
 from executor_runtime.testing import TestHost, invocation
 
 
@@ -186,6 +187,12 @@ class Hosts(unittest.TestCase):
             raise end(lambda ctx: ctx.reopen_artifact("numbers", "file", 1)).exception
         self.assertTrue(raised.exception.not_resumable)
         self.assertIn("more than 65536", end(lambda ctx: ctx.checkpoint(b"x" * 65537)).summary)
+
+
+class Building(unittest.TestCase):
+    def test_a_module_that_is_missing_is_told_where_to_get(self):
+        self.assertIn("install 'requests' into the plugin's environment", how_to_get("requests.sessions"))
+        self.assertIn("do without it", how_to_get("multiprocessing.pool"))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,11 @@ async fn whatever_breaks_off_is_a_failure_that_names_the_plugin() {
             ErrorKind::PluginCrashed,
             "recursion was too deep",
         ),
-        ("memory_bomb", ErrorKind::PluginLimit, "memory limit of 64 MiB"),
+        (
+            "memory_bomb",
+            ErrorKind::PluginLimit,
+            "memory limit of 64 MiB: hold less in memory at a time, or raise limits.memory_bytes",
+        ),
         (
             "result_of_1_gb",
             ErrorKind::PluginLimit,
@@ -110,6 +114,11 @@ async fn a_guest_that_never_returns_is_ended_after_its_grace() {
         let outcome = harness.scenario(behaviour).deadline(ms(300)).run().await;
         let took = started.elapsed();
         assert_eq!(kind(&outcome), Some(ErrorKind::Timeout), "{}", summary(&outcome));
+        assert!(
+            summary(&outcome).contains("was killed: it did not return within its grace period"),
+            "{}",
+            summary(&outcome)
+        );
         assert!(took >= ms(450) && took < ms(800), "{behaviour} took {took:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Plugins of any kind, on both carriers: how they are made, found, loaded and confined.
 
 mod author_tools;
+mod c;
 mod carriers;
 mod checkpoints;
 mod component_bounds;
@@ -10,6 +11,7 @@ mod guarded_names;
 mod guest_languages;
 mod guest_toolchains;
 mod javascript;
+mod languages;
 mod native_hostile;
 mod native_idle;
 mod native_loading;

@@ -13,7 +13,9 @@ use std::{
     fs::{self, File, Permissions},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    pin::pin,
     process::Command,
+    task::{Context, Waker},
 };
 
 /// A plugins directory that is being filled.
@@ -100,6 +102,14 @@ fn every_bad_file_is_listed_with_its_reason_and_the_good_one_works() {
         &replaced(component(), "wasi:io/poll@0.2.12", "acme:io/poll@0.2.12"),
     );
     directory.write(
+        "a_export.wasm",
+        &replaced(
+            component(),
+            "executor-runtime:plugin/run@1.0.0",
+            "executor-runtime:plugin/job@1.0.0",
+        ),
+    );
+    directory.write(
         "a_newer.wasm",
         &behaviours_with(&descriptor("newer", &["newer"], "1.7")),
     );
@@ -156,6 +166,10 @@ fn every_bad_file_is_listed_with_its_reason_and_the_good_one_works() {
             "a_import.wasm",
             "imports 'acme:io/poll@0.2.12', which this host does not provide",
         ),
+        (
+            "a_export.wasm",
+            "does not export 'executor-runtime:plugin/run@1.0.0', which the host requires",
+        ),
         ("a_json.wasm", "has an invalid descriptor: "),
         (
             "a_major.wasm",
@@ -191,7 +205,7 @@ fn every_bad_file_is_listed_with_its_reason_and_the_good_one_works() {
         let (_, found) = table.iter().find(|(file, _)| file == name).expect(name);
         assert!(found.starts_with(expected), "{name}: {found}");
     }
-    assert_eq!(table.len(), 23, "{table:?}");
+    assert_eq!(table.len(), 24, "{table:?}");
 }
 
 #[test]
@@ -409,6 +423,18 @@ fn a_file_that_is_dropped_in_runs_its_kind() {
     );
     let result = run("fixture", Some("panic"));
     assert_eq!(result.metadata["error.kind"], "plugin_crashed");
+}
+
+#[tokio::test]
+async fn what_runs_a_kind_is_known_at_once_where_the_directories_were_read_before() {
+    let directory = Directory::new();
+    directory.plugin("good", &["good"]);
+    let host = host(&directory, "");
+    let invocation = invocation("missing", &directory.path(), None);
+    assert_eq!(host.run(invocation.clone()).await.status, Status::Rejected);
+    let again = pin!(host.run(invocation));
+    let polled = again.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_ready(), "it waits for something");
 }
 
 #[test]

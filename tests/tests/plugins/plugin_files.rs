@@ -121,6 +121,26 @@ fn check_explains_files_that_are_no_plugins() {
         "it needs plugin interface 1.9",
     );
 
+    // Of another world, or without export_runner!.
+    let run = b"executor-runtime:plugin/run@1.0.0";
+    let mut other = good.clone();
+    while let Some(at) = other.windows(run.len()).position(|window| window == run) {
+        other[at..at + run.len()].copy_from_slice(b"executor-runtime:plugin/job@1.0.0");
+    }
+    let other = home.write("other.wasm", &other);
+    let report = home.run(&["plugin", "check", &other]).json();
+    assert_failed(
+        &report,
+        "imports",
+        "it does not export 'executor-runtime:plugin/run@1.0.0'",
+    );
+    assert!(
+        report
+            .to_string()
+            .contains("call export_runner! in the crate's library, or export the interface `run` of wit/"),
+        "{report}"
+    );
+
     let human = home.run(&["plugin", "check", &newer, "--format", "human"]);
     assert_eq!(human.code, Some(1));
     assert_eq!(

@@ -1,75 +1,36 @@
 //! Plugins in Python: the SDK on CPython alone, and what componentize-py makes of it under the host.
 
-use super::guest_languages::{done, receipt, run, shown, summary};
+use super::guest_languages::{receipt, run, shown, summary};
 use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
     Invocation, eventually,
     home::{CommandOutput, Home},
     installed::{Installed, cache},
     not_tested,
+    python::{COMPONENTIZE, component, new_plugin, venv},
     scripted::{Answer, Scripted},
 };
-use guest_build::{target_directory, workspace};
+use guest_build::workspace;
 use std::{
     fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::LazyLock,
     time::Duration,
 };
 
-/// As `plugin new` names it.
-const COMPONENTIZE: &str = "componentize-py==0.25.1";
-
-/// An environment with componentize-py, kept from one run of the tests to the next. None on a machine that can't have it,
-/// which then says so.
-fn venv() -> Option<&'static Path> {
-    static VENV: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
-        let venv = target_directory().join("python/venv");
-        if venv.join("bin/componentize-py").is_file() {
-            return Ok(venv);
-        }
-        done(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        done(Command::new(venv.join("bin/pip")).args([
-            "install",
-            "--quiet",
-            "--timeout",
-            "20",
-            COMPONENTIZE,
-        ]))?;
-        Ok(venv)
-    });
-    match &*VENV {
-        Ok(venv) => Some(venv),
-        Err(why) => {
-            not_tested("components in Python", why);
-            None
-        }
-    }
-}
-
-/// A plugin that `plugin new` has made in `home`, with the environment that is there for all.
-fn new_plugin(home: &Home, name: &str, venv: &Path) {
-    run(home, &["plugin", "new", name, "--lang", "python"]).succeeds();
-    symlink(venv, home.join(name).join(".venv")).unwrap();
-}
-
 /// The plugin of `tests/fixtures/python/behaviours`, built once.
 fn behaviours() -> Option<Installed> {
     static BUILT: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-        let venv = venv()?;
-        let home = Home::new();
-        new_plugin(&home, "python-behaviours", venv);
         let source = workspace().join("tests/fixtures/python/behaviours");
-        for file in ["plugin.py", "plugin.json"] {
-            fs::copy(source.join(file), home.join("python-behaviours").join(file)).unwrap();
-        }
-        let built = run(&home, &["plugin", "build", "python-behaviours"])
-            .succeeds()
-            .json();
-        let kept = target_directory().join("python/python-behaviours.wasm");
-        fs::copy(built[0]["path"].as_str().unwrap(), &kept).unwrap();
+        let read = |name: &str| fs::read_to_string(source.join(name)).unwrap();
+        let kept = component(
+            "python-behaviours",
+            &[
+                ("plugin.py", &read("plugin.py")),
+                ("plugin.json", &read("plugin.json")),
+            ],
+        )?;
         // Compiled before any test waits for what it does.
         let place = Installed::file("python_behaviours", &kept);
         let first = place.run(&behave(&place, "nothing", "").timeout(300, 1.0));
@@ -283,6 +244,14 @@ fn each_end_is_what_the_author_meant() {
             "RecursionError: maximum recursion depth",
         ),
         (
+            "memory",
+            Status::Failed,
+            None,
+            "exception",
+            "in memory) (it exceeded its memory limit of 256 MiB: hold less in memory at a time, or raise \
+             limits.memory_bytes)",
+        ),
+        (
             "late_import",
             Status::Failed,
             None,
@@ -387,6 +356,13 @@ fn whatever_waits_gives_way_to_the_stop() {
         assert_eq!(ended.status, Status::TimedOut, "{ended:?}");
         assert_eq!(ended.error_summary.as_deref(), Some(words));
     }
+    let spun = place.run(&behave(&place, "spins", "").timeout(1, 0.5)).result();
+    assert_eq!(
+        spun.error_summary.as_deref(),
+        Some(
+            "plugin 'python-behaviours' timed out after 1 s and was killed: it did not return within its grace period"
+        )
+    );
     let server = Scripted::start(|request, _| match request.target.as_str() {
         "/never" => Answer::Silence,
         _ => Answer::new(200, "noted"),

@@ -29,8 +29,8 @@ const STEP: usize = 64 * 1024;
 
 fn downloaders() -> [Installed; 2] {
     [
-        Installed::file("download", &fixtures::component("fixture-download")),
-        Installed::file("download", &fixtures::native("fixture-download")),
+        Installed::file("download", &fixtures::component("examples-rust")),
+        Installed::file("download", &fixtures::native("examples-rust")),
     ]
 }
 
@@ -99,47 +99,52 @@ fn interrupt(place: &Installed, invocation: &Invocation, server: &Scripted, numb
 
 #[test]
 fn a_download_survives_its_host_again_and_again_and_asks_for_each_byte_about_once() {
-    let file = file();
     for place in downloaders() {
-        let server = serve(&file, deaths());
-        let invocation = download(&place, &server);
-        for number in 0..deaths() {
-            interrupt(&place, &invocation, &server, number);
-        }
-        let result = place.run(&invocation).expect(Status::Succeeded);
-        let [artifact] = &result.artifacts[..] else {
-            panic!("{result:#?}")
-        };
-        assert_eq!(artifact.artifact_id, "file");
-        assert_eq!(artifact.kind, "download");
-        assert_eq!(artifact.metadata["size_bytes"], length().to_string());
-        assert_eq!(
-            artifact.metadata["sha256"],
-            format!("{:x}", Sha256::digest(&*file))
-        );
-        assert!(fs::read(&artifact.path).unwrap() == *file);
-        assert_eq!(result.metadata.get("artifacts_omitted"), None);
-        let begins: Vec<_> = server.requests().iter().map(begin).collect();
-        assert_eq!(begins.len(), deaths() + 1);
-        assert_eq!(begins[0], 0);
-        for pair in begins.windows(2) {
-            let again = pair[0] + part() - pair[1];
-            assert!(
-                again <= STEP + 16 * 1024,
-                "{again} bytes are asked for again: {begins:?}"
-            );
-        }
-        let sent = deaths() * part() + length() - begins[deaths()];
-        assert!(
-            sent <= length() + deaths() * (STEP + 16 * 1024),
-            "{sent} of {}",
-            length()
-        );
-        // Nothing else is left, and the next run begins anew.
-        assert_eq!(fs::read_dir(artifacts(&place)).unwrap().count(), 1);
-        let result = place.run(&invocation).expect(Status::Succeeded);
-        assert_eq!(result.metadata["download.begin"], "0");
+        download_survives(&place, deaths(), 16 * 1024);
     }
+}
+
+/// Interrupts a download so many times, of a plugin that reads at most so many bytes at a time.
+pub(super) fn download_survives(place: &Installed, deaths: usize, read: usize) {
+    let file = file();
+    let server = serve(&file, deaths);
+    let invocation = download(place, &server);
+    for number in 0..deaths {
+        interrupt(place, &invocation, &server, number);
+    }
+    let result = place.run(&invocation).expect(Status::Succeeded);
+    let [artifact] = &result.artifacts[..] else {
+        panic!("{result:#?}")
+    };
+    assert_eq!(artifact.artifact_id, "file");
+    assert_eq!(artifact.kind, "download");
+    assert_eq!(artifact.metadata["size_bytes"], length().to_string());
+    assert_eq!(
+        artifact.metadata["sha256"],
+        format!("{:x}", Sha256::digest(&*file))
+    );
+    assert!(fs::read(&artifact.path).unwrap() == *file);
+    assert_eq!(result.metadata.get("artifacts_omitted"), None);
+    let begins: Vec<_> = server.requests().iter().map(begin).collect();
+    assert_eq!(begins.len(), deaths + 1);
+    assert_eq!(begins[0], 0);
+    for pair in begins.windows(2) {
+        let again = pair[0] + part() - pair[1];
+        assert!(
+            again <= STEP + read,
+            "{again} bytes are asked for again: {begins:?}"
+        );
+    }
+    let sent = deaths * part() + length() - begins[deaths];
+    assert!(
+        sent <= length() + deaths * (STEP + read),
+        "{sent} of {}",
+        length()
+    );
+    // Nothing else is left, and the next run begins anew.
+    assert_eq!(fs::read_dir(artifacts(place)).unwrap().count(), 1);
+    let result = place.run(&invocation).expect(Status::Succeeded);
+    assert_eq!(result.metadata["download.begin"], "0");
 }
 
 #[test]
@@ -179,7 +184,9 @@ fn the_limit_of_an_artifact_counts_what_was_written_before() {
     let file = file();
     for place in downloaders() {
         let limit = part() + 1000;
-        let place = place.configured(&format!("[plugins.download.limits]\nartifact_bytes = {limit}\n"));
+        let place = place.configured(&format!(
+            "[plugins.examples-rust.limits]\nartifact_bytes = {limit}\n"
+        ));
         let server = serve(&file, 1);
         let invocation = download(&place, &server);
         interrupt(&place, &invocation, &server, 0);

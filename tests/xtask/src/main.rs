@@ -1,5 +1,6 @@
 //! Builds, demonstrates and tests executor-runtime: `cargo xtask demo`, `cargo xtask test`.
 
+mod authors;
 mod demo;
 mod plugins;
 mod server;
@@ -37,6 +38,14 @@ enum Task {
         #[arg(long, default_value_t = 20)]
         rounds: u32,
     },
+    /// Make a new plugin in each language in an empty home, run, test and install it, and print what each step takes
+    Authors {
+        /// Languages; all by default
+        languages: Vec<String>,
+        /// Have cargo download all crates, instead of using those that this machine has
+        #[arg(long)]
+        download: bool,
+    },
     /// What CI runs: formatting, clippy with warnings denied, documentation, all tests
     Ci,
 }
@@ -48,6 +57,7 @@ fn main() -> Result<()> {
         Task::Test { arguments } => test(&arguments),
         Task::Toolchain => Toolchain::get().map(|toolchain| println!("{toolchain}")),
         Task::Soak { rounds } => soak::soak(rounds),
+        Task::Authors { languages, download } => authors::authors(&languages, download),
         Task::Ci => ci(),
     }
 }

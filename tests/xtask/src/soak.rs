@@ -1,6 +1,6 @@
 //! Tests whose promises are about many kills, runs and races: in full, or over and over.
 
-use crate::{build_for_tests, cargo, run};
+use crate::{authors::authors, build_for_tests, cargo, run};
 use anyhow::{Context, Result};
 use std::time::Instant;
 
@@ -73,9 +73,10 @@ const IN_FULL: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// Runs what is promised in full once, and every module `rounds` times; stops at the first failure.
+/// Goes the way of an author in each language, runs what is promised in full once, and every module `rounds` times; stops at the first failure.
 pub(crate) fn soak(rounds: u32) -> Result<()> {
     build_for_tests()?;
+    authors(&[], false)?;
     for (program, test, what) in IN_FULL {
         println!("{test}: {what}");
         let started = Instant::now();

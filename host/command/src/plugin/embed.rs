@@ -6,6 +6,7 @@
 use super::{
     build::{Built, print},
     partial::Partial,
+    sections::{custom_section, without_section},
 };
 use crate::{Format, args::EmbedOptions};
 use anyhow::{Context, Result, bail};
@@ -21,9 +22,6 @@ const MAGIC: &[u8] = b"\0asm";
 
 /// The longest component that a host loads.
 const MAX_COMPONENT_BYTES: usize = 512 << 20;
-
-/// The magic number and the version, which no section is part of.
-const PREAMBLE_BYTES: usize = 8;
 
 pub(super) fn embed(options: &EmbedOptions, format: Format) -> Result<()> {
     let (component, descriptor) = (&options.component, &options.descriptor);
@@ -117,109 +115,5 @@ fn check(partial: &Path, component: &Path, descriptor: &PluginDescriptor) -> Res
             plugin.descriptor.name
         ),
         _ => Ok(()),
-    }
-}
-
-/// A component without its own custom sections of this name: those of the modules in it stay. What is no component is
-/// left as it is.
-fn without_section(component: &[u8], name: &str) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(component.len());
-    let mut rest = component;
-    let preamble = rest
-        .split_off(..PREAMBLE_BYTES.min(rest.len()))
-        .unwrap_or_default();
-    kept.extend(preamble);
-    while let Some((section, after)) = next_section(rest) {
-        if section_name(section) != Some(name.as_bytes()) {
-            kept.extend(section);
-        }
-        rest = after;
-    }
-    kept.extend(rest);
-    kept
-}
-
-/// The first section, and what comes after it; None at the end, or if it is damaged.
-fn next_section(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, content) = read_leb128(bytes.get(1..)?)?;
-    let header = bytes.len() - content.len();
-    bytes.split_at_checked(header.checked_add(length)?)
-}
-
-/// The name of a custom section.
-fn section_name(section: &[u8]) -> Option<&[u8]> {
-    let (0, rest) = section.split_first().map(|(id, rest)| (*id, rest))? else {
-        return None;
-    };
-    let (_, content) = read_leb128(rest)?;
-    let (length, name) = read_leb128(content)?;
-    name.get(..length)
-}
-
-/// A section as the binary format has it (WebAssembly core specification, 5.5.3): id 0, the length of what
-/// follows, the length of the name, the name, the content.
-fn custom_section(name: &str, content: &[u8]) -> Vec<u8> {
-    let mut body = leb128(name.len());
-    body.extend(name.as_bytes());
-    body.extend(content);
-    let mut section = vec![0];
-    section.extend(leb128(body.len()));
-    section.extend(body);
-    section
-}
-
-/// An unsigned integer in LEB128.
-fn leb128(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (value & 0x7f) as u8;
-        value >>= 7;
-        if value == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
-}
-
-/// An unsigned integer in LEB128 of 32 bits at most, and what comes after it.
-fn read_leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let mut value = 0;
-    for (index, byte) in bytes.iter().enumerate().take(5) {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Some((usize::try_from(value).ok()?, &bytes[index + 1..]));
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_section_is_taken_out_wherever_it_stands_and_nothing_else() {
-        let preamble = b"\0asm\x0d\0\x01\0";
-        let (mine, other) = (
-            custom_section("mine", &[7; 300]),
-            custom_section("other", b"mine"),
-        );
-        // A core module with a section of that name in it.
-        let module = [&[1, 16][..], b"\0asm\x01\0\0\0", &custom_section("mine", b"x")].concat();
-        let with = [preamble, &mine[..], &other, &mine, &module, &mine].concat();
-        assert_eq!(
-            without_section(&with, "mine"),
-            [preamble, &other[..], &module].concat()
-        );
-        for damaged in [
-            &b""[..],
-            b"\0asm",
-            &with[..with.len() - 1],
-            b"\0asm\x0d\0\x01\0\0\xff\xff\xff\xff\xff",
-        ] {
-            let left = without_section(damaged, "none");
-            assert_eq!(left, damaged);
-        }
     }
 }

@@ -13,6 +13,7 @@ mod new;
 mod partial;
 mod remove;
 mod sdk;
+mod sections;
 mod test;
 mod wit;
 

@@ -3,6 +3,7 @@
 //! Each is a module with a [`Definition`]; another one is such a module, a line in [`Language`](crate::args::Language) and
 //! one in [`definition`].
 
+mod c;
 mod folder;
 mod javascript;
 mod python;
@@ -79,6 +80,7 @@ pub(super) fn definition(language: Language) -> &'static Definition {
         Language::Rust => &rust::RUST,
         Language::Python => &python::PYTHON,
         Language::Javascript => &javascript::JAVASCRIPT,
+        Language::C => &c::C,
     }
 }
 
