@@ -1,7 +1,7 @@
 //! One suite for all languages: the examples in `plugin-sdk/examples` are built as their authors would build them, and the
 //! same invocations have the same results. Rust is there twice, once for each carrier.
 
-use super::{c, guest_languages, resumable_artifacts::download_survives};
+use super::{c, guest_languages, javascript, resumable_artifacts::download_survives};
 use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
     Invocation, fixtures,
@@ -33,7 +33,7 @@ struct Language {
 /// Those that can be built on this machine; each that can't says so.
 fn languages() -> &'static [Language] {
     static BUILT: LazyLock<Vec<Language>> = LazyLock::new(|| {
-        let builders: [fn() -> Option<Language>; 4] = [rust_component, rust_native, python, c];
+        let builders: [fn() -> Option<Language>; 5] = [rust_component, rust_native, python, javascript, c];
         let building: Vec<_> = builders
             .into_iter()
             .map(|build| thread::spawn(move || build().map(checked)))
@@ -89,6 +89,21 @@ fn python() -> Option<Language> {
         .json();
     Some(Language {
         name: "Python",
+        file: kept(name, &built),
+        read: 64 * 1024,
+    })
+}
+
+fn javascript() -> Option<Language> {
+    let home = Home::new();
+    let name = "examples-javascript";
+    javascript::new_plugin(&home, name)?;
+    copy(&examples("javascript"), &home.join(name));
+    let built = javascript::run_with_node(&home, &["plugin", "build", name])
+        .succeeds()
+        .json();
+    Some(Language {
+        name: "JavaScript",
         file: kept(name, &built),
         read: 64 * 1024,
     })
@@ -438,10 +453,10 @@ fn the_examples_are_the_same_in_every_language() {
         let text = fs::read_to_string(examples(language).join("plugin.json")).unwrap();
         text.replace(&format!("examples-{language}"), "examples")
     };
-    for language in ["python", "c"] {
+    for language in ["python", "javascript", "c"] {
         assert_eq!(described(language), described("rust"), "{language}");
     }
-    if languages().len() < 4 {
+    if languages().len() < 5 {
         not_tested("all languages", "some of them can't be built here, as was said");
     }
 }
