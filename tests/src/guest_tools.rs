@@ -4,7 +4,11 @@ use crate::{
     home::{CommandOutput, Home},
     installed::cache,
 };
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// Runs a tool of a language to its end.
 ///
@@ -33,4 +37,16 @@ pub fn run(home: &Home, arguments: &[&str]) -> CommandOutput {
         .output()
         .expect("the host was built")
         .into()
+}
+
+/// Copies the files of a folder, and not the folders in it.
+///
+/// # Panics
+/// When one of the folders is not there.
+pub fn copy_files(from: &Path, to: &Path) {
+    for file in fs::read_dir(from).expect("it is a folder").flatten() {
+        if file.path().is_file() {
+            fs::copy(file.path(), to.join(file.file_name())).expect("there is room");
+        }
+    }
 }
