@@ -4,7 +4,8 @@ import { Failed, Outcome } from "./executor_runtime/index.js";
 
 export async function fetch(invocation, ctx) {
   const retry = { times: invocation.integer("fetch.retries", 0), firstWait: 0.01 };
-  const page = await ctx.fetch(invocation.required("fetch.url"), { retry });
+  const timeout = invocation.number("fetch.timeout");
+  const page = await ctx.fetch(invocation.required("fetch.url"), { retry, timeout });
   if (!page.ok) {
     throw new Failed("http_status", `the server answered ${page.status}`, { exitCode: page.status });
   }

@@ -257,8 +257,7 @@ fn requests_in_c_carry_bodies_heed_their_time_and_can_follow_the_stop() {
 
     let silent = Scripted::start(|_, _| Answer::Silence);
     let short = result(&place, "short", &silent.url("/"));
-    // The code `timeout` is the host's own, for the deadline of a run.
-    assert_eq!(short.metadata["error.kind"], "plugin_reported", "{short:?}");
+    assert_eq!(short.metadata["error.kind"], "timeout", "{short:?}");
     assert!(
         short
             .error_summary
@@ -266,7 +265,7 @@ fn requests_in_c_carry_bodies_heed_their_time_and_can_follow_the_stop() {
             .is_some_and(|summary| summary.contains("timed out")),
         "{short:?}"
     );
-    assert_eq!(short.status, Status::Failed);
+    assert_eq!(short.status, Status::TimedOut);
 
     let server = Scripted::start(|request, _| match request.target.as_str() {
         "/never" => Answer::Silence,

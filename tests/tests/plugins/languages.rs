@@ -79,6 +79,8 @@ struct Case {
     asked: &'static [&'static str],
     status: Status,
     error: &'static str,
+    /// All of the summary, where it is the SDKs' own.
+    summary: &'static str,
     exit_code: Option<i64>,
     receipt: &'static [(&'static str, &'static str)],
     /// Name, kind and bytes.
@@ -93,12 +95,13 @@ const CASE: Case = Case {
     asked: &[],
     status: Status::Succeeded,
     error: "",
+    summary: "",
     exit_code: None,
     receipt: &[],
     artifacts: &[],
 };
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 17] = [
     Case {
         name: "greet",
         kind: "greet",
@@ -183,6 +186,21 @@ const CASES: [Case; 16] = [
         ..CASE
     },
     Case {
+        name: "a request that takes too long",
+        kind: "fetch",
+        metadata: &[
+            ("fetch.url", "SERVER/"),
+            ("fetch.retries", "0"),
+            ("fetch.timeout", "0.2"),
+        ],
+        server: |_, _| Answer::Silence,
+        asked: &["GET /"],
+        status: Status::TimedOut,
+        error: "timeout",
+        summary: "http error: timed out",
+        ..CASE
+    },
+    Case {
         name: "a body that breaks off",
         kind: "fetch",
         metadata: &[("fetch.url", "SERVER/")],
@@ -236,13 +254,16 @@ const CASES: [Case; 16] = [
         ..CASE
     },
     Case {
-        name: "the deadline",
+        name: DEADLINE,
         metadata: &[("outcomes.end", "waits")],
         status: Status::TimedOut,
         error: "timeout",
         ..CASE
     },
 ];
+
+/// The case whose deadline passes.
+const DEADLINE: &str = "the deadline";
 
 /// What the plugin has reported: the rest is the host's.
 fn own(result: &RuntimeResult) -> Vec<(&str, &str)> {
@@ -268,8 +289,8 @@ fn run_case(language: &Language, case: &Case) {
         .collect();
     let input = place.scene.file("input.txt", "the payload\n");
     let invocation = invocation(&place, case.kind, &pairs).path("input_payload_path", &input);
-    let invocation = match case.status {
-        Status::TimedOut => invocation.timeout(1, 60.0),
+    let invocation = match case.name {
+        DEADLINE => invocation.timeout(1, 60.0),
         _ => invocation.timeout(120, 1.0),
     };
     let finished = place.run(&invocation);
@@ -282,6 +303,9 @@ fn run_case(language: &Language, case: &Case) {
     let error = result.metadata.get("error.kind").map_or("", String::as_str);
     assert_eq!(error, case.error, "{told}");
     assert_eq!(result.error_summary.is_some(), !case.error.is_empty(), "{told}");
+    if !case.summary.is_empty() {
+        assert_eq!(result.error_summary.as_deref(), Some(case.summary), "{told}");
+    }
     assert_eq!(result.exit_code, case.exit_code, "{told}");
     assert_eq!(own(&result), case.receipt, "{told}");
     let artifacts: Vec<_> = result
