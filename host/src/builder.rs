@@ -107,7 +107,7 @@ impl HostBuilder {
     /// it forks the process that all others are supervised from (unless that was put off until the first job).
     ///
     /// # Errors
-    /// When the system can't supervise processes (see the README for what it needs), or the machine has not enough left.
+    /// When the system can't supervise processes (see `host/ORCHESTRATORS.md` for what it needs), or the machine has not enough left.
     pub fn build(mut self) -> io::Result<Host> {
         exhaustion::check_memory(MEMORY)?;
         let supervisors = Arc::new(match (self.on_demand, self.for_one_job) {

@@ -227,6 +227,13 @@ impl From<HttpError> for RunError {
     }
 }
 
+/// What could not be made into a request: the builder of [`http_types`](crate::http_types) gives the error.
+impl From<::http::Error> for RunError {
+    fn from(error: ::http::Error) -> Self {
+        Self::rejected("invalid_request", format!("the request can't be built: {error}"))
+    }
+}
+
 /// Reading a response body fails with an `io::Error` that holds an [`HttpError`]; it is found again here.
 impl From<io::Error> for RunError {
     fn from(error: io::Error) -> Self {

@@ -16,7 +16,7 @@ use executor_runtime::{
 };
 use executor_runtime_component::{Admitted, CodeCache, Component, Components, Engine, Mode};
 use executor_runtime_egress::Grant;
-use executor_runtime_tests::{fixtures, host_binary, installed::Installed, python};
+use executor_runtime_tests::{examples, host_binary, installed::Installed};
 use std::{
     collections::BTreeMap,
     fs,
@@ -29,54 +29,45 @@ use std::{
 };
 use tokio::runtime::Runtime;
 
-/// A plugin that greets `greet.name`, logs one line and waits for nothing.
+/// The examples in a language: their kind `greet` logs one line and waits for nothing.
 struct Language {
     name: &'static str,
-    kind: &'static str,
-    /// None where this machine can't build it.
-    greeter: fn() -> Option<PathBuf>,
+    /// None where this machine can't build them.
+    examples: fn() -> Option<PathBuf>,
     /// Calls of which the median is told.
     calls: usize,
     /// Processes of which the median is told.
     processes: usize,
 }
 
-const LANGUAGES: [Language; 2] = [
+const KIND: &str = "greet";
+
+const LANGUAGES: [Language; 4] = [
     Language {
         name: "rust",
-        kind: "greet",
-        greeter: || Some(fixtures::component("fixture-greet")),
+        examples: || Some(examples::rust_component()),
         calls: 4000,
         processes: 300,
     },
     Language {
         name: "python",
-        kind: "python_greet",
-        greeter: python_greeter,
+        examples: examples::python,
         calls: 300,
         processes: 60,
     },
+    Language {
+        name: "javascript",
+        examples: examples::javascript,
+        calls: 300,
+        processes: 60,
+    },
+    Language {
+        name: "c",
+        examples: examples::c,
+        calls: 4000,
+        processes: 300,
+    },
 ];
-
-fn python_greeter() -> Option<PathBuf> {
-    python::component(
-        "python-greet",
-        &[
-            (
-                "plugin.py",
-                "from executor_runtime import Context, Invocation, Outcome, runner\n\n\n@runner\n\
-                 def run(invocation: Invocation, ctx: Context) -> Outcome:\n    \
-                 name = invocation.required(\"greet.name\")\n    ctx.log(f\"greeting {name}\")\n    \
-                 return Outcome({\"greet.text\": f\"Hello, {name}!\"})\n",
-            ),
-            (
-                "plugin.json",
-                r#"{"name": "python-greet", "version": "0.1.0", "kinds": ["python_greet"], "interface": "1.0",
-                    "summary": "A test", "metadata": {"greet.name": {"type": "string", "required": true, "help": "Whom"}}}"#,
-            ),
-        ],
-    )
-}
 
 /// What is measured of a language whose greeter is that file.
 type Part = fn(&Language, &Path);
@@ -104,7 +95,7 @@ fn main() {
         }
         for language in &LANGUAGES {
             if is_chosen(language.name, &LANGUAGES.each_ref().map(|one| one.name))
-                && let Some(greeter) = (language.greeter)()
+                && let Some(greeter) = (language.examples)()
             {
                 work(language, &greeter);
             }
@@ -175,9 +166,9 @@ const POOL: Mode = Mode::LongLived {
     concurrency: NonZeroU32::new(64).expect("not 0"),
 };
 
-fn invocation(language: &Language, directory: &Path) -> RuntimeInvocation {
+fn invocation(directory: &Path) -> RuntimeInvocation {
     let document = serde_json::json!({
-        "invocation_id": "bench", "runtime_name": "bench", "runtime_kind": language.kind,
+        "invocation_id": "bench", "runtime_name": "bench", "runtime_kind": KIND,
         "working_directory": directory, "command": ["run"], "metadata": {"greet.name": "Ada"},
     });
     RuntimeInvocation::from_json(document.to_string().as_bytes()).expect("it is an invocation")
@@ -202,7 +193,7 @@ fn calls(language: &Language, greeter: &Path) {
     let component = load(&cache);
     let bare = Bare::new(engine.wasmtime(), &code);
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let invocation = invocation(language, directory.path());
+    let invocation = invocation(directory.path());
 
     let admitted = Admitted {
         metadata: invocation.metadata.clone(),
@@ -253,10 +244,10 @@ fn calls(language: &Language, greeter: &Path) {
 
 /// A process that runs one invocation, whose component is compiled.
 fn one_shot(language: &Language, greeter: &Path) {
-    let place = Installed::file(language.kind, greeter);
+    let place = Installed::file(KIND, greeter);
     let ours = |cache: &Path| {
         let mut command = Command::new(host_binary());
-        command.args(["run", "--kind", language.kind, "-m", "greet.name=Ada"]);
+        command.args(["run", "--kind", KIND, "-m", "greet.name=Ada"]);
         place
             .equip(&mut command)
             .current_dir(place.scene.path("."))

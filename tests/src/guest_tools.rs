@@ -4,7 +4,11 @@ use crate::{
     home::{CommandOutput, Home},
     installed::cache,
 };
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// Runs a tool of a language to its end.
 ///
@@ -22,6 +26,34 @@ pub fn done(command: &mut Command) -> Result<(), String> {
     }
 }
 
+/// How often a tool of a language is downloaded before it is given up.
+const DOWNLOADS: usize = 3;
+
+/// How many seconds that may take each time: the tools can wait for ever for a server that has stopped sending.
+const DOWNLOAD_SECONDS: &str = "150";
+
+/// Runs what downloads a tool of a language, again if it fails or hangs.
+///
+/// # Errors
+/// What it said, if no time was a good one.
+pub fn downloaded(command: &Command) -> Result<(), String> {
+    let download = || {
+        let mut limited = Command::new("timeout");
+        limited
+            .args(["--kill-after=5", DOWNLOAD_SECONDS])
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        done(&mut limited)
+    };
+    (1..DOWNLOADS).fold(download(), |ended, _| ended.or_else(|_| download()))
+}
+
 /// The host's command line, which compiles into the cache that the tests share.
 ///
 /// # Panics
@@ -33,4 +65,16 @@ pub fn run(home: &Home, arguments: &[&str]) -> CommandOutput {
         .output()
         .expect("the host was built")
         .into()
+}
+
+/// Copies the files of a folder, and not the folders in it.
+///
+/// # Panics
+/// When one of the folders is not there.
+pub fn copy_files(from: &Path, to: &Path) {
+    for file in fs::read_dir(from).expect("it is a folder").flatten() {
+        if file.path().is_file() {
+            fs::copy(file.path(), to.join(file.file_name())).expect("there is room");
+        }
+    }
 }

@@ -5,9 +5,11 @@
 
 mod amount;
 mod binaries;
+pub mod c;
 pub mod collector;
 pub mod component;
 pub mod descriptors;
+pub mod examples;
 mod finished;
 pub mod fixtures;
 mod golden;
@@ -15,6 +17,7 @@ pub mod guest_tools;
 pub mod home;
 pub mod installed;
 mod invocation;
+pub mod javascript;
 pub mod kind;
 pub mod memory;
 pub mod namespace;

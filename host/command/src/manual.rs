@@ -1,4 +1,4 @@
-//! What manual pages tell beyond the arguments: exit statuses, variables, files. The README tells the same.
+//! What manual pages tell beyond the arguments: exit statuses, variables, files. `host/OPERATORS.md` and `host/ORCHESTRATORS.md` tell the same.
 
 use super::args::{
     BATCH_EXIT_STATUS_HELP, CLIENT_EXIT_STATUS_HELP, EXIT_STATUS_HELP, SERVE_EXIT_STATUS_HELP,

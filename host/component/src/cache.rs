@@ -15,7 +15,7 @@
 //!   that the machine is started, and after each change of the file ([`super::notes`]).
 //!
 //! Entries appear complete or not at all (written under another name, then renamed), so that any number of
-//! processes share a cache. An unfinished file is locked by its writer, so that what one that was killed has left is known
+//! processes share a cache, and of those that miss an entry at once, one compiles it ([`Turn`]). An unfinished file is locked by its writer, so that what one that was killed has left is known
 //! by its lock being free, and goes when the next entry is written. Whatever is wrong with it, from a full disk to a directory that others may write,
 //! costs the time to compile and never a run.
 
@@ -43,7 +43,7 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use wasmtime::{Engine, component::Component};
 
@@ -64,6 +64,12 @@ const MAX_ENTRIES: usize = 128;
 
 /// After this, an unfinished file is one whose writer has died, where files can't be locked.
 const ABANDONED: Duration = Duration::from_secs(3600);
+
+/// How long to wait for another process that compiles the same component: longer than a large one takes.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
+
+/// How long to wait until the lock of another process is tried again, which can't be waited for with a limit.
+const TURN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Size of an entry that is read; what is larger was not written by this cache.
 const MAX_ENTRY: u64 = 1 << 30;
@@ -131,9 +137,19 @@ impl CodeCache {
         wasm: &[u8],
         sha256: &[u8; 32],
     ) -> wasmtime::Result<Component> {
-        match self.cached(engine, sha256) {
-            Some(component) => Ok(component),
-            None => self.compiled(engine, wasm, sha256),
+        if let Some(component) = self.cached(engine, sha256) {
+            return Ok(component);
+        }
+        let turn = self
+            .path
+            .as_ref()
+            .and_then(|path| Turn::take(path, &entry_name(engine, sha256)).ok());
+        match &turn {
+            Some(turn) if turn.has_waited => match self.cached(engine, sha256) {
+                Some(component) => Ok(component),
+                None => self.compiled(engine, wasm, sha256),
+            },
+            _ => self.compiled(engine, wasm, sha256),
         }
     }
 
@@ -167,9 +183,12 @@ impl CodeCache {
         if let Some(sha256) = version.note(&directory).and_then(|note| unhex(&note)) {
             return Ok(sha256);
         }
+        let tells_changes = notes::tells_changes(file);
         let sha256 = compute()?;
-        // Otherwise it is read the next time, too.
-        let _ = version.write(&directory, &hex(&sha256));
+        if tells_changes {
+            // Otherwise it is read the next time, too.
+            let _ = version.write(&directory, &hex(&sha256));
+        }
         Ok(sha256)
     }
 
@@ -277,9 +296,11 @@ fn is_known_to_be_intact(directory: &OwnedFd, file: &File, stat: &FileStat) -> i
     {
         return Ok(true);
     }
+    let tells_changes = notes::tells_changes(file);
     let is_intact = is_intact(file, u64::try_from(stat.st_size).unwrap_or(0))?;
     if let Some(version) = version
         && is_intact
+        && tells_changes
     {
         // Otherwise it is read the next time, too.
         let _ = version.write(directory, "");
@@ -308,8 +329,7 @@ fn is_intact(file: &File, length: u64) -> io::Result<bool> {
 }
 
 fn store(path: &Path, name: &str, code: &[u8]) -> Result<(), CacheError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    let directory = open_directory(path)?;
+    let directory = make_directory(path)?;
     let (partial, mut file) = create_partial(&directory)?;
     let written = file
         .write_all(code)
@@ -345,6 +365,60 @@ pub(super) fn create_partial(directory: &OwnedFd) -> io::Result<(String, File)> 
     }
 }
 
+/// The right to compile one component: what other processes that miss the same entry wait for, so that it is compiled once.
+struct Turn {
+    directory: OwnedFd,
+    name: String,
+    /// Locked.
+    _file: File,
+    /// Whether another one was compiling it.
+    has_waited: bool,
+}
+
+impl Turn {
+    /// Waits for whoever compiles this entry, but not for ever: it may be stopped.
+    fn take(path: &Path, entry: &str) -> Result<Self, CacheError> {
+        let directory = make_directory(path)?;
+        let name = format!(".{entry}.partial");
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let mut has_waited = false;
+        let until = Instant::now() + LONGEST_TURN;
+        loop {
+            let file = File::from(openat(
+                &directory,
+                name.as_str(),
+                flags,
+                Mode::S_IRUSR | Mode::S_IWUSR,
+            )?);
+            match file.try_lock() {
+                // Otherwise it was removed between the two, and another one may have made it anew.
+                Ok(()) if file.metadata()?.nlink() > 0 => {
+                    return Ok(Self {
+                        directory,
+                        name,
+                        _file: file,
+                        has_waited,
+                    });
+                }
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                    has_waited = true;
+                    thread::sleep(TURN_PAUSE);
+                }
+                Err(error) => return Err(CacheError::Io(error.into())),
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // While it is locked: whoever waits finds that it is gone.
+        let _ = unlinkat(&self.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
+    }
+}
+
 /// Removes an unfinished file whose writer has died, modified at `modified`, in seconds.
 fn remove_abandoned(directory: BorrowedFd<'_>, name: &CStr, modified: u64, now: u64) {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
@@ -360,6 +434,11 @@ fn remove_abandoned(directory: BorrowedFd<'_>, name: &CStr, modified: u64, now: 
         // While it is locked: a writer that has just made it finds that it is gone.
         let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
     }
+}
+
+fn make_directory(path: &Path) -> Result<OwnedFd, CacheError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    open_directory(path)
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, CacheError> {
@@ -396,7 +475,7 @@ fn untrusted(stat: &FileStat) -> CacheError {
 
 /// Removes the oldest entries and notes above [`MAX_ENTRIES`], and what crashed writers left. Best effort: another
 /// process may do the same.
-fn prune(directory: OwnedFd) {
+pub(super) fn prune(directory: OwnedFd) {
     let Ok(mut directory) = Dir::from_fd(directory) else {
         return;
     };
@@ -440,6 +519,7 @@ mod tests {
         fs::{self, Permissions},
         os::unix::fs::{PermissionsExt, symlink},
         process::Command,
+        sync::atomic::AtomicBool,
     };
 
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -590,6 +670,33 @@ mod tests {
             }
         });
         assert!(fixture.load().unwrap());
+        assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn of_those_that_miss_an_entry_one_at_a_time_has_its_turn() {
+        let fixture = Fixture::new();
+        let name = entry_name(&fixture.engine, &fixture.sha256);
+        let first = Turn::take(&fixture.path, &name).unwrap();
+        assert!(!first.has_waited);
+        let is_taken = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let _turn = Turn::take(&fixture.path, &name).unwrap();
+                    assert!(!is_taken.swap(true, Ordering::SeqCst));
+                    thread::yield_now();
+                    is_taken.store(false, Ordering::SeqCst);
+                });
+            }
+            is_taken.store(false, Ordering::SeqCst);
+            drop(first);
+        });
+        assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), 0);
+        // One that was killed leaves its file, and no lock.
+        fs::write(fixture.path.join(format!(".{name}.partial")), "").unwrap();
+        assert!(!Turn::take(&fixture.path, &name).unwrap().has_waited);
+        fixture.component();
         assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), 1);
     }
 

@@ -93,7 +93,7 @@ fn remedy(reason: &Unusable) -> String {
              that export_runner! adds to the crate finds this before a build"
                 .into()
         }
-        Unusable::Recipe(_) => "fix the file as described; the README shows a whole recipe".into(),
+        Unusable::Recipe(_) => "fix the file as described; plugins/recipes/README.md shows a whole recipe".into(),
         Unusable::PreRelease => {
             "rebuild it with the current plugin-sdk or against the current wit/; the interface will not change again"
                 .into()

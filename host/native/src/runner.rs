@@ -142,7 +142,7 @@ impl NativeRunner {
             let conversation = Conversation::new(
                 Arc::clone(&log),
                 directory.clone(),
-                Fingerprint::of(&run.invocation),
+                run.fingerprint(),
                 admission.limits.artifacts,
                 run.events.clone(),
             );

@@ -1,6 +1,6 @@
 //! The receipt: what a result's `metadata` tells about the run, for machines.
 //!
-//! [`KEYS`] is the only place that documents a key; README and tests read it. A plugin may add keys of its
+//! [`KEYS`] is the only place that documents a key; `host/ORCHESTRATORS.md` and tests read it. A plugin may add keys of its
 //! own under a prefix that no row here claims.
 
 use std::{collections::BTreeMap, time::Duration};

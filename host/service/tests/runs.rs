@@ -414,10 +414,10 @@ async fn the_events_of_a_run_that_reports_too_much_are_bounded_and_the_newest() 
 }
 
 #[test]
-fn the_readme_lists_the_events() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
-    let (_, table) = readme.split_once("<!-- test: events -->\n").unwrap();
+fn the_page_for_orchestrators_lists_the_events() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ORCHESTRATORS.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, table) = page.split_once("<!-- test: events -->\n").unwrap();
     let rows: Vec<_> = table
         .lines()
         .skip(2)

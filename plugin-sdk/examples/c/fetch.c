@@ -8,6 +8,7 @@ er_outcome fetch(const er_invocation *invocation) {
         .url = er_required(invocation, "fetch.url"),
         .retries = (unsigned)er_integer(invocation, "fetch.retries", 0),
         .first_wait = 0.01,
+        .timeout = er_number(invocation, "fetch.timeout", 0),
     };
     if (!request.url) return er_failure();
     er_response *page = er_send(&request);

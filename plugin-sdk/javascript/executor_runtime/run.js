@@ -55,6 +55,9 @@ function returned(value) {
   return { status: "failed", receipt: {}, kind: "invalid_return", summary };
 }
 
+/** How a run ends that lets an `HttpError` of this kind through, if not as failed. */
+const HTTP_STATUSES = { invalid_request: "rejected", timeout: "timed_out" };
+
 /** How a run ends that let this through. */
 export function thrown(error, host) {
   if (error instanceof Failure) {
@@ -62,7 +65,7 @@ export function thrown(error, host) {
     return { status: error instanceof Rejected ? "rejected" : "failed", receipt, exitCode, kind, summary, error };
   }
   if (error instanceof HttpError) {
-    const status = error.kind === "invalid_request" ? "rejected" : "failed";
+    const status = HTTP_STATUSES[error.kind] ?? "failed";
     return { status, receipt: {}, kind: error.kind, summary: `http error: ${error.message}`, error };
   }
   if (error instanceof Stopped) {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ArtifactError, Failed, Invocation, Outcome, Rejected, Stopped, defineRunner } from "../executor_runtime/index.js";
+import { ArtifactError, Failed, HttpError, Invocation, Outcome, Rejected, Stopped, defineRunner } from "../executor_runtime/index.js";
 import { isRunner } from "../executor_runtime/run.js";
 import { TestHost, invocation } from "../executor_runtime/testing.js";
 
@@ -39,6 +39,9 @@ test("each error is what was meant", async () => {
     [new Failed("k", "s", { exitCode: 3 }), "failed", "k", "s", 3],
     [new Rejected("k", "s"), "rejected", "k", "s"],
     [new ArtifactError("s"), "failed", "artifact", "s"],
+    [new HttpError("network", "s"), "failed", "network", "http error: s"],
+    [new HttpError("timeout", "s"), "timed_out", "timeout", "http error: s"],
+    [new HttpError("invalid_request", "s"), "rejected", "invalid_request", "http error: s"],
     [new Stopped("x", { timedOut: true }), "timed_out", "timeout", "timed out in x"],
     [new Stopped("x", { timedOut: false }), "cancelled", "cancelled", "cancelled in x"],
     ["words", "failed", "exception", "the plugin threw the text: words"],

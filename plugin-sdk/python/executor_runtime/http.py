@@ -48,8 +48,9 @@ _HAS_BODY = frozenset(("PATCH", "POST", "PUT"))
 class HttpError(Exception):
     """Why a request failed. An answer with an error status is an answer.
 
-    Let through, it ends the run as ``failed``, with its kind: ``network``, ``egress_denied``, ``timeout`` (of the request),
-    ``redirect``, ``request_body``, ``http_status`` (by ``raise_for_status``), ``invalid_request``.
+    Let through, it ends the run as ``failed``, with its kind: ``network``, ``egress_denied``, ``redirect``, ``request_body``,
+    ``http_status`` (by ``raise_for_status``); as ``timed_out`` after ``timeout`` (of the request), and as ``rejected`` after
+    ``invalid_request``.
     """
 
     def __init__(self, kind: str, message: str, *, transient: bool = False) -> None:

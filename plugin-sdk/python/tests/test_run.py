@@ -5,7 +5,7 @@ import threading
 import time
 import unittest
 
-from executor_runtime import ArtifactError, Failed, Invocation, Outcome, Rejected, Stopped, runner
+from executor_runtime import ArtifactError, Failed, HttpError, Invocation, Outcome, Rejected, Stopped, runner
 from executor_runtime.run import marked
 from executor_runtime.sandbox import how_to_get
 from executor_runtime.testing import TestHost, invocation
@@ -49,6 +49,9 @@ class Endings(unittest.TestCase):
             (SystemExit(0), "succeeded", None, None, 0),
             (SystemExit(3), "failed", "exit", "the plugin called sys.exit(3)", 3),
             (SystemExit("no way"), "failed", "exit", "no way", 1),
+            (HttpError("network", "s"), "failed", "network", "http error: s", None),
+            (HttpError("timeout", "s"), "timed_out", "timeout", "http error: s", None),
+            (HttpError("invalid_request", "s"), "rejected", "invalid_request", "http error: s", None),
             (Stopped("x", timed_out=True), "timed_out", "timeout", "timed out in x", None),
             (Stopped("x", timed_out=False), "cancelled", "cancelled", "cancelled in x", None),
         ]:

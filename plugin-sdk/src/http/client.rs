@@ -51,13 +51,12 @@ const FORBIDDEN: [&str; 9] = [
 ///   like) is not used, on either carrier.
 ///
 /// ```no_run
-/// use executor_runtime_sdk::{Body, Context, RunError};
+/// use executor_runtime_sdk::{Body, Context, RunError, http_types::Request};
 ///
 /// fn submit(ctx: &Context) -> Result<String, RunError> {
-///     let request = http::Request::post("https://jobs.example.com/runs")
+///     let request = Request::post("https://jobs.example.com/runs")
 ///         .header("content-type", "application/json")
-///         .body(Body::from(r#"{"job": "nightly"}"#))
-///         .map_err(|error| RunError::rejected("invalid_request", error.to_string()))?;
+///         .body(Body::from(r#"{"job": "nightly"}"#))?;
 ///     let mut response = ctx.http().send(request)?;
 ///     if !response.status().is_success() {
 ///         let preview = response.body_mut().preview(200)?;
@@ -159,12 +158,12 @@ impl<'a> Client<'a> {
     /// that any more, and have three quarters of the grace.
     ///
     /// ```no_run
-    /// # use executor_runtime_sdk::{Body, Context, RunError};
+    /// # use executor_runtime_sdk::{Body, Context, RunError, http_types::Request};
     /// # use std::time::Duration;
     /// # fn wait(ctx: &Context) -> Result<(), RunError> {
     /// if ctx.sleep(Duration::from_secs(60)).is_stopped() {
-    ///     let cancel = http::Request::delete("https://jobs.example.com/runs/7").body(Body::empty());
-    ///     let _ = ctx.http().after_stop().send(cancel.unwrap());
+    ///     let cancel = Request::delete("https://jobs.example.com/runs/7").body(Body::empty())?;
+    ///     let _ = ctx.http().after_stop().send(cancel);
     ///     return Err(ctx.stopped("poll"));
     /// }
     /// # Ok(())
@@ -223,7 +222,7 @@ impl<'a> Client<'a> {
     pub fn get(&self, url: &str) -> Result<Response<BodyReader>, HttpError> {
         let request = Request::get(url).body(Body::empty());
         self.send(request.map_err(|error| HttpError::InvalidRequest {
-            reason: format!("'{}': {error}", url.escape_debug()),
+            reason: format!("'{}': {error}", url::shown(url)),
         })?)
     }
 
@@ -305,7 +304,7 @@ impl<'a> Client<'a> {
                 // The request itself was sent: it is the answer that can't be followed.
                 Err(HttpError::InvalidRequest { reason }) if redirects > 0 => {
                     return Err(HttpError::Redirect {
-                        reason: format!("to '{}': {reason}", hop.url),
+                        reason: format!("to '{}': {reason}", url::without_query(&hop.url)),
                     });
                 }
                 other => other?,

@@ -82,9 +82,9 @@ pub(super) fn next(
         .to_str()
         .map_err(|_| unusable(format!("the location of {status} is not text")))?;
     let url = url::join(&hop.url, location)
-        .ok_or_else(|| unusable(format!("to '{}', which is not a URL", location.escape_debug())))?;
+        .ok_or_else(|| unusable(format!("to '{}', which is not a URL", url::shown(location))))?;
     if let Err(error) = url::check(&url) {
-        return Err(unusable(format!("to '{}': {error}", location.escape_debug())));
+        return Err(unusable(format!("to '{}': {error}", url::shown(location))));
     }
     if !to_http && hop.url.scheme_str() == Some("https") && url.scheme_str() == Some("http") {
         return Err(unusable(format!(

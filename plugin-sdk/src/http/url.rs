@@ -47,7 +47,7 @@ fn encode(text: &str, into: &mut String) {
 pub(super) fn check(url: &Uri) -> Result<(), HttpError> {
     let refuse = |reason: &str| {
         Err(HttpError::InvalidRequest {
-            reason: format!("'{url}' {reason}"),
+            reason: format!("'{}' {reason}", shown(&url.to_string())),
         })
     };
     match url.scheme_str() {
@@ -91,6 +91,15 @@ pub(super) fn without_query(url: &Uri) -> String {
         Some(port) => format!("{origin}:{port}{}", url.path()),
         None => format!("{origin}{}", url.path()),
     }
+}
+
+/// What is no usable URL, as it may be shown: without user name, password and query.
+pub(super) fn shown(text: &str) -> String {
+    let text = text.find(['?', '#']).map_or(text, |at| &text[..at]);
+    let (scheme, rest) = text.find("//").map_or(("", text), |at| text.split_at(at + 2));
+    let authority = rest.find('/').unwrap_or(rest.len());
+    let rest = rest[..authority].rfind('@').map_or(rest, |at| &rest[at + 1..]);
+    format!("{}{}", scheme.escape_debug(), rest.escape_debug())
 }
 
 /// The URL that `reference` means, seen from `base`; None if it is none.
@@ -165,6 +174,19 @@ fn without_dot_segments(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_url_holds_no_secret() {
+        for (url, expected) in [
+            ("https://user:pass@example.com/a?key=x#y", "https://example.com/a"),
+            ("ftp://example.com?key=x", "ftp://example.com"),
+            ("/a@b?key=x", "/a@b"),
+            ("https://a@b@c", "https://c"),
+            ("http://a b/\u{7}?x", "http://a b/\\u{7}"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+    }
 
     #[test]
     fn a_query_is_added_to_what_is_there() {

@@ -1,75 +1,21 @@
 //! Plugins in C: what `plugin new` makes, what an author's mistakes look like, and what C's own library does in a run.
 
-use super::guest_languages::{done, shown};
+use super::guest_languages::shown;
 use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
-    home::{CommandOutput, Home},
-    installed::{Installed, cache},
-    not_tested,
+    c::{ZIG, command, new_plugin, run, venv},
+    guest_tools::done,
+    home::Home,
+    installed::Installed,
     scripted::{Answer, Scripted},
 };
 use guest_build::{target_directory, workspace};
 use std::{
     fs,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
 };
-
-/// As `plugin new` names it.
-const ZIG: &str = "ziglang==0.17.1";
-
-/// An environment with Zig, kept from one run of the tests to the next, as is what Zig compiles of its library. None on a
-/// machine that can't have it, which then says so.
-pub(super) fn venv() -> Option<&'static Path> {
-    static VENV: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
-        let venv = target_directory().join("c/venv");
-        if venv.join("bin/python-zig").is_file() {
-            return Ok(venv);
-        }
-        done(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        done(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "--timeout", "20", ZIG]))?;
-        Ok(venv)
-    });
-    match &*VENV {
-        Ok(venv) => Some(venv),
-        Err(why) => {
-            not_tested("plugins in C with Zig", why);
-            None
-        }
-    }
-}
-
-/// The host's command line, with the caches that the tests share.
-pub(super) fn run(home: &Home, arguments: &[&str]) -> CommandOutput {
-    command(home, arguments).output().unwrap().into()
-}
-
-fn command(home: &Home, arguments: &[&str]) -> Command {
-    let mut command = home.command(arguments);
-    command
-        .env("XDG_CACHE_HOME", cache())
-        .env("ZIG_GLOBAL_CACHE_DIR", target_directory().join("c/zig-cache"));
-    command
-}
-
-/// A plugin that `plugin new` has made in `home`, with the environment that is there for all, and these files of the
-/// folder `source` in the place of its own.
-pub(super) fn new_plugin(home: &Home, name: &str, source: Option<&Path>) -> Option<()> {
-    let venv = venv()?;
-    run(home, &["plugin", "new", name, "--lang", "c"]).succeeds();
-    let folder = home.join(name);
-    symlink(venv, folder.join(".venv")).unwrap();
-    if let Some(source) = source {
-        fs::remove_file(folder.join("test_plugin.c")).unwrap();
-        for file in fs::read_dir(source).unwrap() {
-            let file = file.unwrap();
-            fs::copy(file.path(), folder.join(file.file_name())).unwrap();
-        }
-    }
-    Some(())
-}
 
 /// The plugin of `tests/fixtures/c/behaviours`, built once.
 fn behaviours() -> Option<Installed> {
@@ -311,8 +257,7 @@ fn requests_in_c_carry_bodies_heed_their_time_and_can_follow_the_stop() {
 
     let silent = Scripted::start(|_, _| Answer::Silence);
     let short = result(&place, "short", &silent.url("/"));
-    // The code `timeout` is the host's own, for the deadline of a run.
-    assert_eq!(short.metadata["error.kind"], "plugin_reported", "{short:?}");
+    assert_eq!(short.metadata["error.kind"], "timeout", "{short:?}");
     assert!(
         short
             .error_summary
@@ -320,7 +265,7 @@ fn requests_in_c_carry_bodies_heed_their_time_and_can_follow_the_stop() {
             .is_some_and(|summary| summary.contains("timed out")),
         "{short:?}"
     );
-    assert_eq!(short.status, Status::Failed);
+    assert_eq!(short.status, Status::TimedOut);
 
     let server = Scripted::start(|request, _| match request.target.as_str() {
         "/never" => Answer::Silence,

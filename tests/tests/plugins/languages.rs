@@ -1,22 +1,19 @@
 //! One suite for all languages: the examples in `plugin-sdk/examples` are built as their authors would build them, and the
 //! same invocations have the same results. Rust is there twice, once for each carrier.
 
-use super::{c, guest_languages, resumable_artifacts::download_survives};
+use super::{guest_languages, resumable_artifacts::download_survives};
 use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
-    Invocation, fixtures,
-    home::{CommandOutput, Home},
+    Invocation, examples,
+    home::Home,
     installed::Installed,
     not_tested,
-    python::venv,
     scripted::{Answer, Request, Scripted},
 };
-use guest_build::{Toolchain, target_directory, without_outer_cargo, workspace};
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::LazyLock,
     thread,
@@ -30,13 +27,27 @@ struct Language {
     read: usize,
 }
 
+/// The name of a language, what builds its examples, and how many bytes its download reads at a time.
+const BUILDERS: [(&str, fn() -> Option<PathBuf>, usize); 5] = [
+    (
+        "Rust, a component",
+        || Some(examples::rust_component()),
+        16 * 1024,
+    ),
+    ("Rust, native", || Some(examples::rust_native()), 16 * 1024),
+    ("Python", examples::python, 64 * 1024),
+    ("JavaScript", examples::javascript, 64 * 1024),
+    ("C", examples::c, 16 * 1024),
+];
+
 /// Those that can be built on this machine; each that can't says so.
 fn languages() -> &'static [Language] {
     static BUILT: LazyLock<Vec<Language>> = LazyLock::new(|| {
-        let builders: [fn() -> Option<Language>; 4] = [rust_component, rust_native, python, c];
-        let building: Vec<_> = builders
+        let building: Vec<_> = BUILDERS
             .into_iter()
-            .map(|build| thread::spawn(move || build().map(checked)))
+            .map(|(name, build, read)| {
+                thread::spawn(move || build().map(|file| checked(Language { name, file, read })))
+            })
             .collect();
         building
             .into_iter()
@@ -44,88 +55,6 @@ fn languages() -> &'static [Language] {
             .collect()
     });
     &BUILT
-}
-
-/// Built with what the workspace has compiled already. On a machine without the target that `plugin build` asks for, by
-/// another toolchain.
-fn rust_component() -> Option<Language> {
-    let file = match Toolchain::rustup() {
-        Ok(_) => {
-            let crate_folder = examples("rust").display().to_string();
-            let home = Home::new();
-            let mut build = home.command(&["plugin", "build", &crate_folder, "--component"]);
-            without_outer_cargo(&mut build);
-            build.env("CARGO_TARGET_DIR", target_directory());
-            let built = CommandOutput::from(build.output().unwrap()).succeeds().json();
-            kept("examples-rust", &built)
-        }
-        Err(_) => fixtures::component("examples-rust"),
-    };
-    Some(Language {
-        name: "Rust, a component",
-        file,
-        read: 16 * 1024,
-    })
-}
-
-/// By cargo alone: `plugin build --native` leaves out the symbols, and would compile all of the SDK again for it.
-fn rust_native() -> Option<Language> {
-    Some(Language {
-        name: "Rust, native",
-        file: fixtures::native("examples-rust"),
-        read: 16 * 1024,
-    })
-}
-
-fn python() -> Option<Language> {
-    let venv = venv()?;
-    let home = Home::new();
-    let name = "examples-python";
-    guest_languages::run(&home, &["plugin", "new", name, "--lang", "python"]).succeeds();
-    symlink(venv, home.join(name).join(".venv")).unwrap();
-    copy(&examples("python"), &home.join(name));
-    let built = guest_languages::run(&home, &["plugin", "build", name])
-        .succeeds()
-        .json();
-    Some(Language {
-        name: "Python",
-        file: kept(name, &built),
-        read: 64 * 1024,
-    })
-}
-
-fn c() -> Option<Language> {
-    let home = Home::new();
-    let name = "examples-c";
-    c::new_plugin(&home, name, Some(&examples("c")))?;
-    let built = c::run(&home, &["plugin", "build", name]).succeeds().json();
-    Some(Language {
-        name: "C",
-        file: kept(name, &built),
-        read: 16 * 1024,
-    })
-}
-
-fn examples(language: &str) -> PathBuf {
-    workspace().join("plugin-sdk/examples").join(language)
-}
-
-fn copy(from: &Path, to: &Path) {
-    for file in fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        if file.path().is_file() {
-            fs::copy(file.path(), to.join(file.file_name())).unwrap();
-        }
-    }
-}
-
-/// The file that was built, where it outlives its folder.
-fn kept(name: &str, built: &serde_json::Value) -> PathBuf {
-    let folder = target_directory().join("languages");
-    fs::create_dir_all(&folder).unwrap();
-    let kept = folder.join(name).with_extension("wasm");
-    fs::copy(built[0]["path"].as_str().unwrap(), &kept).unwrap();
-    kept
 }
 
 /// Keeps the promises of every plugin. What is compiled for it is compiled for the suite.
@@ -150,6 +79,8 @@ struct Case {
     asked: &'static [&'static str],
     status: Status,
     error: &'static str,
+    /// All of the summary, where it is the SDKs' own.
+    summary: &'static str,
     exit_code: Option<i64>,
     receipt: &'static [(&'static str, &'static str)],
     /// Name, kind and bytes.
@@ -164,12 +95,13 @@ const CASE: Case = Case {
     asked: &[],
     status: Status::Succeeded,
     error: "",
+    summary: "",
     exit_code: None,
     receipt: &[],
     artifacts: &[],
 };
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 17] = [
     Case {
         name: "greet",
         kind: "greet",
@@ -254,6 +186,21 @@ const CASES: [Case; 16] = [
         ..CASE
     },
     Case {
+        name: "a request that takes too long",
+        kind: "fetch",
+        metadata: &[
+            ("fetch.url", "SERVER/"),
+            ("fetch.retries", "0"),
+            ("fetch.timeout", "0.2"),
+        ],
+        server: |_, _| Answer::Silence,
+        asked: &["GET /"],
+        status: Status::TimedOut,
+        error: "timeout",
+        summary: "http error: timed out",
+        ..CASE
+    },
+    Case {
         name: "a body that breaks off",
         kind: "fetch",
         metadata: &[("fetch.url", "SERVER/")],
@@ -307,13 +254,16 @@ const CASES: [Case; 16] = [
         ..CASE
     },
     Case {
-        name: "the deadline",
+        name: DEADLINE,
         metadata: &[("outcomes.end", "waits")],
         status: Status::TimedOut,
         error: "timeout",
         ..CASE
     },
 ];
+
+/// The case whose deadline passes.
+const DEADLINE: &str = "the deadline";
 
 /// What the plugin has reported: the rest is the host's.
 fn own(result: &RuntimeResult) -> Vec<(&str, &str)> {
@@ -339,8 +289,8 @@ fn run_case(language: &Language, case: &Case) {
         .collect();
     let input = place.scene.file("input.txt", "the payload\n");
     let invocation = invocation(&place, case.kind, &pairs).path("input_payload_path", &input);
-    let invocation = match case.status {
-        Status::TimedOut => invocation.timeout(1, 60.0),
+    let invocation = match case.name {
+        DEADLINE => invocation.timeout(1, 60.0),
         _ => invocation.timeout(120, 1.0),
     };
     let finished = place.run(&invocation);
@@ -353,6 +303,9 @@ fn run_case(language: &Language, case: &Case) {
     let error = result.metadata.get("error.kind").map_or("", String::as_str);
     assert_eq!(error, case.error, "{told}");
     assert_eq!(result.error_summary.is_some(), !case.error.is_empty(), "{told}");
+    if !case.summary.is_empty() {
+        assert_eq!(result.error_summary.as_deref(), Some(case.summary), "{told}");
+    }
     assert_eq!(result.exit_code, case.exit_code, "{told}");
     assert_eq!(own(&result), case.receipt, "{told}");
     let artifacts: Vec<_> = result
@@ -435,13 +388,13 @@ fn a_download_goes_on_where_its_host_died_in_every_language() {
 #[test]
 fn the_examples_are_the_same_in_every_language() {
     let described = |language: &str| {
-        let text = fs::read_to_string(examples(language).join("plugin.json")).unwrap();
+        let text = fs::read_to_string(examples::source(language).join("plugin.json")).unwrap();
         text.replace(&format!("examples-{language}"), "examples")
     };
-    for language in ["python", "c"] {
+    for language in ["python", "javascript", "c"] {
         assert_eq!(described(language), described("rust"), "{language}");
     }
-    if languages().len() < 4 {
+    if languages().len() < BUILDERS.len() {
         not_tested("all languages", "some of them can't be built here, as was said");
     }
 }

@@ -1,4 +1,5 @@
-//! The README is true: its tables are the code's, its documents are accepted and its programs run.
+//! The README and its pages are true: their tables are the code's, their documents are accepted, their programs run and
+//! their links lead somewhere.
 
 use executor_runtime::{
     ErrorKind,
@@ -9,7 +10,7 @@ use executor_runtime::{
 use executor_runtime_tests::{
     Scene, fixtures,
     plugins::Plugins,
-    readme::section,
+    readme::{PAGES, page_text, section},
     scripted::{Answer, Scripted},
     serving::Serving,
 };
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     io::Write,
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -137,6 +139,29 @@ fn the_batches_run_as_shown() {
     assert_eq!(statuses("results.ndjson"), ["succeeded"; 3]);
     // Nothing was left for the batch that goes on.
     assert_eq!(statuses("results.out"), ["succeeded"; 3]);
+}
+
+#[test]
+fn the_first_batches_run_as_shown() {
+    let scene = Scene::new();
+    let invocations: String = ["a", "b"]
+        .map(|id| scene.script("true").id(id).text() + "\n")
+        .concat();
+    scene.file("invocations.ndjson", invocations);
+    scene.file("one.log", "1");
+    scene.file("two words.log", "2");
+    let host = executor_runtime_tests::host_binary();
+    let mut shell = Command::new("sh");
+    let path = format!("{}:/usr/bin:/bin", host.parent().unwrap().display());
+    shell
+        .args(["-e", "-c", &section("first batch")])
+        .current_dir(scene.root())
+        .env("PATH", path);
+    let finished = scene.run_command(scene.marked(&mut shell), b"");
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(scene.path("one.log.gz").exists() && scene.path("two words.log.gz").exists());
+    let results = std::fs::read_to_string(scene.path("results.ndjson")).unwrap();
+    assert_eq!(results.lines().count(), 2, "{results}");
 }
 
 #[test]
@@ -477,4 +502,90 @@ fn the_receipts_of_official_kinds_are_as_listed() {
         })
         .collect();
     assert_eq!(sent, listed);
+}
+
+/// A heading's anchor, as the usual renderers of Markdown make it.
+fn anchor(heading: &str) -> String {
+    heading
+        .to_lowercase()
+        .chars()
+        .filter(|char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'))
+        .map(|char| if char == ' ' { '-' } else { char })
+        .collect()
+}
+
+fn headings(text: &str) -> Vec<String> {
+    let mut in_code = false;
+    text.lines()
+        .filter_map(|line| {
+            in_code ^= line.starts_with("```");
+            let heading = line.trim_start_matches('#');
+            (!in_code && heading.starts_with(' ') && heading.len() < line.len())
+                .then(|| anchor(heading.trim()))
+        })
+        .collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let guides = [
+        "plugin-sdk/python/README.md",
+        "plugin-sdk/javascript/README.md",
+        "plugin-sdk/c/README.md",
+        "plugin-sdk/examples/README.md",
+        "plugin-sdk/COMPATIBILITY.md",
+        "plugins/recipes/README.md",
+        ".github/SECURITY.md",
+    ];
+    let mut followed = 0;
+    for page in PAGES.into_iter().chain(guides) {
+        let text = page_text(page);
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            if link.starts_with("http") {
+                continue;
+            }
+            followed += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.to_owned(),
+                file => Path::new(page).with_file_name(file).display().to_string(),
+            };
+            assert!(
+                executor_runtime_tests::workspace().join(&target).exists(),
+                "{page}: {link}: there is no {target}"
+            );
+            if !heading.is_empty() {
+                let found = headings(&page_text(&target));
+                assert!(
+                    found.iter().any(|one| one == heading),
+                    "{page}: {link}: {found:?}"
+                );
+            }
+        }
+    }
+    assert!(followed > 30, "{followed}");
+}
+
+#[test]
+fn the_tables_of_plugin_json_have_the_fields_that_there_are() {
+    let printed = Command::new(executor_runtime_tests::host_binary())
+        .args(["schema", "descriptor"])
+        .output()
+        .unwrap();
+    let schema: Value = serde_json::from_slice(&printed.stdout).unwrap();
+    let fields = |of: &Value| -> BTreeSet<String> {
+        let fields = of["properties"].as_object().unwrap().keys();
+        fields.filter(|field| *field != "$schema").cloned().collect()
+    };
+    let listed = |table: &str| -> BTreeSet<String> {
+        let rows = rows(table);
+        let names = rows.iter().flat_map(|row| row[0].split(", "));
+        names.map(|name| name.trim_matches('`').to_owned()).collect()
+    };
+    assert_eq!(listed("plugin.json"), fields(&schema));
+    assert_eq!(
+        listed("plugin.json metadata"),
+        fields(&schema["$defs"]["MetadataKey"])
+    );
 }

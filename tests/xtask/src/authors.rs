@@ -29,7 +29,7 @@ struct Language {
     promised: u64,
 }
 
-const LANGUAGES: [Language; 2] = [
+const LANGUAGES: [Language; 4] = [
     Language {
         name: "rust",
         new: &["--lang", "rust"],
@@ -43,6 +43,20 @@ const LANGUAGES: [Language; 2] = [
         install_tool: "python3 -m venv .venv && .venv/bin/pip install --quiet componentize-py==0.25.1",
         build_dependencies: "",
         promised: 30,
+    },
+    Language {
+        name: "javascript",
+        new: &["--lang", "javascript"],
+        install_tool: "npm install --no-audit --no-fund --silent",
+        build_dependencies: "",
+        promised: 60,
+    },
+    Language {
+        name: "c",
+        new: &["--lang", "c"],
+        install_tool: "python3 -m venv .venv && .venv/bin/pip install --quiet ziglang==0.17.1",
+        build_dependencies: "",
+        promised: 20,
     },
 ];
 

@@ -101,8 +101,18 @@ impl RunLog {
         }
     }
 
-    /// Logs a line, unless there were too many.
+    /// Logs a message, each of its lines as one of the log.
     pub fn log(&self, level: Level, message: &str) {
+        if message.is_empty() {
+            return self.line(level, "");
+        }
+        for line in message.lines() {
+            self.line(level, line);
+        }
+    }
+
+    /// Logs a line, unless there were too many.
+    fn line(&self, level: Level, message: &str) {
         let is_told = level.is_told();
         {
             let mut state = self.state();
@@ -269,7 +279,7 @@ mod tests {
         });
         let log = RunLog::new("p", "i", &events);
         log.log(Level::Debug, "a detail");
-        log.log(Level::Info, &"é\n".repeat(10_000));
+        log.log(Level::Info, &"é\u{7}".repeat(10_000));
         for _ in 0..10_000 {
             log.log(Level::Error, "x");
         }
@@ -277,7 +287,11 @@ mod tests {
         log.finish();
         let told: Vec<_> = told.try_iter().collect();
         assert_eq!((told[0].number, told[0].level), (1, "info"));
-        assert!(told[0].message.starts_with("é\\né\\n"), "{}", told[0].message);
+        assert!(
+            told[0].message.starts_with("é\\u{7}é\\u{7}"),
+            "{}",
+            told[0].message
+        );
         assert!(told[0].message.len() < 2 * MAX_EVENT);
         let (kept, last) = (&told[..told.len() - 1], &told[told.len() - 1]);
         let left_out: u64 = told.iter().map(|line| line.left_out).sum();
@@ -285,6 +299,21 @@ mod tests {
         assert_eq!(left_out, log.dropped());
         assert_eq!(last.number, 10_002);
         assert!(kept.is_sorted_by(|one, next| one.number + 1 + next.left_out == next.number));
+    }
+
+    #[test]
+    fn each_line_of_a_message_is_one_of_the_log() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let events = Events::to(move |event| match event {
+            Event::Log(line) => tell.send((line.number, line.message)).unwrap(),
+            other => panic!("{other:?}"),
+        });
+        let log = RunLog::new("p", "i", &events);
+        for message in ["Error: x\n    at run\r\n\nend\n", ""] {
+            log.log(Level::Info, message);
+        }
+        let expected = ["Error: x", "    at run", "", "end", ""].map(str::to_owned);
+        assert!(told.try_iter().eq((1..).zip(expected)));
     }
 
     #[test]

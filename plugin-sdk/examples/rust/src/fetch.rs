@@ -7,7 +7,11 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
     let url = invocation.required("fetch.url")?;
     let retries = invocation.integer("fetch.retries")?.unwrap_or_default();
     let retry = Retry::times(retries.try_into().unwrap_or_default()).first_wait(Duration::from_millis(10));
-    let mut page = ctx.http().retry(retry).get(url)?;
+    let mut client = ctx.http().retry(retry);
+    if let Some(time) = invocation.duration("fetch.timeout")? {
+        client = client.timeout(time);
+    }
+    let mut page = client.get(url)?;
     let status = page.status().as_u16();
     if !page.status().is_success() {
         return Err(

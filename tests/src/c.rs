@@ -1,0 +1,77 @@
+//! Plugins in C: Zig, installed once for all tests, and what `plugin new` makes.
+
+use crate::{
+    guest_tools::{copy_files, done, downloaded},
+    home::{CommandOutput, Home},
+    installed::cache,
+    not_tested,
+};
+use guest_build::target_directory;
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
+
+/// As `plugin new` names it.
+pub const ZIG: &str = "ziglang==0.17.1";
+
+/// An environment with Zig, kept from one run of the tests to the next, as is what Zig compiles of its library. None on a
+/// machine that can't have it, which then says so.
+pub fn venv() -> Option<&'static Path> {
+    static VENV: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+        let venv = target_directory().join("c/venv");
+        if venv.join("bin/python-zig").is_file() {
+            return Ok(venv);
+        }
+        done(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        downloaded(Command::new(venv.join("bin/pip")).args(["install", "--quiet", ZIG]))?;
+        Ok(venv)
+    });
+    match &*VENV {
+        Ok(venv) => Some(venv),
+        Err(why) => {
+            not_tested("plugins in C with Zig", why);
+            None
+        }
+    }
+}
+
+/// Runs the host's command line, with the caches that the tests share.
+///
+/// # Panics
+/// When the host can't be started.
+pub fn run(home: &Home, arguments: &[&str]) -> CommandOutput {
+    command(home, arguments)
+        .output()
+        .expect("the host was built")
+        .into()
+}
+
+/// The host's command line, with the caches that the tests share.
+pub fn command(home: &Home, arguments: &[&str]) -> Command {
+    let mut command = home.command(arguments);
+    command
+        .env("XDG_CACHE_HOME", cache())
+        .env("ZIG_GLOBAL_CACHE_DIR", target_directory().join("c/zig-cache"));
+    command
+}
+
+/// A plugin that `plugin new` has made in `home`, with the environment that is there for all, and these files of the
+/// folder `source` in the place of its own.
+///
+/// # Panics
+/// When there is no room for it.
+pub fn new_plugin(home: &Home, name: &str, source: Option<&Path>) -> Option<()> {
+    let venv = venv()?;
+    run(home, &["plugin", "new", name, "--lang", "c"]).succeeds();
+    let folder = home.join(name);
+    symlink(venv, folder.join(".venv")).expect("a new plugin has no environment");
+    if let Some(source) = source {
+        fs::remove_file(folder.join("test_plugin.c")).expect("a new plugin has a test");
+        copy_files(source, &folder);
+    }
+    Some(())
+}
