@@ -51,13 +51,18 @@ fn packages() -> Option<&'static Path> {
     static INSTALLED: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
         let folder = target_directory().join("javascript/npm");
         let packages = folder.join("node_modules");
-        // Written when npm is done.
-        if !packages.join(".package-lock.json").is_file() {
-            fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-            let mut npm = Command::new("npm");
-            npm.env("PATH", path().ok_or("there is no npm")?);
-            npm.args(["install", "--no-audit", "--no-fund", "--prefix"]);
-            downloaded(npm.arg(&folder).arg(COMPONENTIZE))?;
+        if !packages.is_dir() {
+            // Each time from nothing: npm takes what it has not finished for finished.
+            let partial = folder.with_extension(format!("{}.partial", std::process::id()));
+            let mut install = Command::new("sh");
+            let script = r#"rm -rf "$0" && npm install --no-audit --no-fund --prefix "$0" "$1""#;
+            install
+                .env("PATH", path().ok_or("there is no npm")?)
+                .args(["-c", script])
+                .arg(&partial)
+                .arg(COMPONENTIZE);
+            downloaded(&install)?;
+            fs::rename(&partial, &folder).map_err(|error| error.to_string())?;
         }
         Ok(packages)
     });

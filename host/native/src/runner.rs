@@ -18,7 +18,7 @@ use executor_runtime_plugin::{
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner,
-    capture::{Fingerprint, ReadDeadline},
+    capture::ReadDeadline,
     exhaustion, panic_message,
     supervised::{self, Lost},
     trace::{self, Span, SpanKind},

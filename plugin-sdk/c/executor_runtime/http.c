@@ -338,7 +338,7 @@ static bool pause_before(const er_request *request, double seconds) {
     if (!request->after_stop) return er_sleep(seconds);
     uint64_t nanoseconds = (uint64_t)(seconds * NANOSECONDS);
     if (er_host_now() + nanoseconds >= last_moment()) {
-        er_set_error(TIMED_OUT, "timeout", "http error: timed out");
+        er_set_error(FAILED, "timeout", "http error: timed out");
         return false;
     }
     er_host_pause(nanoseconds);
