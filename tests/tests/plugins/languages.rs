@@ -27,8 +27,11 @@ struct Language {
     read: usize,
 }
 
+/// Builds the examples in a language. None where this machine can't.
+type Build = fn() -> Option<PathBuf>;
+
 /// The name of a language, what builds its examples, and how many bytes its download reads at a time.
-const BUILDERS: [(&str, fn() -> Option<PathBuf>, usize); 5] = [
+const BUILDERS: [(&str, Build, usize); 5] = [
     (
         "Rust, a component",
         || Some(examples::rust_component()),
