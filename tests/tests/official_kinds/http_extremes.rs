@@ -286,7 +286,7 @@ fn a_slow_answer_times_out_wherever_it_is(kind: &Kind) {
                 "{place}"
             );
             assert!(
-                begun.elapsed() < Duration::from_millis(1500),
+                begun.elapsed() < Duration::from_secs(20),
                 "{place}: {:?}",
                 begun.elapsed()
             );

@@ -304,7 +304,7 @@ fn a_silent_server_times_out(kind: &Kind) {
     let result = kind.run(&to(kind, &server).field("timeout_seconds", 1));
     assert_eq!((result.status, code(&result)), (Status::TimedOut, "timeout"));
     assert_eq!(summary(&result), "timed out in the http request (timeout 1 s)");
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 fn a_cancelled_run_ends_at_once(kind: &Kind) {
