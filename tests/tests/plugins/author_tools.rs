@@ -15,6 +15,7 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -27,6 +28,12 @@ fn as_here(command: &mut Command) -> &mut Command {
         .env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true")
         // What is built here runs for a moment.
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+}
+
+/// To be held by who builds a plugin `greeter` in the target directory that all tests share.
+fn the_greeter() -> MutexGuard<'static, ()> {
+    static GREETER: Mutex<()> = Mutex::new(());
+    GREETER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Every way of `cargo` that an author takes in a new plugin, and the plugin in use; `new` are the words that make it.
@@ -119,6 +126,7 @@ fn a_new_plugin_uses_the_checkout_that_its_host_was_built_in() {
         not_tested("the way from a new plugin to a running one", format!("{error:#}"));
         return;
     }
+    let _turn = the_greeter();
     let home = Home::new();
     from_new_to_a_running_plugin(&home, &host_binary(), &[]);
     assert!(!home.join("greeter/vendor").exists());
@@ -155,6 +163,7 @@ fn a_new_plugin_of_a_host_without_a_checkout_has_its_own_sdk() {
         not_tested("the SDK that a host carries", format!("{error:#}"));
         return;
     }
+    let _turn = the_greeter();
     let home = Home::new();
     let host = installed(&home);
     from_new_to_a_running_plugin(&home, &host, &[]);
@@ -294,6 +303,7 @@ fn dev_runs_what_was_saved_and_test_says_what_is_wrong() {
         not_tested("plugin dev and plugin test", format!("{error:#}"));
         return;
     }
+    let _turn = the_greeter();
     let home = Home::new();
     home.make("greeter");
     fs::copy(workspace().join("Cargo.lock"), home.join("greeter/Cargo.lock")).unwrap();

@@ -70,8 +70,16 @@ struct Graph {
 
 impl Graph {
     fn read() -> Self {
+        // Of the crates for other systems, none may be downloaded.
+        let platform = format!("--filter-platform={}-unknown-linux-gnu", std::env::consts::ARCH);
         let output = guest_build::cargo_command()
-            .args(["metadata", "--offline", "--locked", "--format-version=1"])
+            .args([
+                "metadata",
+                "--offline",
+                "--locked",
+                "--format-version=1",
+                &platform,
+            ])
             .current_dir(guest_build::workspace())
             .output()
             .unwrap();
