@@ -18,7 +18,7 @@ use std::time::Duration;
 const DOING: &str = "stream";
 
 /// Bytes of a stream that are read at a time.
-const CHUNK: usize = 16 * 1024;
+const CHUNK: usize = 64 * 1024;
 
 /// Why a run is not followed to its end.
 pub(crate) enum Halt {
@@ -247,7 +247,7 @@ impl<'r> Follower<'r> {
     fn read(&mut self, mut body: BodyReader, known: &mut Known) -> Result<Result<Ended, Cut>, Halt> {
         let ctx = self.ctx;
         let mut parser = Parser::new(self.state.id.clone(), self.plan.max_event);
-        let mut buffer = [0; CHUNK];
+        let mut buffer = vec![0; CHUNK];
         let mut items = Vec::new();
         let events_before = self.state.events;
         let mut last = ctx.now();
