@@ -80,6 +80,27 @@ impl Answer {
         }
     }
 
+    /// An event stream that ends cleanly.
+    pub fn events(events: &str) -> Self {
+        Self::new(200, events).header("content-type", "text/event-stream; charset=utf-8")
+    }
+
+    /// An event stream that breaks off.
+    pub fn broken_events(events: &str) -> Self {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 100000\r\n\r\n";
+        Self::Bytes(format!("{head}{events}").into_bytes())
+    }
+
+    /// An event stream that begins with `events`, and never ends: `piece` comes again and again, after a pause each.
+    pub fn endless_events(events: &str, piece: &str, pause: Duration) -> Self {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{events}");
+        Self::Endless {
+            head: head.into_bytes(),
+            piece: piece.as_bytes().to_vec(),
+            pause,
+        }
+    }
+
     /// The same with a header more.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl ToString) -> Self {

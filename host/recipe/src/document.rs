@@ -2,7 +2,7 @@
 
 use crate::{
     setting::Setting,
-    template::{Form, Name},
+    template::{Field, Form, Name, Placeholder},
     url,
 };
 use executor_runtime_protocol::{INTERFACE_VERSION, PluginDescriptor, RuntimeKind, ValueType, closest};
@@ -126,8 +126,30 @@ impl Recipe {
                     return Err(in_setting(key, &problem));
                 }
             }
+            for placeholder in setting.objects() {
+                if !self.can_be_object(placeholder) {
+                    let name = &placeholder.name;
+                    let problem = format!(
+                        "has \"...\" = \"{{{{{name}}}}}\", which is no object: there can be {{{{environment}}}}, or a key of \
+                         the type json"
+                    );
+                    return Err(in_setting(key, &problem));
+                }
+            }
         }
         Ok(())
+    }
+
+    fn can_be_object(&self, placeholder: &Placeholder) -> bool {
+        let may_be = match &placeholder.name {
+            Name::Field(field) => *field == Field::Environment,
+            Name::Environment(_) => false,
+            Name::Metadata(key) => {
+                let spec = self.descriptor.metadata.get(key);
+                spec.is_some_and(|spec| spec.value_type == ValueType::Json)
+            }
+        };
+        may_be && placeholder.form == Form::Plain
     }
 
     /// Whether this base can be given what the recipe sets.

@@ -2,13 +2,13 @@
 
 use crate::{
     document::Recipe,
-    setting::{Node, Setting},
+    setting::{Node, Object, Setting},
     template::{Form, Name, Part, Placeholder, Template},
     url,
-    value::Values,
+    value::{Value, Values},
 };
 use executor_runtime_protocol::{PluginDescriptor, RuntimeInvocation, ValueType};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 
 /// Why an invocation can't be made; one line.
@@ -53,7 +53,7 @@ impl Recipe {
         for (key, setting) in &self.settings {
             let value_type = base.key(key).map_or(ValueType::String, |spec| spec.value_type);
             let made = match setting {
-                Setting::Json(node) => values.json(node).map(|json| json.to_string()),
+                Setting::Json(node) => values.json(key, node)?.map(|json| json.to_string()),
                 Setting::Text(template) => values.text(key, template, value_type)?,
             };
             if let Some(text) = made {
@@ -76,20 +76,46 @@ fn is_of(base: &PluginDescriptor, key: &str) -> bool {
 }
 
 impl Values<'_> {
-    /// None where a value that is all of it is missing, or one in a text.
-    fn json(&self, node: &Node) -> Option<Json> {
-        Some(match node {
-            Node::Literal(json) => json.clone(),
+    /// What `node` makes for `key`; None where a value that is all of it is missing, or one in a text.
+    fn json(&self, key: &str, node: &Node) -> Result<Option<Json>, Unfit> {
+        Ok(match node {
+            Node::Literal(json) => Some(json.clone()),
             Node::String(template) => match template.only_placeholder() {
-                Some(only) => self.get(only)?.into_json(),
-                None => self.joined(template)?.into(),
+                Some(only) => self.get(only).map(Value::into_json),
+                None => self.joined(template).map(Json::from),
             },
-            Node::Array(items) => items.iter().filter_map(|item| self.json(item)).collect(),
-            Node::Object(members) => members
-                .iter()
-                .filter_map(|(name, member)| Some((name.clone(), self.json(member)?)))
-                .collect(),
+            Node::Array(items) => {
+                let mut made = Vec::new();
+                for item in items {
+                    made.extend(self.json(key, item)?);
+                }
+                Some(made.into())
+            }
+            Node::Object(object) => {
+                let mut made = self.all_of(key, object)?;
+                for (name, member) in &object.members {
+                    if let Some(member) = self.json(key, member)? {
+                        made.insert(name.clone(), member);
+                    }
+                }
+                Some(made.into())
+            }
         })
+    }
+
+    /// The members of the object that another one takes in.
+    fn all_of(&self, key: &str, object: &Object) -> Result<Map<String, Json>, Unfit> {
+        let Some((placeholder, value)) = object
+            .all_of
+            .as_ref()
+            .and_then(|placeholder| Some((placeholder, self.get(placeholder)?)))
+        else {
+            return Ok(Map::new());
+        };
+        match value.into_json() {
+            Json::Object(members) => Ok(members),
+            _ => Err(unfit(key, placeholder, "is no JSON object")),
+        }
     }
 
     /// The template with the text of its values.
@@ -147,313 +173,4 @@ fn unfit(key: &str, placeholder: &Placeholder, problem: &str) -> Unfit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use executor_runtime_protocol::RuntimeKind;
-
-    fn base() -> PluginDescriptor {
-        PluginDescriptor::from_json(
-            br#"{"name": "http-async", "version": "0.1.0", "kinds": ["http_async"], "interface": "1.0", "summary": "s",
-                 "metadata": {"http.url": {"type": "url", "required": true, "help": "Where to"},
-                              "http.poll_url_template": {"type": "url", "placeholders": ["run_id"], "help": "h"},
-                              "http.body": {"type": "string", "help": "h"},
-                              "http.header.*": {"type": "string", "help": "h"},
-                              "http.extra": {"type": "json", "help": "h"},
-                              "http.states": {"type": "list", "help": "h"},
-                              "http.seconds": {"type": "duration", "help": "h"}}}"#,
-        )
-        .unwrap()
-    }
-
-    const HEAD: &str = r#"
-        version = "0.1.0"
-        summary = "s"
-        base = "http_async"
-        metadata."my.server" = { type = "url", required = true, help = "h" }
-        metadata."my.name" = { type = "string", default = "x", help = "h" }
-        metadata."my.number" = { type = "integer", help = "h" }
-        metadata."my.flag" = { type = "boolean", help = "h" }
-        metadata."my.items" = { type = "list", help = "h" }
-        metadata."my.token" = { type = "string", help = "h" }
-        [set]
-    "#;
-
-    fn recipe(set: &str) -> Result<Recipe, String> {
-        let recipe =
-            Recipe::parse("my_kind", &format!("{HEAD}\n{set}")).map_err(|invalid| invalid.to_string())?;
-        recipe
-            .check_base(&base())
-            .map_err(|invalid| invalid.to_string())?;
-        Ok(recipe)
-    }
-
-    fn invocation(metadata: &[(&str, &str)]) -> RuntimeInvocation {
-        let metadata = metadata
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        RuntimeInvocation {
-            invocation_id: "inv-1".to_owned(),
-            runtime_name: "r".to_owned(),
-            runtime_kind: RuntimeKind::new("my_kind").unwrap(),
-            working_directory: "/w".to_owned(),
-            command: vec!["echo".to_owned(), "it's".to_owned()],
-            environment: [("A".to_owned(), "1\"2".to_owned())].into(),
-            timeout_seconds: None,
-            input_payload_path: None,
-            output_result_path: None,
-            artifact_directory: None,
-            metadata: metadata.collect(),
-        }
-    }
-
-    fn filled(set: &str, metadata: &[(&str, &str)]) -> Result<BTreeMap<String, String>, String> {
-        let recipe = recipe(set)?;
-        let mut all = vec![("my.server", "http://h:1/base/")];
-        all.retain(|(key, _)| !metadata.iter().any(|(given, _)| given == key));
-        all.extend(metadata);
-        let invocation = invocation(&all);
-        let checked = recipe.descriptor().check_metadata(&invocation.metadata).unwrap();
-        let made = recipe
-            .fill(&base(), &invocation, &checked)
-            .map_err(|unfit| unfit.to_string())?;
-        assert_eq!(made.runtime_kind.as_str(), "http_async");
-        assert_eq!(made.invocation_id, "inv-1");
-        Ok(made.metadata)
-    }
-
-    const URL: &str = r#""http.url" = "{{my.server}}/runs""#;
-
-    #[test]
-    fn a_value_stays_in_its_place_in_a_url() {
-        let set = r#""http.url" = "{{my.server}}/runs/{{my.name}}/x?q={{my.name}}#f""#;
-        for (value, encoded) in [
-            ("a-Z_0.~", "a-Z_0.~"),
-            ("../x?y#z&a=b", "..%2Fx%3Fy%23z%26a%3Db"),
-            ("%2e%2e", "%252e%252e"),
-            ("a\r\nb\0", "a%0D%0Ab%00"),
-            ("{{my.server}}", "%7B%7Bmy.server%7D%7D"),
-            ("{run_id}", "%7Brun_id%7D"),
-            ("@evil.example/", "%40evil.example%2F"),
-            ("é", "%C3%A9"),
-        ] {
-            let made = filled(set, &[("my.name", value)]).unwrap();
-            assert_eq!(
-                made["http.url"],
-                format!("http://h:1/base/runs/{encoded}/x?q={encoded}#f")
-            );
-        }
-        let long = "é".repeat(1 << 19);
-        assert!(filled(set, &[("my.name", &long)]).unwrap()["http.url"].ends_with("%A9#f"));
-        for step in [".", "..", ""] {
-            let problem = filled(set, &[("my.name", step)]).unwrap_err();
-            assert!(
-                problem.starts_with("my.name: it would be a step to another place"),
-                "{problem}"
-            );
-        }
-        // Half of a step is one, too.
-        let set = r#""http.url" = "http://h/a/.{{my.name}}/b""#;
-        assert!(filled(set, &[("my.name", ".")]).is_err());
-        let set = r#""http.url" = "http://h/a/%2E{{my.name}}/b""#;
-        assert!(filled(set, &[("my.name", ".")]).is_err());
-        let set = r#""http.url" = "http://h/?q={{my.name}}""#;
-        assert_eq!(
-            filled(set, &[("my.name", "..")]).unwrap()["http.url"],
-            "http://h/?q=.."
-        );
-    }
-
-    #[test]
-    fn only_a_url_says_which_host_is_reached() {
-        for (template, words) in [
-            ("http://{{my.name}}/", "does not begin with a whole host"),
-            ("http://h{{my.name}}/", "does not begin with a whole host"),
-            ("http://h:{{my.number}}/", "does not begin with a whole host"),
-            ("{{my.name}}/x", "which is no key of the type url"),
-            ("{{my.server|json}}/x", "which is no key of the type url"),
-            ("{{my.server}}.evil.example/", "could change its host"),
-            ("{{my.server}}{{my.name}}", "could change its host"),
-            ("h/{{my.name}}", "does not begin with a whole host"),
-        ] {
-            let problem = recipe(&format!("\"http.url\" = \"{template}\"")).unwrap_err();
-            assert!(problem.contains(words), "{template}: {problem}");
-        }
-        assert_eq!(filled(URL, &[]).unwrap()["http.url"], "http://h:1/base/runs");
-        let problem = filled(URL, &[("my.server", "http://h/?x=")]).unwrap_err();
-        assert!(problem.contains("has a query or a fragment"), "{problem}");
-        let alone = r#""http.url" = "{{my.server}}""#;
-        assert_eq!(
-            filled(alone, &[("my.server", "http://h/?x")]).unwrap()["http.url"],
-            "http://h/?x"
-        );
-        let template = r#""http.url" = "http://h/"
-                          "http.poll_url_template" = "{{my.server}}/{{my.name}}/{run_id}""#;
-        assert_eq!(
-            filled(template, &[]).unwrap()["http.poll_url_template"],
-            "http://h:1/base/x/{run_id}"
-        );
-    }
-
-    #[test]
-    fn json_takes_values_as_what_they_are() {
-        let table = r#"
-            "http.url" = "http://h/"
-            [set."http.body"]
-            command = "{{command}}"
-            words = "{{command|shell}}"
-            name = "<{{my.name}}>"
-            number = "{{my.number}}"
-            flag = "{{my.flag}}"
-            items = "{{my.items}}"
-            token = "{{my.token}}"
-            list = ["{{my.token}}", 1]
-            env = "{{environment}}"
-            a = "{{environment.A}}"
-            none = "{{environment.NONE}} x"
-            text = "{{environment|json}}"
-            deep.er = true
-        "#;
-        let name = "\"}, {{my.token}} \\ \r\n\0 é";
-        let metadata = [
-            ("my.name", name),
-            ("my.number", "7"),
-            ("my.flag", "true"),
-            ("my.items", "a, b"),
-        ];
-        let made = filled(table, &metadata).unwrap();
-        let body: Json = serde_json::from_str(&made["http.body"]).unwrap();
-        assert_eq!(
-            body,
-            serde_json::json!({
-                "command": ["echo", "it's"], "words": r"echo 'it'\''s'", "name": format!("<{name}>"), "number": 7,
-                "flag": true, "items": ["a", "b"], "list": [1], "env": {"A": "1\"2"}, "a": "1\"2",
-                "text": r#"{"A":"1\"2"}"#, "deep": {"er": true},
-            })
-        );
-        // The same as text.
-        let text = r#"
-            "http.url" = "http://h/"
-            "http.body" = '{"name": "<{{my.name}}>", "n": ["{{my.number}}"]}'
-        "#;
-        let body: Json = serde_json::from_str(&filled(text, &metadata).unwrap()["http.body"]).unwrap();
-        assert_eq!(body, serde_json::json!({"name": format!("<{name}>"), "n": [7]}));
-        let problem = recipe(r#""http.body" = '{"n": {{my.number}}}'"#).unwrap_err();
-        assert!(
-            problem.contains("[set] \"http.body\" has text that looks like JSON and is not"),
-            "{problem}"
-        );
-        let problem =
-            recipe("\"http.url\" = \"http://h/\"\n\"http.extra\" = '[1] {{my.name}} '").unwrap_err();
-        assert!(problem.contains("looks like JSON"), "{problem}");
-        let problem = recipe("\"http.url\" = \"http://h/\"\n\"http.extra\" = '\"{{my.name}}\"'").unwrap_err();
-        assert!(problem.contains("write a table"), "{problem}");
-    }
-
-    #[test]
-    fn text_has_no_line_breaks_and_a_list_no_more_items() {
-        let set = format!("{URL}\n\"http.header.authorization\" = \"Bearer {{{{my.token}}}}\"");
-        let made = filled(&set, &[("my.token", "s3cret")]).unwrap();
-        assert_eq!(made["http.header.authorization"], "Bearer s3cret");
-        assert_eq!(filled(&set, &[]).unwrap().get("http.header.authorization"), None);
-        for token in ["a\r\nX: y", "a\nb", "\0", "\x7f"] {
-            let problem = filled(&set, &[("my.token", token)]).unwrap_err();
-            assert!(
-                problem.contains("has a line break or another control character"),
-                "{problem}"
-            );
-        }
-        let set = format!("{URL}\n\"http.states\" = \"done,{{{{my.name}}}}\"");
-        assert_eq!(filled(&set, &[]).unwrap()["http.states"], "done,x");
-        let problem = filled(&set, &[("my.name", "a,b")]).unwrap_err();
-        assert!(problem.contains("my.name: it has a comma"), "{problem}");
-        let set = format!("{URL}\n\"http.states\" = \"{{{{my.items}}}}\"");
-        assert_eq!(
-            filled(&set, &[("my.items", "a,b")]).unwrap()["http.states"],
-            "a,b"
-        );
-    }
-
-    #[test]
-    fn the_callers_own_keys_go_on_and_the_bases_are_the_recipes() {
-        let made = filled(
-            URL,
-            &[("mine", "1"), ("plugin.grace_seconds", "1"), ("my.token", "t")],
-        )
-        .unwrap();
-        let keys: Vec<_> = made.keys().map(String::as_str).collect();
-        assert_eq!(keys, ["http.url", "mine", "plugin.grace_seconds"]);
-        let problem = filled(URL, &[("http.header.x", "1")]).unwrap_err();
-        assert!(
-            problem.starts_with(
-                "http.header.x: found a key of http_async, which the recipe my-kind sets; its own keys"
-            ),
-            "{problem}"
-        );
-    }
-
-    #[test]
-    fn what_does_not_fit_the_base_is_told() {
-        for (set, words) in [
-            (
-                r#""http.body" = "x""#,
-                "does not set http.url, which http_async needs (Where to)",
-            ),
-            (
-                r#""http.ulr" = "x""#,
-                "[set] \"http.ulr\" is no key of http_async; did you mean \"http.url\"?",
-            ),
-            (r#"http.url = "http://h/""#, "write a key with dots in quotes"),
-            (
-                r#""http.url" = "http://h/{{my.token}}""#,
-                "{{my.token}} may have no value: make it required, or give it a default",
-            ),
-            (
-                r#""http.url" = "http://h/{{my.tokn}}""#,
-                "which [metadata] does not declare; did you mean {{my.token}}?",
-            ),
-            (
-                r#""http.url" = "ftp://h/""#,
-                "[set] \"http.url\" is the scheme \"ftp\"",
-            ),
-            (
-                "\"http.url\" = \"http://h/\"\n\"http.seconds\" = true",
-                "[set] \"http.seconds\" is \"true\"",
-            ),
-            (
-                "\"http.url\" = \"http://h/\"\n\"http.seconds\" = [1]",
-                "is JSON, and the key's type is duration",
-            ),
-            (
-                "\"http.url\" = \"http://h/\"\nhttp.body.\"{{my.name}}\" = 1",
-                "placeholder in the name",
-            ),
-        ] {
-            let problem = recipe(set).unwrap_err();
-            assert!(problem.contains(words), "{set}: {problem}");
-        }
-        for (text, words) in [
-            (
-                "version = \"0.1.0\"\nsumary = \"s\"",
-                "line 2: unknown key `sumary`",
-            ),
-            ("version = \"0.1.0\"", "missing key"),
-            (
-                "version = \"1\"\nsummary = \"s\"\nbase = \"b\"\nset = {}",
-                "/version: found \"1\", expected a semantic version",
-            ),
-            (
-                "version = \"0.1.0\"\nsummary = \"s\"\nbase = \"B\"\nset = {}",
-                "base 'B' is not a runtime kind",
-            ),
-        ] {
-            let problem = Recipe::parse("k", text).unwrap_err().to_string();
-            assert!(problem.contains(words), "{text}: {problem}");
-        }
-        assert!(
-            Recipe::parse("Bad-name", "")
-                .unwrap_err()
-                .to_string()
-                .contains("is called 'Bad-name'")
-        );
-    }
-}
+mod tests;

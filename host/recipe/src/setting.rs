@@ -3,6 +3,9 @@
 use crate::template::{Placeholder, Template};
 use serde_json::Value as Json;
 
+/// The name of the member that stands for all those of an object.
+const ALL: &str = "...";
+
 /// The template of one key.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Setting {
@@ -20,7 +23,15 @@ pub(crate) enum Node {
     /// A string; of one placeholder alone, the value.
     String(Template),
     Array(Vec<Node>),
-    Object(Vec<(String, Node)>),
+    Object(Object),
+}
+
+/// An object of a JSON template.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Object {
+    /// An object whose members it has, too. Its own come before those of the same name.
+    pub(crate) all_of: Option<Placeholder>,
+    pub(crate) members: Vec<(String, Node)>,
 }
 
 impl Setting {
@@ -47,6 +58,14 @@ impl Setting {
             Self::Json(node) => node.placeholders(),
         }
     }
+
+    /// Those that have to be objects.
+    pub(crate) fn objects(&self) -> Vec<&Placeholder> {
+        match self {
+            Self::Text(_) => Vec::new(),
+            Self::Json(node) => node.objects(),
+        }
+    }
 }
 
 /// The JSON that a text with placeholders is, if it is meant to be an object or an array.
@@ -71,7 +90,12 @@ impl Node {
             Json::Array(items) => Self::Array(items.into_iter().map(Self::read).collect::<Result<_, _>>()?),
             Json::Object(members) => {
                 let mut read = Vec::new();
+                let mut all_of = None;
                 for (name, member) in members {
+                    if name == ALL {
+                        all_of = Some(all_members(member)?);
+                        continue;
+                    }
                     if name.contains("{{") {
                         return Err(format!(
                             "a placeholder in the name of a member, '{}'; placeholders stand in values",
@@ -80,7 +104,10 @@ impl Node {
                     }
                     read.push((name, Self::read(member)?));
                 }
-                Self::Object(read)
+                Self::Object(Object {
+                    all_of,
+                    members: read,
+                })
             }
             literal => Self::Literal(literal),
         })
@@ -91,10 +118,35 @@ impl Node {
             Self::Literal(_) => Vec::new(),
             Self::String(template) => template.placeholders().collect(),
             Self::Array(items) => items.iter().flat_map(Self::placeholders).collect(),
-            Self::Object(members) => members
-                .iter()
-                .flat_map(|(_, member)| member.placeholders())
-                .collect(),
+            Self::Object(object) => {
+                let members = object
+                    .members
+                    .iter()
+                    .flat_map(|(_, member)| member.placeholders());
+                members.chain(&object.all_of).collect()
+            }
         }
+    }
+
+    fn objects(&self) -> Vec<&Placeholder> {
+        match self {
+            Self::Literal(_) | Self::String(_) => Vec::new(),
+            Self::Array(items) => items.iter().flat_map(Self::objects).collect(),
+            Self::Object(object) => {
+                let members = object.members.iter().flat_map(|(_, member)| member.objects());
+                members.chain(&object.all_of).collect()
+            }
+        }
+    }
+}
+
+/// The placeholder of the member that stands for all those of an object.
+fn all_members(member: Json) -> Result<Placeholder, String> {
+    let text = member.as_str().unwrap_or_default();
+    match Template::parse(text)?.only_placeholder() {
+        Some(only) => Ok(only.clone()),
+        None => Err(format!(
+            "'{ALL}' that is not one placeholder, such as \"{ALL}\" = \"{{{{environment}}}}\""
+        )),
     }
 }

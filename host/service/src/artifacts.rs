@@ -15,18 +15,29 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use tokio::sync::watch;
 
 /// Of how many artifacts followers are told: events of each stay in the journal.
 const MAX_TOLD: usize = 1000;
 
-/// The artifacts of which a run has told so far, by their ids.
+/// The artifacts of which a run has told so far.
 #[derive(Default)]
-pub(crate) struct Artifacts(Mutex<BTreeMap<String, ArtifactState>>);
+pub(crate) struct Artifacts {
+    /// By their ids.
+    known: Mutex<BTreeMap<String, ArtifactState>>,
+    /// Changes when one of them does.
+    grown: watch::Sender<()>,
+}
 
 impl Artifacts {
     /// The file that an artifact was in when there was news of it.
     pub(crate) fn path(&self, id: &str) -> Option<PathBuf> {
         self.known().get(id).map(|artifact| artifact.path.clone())
+    }
+
+    /// Tells when one of them has grown.
+    pub(crate) fn grown(&self) -> watch::Receiver<()> {
+        self.grown.subscribe()
     }
 
     /// Takes note of what is new; false if it is not, or there are too many.
@@ -39,12 +50,13 @@ impl Artifacts {
         };
         if is_new {
             known.insert(artifact.artifact_id.clone(), artifact.clone());
+            self.grown.send_replace(());
         }
         is_new
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, ArtifactState>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

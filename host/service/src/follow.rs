@@ -149,10 +149,15 @@ impl Runs {
     async fn file(&self, id: &str, place: Place) -> Result<Option<GrowingFile>, JournalError> {
         if let Some(entry) = self.accepted(id).await {
             let lengths = entry.output.lengths.subscribe();
+            let artifacts = entry.artifacts.grown();
             let file = GrowingFile {
                 place,
                 opened: OnceLock::new(),
-                run: Run::Unfinished { entry, lengths },
+                run: Run::Unfinished {
+                    entry,
+                    lengths,
+                    artifacts,
+                },
             };
             return Ok(file.is_known().then_some(file));
         }
@@ -237,6 +242,7 @@ enum Run {
     Unfinished {
         entry: Arc<Entry>,
         lengths: watch::Receiver<[u64; 2]>,
+        artifacts: watch::Receiver<()>,
     },
     Ended(Arc<RuntimeResult>),
 }
@@ -273,7 +279,12 @@ impl GrowingFile {
     /// Waits until there may be more of it. False once the run has ended: then there is nothing to wait for, and what is
     /// there is all.
     pub async fn grown(&mut self) -> bool {
-        let Run::Unfinished { entry, lengths } = &mut self.run else {
+        let Run::Unfinished {
+            entry,
+            lengths,
+            artifacts,
+        } = &mut self.run
+        else {
             return false;
         };
         let mut state = entry.watch();
@@ -287,6 +298,8 @@ impl GrowingFile {
             Place::Artifact(_) => tokio::select! {
                 biased;
                 _ = ended => false,
+                // The sender is kept.
+                _ = artifacts.changed() => true,
                 () = tokio::time::sleep(LOOK) => true,
             },
         }

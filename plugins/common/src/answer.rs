@@ -1,6 +1,6 @@
 //! Requests whose answers are read whole, and what is found in them.
 
-use crate::{Found, Path, ReadFailure, beginning, preview, read_failure};
+use crate::{Found, Paths, ReadFailure, beginning, preview, read_failure};
 use executor_runtime_sdk::{
     Body, BodyReader, Context, HttpError, RunError,
     http::retry_after,
@@ -86,7 +86,7 @@ pub fn answer(ctx: &Context, response: Response<BodyReader>) -> Result<Answer, E
 ///
 /// # Errors
 /// `failed`, `invalid_response`: there is none, or it is not JSON.
-pub fn text_at(path: &Path, payload: &[u8]) -> Result<String, RunError> {
+pub fn text_at(path: &Paths, payload: &[u8]) -> Result<String, RunError> {
     match path.find(payload) {
         Ok(Found::Text(text)) => Ok(text),
         Ok(Found::Nothing) => Err(unusable(format!("no field at path '{path}'"))),
@@ -102,7 +102,7 @@ pub fn text_at(path: &Path, payload: &[u8]) -> Result<String, RunError> {
 
 /// What a backend says at `path`, for people: text, or JSON as written; the beginning of it if it is long. None if there is
 /// nothing.
-pub fn words_at(path: &Path, payload: &[u8]) -> Option<String> {
+pub fn words_at(path: &Paths, payload: &[u8]) -> Option<String> {
     let (Found::Text(words) | Found::Composite(words)) = path.find(payload).ok()? else {
         return None;
     };

@@ -1,6 +1,6 @@
 //! Metadata keys that are more than text: paths, states, codes, counts.
 
-use crate::Path;
+use crate::Paths;
 use executor_runtime_sdk::{Body, Client, Invocation, RunError, http_types::Request};
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ pub fn invalid(summary: impl Into<String>) -> RunError {
     RunError::rejected("invalid_metadata", summary)
 }
 
-/// The dotted path in the value of `key`.
+/// The dotted path in the value of `key`, or several of them.
 ///
 /// # Errors
 /// `rejected`.
-pub fn path(invocation: &Invocation, key: &str) -> Result<Option<Path>, RunError> {
+pub fn path(invocation: &Invocation, key: &str) -> Result<Option<Paths>, RunError> {
     let Some(text) = invocation.text(key) else {
         return Ok(None);
     };
-    Path::parse(text.trim()).map(Some).ok_or_else(|| {
+    Paths::parse(text).map(Some).ok_or_else(|| {
         invalid(format!(
             "metadata key '{key}' is '{}', expected a dotted path, such as run.status",
             text.escape_debug()

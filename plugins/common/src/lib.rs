@@ -24,7 +24,7 @@ pub use call::{Call, call_receipt};
 pub use ending::{ReadFailure, http_error, interrupted, read_failure};
 pub use keys::{MIN_INTERVAL, count, invalid, path, sendable, states};
 pub use origin::same_origin_location;
-pub use path::{Found, Path};
+pub use path::{Found, Paths};
 pub use receipt::answer_receipt;
 pub use request::{add_headers, kickoff_request, method, method_or, url};
 pub use response::{beginning, preview};

@@ -2,6 +2,8 @@
 //!
 //! A part names a key of an object or counts into a list, from 0. Only what the path leads to is read into
 //! memory; the rest of the document is checked to be JSON and passed over.
+//!
+//! Where an API has a thing in one of several places, paths are separated by commas: `error.message,message`.
 
 use serde::{
     Deserialize, Deserializer,
@@ -10,9 +12,13 @@ use serde::{
 use serde_json::value::RawValue;
 use std::fmt;
 
+/// One path or more, the first of which counts that leads to something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths(Vec<Path>);
+
 /// A path with at least one part, none of them empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path(Vec<String>);
+struct Path(Vec<String>);
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,28 +31,52 @@ pub enum Found {
     Composite(String),
 }
 
-impl Path {
-    /// None if a part is empty.
+impl Paths {
+    /// None if a part of a path is empty.
     pub fn parse(text: &str) -> Option<Self> {
-        let parts: Vec<_> = text.split('.').map(str::to_owned).collect();
-        (!parts.iter().any(String::is_empty)).then_some(Self(parts))
+        text.split(',')
+            .map(str::trim)
+            .map(Path::parse)
+            .collect::<Option<_>>()
+            .map(Self)
     }
 
-    /// What stands there in a JSON document; the last of several keys of one name.
+    /// What the first of them that leads to something leads to in a JSON document; the last of several keys of one name.
     ///
     /// # Errors
     /// When the document is not JSON.
     pub fn find(&self, json: &[u8]) -> serde_json::Result<Found> {
+        let mut last = Found::Nothing;
+        for path in &self.0 {
+            match path.find(json)? {
+                Found::Nothing => {}
+                // Many APIs have all of their fields, and leave some empty.
+                Found::Text(text) if text.is_empty() => last = Found::Text(text),
+                found => return Ok(found),
+            }
+        }
+        Ok(last)
+    }
+}
+
+impl fmt::Display for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths: Vec<_> = self.0.iter().map(|path| path.0.join(".")).collect();
+        f.write_str(&paths.join(","))
+    }
+}
+
+impl Path {
+    fn parse(text: &str) -> Option<Self> {
+        let parts: Vec<_> = text.split('.').map(str::to_owned).collect();
+        (!parts.iter().any(String::is_empty)).then_some(Self(parts))
+    }
+
+    fn find(&self, json: &[u8]) -> serde_json::Result<Found> {
         let mut document = serde_json::Deserializer::from_slice(json);
         let found = Walk(&self.0).deserialize(&mut document)?;
         document.end()?;
         Ok(found)
-    }
-}
-
-impl fmt::Display for Path {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("."))
     }
 }
 
@@ -135,7 +165,7 @@ mod tests {
     use super::*;
 
     fn find(path: &str, json: &str) -> Result<Found, String> {
-        let path = Path::parse(path).unwrap();
+        let path = Paths::parse(path).unwrap();
         path.find(json.as_bytes()).map_err(|error| error.to_string())
     }
 
@@ -156,6 +186,22 @@ mod tests {
         let composite = |text: &str| Ok(Found::Composite(text.to_owned()));
         assert_eq!(find("a", json), composite(r#"[{"x": 1}, {"b": "r\u00fcn"}]"#));
         assert_eq!(find("a.0", json), composite(r#"{"x": 1}"#));
+    }
+
+    #[test]
+    fn the_first_path_that_leads_to_something_counts() {
+        for (paths, json, expected) in [
+            ("a.b, a", r#"{"a": {"b": 1}}"#, Found::Text("1".to_owned())),
+            ("a.b, a", r#"{"a": "x"}"#, Found::Text("x".to_owned())),
+            ("a.0,a", r#"{"a": ["x", "y"]}"#, Found::Text("x".to_owned())),
+            ("z,a", r#"{"z": null, "a": 0}"#, Found::Text("0".to_owned())),
+            ("y,z", r#"{"a": 0}"#, Found::Nothing),
+            ("a,b", r#"{"a": "", "b": "x"}"#, Found::Text("x".to_owned())),
+            ("a,b", r#"{"a": ""}"#, Found::Text(String::new())),
+        ] {
+            assert_eq!(find(paths, json), Ok(expected), "{paths} {json}");
+        }
+        assert_eq!(Paths::parse("a.b, c").unwrap().to_string(), "a.b,c");
     }
 
     #[test]
@@ -195,8 +241,8 @@ mod tests {
 
     #[test]
     fn parts_are_not_empty() {
-        for text in ["", ".", "a.", ".a", "a..b"] {
-            assert_eq!(Path::parse(text), None, "{text}");
+        for text in ["", ".", "a.", ".a", "a..b", "a,", ",", "a,.b"] {
+            assert_eq!(Paths::parse(text), None, "{text}");
         }
     }
 }

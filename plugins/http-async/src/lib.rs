@@ -12,6 +12,7 @@
 //!
 //! - **Result**: after a success, `http.result_url_template` is fetched and kept as artifact `result`. A result that can't be
 //!   had is a failure.
+//! - **Exit code**: what the last answer tells (`exit`); else 0 after a success and 1 after a failure.
 //! - **Input**: a run that waits for a person ends `failed`, `needs_input`. It is not cancelled.
 //! - **Cleanup**: at the end, whichever it was, the cleanup URL is called if the backend may have started a run; after a stop
 //!   within what the cancel call has left of the grace. That it fails is told in the receipt and nowhere else.
@@ -35,6 +36,7 @@
 //! | `http.cleanup_status` | the code of the answer to the cleanup call |
 //! | `http.cleanup_error` | why the cleanup call was not made, or not answered |
 
+mod exit;
 mod plan;
 mod progress;
 mod result;

@@ -1,7 +1,8 @@
 //! What the metadata asks for. The keys are documented in `plugin.json`.
 
+use crate::exit::ExitPaths;
 use executor_runtime_plugin_common::{
-    Call, MIN_INTERVAL, Path, Template, Values, add_headers, count, invalid, method_or, path, sendable,
+    Call, MIN_INTERVAL, Paths, Template, Values, add_headers, count, invalid, method_or, path, sendable,
     states,
 };
 use executor_runtime_sdk::{
@@ -23,13 +24,14 @@ const MAX_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) poll: Poll,
-    pub(crate) run_id: Option<Path>,
-    pub(crate) status: Path,
+    pub(crate) run_id: Option<Paths>,
+    pub(crate) status: Paths,
     pub(crate) terminal: Vec<String>,
     pub(crate) success: Vec<String>,
     pub(crate) input: Vec<String>,
-    pub(crate) progress: Option<Path>,
-    pub(crate) error: Option<Path>,
+    pub(crate) progress: Option<Paths>,
+    pub(crate) error: Option<Paths>,
+    pub(crate) exit: ExitPaths,
     pub(crate) intervals: Intervals,
     pub(crate) pending_codes: Vec<u16>,
     pub(crate) max_failures: u64,
@@ -102,6 +104,7 @@ impl Plan {
             },
             progress: path(invocation, "http.poll_progress_path")?,
             error: path(invocation, "http.poll_error_path")?,
+            exit: ExitPaths::read(invocation)?,
             intervals: Intervals::read(invocation)?,
             pending_codes: pending_codes(invocation)?,
             max_failures: count(invocation, "http.poll_max_failures", 0)?,
@@ -323,6 +326,9 @@ mod tests {
             ("http.poll_input_states", ","),
             ("http.poll_progress_path", "."),
             ("http.poll_error_path", "a."),
+            ("http.poll_exit_code_path", "a,"),
+            ("http.poll_signal_path", ""),
+            ("http.poll_wait_status_path", ".a"),
             ("http.result_url_template", "/result"),
             ("http.poll_backoff", "0.5"),
             ("http.poll_max_interval_seconds", "soon"),

@@ -1,6 +1,6 @@
 //! How far a run is, as its backend tells it.
 
-use executor_runtime_plugin_common::{Path, words_at};
+use executor_runtime_plugin_common::{Paths, words_at};
 
 /// A progress event.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +21,7 @@ impl Progress {
 
     /// What is at `path`: a number from 0 to 1 and `42%` are fractions, which go with the status; anything else is the
     /// message. None if nothing is there.
-    pub(crate) fn at(path: &Path, payload: &[u8], status: &str) -> Option<Self> {
+    pub(crate) fn at(path: &Paths, payload: &[u8], status: &str) -> Option<Self> {
         let words = words_at(path, payload)?;
         let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| n.is_finite());
         let fraction = match words.strip_suffix('%') {
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_fraction_goes_with_the_status_and_words_stand_alone() {
-        let path = Path::parse("p").unwrap();
+        let path = Paths::parse("p").unwrap();
         let at = |json: &str| Progress::at(&path, json.as_bytes(), "running").map(|p| (p.fraction, p.words));
         let words = |words: &str| Some((None, words.to_owned()));
         let fraction = |fraction| Some((Some(fraction), "running".to_owned()));

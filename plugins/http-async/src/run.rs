@@ -64,10 +64,10 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
         Halt::Lost(error) | Halt::Failed(error) => error,
     });
     let receipt = record.into_receipt();
-    match ended.and(kept) {
-        Ok(()) => Ok(receipt
+    match ended.and_then(|code| kept.map(|()| code)) {
+        Ok(code) => Ok(receipt
             .into_iter()
-            .fold(Outcome::succeeded().exit_code(0), |outcome, (key, value)| {
+            .fold(Outcome::succeeded().exit_code(code), |outcome, (key, value)| {
                 outcome.receipt(key, value)
             })),
         Err(error) => Err(receipt
@@ -78,7 +78,11 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
 
 /// The end of a run whose status is no success.
 fn failure(plan: &Plan, ended: &Ended) -> Option<RunError> {
-    let Ended { status, words } = ended;
+    let Ended {
+        status,
+        words,
+        exit_code,
+    } = ended;
     let words = words
         .as_ref()
         .map(|words| format!(": {words}"))
@@ -94,7 +98,7 @@ fn failure(plan: &Plan, ended: &Ended) -> Option<RunError> {
                 "backend_status",
                 format!("backend reported terminal status: {status}{words}"),
             )
-            .exit_code(1),
+            .exit_code(exit_code.filter(|code| *code != 0).unwrap_or(1)),
         ),
     }
 }
@@ -136,12 +140,18 @@ impl Record {
             }
             _ => None,
         };
-        Ended { status, words }
+        let exit_code = self.payload.as_ref().and_then(|payload| plan.exit.find(payload));
+        Ended {
+            status,
+            words,
+            exit_code,
+        }
     }
 
-    /// What a run that has ended comes to.
-    fn conclude(&mut self, ctx: &Context, plan: &Plan, ended: Ended) -> Result<(), Halt> {
+    /// What a run that has ended comes to: its exit code, if it succeeded.
+    fn conclude(&mut self, ctx: &Context, plan: &Plan, ended: Ended) -> Result<i64, Halt> {
         let failure = failure(plan, &ended);
+        let code = ended.exit_code.unwrap_or(0);
         if plan.has_aftermath() {
             self.state.ended = Some(ended);
             self.state.keep(ctx);
@@ -152,11 +162,11 @@ impl Record {
         if let Some(template) = &plan.result
             && self.state.result_status.is_none()
         {
-            let code = result::fetch(ctx, plan, template, self.values())?;
-            self.state.result_status = Some(code.as_u16());
+            let answered = result::fetch(ctx, plan, template, self.values())?;
+            self.state.result_status = Some(answered.as_u16());
             self.state.keep(ctx);
         }
-        Ok(())
+        Ok(code)
     }
 
     /// Starts the run; returns how long the backend wants to be left alone.

@@ -25,6 +25,9 @@ pub(crate) struct Ended {
     /// What the backend says about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) words: Option<String>,
+    /// What the backend says that it exited with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exit_code: Option<i64>,
 }
 
 impl State {

@@ -4,7 +4,7 @@ use crate::{
     connect::{Attempt, may_pass},
     journal::Journal,
     parser::{Event, Item, Parser},
-    plan::Plan,
+    plan::{Plan, StatusPlan},
     state::{Ended, Known, State},
 };
 use executor_runtime_plugin_common::{
@@ -18,7 +18,7 @@ use std::time::Duration;
 const DOING: &str = "stream";
 
 /// Bytes of a stream that are read at a time.
-const CHUNK: usize = 16 * 1024;
+const CHUNK: usize = 64 * 1024;
 
 /// Why a run is not followed to its end.
 pub(crate) enum Halt {
@@ -153,9 +153,13 @@ impl<'r> Follower<'r> {
     fn recover(&mut self, cut: Cut) -> Result<Option<Ended>, Halt> {
         let can_go_on = self.again()?.is_some();
         self.failures += 1;
-        let asks = cut.is_dry || !can_go_on;
-        if asks && self.plan.status.is_some() {
-            if let Some(ended) = self.ask()? {
+        let plan = self.plan;
+        let status = plan.status.as_ref().filter(|status| {
+            let asks = cut.is_dry || !can_go_on;
+            asks && status.url.can_be_filled(self.values())
+        });
+        if let Some(status) = status {
+            if let Some(ended) = self.ask(status)? {
                 return Ok(Some(ended));
             }
         } else if can_go_on && cut.is_over {
@@ -190,16 +194,9 @@ impl<'r> Follower<'r> {
     }
 
     /// Asks for the run's state; returns how it ended, if it has.
-    fn ask(&mut self) -> Result<Option<Ended>, Halt> {
+    fn ask(&mut self, status: &StatusPlan) -> Result<Option<Ended>, Halt> {
         const DOING: &str = "status";
-        let Some(status) = &self.plan.status else {
-            return Ok(None);
-        };
         let lost = |error: RunError| Halt::Lost(error.context(DOING));
-        if !status.url.can_be_filled(self.values()) {
-            let summary = "the stream ended, and the run's id was not known yet";
-            return Err(lost(RunError::failed("stream_ended", summary)));
-        }
         let url = status.url.fill(self.values()).map_err(lost)?;
         let error = match exchange(self.ctx, self.plan.get(&url)) {
             Err(ExchangeError::Interrupted) => return Err(Halt::Interrupted(DOING)),
@@ -250,7 +247,7 @@ impl<'r> Follower<'r> {
     fn read(&mut self, mut body: BodyReader, known: &mut Known) -> Result<Result<Ended, Cut>, Halt> {
         let ctx = self.ctx;
         let mut parser = Parser::new(self.state.id.clone(), self.plan.max_event);
-        let mut buffer = [0; CHUNK];
+        let mut buffer = vec![0; CHUNK];
         let mut items = Vec::new();
         let events_before = self.state.events;
         let mut last = ctx.now();
@@ -342,6 +339,11 @@ impl<'r> Follower<'r> {
             if let (None, Some(path)) = (&self.state.run_id, &self.plan.run_id) {
                 self.state.run_id = text(path, &event);
             }
+            if let Some(path) = &self.plan.input
+                && let Some(words) = words_at(path, event.data.as_bytes())
+            {
+                self.state.input = Some(words);
+            }
             if let Some(path) = &self.plan.progress
                 && let Some(words) = words_at(path, event.data.as_bytes())
                 && self.message.as_ref() != Some(&words)
@@ -362,7 +364,7 @@ impl<'r> Follower<'r> {
 }
 
 /// The text at a path in an event's data, if that is JSON.
-fn text(path: &executor_runtime_plugin_common::Path, event: &Event) -> Option<String> {
+fn text(path: &executor_runtime_plugin_common::Paths, event: &Event) -> Option<String> {
     match path.find(event.data.as_bytes()) {
         Ok(Found::Text(text)) if !text.is_empty() => Some(text),
         _ => None,

@@ -6,6 +6,8 @@
 //! - **End**: an event of a certain name (`sse.terminal_events`, `sse.success_events`), with a certain state in its data
 //!   (`sse.terminal_path`) or certain data (`sse.success_data`). A stream that ends otherwise is no success, however
 //!   cleanly it does.
+//! - **Input**: a run whose stream said that it waits for a person (`sse.input_path`), and that ends with success, ends
+//!   `failed`, `needs_input`.
 //! - **Going on**: a stream that breaks off or ends is asked for again, with `Last-Event-ID`: at
 //!   `sse.reconnect_url_template`, at the `Location` of the kickoff's answer if that is on the same server, at
 //!   `sse.stream_url_template`, or where the kickoff went if that was a GET. Any other kickoff is sent once, whatever

@@ -3,6 +3,7 @@
 //! It follows the standard in all but one thing: an event that is not complete at the end of the stream is dropped, but the
 //! last event id outlives the connection, as in browsers.
 
+use memchr::memchr2;
 use std::time::Duration;
 
 /// One event.
@@ -71,9 +72,20 @@ impl Parser {
             self.after_cr = false;
             piece = piece.strip_prefix(b"\n").unwrap_or(piece);
         }
-        while let Some(end) = piece.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-            self.hold(&piece[..end])?;
-            self.end_line(items);
+        while let Some(end) = memchr2(b'\n', b'\r', piece) {
+            self.count(end)?;
+            match self.line.is_empty() {
+                // Mostly a line is whole in its piece, and is taken from there.
+                true => self.end_line(&piece[..end], items),
+                false => {
+                    let mut line = std::mem::take(&mut self.line);
+                    line.extend_from_slice(&piece[..end]);
+                    self.end_line(&line, items);
+                    // Its room is used again.
+                    line.clear();
+                    self.line = line;
+                }
+            }
             let is_cr = piece[end] == b'\r';
             piece = &piece[end + 1..];
             if is_cr {
@@ -84,21 +96,22 @@ impl Parser {
                 }
             }
         }
-        self.hold(piece)
-    }
-
-    fn hold(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
-        self.held += bytes.len();
-        if self.held > self.limit {
-            return Err(TooLong);
-        }
-        self.line.extend_from_slice(bytes);
+        self.count(piece.len())?;
+        self.line.extend_from_slice(piece);
         Ok(())
     }
 
-    fn end_line(&mut self, items: &mut Vec<Item>) {
-        let line = std::mem::take(&mut self.line);
-        let text = String::from_utf8_lossy(&line);
+    /// So many more bytes are an event's.
+    fn count(&mut self, bytes: usize) -> Result<(), TooLong> {
+        self.held += bytes;
+        match self.held > self.limit {
+            true => Err(TooLong),
+            false => Ok(()),
+        }
+    }
+
+    fn end_line(&mut self, line: &[u8], items: &mut Vec<Item>) {
+        let text = String::from_utf8_lossy(line);
         let text = match std::mem::replace(&mut self.is_begun, true) {
             true => &*text,
             false => text.strip_prefix('\u{feff}').unwrap_or(&text),
@@ -111,9 +124,6 @@ impl Parser {
         } else {
             self.field(text, items);
         }
-        // Its room is used again.
-        self.line = line;
-        self.line.clear();
     }
 
     fn field(&mut self, line: &str, items: &mut Vec<Item>) {

@@ -2,7 +2,7 @@
 
 use crate::{parser::Event, state::Ended};
 use executor_runtime_plugin_common::{
-    Call, Found, MIN_INTERVAL, Path, Template, add_headers, count, invalid, method, path, sendable, states,
+    Call, Found, MIN_INTERVAL, Paths, Template, add_headers, count, invalid, method, path, sendable, states,
     words_at,
 };
 use executor_runtime_sdk::{
@@ -21,13 +21,14 @@ pub(crate) struct Plan {
     pub(crate) reconnect: Option<Template>,
     /// Whether the kickoff may be sent again, because it only asks.
     pub(crate) repeats_kickoff: bool,
-    pub(crate) run_id: Option<Path>,
-    pub(crate) cursor: Option<Path>,
+    pub(crate) run_id: Option<Paths>,
+    pub(crate) cursor: Option<Paths>,
     pub(crate) without_cursor: WithoutCursor,
     pub(crate) ends: Ends,
     pub(crate) pings: Vec<String>,
-    pub(crate) progress: Option<Path>,
-    pub(crate) error: Option<Path>,
+    pub(crate) progress: Option<Paths>,
+    pub(crate) error: Option<Paths>,
+    pub(crate) input: Option<Paths>,
     pub(crate) status: Option<StatusPlan>,
     pub(crate) waits: Waits,
     pub(crate) idle: Duration,
@@ -52,7 +53,7 @@ pub(crate) enum WithoutCursor {
 pub(crate) struct Ends {
     events: Vec<String>,
     success_events: Vec<String>,
-    path: Option<Path>,
+    path: Option<Paths>,
     states: Vec<String>,
     success_states: Vec<String>,
     success_data: Option<String>,
@@ -62,7 +63,7 @@ pub(crate) struct Ends {
 #[derive(Debug)]
 pub(crate) struct StatusPlan {
     pub(crate) url: Template,
-    pub(crate) path: Path,
+    pub(crate) path: Paths,
     terminal: Vec<String>,
     success: Vec<String>,
 }
@@ -102,6 +103,7 @@ impl Plan {
             pings: states(invocation, "sse.ping_events", Some("ping"))?,
             progress: path(invocation, "sse.progress_path")?,
             error: path(invocation, "sse.error_path")?,
+            input: path(invocation, "sse.input_path")?,
             status: StatusPlan::read(invocation)?,
             waits: Waits::read(invocation)?,
             idle: invocation
@@ -345,6 +347,7 @@ mod tests {
             ("sse.status_url_template", "/x"),
             ("sse.run_id_path", ""),
             ("sse.cursor_path", "a..b"),
+            ("sse.input_path", "a,"),
             ("sse.terminal_events", ","),
             ("sse.success_events", ","),
             ("sse.terminal_path", "."),

@@ -34,16 +34,17 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
     } = follower;
     let truncated = journal.is_full();
     let kept = journal.finish();
+    let cursor = state.place().map(str::to_owned);
     let end = followed.as_ref().ok().map(|ended| ended.by.clone());
     let outcome = followed.map_err(|halt| match halt {
         Halt::Interrupted(doing) => interrupted(invocation, ctx, doing),
         Halt::Lost(error) | Halt::Failed(error) => error,
     });
-    let outcome = outcome.and_then(judge).and(kept);
+    let outcome = outcome.and_then(|ended| judge(ended, state.input)).and(kept);
     let receipt = [
         ("http.status", code.map(|code| code.as_str().to_owned())),
         ("sse.events", Some(state.events.to_string())),
-        ("sse.cursor", state.place().map(str::to_owned)),
+        ("sse.cursor", cursor),
         ("sse.reconnects", Some(reconnects.to_string())),
         ("sse.end", end),
         ("sse.events_truncated", truncated.then(|| "true".to_owned())),
@@ -65,11 +66,17 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
     }
 }
 
-/// What the end of a run means.
-fn judge(ended: Ended) -> Result<(), RunError> {
+/// What the end of a run means, which may have asked a person for input.
+fn judge(ended: Ended, input: Option<String>) -> Result<(), RunError> {
     let Ended { success, by, words } = ended;
     if success {
-        return Ok(());
+        return match input {
+            None => Ok(()),
+            Some(input) => {
+                let summary = format!("the run waits for input: {input}");
+                Err(RunError::failed("needs_input", summary))
+            }
+        };
     }
     let words = words.map(|words| format!(": {words}")).unwrap_or_default();
     Err(RunError::failed("backend_status", format!("backend reported the end: {by}{words}")).exit_code(1))

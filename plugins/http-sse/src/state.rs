@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) tail: Vec<u64>,
     /// Milliseconds that the stream wants to be left alone.
     pub(crate) retry: Option<u64>,
+    /// What the run waits for from a person, in the backend's words.
+    pub(crate) input: Option<String>,
     pub(crate) ended: Option<Ended>,
 }
 

@@ -26,6 +26,12 @@ fn backend(last: usize) -> (String, Receiver<String>) {
                 .split_once("last-event-id: ")
                 .and_then(|(_, rest)| rest.lines().next()?.parse().ok())
                 .unwrap_or(0);
+            if asked
+                .send(format!("{} {after}", head.lines().next().unwrap()))
+                .is_err()
+            {
+                return;
+            }
             let mut body = String::new();
             for n in after + 1..=last {
                 body += &format!("id: {n}\ndata: {n}\n\n");
@@ -36,12 +42,6 @@ fn backend(last: usize) -> (String, Receiver<String>) {
             );
             // A host that has died does not read it.
             let _ = (&stream).write_all(answer.as_bytes());
-            if asked
-                .send(format!("{} {after}", head.lines().next().unwrap()))
-                .is_err()
-            {
-                return;
-            }
         }
     });
     (url, requests)

@@ -1,6 +1,7 @@
 //! The official kinds, `http`, `http_async`, `http_sse` and `manual`, and the recipes, against real servers.
 
 mod http_extremes;
+mod long_event_streams;
 mod official_http;
 mod official_http_async;
 mod official_http_sse;

@@ -43,18 +43,7 @@ fn code(result: &RuntimeResult) -> &str {
     result.metadata.get("error.kind").map_or("", String::as_str)
 }
 
-/// An event stream that ends cleanly.
-fn stream(events: &str) -> Answer {
-    Answer::new(200, events).header("content-type", "text/event-stream; charset=utf-8")
-}
-
-/// One that breaks off.
-fn broken(events: &str) -> Answer {
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 100000\r\n\r\n";
-    Answer::Bytes(format!("{head}{events}").into_bytes())
-}
-
-fn to(kind: &Kind, server: &Scripted) -> Invocation {
+pub(super) fn to(kind: &Kind, server: &Scripted) -> Invocation {
     kind.invocation(&[
         ("http.url", &server.url("/start")),
         ("sse.terminal_events", "end,error"),
@@ -76,7 +65,7 @@ fn data(result: &RuntimeResult) -> Vec<String> {
 
 fn the_kickoffs_answer_is_followed_to_its_end(kind: &Kind) {
     let events = ": hello\n\nid: 1\nevent: token\ndata: Hel\n\ndata: lo\ndata: \"w\"\n\nevent: ping\ndata: {}\n\nevent: end\nid: 3\ndata\n\ndata: more\n\n";
-    let server = Scripted::sequence(vec![stream(events)]);
+    let server = Scripted::sequence(vec![Answer::events(events)]);
     let result = kind.run(
         &to(kind, &server)
             .with("http.body", "{}")
@@ -128,7 +117,7 @@ fn a_name_a_state_or_the_data_is_the_end(kind: &Kind) {
         ),
     ];
     for (events, failure) in cases {
-        let server = Scripted::sequence(vec![stream(events)]);
+        let server = Scripted::sequence(vec![Answer::events(events)]);
         let invocation = to(kind, &server)
             .with("sse.terminal_path", "run.status")
             .with("sse.terminal_states", "completed,failed")
@@ -149,8 +138,11 @@ fn a_name_a_state_or_the_data_is_the_end(kind: &Kind) {
 fn an_end_without_a_terminal_event_is_no_success(kind: &Kind) {
     // It can't be asked for again: the kickoff would start a second run.
     for (answer, kind_of_error) in [
-        (stream("id: 1\ndata: a\n\n"), "stream_ended"),
-        (broken("id: 1\ndata: a\n\nevent: end\ndata:"), "network"),
+        (Answer::events("id: 1\ndata: a\n\n"), "stream_ended"),
+        (
+            Answer::broken_events("id: 1\ndata: a\n\nevent: end\ndata:"),
+            "network",
+        ),
         (Answer::new(204, ""), "stream_ended"),
     ] {
         let server = Scripted::sequence(vec![answer, Answer::new(200, "")]);
@@ -172,7 +164,10 @@ fn an_end_without_a_terminal_event_is_no_success(kind: &Kind) {
         ("replay", whole, Some(vec!["a", "b", "c"])),
         ("continue", "event: end\ndata: c\n\n", Some(vec!["a", "b", "c"])),
     ] {
-        let server = Scripted::sequence(vec![stream("data: a\n\ndata: b\n\n"), stream(second)]);
+        let server = Scripted::sequence(vec![
+            Answer::events("data: a\n\ndata: b\n\n"),
+            Answer::events(second),
+        ]);
         let invocation = to(kind, &server)
             .with("http.method", "GET")
             .with("sse.without_cursor", without);
@@ -191,12 +186,12 @@ fn an_end_without_a_terminal_event_is_no_success(kind: &Kind) {
 fn a_stream_of_its_own_goes_on_after_the_last_event(kind: &Kind) {
     let server = Scripted::start(|request, n| match (&*request.line(), n) {
         ("POST /start", _) => Answer::new(202, r#"{"run": "r/1"}"#),
-        (_, 1) => broken("id: 1\ndata: a\n\nid: 2\nda"),
+        (_, 1) => Answer::broken_events("id: 1\ndata: a\n\nid: 2\nda"),
         // Nothing new.
-        (_, 2) => stream("id: 1\ndata: a\n\n"),
-        (_, 3) => stream("retry: 10\nid: 2\ndata: b\n\n"),
+        (_, 2) => Answer::events("id: 1\ndata: a\n\n"),
+        (_, 3) => Answer::events("retry: 10\nid: 2\ndata: b\n\n"),
         // What it had before, and more.
-        _ => stream("id: 2\ndata: b\n\nid: 3\ndata: c\n\nevent: end\ndata: d\n\n"),
+        _ => Answer::events("id: 2\ndata: b\n\nid: 3\ndata: c\n\nevent: end\ndata: d\n\n"),
     });
     let invocation = to(kind, &server)
         .with("sse.stream_url_template", server.url("/runs/{run_id}/events"))
@@ -226,7 +221,7 @@ fn a_cursor_says_where_to_go_on(kind: &Kind) {
     let first = event(0, "queued") + &event(1, "running");
     // It repeats what it should not.
     let second = event(1, "running") + &event(2, "running") + &event(3, "completed");
-    let server = Scripted::sequence(vec![broken(&first), stream(&second)]);
+    let server = Scripted::sequence(vec![Answer::broken_events(&first), Answer::events(&second)]);
     let invocation = to(kind, &server)
         .without("sse.success_events")
         .with("sse.terminal_path", "response.status")
@@ -251,14 +246,14 @@ fn a_cursor_says_where_to_go_on(kind: &Kind) {
 }
 
 fn a_location_on_the_same_server_is_where_it_goes_on(kind: &Kind) {
-    let elsewhere = Scripted::sequence(vec![stream("event: end\ndata\n\n")]);
+    let elsewhere = Scripted::sequence(vec![Answer::events("event: end\ndata\n\n")]);
     for (location, is_used) in [
         ("/runs/7/stream?a=b".to_owned(), true),
         (elsewhere.url("/x"), false),
     ] {
         let server = Scripted::sequence(vec![
-            stream("id: 1\ndata: a\n\n").header("location", &location),
-            stream("id: 2\nevent: end\ndata: b\n\n"),
+            Answer::events("id: 1\ndata: a\n\n").header("location", &location),
+            Answer::events("id: 2\nevent: end\ndata: b\n\n"),
         ]);
         let result = kind.run(&to(kind, &server).with("http.header.Authorization", "s3cret"));
         if is_used {
@@ -276,7 +271,7 @@ fn a_location_on_the_same_server_is_where_it_goes_on(kind: &Kind) {
 fn a_status_url_tells_what_the_stream_does_not(kind: &Kind) {
     for (state, expected) in [("completed", Status::Succeeded), ("failed", Status::Failed)] {
         let server = Scripted::start(move |request, n| match (&*request.line(), n) {
-            ("POST /start", _) => stream("data: {\"id\": 7}\n\n"),
+            ("POST /start", _) => Answer::events("data: {\"id\": 7}\n\n"),
             (_, 1) => Answer::new(200, r#"{"status": "running"}"#),
             (_, 2) => Answer::new(503, ""),
             _ => Answer::new(200, format!(r#"{{"status": "{state}"}}"#)),
@@ -297,8 +292,8 @@ fn a_status_url_tells_what_the_stream_does_not(kind: &Kind) {
 }
 
 fn codes_are_final_or_may_pass(kind: &Kind) {
-    let end = || stream("id: 2\nevent: end\ndata\n\n");
-    let first = || stream("id: 1\ndata: a\n\n");
+    let end = || Answer::events("id: 2\nevent: end\ndata\n\n");
+    let first = || Answer::events("id: 1\ndata: a\n\n");
     for passing in [408, 425, 429, 500, 503] {
         let server = Scripted::sequence(vec![first(), Answer::new(passing, "busy"), end()]);
         let result = kind.run(&to(kind, &server).with("http.method", "GET"));
@@ -324,7 +319,7 @@ fn codes_are_final_or_may_pass(kind: &Kind) {
         [
             vec![first()],
             failing,
-            vec![stream("id: 2\ndata: b\n\n"), Answer::new(503, ""), end()],
+            vec![Answer::events("id: 2\ndata: b\n\n"), Answer::new(503, ""), end()],
         ]
         .concat()
     };
@@ -350,6 +345,10 @@ fn what_is_no_event_stream_is_a_failure(kind: &Kind) {
             Answer::new(200, "<html>").header("content-type", "text/html"),
             "'text/html'",
         ),
+        (
+            Answer::new(200, "data: x\n\n").header("content-type", "x bogus"),
+            "'x bogus'",
+        ),
         (Answer::new(200, "data: x\n\n"), "none"),
     ] {
         let server = Scripted::sequence(vec![answer]);
@@ -360,6 +359,20 @@ fn what_is_no_event_stream_is_a_failure(kind: &Kind) {
         );
         let expected = format!("kickoff: expected content-type text/event-stream, got {found}: ");
         assert!(summary(&result).starts_with(&expected), "{}", summary(&result));
+    }
+    for content_type in [
+        "text/event-stream",
+        "Text/Event-Stream;charset=utf-8",
+        "text/event-stream;x=bogus",
+        "text/event-stream;",
+    ] {
+        let answer = Answer::new(200, "event: end\ndata\n\n").header("content-type", content_type);
+        let server = Scripted::sequence(vec![answer]);
+        assert_eq!(
+            kind.run(&to(kind, &server)).status,
+            Status::Succeeded,
+            "{content_type}"
+        );
     }
 }
 
@@ -379,23 +392,13 @@ fn an_event_that_is_too_long_is_a_failure(kind: &Kind) {
     assert_eq!(data(&result), ["a"]);
 }
 
-/// A stream that begins with `events`, and never ends.
-fn for_ever(events: &str, piece: &str, pause: Duration) -> Answer {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{events}");
-    Answer::Endless {
-        head: head.into_bytes(),
-        piece: piece.as_bytes().to_vec(),
-        pause,
-    }
-}
-
 fn pings_for_ever_are_silence(kind: &Kind) {
     let pings = ": ping\n\nevent: ping\ndata: {}\n\n";
     let ticking = Duration::from_millis(20);
     let server = Scripted::sequence(vec![
-        for_ever("id: 1\ndata: a\n\n", pings, ticking),
-        for_ever("", "", Duration::from_millis(100)),
-        for_ever("", pings, ticking),
+        Answer::endless_events("id: 1\ndata: a\n\n", pings, ticking),
+        Answer::endless_events("", "", Duration::from_millis(100)),
+        Answer::endless_events("", pings, ticking),
     ]);
     let invocation = to(kind, &server)
         .with("http.method", "GET")
@@ -421,7 +424,7 @@ fn a_stream_without_end_meets_the_deadline(kind: &Kind) {
     for pause in [Duration::ZERO, Duration::from_millis(10)] {
         let server = Scripted::start(move |request, _| match &*request.method {
             "DELETE" => Answer::new(204, ""),
-            _ => for_ever("", &"data: again and again\n\n".repeat(10), pause),
+            _ => Answer::endless_events("", &"data: again and again\n\n".repeat(10), pause),
         });
         let invocation = to(kind, &server)
             .with("http.cancel_url_template", server.url("/cancel"))
@@ -452,7 +455,7 @@ fn numbered(numbers: std::ops::RangeInclusive<usize>) -> String {
 }
 
 /// What is left of a stream of `last` events and its end.
-fn rest(request: &Request, last: usize) -> String {
+pub(super) fn rest(request: &Request, last: usize) -> String {
     format!(
         "{}id: {}\nevent: end\ndata: end\n\n",
         numbered(after(request) + 1..=last),
@@ -460,7 +463,7 @@ fn rest(request: &Request, last: usize) -> String {
     )
 }
 
-fn assert_each_once(result: &RuntimeResult, last: usize) {
+pub(super) fn assert_each_once(result: &RuntimeResult, last: usize) {
     let expected: Vec<_> = (1..=last)
         .map(|n| n.to_string())
         .chain(["end".to_owned()])
@@ -486,9 +489,9 @@ fn a_stream_that_is_cut_at_any_byte_has_every_event_once() {
                     let server = Scripted::start(move |request, n| {
                         let whole = rest(request, LAST);
                         match n {
-                            0 if breaks => broken(&whole[..cut]),
-                            0 => stream(&whole[..cut]),
-                            _ => stream(&whole),
+                            0 if breaks => Answer::broken_events(&whole[..cut]),
+                            0 => Answer::events(&whole[..cut]),
+                            _ => Answer::events(&whole),
                         }
                     });
                     let invocation = to(&kind, &server)
@@ -514,7 +517,7 @@ fn rest_of_all(last: usize) -> String {
 #[test]
 fn a_server_that_restarts_costs_no_event() {
     let kind = Kind::component("http_sse");
-    let first = Scripted::sequence(vec![for_ever(
+    let first = Scripted::sequence(vec![Answer::endless_events(
         &numbered(1..=3),
         ": ping\n\n",
         Duration::from_millis(20),
@@ -531,7 +534,7 @@ fn a_server_that_restarts_costs_no_event() {
         drop(gone);
         // Its connection stays, and brings nothing more. When that is noticed, nobody is there for a while.
         thread::sleep(Duration::from_millis(900));
-        let second = Scripted::at(&address, |request, _| stream(&rest(request, 5)));
+        let second = Scripted::at(&address, |request, _| Answer::events(&rest(request, 5)));
         let result = run.join().unwrap();
         assert_eq!(after(&second.requests()[0]), 3);
         result
@@ -578,8 +581,8 @@ fn ids_that_are_missing_or_repeated_cost_no_event_and_bring_none_twice() {
     ];
     for (what, script) in servers {
         let server = Scripted::start(move |request, n| match n % 2 {
-            0 => stream(&script(request, n)),
-            _ => broken(&script(request, n)),
+            0 => Answer::events(&script(request, n)),
+            _ => Answer::broken_events(&script(request, n)),
         });
         let result = kind.run(&to(&kind, &server).with("http.method", "GET"));
         assert_eq!(result.status, Status::Succeeded, "{what}: {result:?}");
@@ -604,12 +607,12 @@ fn hosts_that_are_killed_at_random_moments_lose_no_event_and_bring_none_twice() 
         let begin = after(request);
         count.fetch_add(1, Ordering::SeqCst);
         match n < deaths {
-            true => for_ever(
+            true => Answer::endless_events(
                 &numbered(begin + 1..=(begin + PART).min(last)),
                 ": ping\n\n",
                 Duration::from_millis(5),
             ),
-            false => stream(&rest(request, last)),
+            false => Answer::events(&rest(request, last)),
         }
     });
     let invocation = place

@@ -1,27 +1,44 @@
 //! Recipes: kinds that are made of an installed one by a file, and those that come with the host.
 
+mod anthropic_message;
+mod langgraph_run;
+mod openai_response;
+mod real_langgraph;
 mod real_ray;
+mod real_slurm;
+mod slurm_job;
 
-use executor_runtime_protocol::Status;
+use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
-    Invocation, fixtures,
+    Invocation, fixtures, holds,
     home::{CommandOutput, verdicts},
     installed::Installed,
+    kind::{artifact, package},
     scripted::{Answer, Request, Scripted},
 };
-use guest_build::workspace;
+use guest_build::{target_directory, workspace};
 use serde_json::{Value, json};
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     time::Duration,
 };
 
-/// `http_async`, and the official recipe of `kind`.
+/// The official recipe of `kind`, and its base.
 fn official(kind: &'static str) -> Installed {
-    with_base(kind, &fs::read_to_string(file_of(kind)).unwrap())
+    let recipe = fs::read_to_string(file_of(kind)).unwrap();
+    let base = package(&base_of(&recipe));
+    let place = Installed::file(kind, &fixtures::component(&base));
+    put(&place, kind, &recipe);
+    place
+}
+
+fn base_of(recipe: &str) -> String {
+    let line = recipe.lines().find_map(|line| line.strip_prefix("base = "));
+    line.expect("a recipe has a base").trim_matches('"').to_owned()
 }
 
 fn file_of(kind: &str) -> PathBuf {
@@ -61,6 +78,55 @@ fn reason(place: &Installed, kind: &str) -> Option<String> {
             .is_some_and(|found| found == name.as_str())
     });
     found.expect("it is listed")["reason"].as_str().map(str::to_owned)
+}
+
+/// The data of each event in a result's artifact.
+fn events(result: &RuntimeResult) -> Vec<Value> {
+    let kept = artifact(result, "events").expect("there is an artifact");
+    let lines = String::from_utf8(kept).unwrap();
+    let data = |line: &str| -> Value {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let data = line["data"].as_str().unwrap();
+        serde_json::from_str(data).unwrap_or_else(|_| data.into())
+    };
+    lines.lines().map(data).collect()
+}
+
+/// The directory of programs of a Python environment that has this package, which is installed if it is not.
+fn python_environment(name: &str, package: &str) -> PathBuf {
+    let environment = target_directory().join("python").join(name);
+    let installed = environment.join("installed");
+    let bin = environment.join("bin");
+    if fs::read_to_string(&installed).is_ok_and(|installed| installed == package) {
+        return bin;
+    }
+    done(Command::new("python3").args(["-m", "venv"]).arg(&environment));
+    done(Command::new(bin.join("pip")).args(["install", "--quiet", package]));
+    fs::write(installed, package).unwrap();
+    bin
+}
+
+#[track_caller]
+fn done(command: &mut Command) {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command:?}: {said}");
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Waits for what another program does, which may have to load a lot.
+#[track_caller]
+fn becomes_true(what: &str, mut is_true: impl FnMut() -> bool) {
+    let held = holds(Duration::from_secs(120), || is_true().then_some(()));
+    assert!(held.is_some(), "{what}: not within 120 seconds");
+}
+
+fn summary(result: &RuntimeResult) -> &str {
+    result.error_summary.as_deref().unwrap_or_default()
 }
 
 fn body(request: &Request) -> Value {
@@ -199,60 +265,11 @@ fn a_job_of_a_batch_is_found_again_when_its_host_died() {
     assert_eq!(submitted, 1, "{lines:?}");
 }
 
-/// The server answers as <https://platform.openai.com/docs/guides/background> describes.
-#[test]
-fn a_response_in_the_background_is_asked_for_and_waited_for() {
-    let place = official("openai_response");
-    let server = Scripted::start(|request, n| match (&*request.line(), n) {
-        ("POST /v1/responses", _) => Answer::new(
-            200,
-            json!({"id": "resp_1", "object": "response", "status": "queued"}).to_string(),
-        ),
-        (_, 1) => Answer::new(200, json!({"id": "resp_1", "status": "in_progress"}).to_string()),
-        _ => Answer::new(
-            200,
-            json!({"id": "resp_1", "status": "completed", "output": []}).to_string(),
-        ),
-    });
-    let question = "Say \"hi\",\nthen {{openai.api_key}} \\ \u{1f980}";
-    let invocation = place.invocation(&[
-        ("openai.url", &server.url("/v1")),
-        ("openai.api_key", "sk-1"),
-        ("openai.model", "gpt-5"),
-        ("openai.input", question),
-        ("openai.max_output_tokens", "100"),
-        ("openai.tools", r#"[{"type": "web_search"}]"#),
-        ("openai.poll_seconds", "0.05"),
-    ]);
-    let result = place.run(&invocation).expect(Status::Succeeded);
-    let kept = fs::read_to_string(&result.artifacts[0].path).unwrap();
-    assert!(kept.contains("\"completed\""), "{kept}");
-    let requests = server.requests();
-    assert_eq!(
-        body(&requests[0]),
-        json!({"model": "gpt-5", "input": question, "background": true, "max_output_tokens": 100,
-               "tools": [{"type": "web_search"}]})
-    );
-    assert!(
-        requests
-            .iter()
-            .all(|request| request.header("authorization") == "Bearer sk-1")
-    );
-    assert_eq!(
-        server.lines(),
-        [
-            "POST /v1/responses",
-            "GET /v1/responses/resp_1",
-            "GET /v1/responses/resp_1"
-        ]
-    );
-    // Nothing of the key is in what is left of the run.
-    assert!(!serde_json::to_string(&result).unwrap().contains("sk-1"));
-}
-
 #[test]
 fn the_official_recipes_are_listed_and_conform() {
     let place = official("ray_job");
+    let sse = fixtures::component(&package("http_sse"));
+    fs::copy(&sse, place.scene.path("plugins/http-sse.wasm")).unwrap();
     let guide = guide();
     let (_, table) = guide.split_once("<!-- test: official recipes -->").unwrap();
     let (table, _) = table.split_once("\n\n").unwrap();
@@ -260,8 +277,10 @@ fn the_official_recipes_are_listed_and_conform() {
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     for name in names.filter(|name| name != "README.md") {
         let kind = name.strip_suffix(".kind.toml").expect("recipes only");
-        assert!(table.contains(&format!("| `{kind}` | `http_async` |")), "{table}");
-        put(&place, kind, &fs::read_to_string(file_of(kind)).unwrap());
+        let recipe = fs::read_to_string(file_of(kind)).unwrap();
+        let row = format!("| `{kind}` | `{}` |", base_of(&recipe));
+        assert!(table.contains(&row), "{table}");
+        put(&place, kind, &recipe);
         assert_eq!(reason(&place, kind), None);
         let report = said(&place, &["plugin", "check", kind]).succeeds().json();
         let mut verdicts = verdicts(&report).into_iter();

@@ -44,7 +44,7 @@ const MODULES: [(&str, &str, &str); 8] = [
 ];
 
 /// Tests that do as much as is promised where they are asked to, and what that is.
-const IN_FULL: [(&str, &str, &str); 6] = [
+const IN_FULL: [(&str, &str, &str); 9] = [
     (
         "usage",
         "serve_killed",
@@ -68,8 +68,23 @@ const IN_FULL: [(&str, &str, &str); 6] = [
     ),
     (
         "official_kinds",
+        "long_event_streams::a_long_stream",
+        "1 GiB of events",
+    ),
+    (
+        "official_kinds",
         "recipes::real_ray",
         "jobs of a Ray cluster from PyPI, which is installed for it",
+    ),
+    (
+        "official_kinds",
+        "recipes::real_slurm",
+        "jobs of Slurm from Debian, which is installed for it",
+    ),
+    (
+        "official_kinds",
+        "recipes::real_langgraph",
+        "runs on LangGraph's server from PyPI, which is installed for it",
     ),
 ];
 

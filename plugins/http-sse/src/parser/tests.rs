@@ -1,5 +1,4 @@
-//! The cases that web-platform-tests has for parsing event streams (`eventsource/format-*`), as data: each stream in pieces
-//! of every size.
+//! Event streams as data, each taken in pieces of every size: cases of our own, and those of web-platform-tests.
 
 use super::*;
 
@@ -142,6 +141,84 @@ const CASES: &[Case] = &[
     ("nothing", b"", &[]),
 ];
 
+/// The streams of web-platform-tests (`eventsource/`), by the names of their files. Where one has no blank line at its end,
+/// its server there adds it.
+const WEB_PLATFORM_TESTS: &[Case] = &[
+    (
+        "event-data",
+        b"data:msg\ndata: msg\n\n:\nfalsefield:msg\n\nfalsefield:msg\nMsg:msg\n\ndata\n\n:data\n\ndata:end\n\n",
+        &[("message", "msg\nmsg", ""), ("message", "", ""), ("message", "end", "")],
+    ),
+    (
+        "format-bom",
+        b"\xEF\xBB\xBFdata:1\n\n\xEF\xBB\xBFdata:2\n\ndata:3\n\n",
+        &[("message", "1", ""), ("message", "3", "")],
+    ),
+    (
+        "format-bom-2",
+        b"\xEF\xBB\xBF\xEF\xBB\xBFdata:1\n\ndata:2\n\ndata:3\n\n",
+        &[("message", "2", ""), ("message", "3", "")],
+    ),
+    (
+        "format-comments",
+        b"data:1\r:\0\n:\r\ndata:2\n:xxxxxxxxxxxxxxxx\rdata:3\n:data:fail\r:xxxxxxxxxxxxxxxx\ndata:4\n\n",
+        &[("message", "1\n2\n3\n4", "")],
+    ),
+    (
+        "format-data-before-final-empty-line",
+        b"data:test1\n\nid:test\ndata:test2",
+        &[("message", "test1", "")],
+    ),
+    (
+        "format-field-data",
+        b"data:\n\ndata\ndata\n\ndata:test\n\n",
+        &[("message", "", ""), ("message", "\n", ""), ("message", "test", "")],
+    ),
+    (
+        "format-field-event",
+        b"event:test\ndata:x\n\ndata:x\n\n",
+        &[("test", "x", ""), ("message", "x", "")],
+    ),
+    (
+        "format-field-event-empty",
+        b"event: \ndata:data\n\n",
+        &[("message", "data", "")],
+    ),
+    (
+        "format-field-id-2",
+        b"id: 1\ndata: a\n\ndata: b\n\n",
+        &[("message", "a", "1"), ("message", "b", "1")],
+    ),
+    (
+        "format-field-id-3",
+        b"id: 1\ndata: a\n\nid\ndata: b\n\n",
+        &[("message", "a", "1"), ("message", "b", "")],
+    ),
+    ("format-field-id-null", b"id: \0\0\ndata: hello\n\n", &[("message", "hello", "")]),
+    (
+        "format-field-parsing",
+        b"data:\0\ndata:  2\rData:1\ndata\0:2\ndata:1\r\0data:4\nda-ta:3\rdata_5\ndata:3\rdata:\r\n data:32\ndata:4\n\n",
+        &[("message", "\0\n 2\n1\n3\n\n4", "")],
+    ),
+    (
+        "format-field-unknown",
+        b"data:test\n data\ndata\nfoobar:xxx\njustsometext\n:thisisacommentyay\ndata:test\n\n",
+        &[("message", "test\n\ntest", "")],
+    ),
+    (
+        "format-leading-space",
+        b"data:\ttest\rdata: \ndata:test\n\n",
+        &[("message", "\ttest\n\ntest", "")],
+    ),
+    (
+        "format-newlines",
+        b"data:test\r\ndata\ndata:test\r\n\r\n",
+        &[("message", "test\n\ntest", "")],
+    ),
+    ("format-null-character", b"data:\0\n\n\n\n", &[("message", "\0", "")]),
+    ("format-utf-8", "data:ok…\n\n".as_bytes(), &[("message", "ok…", "")]),
+];
+
 /// What a stream has, taken in pieces of this size.
 fn items(stream: &[u8], size: usize) -> Vec<Item> {
     let mut parser = Parser::new(String::new(), 1000);
@@ -154,7 +231,7 @@ fn items(stream: &[u8], size: usize) -> Vec<Item> {
 
 #[test]
 fn streams_are_parsed_as_the_standard_says_in_pieces_of_every_size() {
-    for (what, stream, expected) in CASES {
+    for (what, stream, expected) in CASES.iter().chain(WEB_PLATFORM_TESTS) {
         for size in 1..=stream.len().max(1) {
             let events: Vec<_> = items(stream, size)
                 .into_iter()

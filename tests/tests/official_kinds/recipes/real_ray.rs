@@ -1,11 +1,10 @@
 //! The recipe `ray_job` against Ray itself, which takes 400 MB and a minute: for `cargo xtask soak`.
 
-use super::official;
+use super::{done, free_port, official, python_environment};
 use executor_runtime_protocol::Status;
 use executor_runtime_tests::{amount, not_tested};
-use guest_build::target_directory;
 use serde_json::json;
-use std::{net::TcpListener, path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command};
 
 const RAY: &str = "ray[default]==2.60.0";
 
@@ -17,12 +16,7 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Self {
-        let venv = target_directory().join("python/ray");
-        let ray = venv.join("bin/ray");
-        if !ray.is_file() {
-            done(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-            done(Command::new(venv.join("bin/pip")).args(["install", "--quiet", RAY]));
-        }
+        let ray = python_environment("ray", RAY).join("ray");
         let cluster = Self {
             ray,
             dashboard: free_port(),
@@ -60,17 +54,6 @@ impl Drop for Cluster {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn done(command: &mut Command) {
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{command:?}: {said}");
-}
-
 #[test]
 fn jobs_end_as_they_did_there() {
     if amount(0, 1) == 0 {
@@ -99,6 +82,12 @@ fn jobs_end_as_they_did_there() {
     job("test \"$A\" = \"it's \\\"so\\\"\"", 180).expect(Status::Succeeded);
     let failed = job("exit 3", 180).expect(Status::Failed);
     assert_eq!(failed.metadata["http.run_status"], "FAILED");
+    assert_eq!(failed.exit_code, Some(3));
+    let said = failed.error_summary.unwrap_or_default();
+    assert!(
+        said.starts_with("backend reported terminal status: FAILED: ") && said.contains("exit code 3"),
+        "{said}"
+    );
     let late = job("sleep 1000", 20).expect(Status::TimedOut);
     assert_eq!(late.metadata["http.cancel_status"], "200");
 }
