@@ -44,7 +44,7 @@ const MODULES: [(&str, &str, &str); 8] = [
 ];
 
 /// Tests that do as much as is promised where they are asked to, and what that is.
-const IN_FULL: [(&str, &str, &str); 6] = [
+const IN_FULL: [(&str, &str, &str); 7] = [
     (
         "usage",
         "serve_killed",
@@ -65,6 +65,11 @@ const IN_FULL: [(&str, &str, &str); 6] = [
         "official_kinds",
         "official_http_sse::hosts_that_are_killed",
         "an event stream whose host is killed 100 times",
+    ),
+    (
+        "official_kinds",
+        "container::kills",
+        "200 hosts, plugins and supervisors killed while a container runs",
     ),
     (
         "official_kinds",
