@@ -107,6 +107,8 @@ impl Podman {
             .args(["--storage-driver", self.driver, "--runtime", "runc"])
             .args(["--cgroup-manager", "cgroupfs"])
             .args(arguments)
+            // Some versions of conmon write files where they are started.
+            .current_dir(self.directory.path())
             .stdin(Stdio::null());
         command
     }

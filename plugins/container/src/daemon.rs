@@ -130,7 +130,7 @@ impl Address {
         }
     }
 
-    /// A client that speaks a version of the API that the daemon knows.
+    /// A client of a daemon that answers.
     pub(crate) async fn connect(&self) -> Result<Docker, Trouble> {
         let docker = match self {
             Self::Socket(path) => Docker::connect_with_unix(path, ANSWER_SECONDS, API_DEFAULT_VERSION),
@@ -145,7 +145,9 @@ impl Address {
             other => other,
         };
         let docker = docker.map_err(|error| at(error.into()))?;
-        docker.negotiate_version().await.map_err(|error| at(error.into()))
+        // The client names no version in its requests, so a daemon answers by its own.
+        docker.ping().await.map_err(|error| at(error.into()))?;
+        Ok(docker)
     }
 }
 

@@ -260,6 +260,22 @@ impl Run<'_> {
         }
     }
 
+    /// Whether a command that has failed did so for its memory. Some daemons don't find out (conmon 2.1.6 does not tell podman):
+    /// a command with a limit that nobody here has killed is most likely killed for that.
+    fn out_of_memory(&self, state: &ContainerState, code: i64) -> Option<RunError> {
+        let limit = self.invocation.text("container.memory_bytes");
+        let what = match (state.oom_killed, limit) {
+            (Some(true), _) if code != 0 => "the command ran out of memory",
+            (_, Some(_)) if code == KILLED => {
+                "the command was ended by SIGKILL, most likely because it ran out of memory"
+            }
+            _ => return None,
+        };
+        let may_have = limit.map(|bytes| format!(": it may have {bytes} bytes"));
+        let summary = format!("{what}{}", may_have.unwrap_or_default());
+        Some(RunError::failed("out_of_memory", summary))
+    }
+
     /// From how the container ended to how the run did.
     fn judge(&self, end: End, output: Output) -> Result<Outcome, RunError> {
         let kept = output.finish();
@@ -277,12 +293,8 @@ impl Run<'_> {
         if self.ctx.stop_requested() {
             return Err(self.ctx.stopped("the container").exit_code(code));
         }
-        if state.oom_killed == Some(true) {
-            let limit = match self.invocation.text("container.memory_bytes") {
-                Some(bytes) => format!("the command ran out of memory: it may have {bytes} bytes"),
-                None => "the command ran out of memory".to_owned(),
-            };
-            return Err(RunError::failed("out_of_memory", limit).exit_code(code));
+        if let Some(error) = self.out_of_memory(&state, code) {
+            return Err(error.exit_code(code));
         }
         kept?;
         match (code, state.error.filter(|error| !error.is_empty())) {
@@ -300,6 +312,9 @@ impl Run<'_> {
         }
     }
 }
+
+/// The exit code of a command that SIGKILL ended.
+const KILLED: i64 = 128 + 9;
 
 /// Keeps the output of a container until it has ended.
 async fn follow(
@@ -366,8 +381,10 @@ async fn follow(
                         COMES_BACK.as_secs()
                     ));
                 }
-                tokio::time::sleep(ASK_AGAIN).await;
-                continue;
+                if !trouble.is_refusal() {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                    continue;
+                }
             }
         }
         tokio::time::sleep(pause).await;
