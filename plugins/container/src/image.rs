@@ -1,7 +1,11 @@
 //! Images: pulling them, with credentials, and what one is.
 
 use crate::{daemon::Trouble, plan::Plan};
-use bollard::{Docker, auth::DockerCredentials, query_parameters::CreateImageOptions};
+use bollard::{
+    Docker,
+    auth::DockerCredentials,
+    query_parameters::{CreateImageOptions, InspectContainerOptions},
+};
 use executor_runtime_sdk::{Context, RunError};
 use futures_util::StreamExt;
 use serde_json::Value;
@@ -153,9 +157,14 @@ pub(crate) struct Identity {
     pub(crate) digest: Option<String>,
 }
 
-/// Asks for an image that a container was made of.
-pub(crate) async fn identity(docker: &Docker, image: &str) -> Identity {
-    let Ok(found) = docker.inspect_image(image).await else {
+/// Asks for the image that a container was made of, which was called `image` then.
+pub(crate) async fn identity(docker: &Docker, container: &str, image: &str) -> Identity {
+    let inspected = docker
+        .inspect_container(container, None::<InspectContainerOptions>)
+        .await;
+    let made_of = inspected.ok().and_then(|container| container.image);
+    let made_of = made_of.unwrap_or_else(|| image.to_owned());
+    let Ok(found) = docker.inspect_image(&made_of).await else {
         return Identity::default();
     };
     let digests = found.repo_digests.unwrap_or_default();

@@ -199,18 +199,23 @@ impl Run<'_> {
             docker.attach_container(name, Some(options)),
         );
         let attached = attached.await?.map_err(|error| not_started(&error.into()))?;
-        let started = self.or_stopped("the start of the container", docker.start_container(name, None));
-        started.await?.map_err(|error| not_started(&error.into()))?;
         let (end, identity) = {
             let input = self.input()?;
+            // The command may run before the daemon says so, so that the start is under the same eye.
             let following = async {
-                tokio::join!(
-                    follow(docker, name, attached, input, &mut output),
-                    image::identity(docker, &self.plan.image),
-                )
+                let started = docker.start_container(name, None).await.map_err(Trouble::from);
+                if let Err(trouble) = &started
+                    && trouble.is_refusal()
+                {
+                    return Err(not_started(trouble));
+                }
+                Ok(tokio::join!(
+                    follow(docker, name, attached, input, &mut output, started.is_ok()),
+                    image::identity(docker, name, &self.plan.image),
+                ))
             };
             tokio::select! {
-                followed = following => followed,
+                followed = following => followed?,
                 never = self.stop(docker, name) => match never {},
             }
         };
@@ -239,10 +244,16 @@ impl Run<'_> {
     /// Once the run is asked to stop: TERM, and KILL when most of the grace is over.
     async fn stop(&self, docker: &Docker, name: &str) -> std::convert::Infallible {
         self.stop_requested().await;
-        let _ = daemon::signal(docker, name, "TERM").await;
-        tokio::time::sleep(self.ctx.grace().mul_f32(GRACE_OF_COMMAND)).await;
-        let _ = daemon::signal(docker, name, "KILL").await;
-        std::future::pending().await
+        let kill_at = Instant::now() + self.ctx.grace().mul_f32(GRACE_OF_COMMAND);
+        // One that is being started can't be told yet.
+        while daemon::signal(docker, name, "TERM").await.is_err() && Instant::now() < kill_at {
+            tokio::time::sleep(LOOK).await;
+        }
+        tokio::time::sleep_until(kill_at.into()).await;
+        loop {
+            let _ = daemon::signal(docker, name, "KILL").await;
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
     }
 
     async fn stop_requested(&self) {
@@ -316,13 +327,14 @@ impl Run<'_> {
 /// The exit code of a command that SIGKILL ended.
 const KILLED: i64 = 128 + 9;
 
-/// Keeps the output of a container until it has ended.
+/// Keeps the output of a container until it has ended. Whether it is started is not known where the daemon went meanwhile.
 async fn follow(
     docker: &Docker,
     name: &str,
     attached: AttachContainerResults,
     input: Option<executor_runtime_sdk::Input>,
     output: &mut Output,
+    is_started: bool,
 ) -> End {
     let AttachContainerResults {
         output: mut stream,
@@ -351,6 +363,9 @@ async fn follow(
                 lost_since = None;
                 let state = found.state.unwrap_or_default();
                 let is_over = has_ended(&state);
+                if !is_started && state.status == Some(ContainerStateStatusEnum::CREATED) {
+                    return End::Lost("the daemon was gone when the container was to be started".to_owned());
+                }
                 if is_over && is_whole {
                     return End::Exited(state);
                 }

@@ -431,9 +431,13 @@ fn what_a_gone_owner_has_left_is_removed_by_the_next_run() {
     assert_eq!(left, ["alive", "elsewhere"]);
 }
 
-/// Waits until the container of a run has begun, which has written `file`.
+/// Waits until the container of a run has begun, which has written `file`, and podman has taken note of that.
 fn begun(place: &Place, file: &str) {
     eventually("the container's start", || {
         place.installed.scene.path(file).exists().then_some(())
+    });
+    eventually("podman's note of it", || {
+        let running = place.podman.output(&["ps", "--quiet"]);
+        (!running.is_empty()).then_some(())
     });
 }

@@ -51,7 +51,7 @@ struct Will {
 
 /// Becomes the executor. The process has one thread.
 pub(crate) fn main() -> ExitCode {
-    // Two tools for one purpose: out of the host's session and process group, and no child of the host's.
+    // Out of the host's session and process group, and no child of the host's.
     // SAFETY: this process has one thread.
     match unsafe { fork() } {
         Ok(ForkResult::Child) => {}
