@@ -40,7 +40,7 @@ impl Plan {
     ) -> Result<Self, RunError> {
         let image = image(invocation.required("container.image")?)?;
         let flag = |key| Ok::<_, RunError>(invocation.boolean(key)?.unwrap_or(false));
-        let positive = |key| Ok::<_, RunError>(invocation.integer(key)?);
+        let positive = |key| invocation.integer(key);
         let network = network(
             invocation.text("container.network").unwrap_or("none"),
             config("networks").as_deref(),

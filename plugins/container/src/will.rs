@@ -43,16 +43,9 @@ pub(crate) fn leave(
     } else {
         "created"
     };
-    let left = ctx.last_will(
-        [
-            &own_file,
-            &address.to_string(),
-            name,
-            &directory.to_string_lossy().into_owned(),
-            phase,
-        ]
-        .map(|argument: &str| argument.to_owned()),
-    );
+    let (address, directory) = (address.to_string(), directory.to_string_lossy());
+    let command: [&str; 5] = [&own_file, &address, name, &directory, phase];
+    let left = ctx.last_will(command);
     left.map_err(|error| {
         RunError::failed(
             "last_will",

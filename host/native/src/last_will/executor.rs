@@ -59,7 +59,14 @@ pub(crate) fn main() -> ExitCode {
         Err(_) => return ExitCode::FAILURE,
     }
     let _ = setsid();
-    match take_places().and_then(|(life, host)| execute(life, host)) {
+    let executed = take_places().and_then(|(life, host)| {
+        let mut host = Some(host);
+        let executed = execute(life, &mut host);
+        // Its closing tells the host that this process has ended, so that is left to the kernel.
+        std::mem::forget(host);
+        executed
+    });
+    match executed {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -90,10 +97,10 @@ fn take_places() -> io::Result<(File, UnixStream)> {
     Ok((life.into(), host.into()))
 }
 
-fn execute(mut life: File, host: UnixStream) -> io::Result<()> {
-    let (mut host, mut will) = (Some(host), None);
+fn execute(mut life: File, host: &mut Option<UnixStream>) -> io::Result<()> {
+    let mut will = None;
     // It is started for an order, which counts even if the plugin's process has ended meanwhile.
-    obey(&mut host, &mut will);
+    obey(host, &mut will);
     loop {
         let mut ready = vec![PollFd::new(life.as_fd(), PollFlags::POLLIN)];
         ready.extend(
@@ -107,14 +114,14 @@ fn execute(mut life: File, host: UnixStream) -> io::Result<()> {
         let ready: Vec<_> = ready.iter().map(|fd| fd.any() == Some(true)).collect();
         // The orders first: the plugin may have withdrawn its will and ended.
         if ready.get(1) == Some(&true) {
-            obey(&mut host, &mut will);
+            obey(host, &mut will);
         } else if ready[0] && life.read(&mut [0; 4096])? == 0 {
             break;
         }
     }
     let Some(will) = will else { return Ok(()) };
     let answer = carry_out(&will).map_or_else(Answer::Refused, |()| Answer::Done);
-    match &mut host {
+    match host {
         Some(host) => send(host, &answer),
         None => Ok(()),
     }
