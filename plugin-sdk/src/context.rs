@@ -252,6 +252,65 @@ impl Context {
         self.host.checkpoint(state).map_err(io::Error::other)
     }
 
+    /// Leaves a command, the program first, that is run once this run's process has ended, **by whatever cause**: the plugin
+    /// crashed or was killed, it ran out of time, or the host was killed. For what a run has started elsewhere and no
+    /// supervisor can end, such as a container or a virtual machine. Native plugins only: a component may not start programs.
+    ///
+    /// It takes the place of the one before, and is not run once it is
+    /// [withdrawn](Self::withdraw_last_will), which is what a run does that has cleaned up by itself. A run that returns
+    /// without that has it run, too.
+    ///
+    /// The program is an absolute path, or a name that is looked for in the host's `PATH`. It is opened now, so it is this
+    /// very file that is run. The command has the host's environment, starts in `/` without input, and is killed after 10
+    /// seconds. If it fails, a line in the host's log says so, if the host is still there.
+    ///
+    /// ```
+    /// use executor_runtime_sdk::{Context, Invocation, Outcome, RunError, TestHost};
+    ///
+    /// fn run(_: &Invocation, ctx: &mut Context) -> Result<Outcome, RunError> {
+    ///     // Before it is there, so that no moment is without.
+    ///     ctx.last_will(["virsh", "destroy", "machine-7"])?;
+    ///     // Here the machine would be started, and would do its work.
+    ///     let gone = ctx.config("fails").is_none();
+    ///     if gone {
+    ///         ctx.withdraw_last_will()?;
+    ///     }
+    ///     Ok(Outcome::succeeded())
+    /// }
+    ///
+    /// let host = TestHost::new();
+    /// host.run(&run, &Invocation::new("machine"))?;
+    /// assert_eq!(host.last_will(), None);
+    ///
+    /// let host = TestHost::new().config("fails", "yes");
+    /// host.run(&run, &Invocation::new("machine"))?;
+    /// assert_eq!(host.last_will().unwrap(), ["virsh", "destroy", "machine-7"]);
+    /// # Ok::<_, RunError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no such program, or the host can't take it.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn last_will(&self, command: impl IntoIterator<Item = impl Into<String>>) -> io::Result<()> {
+        let command: Vec<String> = command.into_iter().map(Into::into).collect();
+        if command.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a last will without a program; withdraw_last_will withdraws one",
+            ));
+        }
+        self.host.last_will(&command).map_err(io::Error::other)
+    }
+
+    /// Withdraws what [`last_will`](Self::last_will) left, if anything.
+    ///
+    /// # Errors
+    /// When the host is gone: the will is then carried out.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn withdraw_last_will(&self) -> io::Result<()> {
+        self.host.last_will(&[]).map_err(io::Error::other)
+    }
+
     /// The last checkpoint of an earlier run of this invocation that was interrupted, because its host died. None in
     /// a first run, after a run that came to an end, and where another invocation had the same id.
     pub fn resumed(&self) -> Option<Vec<u8>> {

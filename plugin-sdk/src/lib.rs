@@ -30,7 +30,7 @@
 //!   "name": "greet",
 //!   "version": "0.1.0",
 //!   "kinds": ["greet"],
-//!   "interface": "1.0",
+//!   "interface": "1.1",
 //!   "summary": "Greets a person",
 //!   "metadata": {
 //!     "greet.name": {"type": "string", "required": true, "help": "Who is greeted"}

@@ -24,6 +24,7 @@ pub mod namespace;
 mod not_tested;
 mod own_process;
 pub mod plugins;
+pub mod podman;
 mod processes;
 pub mod python;
 pub mod readme;

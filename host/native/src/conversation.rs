@@ -3,6 +3,7 @@
 use super::{
     files::RunDirectory,
     growth::Growth,
+    last_will::LastWill,
     wire::{MAX_ANSWER, MAX_FRAME, Message, Request},
 };
 use executor_runtime_plugin::session::{Level, RunLog, cut, is_valid_artifact_name, printable};
@@ -61,6 +62,7 @@ pub(super) struct Conversation {
     max_artifacts: usize,
     events: Events,
     growth: Growth,
+    last_will: LastWill,
 }
 
 /// The directory of a run. It is locked by what waits for its file system.
@@ -73,8 +75,10 @@ impl Conversation {
         fingerprint: Fingerprint,
         max_artifacts: u32,
         events: Events,
+        last_will: LastWill,
     ) -> Self {
         Self {
+            last_will,
             growth: Growth::new(max_artifacts as usize),
             events,
             said: Mutex::default(),
@@ -87,6 +91,11 @@ impl Conversation {
 
     pub(super) fn said(&self) -> MutexGuard<'_, ReceivedMessages> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the last will is carried out, if the child has left one. To be called once it has ended.
+    pub(super) async fn carry_out_last_will(&self) {
+        self.last_will.carried_out(&self.log).await;
     }
 
     /// Whether the child has said what makes no sense.
@@ -171,6 +180,10 @@ impl Conversation {
                 }
                 return Some(kept);
             }
+            Message::LastWill { command } if command.is_empty() => {
+                return Some(self.last_will.withdraw().await);
+            }
+            Message::LastWill { command } => return Some(self.last_will.leave(command).await),
             Message::Result { reply } => {
                 self.said().end = Some(match serde_json::from_str(&reply) {
                     Ok(reply) => End::Reply(reply),
@@ -362,7 +375,10 @@ mod tests {
         };
         let directory = Arc::new(Mutex::new(directory));
         let of = Fingerprint::of(&invocation);
-        Conversation::new(log, Some(directory), of, max_artifacts, Events::default())
+        let (life, _) = io::pipe().unwrap();
+        let last_will = LastWill::new(Path::new("/nowhere"), life.into());
+        let events = Events::default();
+        Conversation::new(log, Some(directory), of, max_artifacts, events, last_will)
     }
 
     /// Writes what is to be the artifact `name`, and says that it is complete.

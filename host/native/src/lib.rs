@@ -15,6 +15,8 @@
 //!   leaked threads and processes, closed descriptors: all of it is the end of that child, seen and cleaned up
 //!   by its supervisor. No state of one invocation is left for the next.
 //!
+//! A run may leave a **last will**, a command that is run when its process has ended (`last_will`).
+//!
 //! A run that is to stop is told so by a descriptor that becomes readable, not by a signal: a library
 //! can't be expected to handle one. It has its grace to return; then the supervisor kills everything at once.
 
@@ -23,6 +25,7 @@ mod child;
 mod conversation;
 mod files;
 mod growth;
+mod last_will;
 mod library;
 mod loaded;
 mod report;

@@ -4,6 +4,7 @@ use super::{
     artifacts,
     conversation::{Conversation, SharedDirectory, encode},
     files::RunFiles,
+    last_will::LastWill,
     loaded::{InUse, Loaded, LoadedSlot},
     report::FinishedRun,
     stop_request::StopRequest,
@@ -137,14 +138,16 @@ impl NativeRunner {
                 loaded = self.load(run.span()) => loaded?,
                 () = asked_to_stop(&stop) => return Err(self.stopped_while_loading(&stop)),
             };
-            let prepared = self.prepare(run, &admission).await?;
+            let (prepared, life) = self.prepare(run, &admission).await?;
             let directory = prepared.directory.clone();
+            let last_will = LastWill::new(&self.plugins.program, life);
             let conversation = Conversation::new(
                 Arc::clone(&log),
                 directory.clone(),
                 run.fingerprint(),
                 admission.limits.artifacts,
                 run.events.clone(),
+                last_will,
             );
             let conversing = converse(prepared, &loaded.template, &stop, &log, &conversation);
             let span = run.span().child("call", SpanKind::Internal);
@@ -159,6 +162,7 @@ impl NativeRunner {
                         Err(lost) if !lost.swept => Err(Self::give_up(&loaded, lost).await),
                         report => report,
                     };
+                    conversation.carry_out_last_will().await;
                     let said = conversation.said().end.take();
                     let finished = FinishedRun {
                         plugin: self.name(),
@@ -173,6 +177,7 @@ impl NativeRunner {
                         let collected = artifacts::list(directory, read_deadline).await;
                         collected.account(&mut outcome.receipt);
                         outcome.artifacts = collected.artifacts;
+                        name_captured_output(&mut outcome);
                         let own: BTreeSet<_> = outcome
                             .artifacts
                             .iter()
@@ -260,7 +265,8 @@ impl NativeRunner {
         Failure::new(kind, format!("stopped while plugin '{}' was loaded", self.name()))
     }
 
-    async fn prepare(&self, run: &Run, admission: &Admission) -> Result<Prepared, Failure> {
+    /// Also the read end of the pipe that ends with the child.
+    async fn prepare(&self, run: &Run, admission: &Admission) -> Result<(Prepared, OwnedFd), Failure> {
         let files = RunFiles::open_in_time(run).await?;
         let Limits {
             grace,
@@ -298,7 +304,7 @@ impl NativeRunner {
         admission: &Admission,
         files: RunFiles,
         request: Vec<u8>,
-    ) -> io::Result<Prepared> {
+    ) -> io::Result<(Prepared, OwnedFd)> {
         let RunFiles {
             input,
             directory,
@@ -308,7 +314,8 @@ impl NativeRunner {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let stop = StopRequest::new()?;
-        let mut fds: Vec<OwnedFd> = vec![stop.for_child()?];
+        let (life, childs_life) = io::pipe()?;
+        let mut fds: Vec<OwnedFd> = vec![stop.for_child()?, childs_life.into()];
         if let Some(directory) = &directory {
             fds.push(directory.artifacts.try_clone()?);
         }
@@ -347,7 +354,7 @@ impl NativeRunner {
                 ..supervisor::Limits::default()
             },
         };
-        Ok(Prepared {
+        let prepared = Prepared {
             job,
             request,
             fds,
@@ -358,7 +365,8 @@ impl NativeRunner {
             ],
             stop,
             directory: directory.map(|directory| Arc::new(std::sync::Mutex::new(directory))),
-        })
+        };
+        Ok((prepared, life.into()))
     }
 
     fn admit(&self, invocation: &RuntimeInvocation) -> Result<Admission, Failure> {
@@ -386,6 +394,25 @@ impl Runner for NativeRunner {
         let admission = self.admit(invocation)?;
         // It is not sandboxed: it reaches what the host's user reaches.
         Ok(admission.terms(self.has_memory_limit(invocation), ["*".to_owned()]))
+    }
+}
+
+/// What a plugin has captured of a program that it ran is the run's output, as a subprocess's is: artifacts `stdout` and
+/// `stderr` of kind `log_excerpt`.
+fn name_captured_output(outcome: &mut Outcome) {
+    let Outcome {
+        artifacts,
+        stdout_path,
+        stderr_path,
+        ..
+    } = outcome;
+    for (name, path) in [("stdout", stdout_path), ("stderr", stderr_path)] {
+        let captured = artifacts
+            .iter()
+            .find(|artifact| artifact.artifact_id == name && artifact.kind == "log_excerpt");
+        if let (Some(captured), None) = (captured, &path) {
+            *path = Some(captured.path.clone());
+        }
     }
 }
 

@@ -37,9 +37,9 @@ pub(super) struct Request {
     pub(super) resumed: Option<Vec<u8>>,
 }
 
-/// Which descriptors come with a request, in this order: the stop descriptor always, then those that there
-/// are.
-pub(super) const MAX_REQUEST_FDS: usize = 3;
+/// Which descriptors come with a request, in this order: the stop descriptor and the write end of the pipe that ends with
+/// the child always, then those that there are.
+pub(super) const MAX_REQUEST_FDS: usize = 4;
 
 /// What a child says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,6 +74,11 @@ pub(super) enum Message {
     /// The host answers in the same way.
     Checkpoint {
         state: Vec<u8>,
+    },
+    /// A command to be run once the child has ended; an empty one withdraws what was left before. The host answers in the
+    /// same way.
+    LastWill {
+        command: Vec<String>,
     },
     /// What `invoke` returned.
     Result {

@@ -1,6 +1,6 @@
-//! The hidden mode of the executable: the template process of one plugin.
+//! The hidden modes of the executable: the template process of one plugin, and the executor of a last will.
 
-use super::{child, library};
+use super::{child, last_will, library};
 use executor_runtime_protocol::native::PluginRef;
 use executor_runtime_supervisor::serve_entry;
 use nix::{
@@ -32,7 +32,7 @@ pub(super) const MAX_HELLO: usize = 4096;
 /// Where the host's socket is.
 const HOST: i32 = 3;
 
-/// Becomes the template if the arguments (without the program's name) ask for it; None otherwise.
+/// Becomes the template, or the executor of a last will, if the arguments (without the program's name) ask for it; None otherwise.
 ///
 /// The host's `main` calls it first thing. A program that embeds the library and runs native plugins does too:
 /// the library starts the program's own executable again.
@@ -47,7 +47,11 @@ const HOST: i32 = 3;
 /// }
 /// ```
 pub fn worker_main(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    if arguments.next()? != WORKER_MODE {
+    let mode = arguments.next()?;
+    if mode == last_will::EXECUTOR_MODE {
+        return Some(last_will::main());
+    }
+    if mode != WORKER_MODE {
         return None;
     }
     let Some(path) = arguments.next() else {

@@ -148,7 +148,7 @@ impl Unusable {
 }
 
 fn advice(needs: InterfaceVersion) -> &'static str {
-    if needs > INTERFACE_VERSION {
+    if needs >= INTERFACE_VERSION {
         "update the host"
     } else {
         "build the plugin with a newer SDK"

@@ -474,7 +474,7 @@ pub(super) fn handles_signal(signal: libc::c_int) -> bool {
 }
 
 /// Every signal to its default disposition.
-pub(super) fn reset_dispositions() {
+pub fn reset_dispositions() {
     // The C library keeps two signals to itself and refuses to set them, but they may have been inherited as
     // ignored, so the kernel is asked. `SIG_DFL` without flags is all zeros, whatever the architecture's
     // order of the fields in `sigaction` is.

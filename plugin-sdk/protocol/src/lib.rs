@@ -49,8 +49,8 @@ mod units;
 
 pub use artifact::ArtifactDescriptor;
 pub use descriptor::{
-    COMPONENT_SECTION, ELF_SECTION, HOST_NAMESPACES, INTERFACE_VERSION, InterfaceVersion,
-    MAX_DESCRIPTOR_BYTES, MetadataKey, MetadataProblem, PluginDescriptor, ValueType,
+    COMPONENT_INTERFACE_VERSION, COMPONENT_SECTION, ELF_SECTION, HOST_NAMESPACES, INTERFACE_VERSION,
+    InterfaceVersion, MAX_DESCRIPTOR_BYTES, MetadataKey, MetadataProblem, PluginDescriptor, ValueType,
 };
 pub use document::{DocumentKind, MAX_DOCUMENT_BYTES};
 pub use invocation::RuntimeInvocation;

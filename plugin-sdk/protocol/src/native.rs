@@ -4,9 +4,9 @@
 //! bytes and the host's functions, [`HostRef`], and returns a [`Reply`] as JSON bytes. Only bytes, text,
 //! numbers and descriptors cross, and no panic does: both sides catch theirs.
 //!
-//! This is interface 1.0, which is frozen: a host of any 1.x loads what was built with it. Both modules are prefix
-//! types, so a later minor version may add fields after those that are here, without moving `last_prefix_field`; what is
-//! here does not change. Nor does what `abi_stable` compares beside the layout: the names, the name of this package, and
+//! This is interface 1.1, which is 1.0 with [`Host::last_will`] added. Both are frozen: a host of any 1.x loads what was
+//! built with them. Both modules are prefix types, so a later minor version may add fields after those that are here,
+//! without moving `last_prefix_field`; what is here does not change. Nor does what `abi_stable` compares beside the layout: the names, the name of this package, and
 //! the major versions of this package and of `abi_stable`.
 //!
 //! Every invocation has a process of its own, so neither side passes a handle for "this run": the host's
@@ -106,6 +106,9 @@ pub struct Host {
         description: RStr<'_>,
         length: u64,
     ) -> RResult<u64, CreateFailure>,
+    /// Since 1.1. Leaves a command, the program first, that is run once this process has ended, by whatever cause. It takes
+    /// the place of the one before; none at all withdraws it.
+    pub last_will: extern "C" fn(command: RSlice<'_, RStr<'_>>) -> RResult<(), RString>,
 }
 
 /// [`Host::remaining`]: the run has no deadline.

@@ -37,6 +37,8 @@ pub(super) trait HostFunctions: Debug + Send + Sync {
     ) -> Result<Box<dyn Sink>, ArtifactError>;
     fn checkpoint(&self, state: &[u8]) -> Result<(), String>;
     fn resumed(&self) -> Option<Vec<u8>>;
+    /// Leaves a command to be run at the end; an empty one withdraws it.
+    fn last_will(&self, command: &[String]) -> Result<(), String>;
 }
 
 /// An artifact that is being written.
@@ -108,6 +110,10 @@ impl Host {
 
     pub(crate) fn resumed(&self) -> Option<Vec<u8>> {
         self.0.resumed()
+    }
+
+    pub(crate) fn last_will(&self, command: &[String]) -> Result<(), String> {
+        self.0.last_will(command)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{ArtifactError, Level};
 use executor_runtime_protocol::native::{
     CREATE_DUPLICATE_NAME, CREATE_INVALID_NAME, CREATE_NOT_RESUMABLE, CREATE_TOO_MANY, CreateFailure,
     HostRef, NO_DEADLINE,
-    abi_stable::std_types::{ROption, RResult, RString},
+    abi_stable::std_types::{ROption, RResult, RStr, RString},
 };
 use std::{
     fmt,
@@ -123,6 +123,13 @@ impl HostFunctions for Linked {
 
     fn resumed(&self) -> Option<Vec<u8>> {
         self.0.resumed()().into_option().map(Into::into)
+    }
+
+    fn last_will(&self, command: &[String]) -> Result<(), String> {
+        let command: Vec<RStr<'_>> = command.iter().map(|part| part.as_str().into()).collect();
+        self.0.last_will()(command.as_slice().into())
+            .into_result()
+            .map_err(RString::into_string)
     }
 }
 

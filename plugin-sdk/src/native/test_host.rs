@@ -63,6 +63,7 @@ struct State {
     progress: Option<(Option<f64>, String)>,
     checkpoint: Option<Vec<u8>>,
     resumed: Option<Vec<u8>>,
+    last_will: Option<Vec<String>>,
     death: Option<HostDeath>,
     /// What this run has done until now.
     checkpoints: u32,
@@ -97,6 +98,7 @@ impl State {
             progress: None,
             checkpoint: None,
             resumed: None,
+            last_will: None,
             death: None,
             checkpoints: 0,
             written: 0,
@@ -218,6 +220,7 @@ impl TestHost {
     pub fn run(&self, runner: &impl Runner, invocation: &Invocation) -> Result<Outcome, RunError> {
         let mut state = self.0.state();
         state.begun.clear();
+        state.last_will = None;
         (state.checkpoints, state.written) = (0, 0);
         drop(state);
         let mut context = Context::new(Host(Arc::new(self.clone())));
@@ -309,6 +312,12 @@ impl TestHost {
     /// The last progress.
     pub fn progress(&self) -> Option<(Option<f64>, String)> {
         self.0.state().progress.clone()
+    }
+
+    /// The command that a host would run after the run, because it was left as the run's
+    /// [last will](Context::last_will) and not withdrawn. This host runs none.
+    pub fn last_will(&self) -> Option<Vec<String>> {
+        self.0.state().last_will.clone()
     }
 
     /// The last checkpoint.
@@ -457,6 +466,11 @@ impl HostFunctions for TestHost {
 
     fn resumed(&self) -> Option<Vec<u8>> {
         self.alive().resumed.clone()
+    }
+
+    fn last_will(&self, command: &[String]) -> Result<(), String> {
+        self.alive().last_will = Some(command.to_vec()).filter(|command| !command.is_empty());
+        Ok(())
     }
 }
 

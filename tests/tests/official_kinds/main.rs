@@ -1,5 +1,6 @@
-//! The official kinds, `http`, `http_async`, `http_sse` and `manual`, and the recipes, against real servers.
+//! The official kinds, `http`, `http_async`, `http_sse`, `manual` and `container`, and the recipes, against real servers.
 
+mod container;
 mod http_extremes;
 mod long_event_streams;
 mod official_http;

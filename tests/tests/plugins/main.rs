@@ -12,6 +12,7 @@ mod guest_languages;
 mod guest_toolchains;
 mod javascript;
 mod languages;
+mod last_will;
 mod native_hostile;
 mod native_idle;
 mod native_loading;

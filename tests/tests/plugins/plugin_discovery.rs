@@ -173,12 +173,12 @@ fn every_bad_file_is_listed_with_its_reason_and_the_good_one_works() {
         ("a_json.wasm", "has an invalid descriptor: "),
         (
             "a_major.wasm",
-            "needs plugin interface 2.0, and this host speaks 1.0; update the host",
+            "needs plugin interface 2.0, and this host speaks 1.1; update the host",
         ),
         ("a_module.wasm", "is a core module, not a component; "),
         (
             "a_newer.wasm",
-            "needs plugin interface 1.7, and this host speaks 1.0; update the host",
+            "needs plugin interface 1.7, and this host speaks 1.1; update the host",
         ),
         ("a_reserved.wasm", "has an invalid descriptor: "),
         ("a_text.wasm", "is not a WebAssembly component"),

@@ -38,7 +38,11 @@ pub(crate) fn demo() -> Result<()> {
     for example in of_plugins(&address) {
         show(&host, directory.path(), &example)?;
     }
-    println!("\nEvery kind succeeded. The host is {}", host.display());
+    let shown = match show_container(&host, directory.path())? {
+        true => "Every kind succeeded",
+        false => "Every kind that could be shown succeeded",
+    };
+    println!("\n{shown}. The host is {}", host.display());
     Ok(())
 }
 
@@ -77,8 +81,34 @@ fn of_plugins(address: &impl std::fmt::Display) -> [Example; 4] {
     ]
 }
 
+/// Codes of a container that this machine can't have: there is no daemon, or it does not get the image.
+const NO_CONTAINER: [&str; 3] = ["daemon_unreachable", "image_not_found", "pull_failed"];
+
+/// Shows a container where there is a daemon and it has the image, or can pull it; false, with the reason printed, where not.
+fn show_container(host: &Path, directory: &Path) -> Result<bool> {
+    let example = Example {
+        kind: "container",
+        command: json!(["echo", "hello from a container"]),
+        metadata: json!({"container.image": "docker.io/library/busybox:latest"}),
+    };
+    let (invocation, result) = run_example(host, directory, &example)?;
+    let kind = result["metadata"]["error.kind"].as_str().unwrap_or_default();
+    if NO_CONTAINER.contains(&kind) {
+        let why = result["error_summary"].as_str().unwrap_or_default();
+        println!("\n--- container: not shown, because {why}");
+        return Ok(false);
+    }
+    print("container", &invocation, &result)?;
+    Ok(true)
+}
+
 /// Runs the example, and prints its invocation and result.
 fn show(host: &Path, directory: &Path, example: &Example) -> Result<()> {
+    let (invocation, result) = run_example(host, directory, example)?;
+    print(example.kind, &invocation, &result)
+}
+
+fn run_example(host: &Path, directory: &Path, example: &Example) -> Result<(Value, Value)> {
     let kind = example.kind;
     let invocation = json!({
         "invocation_id": format!("demo-{kind}"),
@@ -91,6 +121,10 @@ fn show(host: &Path, directory: &Path, example: &Example) -> Result<()> {
         "metadata": example.metadata,
     });
     let result = run(host, &invocation)?;
+    Ok((invocation, result))
+}
+
+fn print(kind: &str, invocation: &Value, result: &Value) -> Result<()> {
     println!("\n--- {kind}: invocation\n{invocation:#}\n--- {kind}: result\n{result:#}");
     if result["status"] != "succeeded" {
         bail!("the {kind} invocation did not succeed");

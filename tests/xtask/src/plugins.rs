@@ -9,7 +9,10 @@ const COMPONENTS: [&str; 3] = [
     "executor-runtime-plugin-http-async",
     "executor-runtime-plugin-http-sse",
 ];
-const NATIVE: [&str; 1] = ["executor-runtime-plugin-manual"];
+const NATIVE: [&str; 2] = [
+    "executor-runtime-plugin-container",
+    "executor-runtime-plugin-manual",
+];
 
 /// Builds all of them; returns the directory.
 pub(crate) fn build_all() -> Result<PathBuf> {

@@ -44,7 +44,7 @@ const MODULES: [(&str, &str, &str); 8] = [
 ];
 
 /// Tests that do as much as is promised where they are asked to, and what that is.
-const IN_FULL: [(&str, &str, &str); 9] = [
+const IN_FULL: [(&str, &str, &str); 10] = [
     (
         "usage",
         "serve_killed",
@@ -70,6 +70,11 @@ const IN_FULL: [(&str, &str, &str); 9] = [
         "official_kinds",
         "long_event_streams::a_long_stream",
         "1 GiB of events",
+    ),
+    (
+        "official_kinds",
+        "container::kills",
+        "200 hosts, plugins and supervisors killed while a container runs",
     ),
     (
         "official_kinds",

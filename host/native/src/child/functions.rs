@@ -25,6 +25,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The longest last will, in bytes.
+const MAX_LAST_WILL: usize = 64 * 1024;
+
 /// Calls `body` with the run's link; `otherwise` if there is none or `body` panics.
 fn with<T>(otherwise: T, body: impl FnOnce(&'static Link) -> T) -> T {
     match LINK.get() {
@@ -250,5 +253,20 @@ pub(super) extern "C" fn resumed() -> ROption<RVec<u8>> {
     with(ROption::RNone, |link| {
         let state = link.request.resumed.as_deref();
         state.map(RVec::from).into()
+    })
+}
+
+pub(super) extern "C" fn last_will(command: RSlice<'_, RStr<'_>>) -> RResult<(), RString> {
+    with(RResult::RErr("the host's side panicked".into()), |link| {
+        let command: Vec<_> = command.iter().map(|part| part.as_str().to_owned()).collect();
+        if command.iter().map(String::len).sum::<usize>() > MAX_LAST_WILL {
+            return RResult::RErr(sentence(format_args!(
+                "the last will is longer than {MAX_LAST_WILL} bytes"
+            )));
+        }
+        match link.ask(&Message::LastWill { command }) {
+            Ok(left) => left.map_err(sentence).into(),
+            Err(error) => RResult::RErr(sentence(error)),
+        }
     })
 }

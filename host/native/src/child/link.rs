@@ -24,6 +24,8 @@ pub(super) struct Link {
     pub(super) request: Request,
     /// Readable once the run is asked to stop.
     pub(super) stop: OwnedFd,
+    /// The write end of a pipe: its closing tells that this process has ended. Closed on exec.
+    _life: OwnedFd,
     pub(super) input: Option<File>,
     pub(super) artifacts: Mutex<Artifacts>,
     channel: Mutex<File>,
@@ -45,6 +47,7 @@ impl Link {
         let request: Request = serde_json::from_slice(&json).ok()?;
         let mut fds = fds.into_iter();
         let stop = fds.next()?;
+        let life = fds.next()?;
         let directory = match request.no_artifacts {
             None => Some(fds.next()?),
             Some(_) => None,
@@ -58,6 +61,7 @@ impl Link {
             artifacts: Mutex::new(Artifacts::new(directory, &request)),
             request,
             stop,
+            _life: life,
             input,
             channel: Mutex::new(channel),
         })

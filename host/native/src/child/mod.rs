@@ -93,4 +93,5 @@ const HOST: Host = Host {
     checkpoint: functions::checkpoint,
     resumed: functions::resumed,
     reopen_artifact: functions::reopen_artifact,
+    last_will: functions::last_will,
 };

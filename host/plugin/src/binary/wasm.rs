@@ -7,7 +7,7 @@
 use super::reader::{Malformed, Reader};
 use crate::{Unusable, file::PluginFile};
 use executor_runtime_protocol::{
-    COMPONENT_SECTION, INTERFACE_VERSION, InterfaceVersion, MAX_DESCRIPTOR_BYTES,
+    COMPONENT_INTERFACE_VERSION, COMPONENT_SECTION, InterfaceVersion, MAX_DESCRIPTOR_BYTES,
 };
 
 const MAGIC: [u8; 4] = *b"\0asm";
@@ -102,8 +102,12 @@ impl ComponentFile {
             (interface == RUN).then(|| parse_version(version))
         });
         match run {
-            None => return Err(Unusable::MissingExport(format!("{RUN}@{INTERFACE_VERSION}.0"))),
-            Some(Some(needs)) if !needs.loads_in(INTERFACE_VERSION) => {
+            None => {
+                return Err(Unusable::MissingExport(format!(
+                    "{RUN}@{COMPONENT_INTERFACE_VERSION}.0"
+                )));
+            }
+            Some(Some(needs)) if !needs.loads_in(COMPONENT_INTERFACE_VERSION) => {
                 return Err(Unusable::Interface { needs });
             }
             Some(_) => {}
@@ -124,7 +128,7 @@ fn interface(name: &str) -> &str {
 fn is_offered(name: &str) -> bool {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
     if OWN.contains(&interface) {
-        return parse_version(version).is_some_and(|needs| needs.loads_in(INTERFACE_VERSION));
+        return parse_version(version).is_some_and(|needs| needs.loads_in(COMPONENT_INTERFACE_VERSION));
     }
     let package = interface
         .strip_prefix("wasi:")

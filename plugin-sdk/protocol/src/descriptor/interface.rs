@@ -4,7 +4,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::fmt;
 
 /// The interface that this crate describes: the newest that a host built with it can load.
-pub const INTERFACE_VERSION: InterfaceVersion = InterfaceVersion { major: 1, minor: 0 };
+pub const INTERFACE_VERSION: InterfaceVersion = InterfaceVersion { major: 1, minor: 1 };
+
+/// The newest version that has a form of its own for components: 1.1 added nothing that a sandboxed component may do, so
+/// `wit/` is that of 1.0.
+pub const COMPONENT_INTERFACE_VERSION: InterfaceVersion = InterfaceVersion { major: 1, minor: 0 };
 
 /// A version of the plugin interface, written `major.minor`. A new minor version adds to the one before; a
 /// new major version replaces it.

@@ -7,7 +7,7 @@ mod parse;
 mod url;
 mod value;
 
-pub use interface::{INTERFACE_VERSION, InterfaceVersion};
+pub use interface::{COMPONENT_INTERFACE_VERSION, INTERFACE_VERSION, InterfaceVersion};
 pub use metadata::MetadataProblem;
 
 use crate::{InvalidDocument, RuntimeKind, document, suggest};

@@ -68,17 +68,53 @@ fn signature(function: &TLFunction) -> String {
 }
 
 /// The ABI of interface 1.0, as it was published.
-const FROZEN: &str = include_str!("frozen_1_0.txt");
+const FROZEN_1_0: &str = include_str!("frozen_1_0.txt");
+/// The same of 1.1.
+const FROZEN_1_1: &str = include_str!("frozen_1_1.txt");
 
 #[test]
 fn the_abi_is_frozen() {
     let now = words();
     assert!(
-        now == FROZEN,
-        "the ABI of native plugins has changed, and plugins that were built with 1.0 may not load any more.\n\
-         1.0 is frozen: undo the change, and add what is new for 1.1 after the fields that are there, without moving \
+        now == FROZEN_1_1,
+        "the ABI of native plugins has changed, and plugins that were built with 1.1 may not load any more.\n\
+         1.1 is frozen: undo the change, and add what is new for 1.2 after the fields that are there, without moving \
          `last_prefix_field` (see plugin-sdk/COMPATIBILITY.md). It is now:\n{now}"
     );
+}
+
+#[test]
+fn what_1_1_has_more_than_1_0_comes_after_it() {
+    let (old, new) = (types(FROZEN_1_0), types(FROZEN_1_1));
+    assert!(old.keys().eq(new.keys()), "no type was added or removed");
+    for (name, (shape, fields)) in old {
+        let (new_shape, new_fields) = &new[name];
+        assert_eq!(shape, *new_shape, "{name}");
+        assert!(new_fields.starts_with(&fields), "{name}: {new_fields:#?}");
+        let added = &new_fields[fields.len()..];
+        let expected: &[&str] = match name {
+            "Host" => &["    last_will: fn(command,: RSlice<'a>)->RResult of (), RString"],
+            _ => &[],
+        };
+        assert_eq!(added, expected, "{name}");
+    }
+}
+
+/// The types of a description by name: what follows the size, and the fields.
+fn types(description: &str) -> BTreeMap<&str, (&str, Vec<&str>)> {
+    let mut types = BTreeMap::new();
+    let mut last = "";
+    for line in description.lines() {
+        match line.split_once(" (") {
+            Some((name, shape)) if !line.starts_with(' ') => {
+                let (_, shape) = shape.split_once(", ").unwrap();
+                types.insert(name, (shape, Vec::new()));
+                last = name;
+            }
+            _ => types.get_mut(last).unwrap().1.push(line),
+        }
+    }
+    types
 }
 
 /// This ABI with something added, as a later minor version may have it.
@@ -132,6 +168,7 @@ mod later {
             description: RStr<'_>,
             length: u64,
         ) -> RResult<u64, CreateFailure>,
+        pub(super) last_will: extern "C" fn(command: RSlice<'_, RStr<'_>>) -> RResult<(), RString>,
         pub(super) more: extern "C" fn(),
     }
 }
