@@ -27,12 +27,12 @@ pub struct InvalidRecipe(String);
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    version: Json,
-    summary: Json,
+    version: toml::Value,
+    summary: toml::Value,
     base: String,
     #[serde(default)]
-    metadata: BTreeMap<String, Json>,
-    set: BTreeMap<String, Json>,
+    metadata: BTreeMap<String, toml::Value>,
+    set: BTreeMap<String, toml::Value>,
 }
 
 impl Recipe {
@@ -54,6 +54,13 @@ impl Recipe {
             metadata,
             set,
         } = toml::from_str(text).map_err(|error| InvalidRecipe(not_understood(text, &error)))?;
+        let told =
+            |name: &str, value| json(value).map_err(|problem| InvalidRecipe(format!("{name} has {problem}")));
+        let (version, summary) = (told("version", version)?, told("summary", summary)?);
+        let metadata: BTreeMap<_, _> = metadata
+            .into_iter()
+            .map(|(key, value)| Ok((key.clone(), told(&format!("[metadata] \"{key}\""), value)?)))
+            .collect::<Result<_, _>>()?;
         let descriptor = serde_json::json!({
             "name": kind.replace('_', "-"),
             "version": version,
@@ -71,7 +78,7 @@ impl Recipe {
             .ok_or_else(|| InvalidRecipe(format!("base '{}' is not a runtime kind", base.escape_debug())))?;
         let settings = set
             .into_iter()
-            .map(|(key, value)| match Setting::read(value) {
+            .map(|(key, value)| match json(value).and_then(Setting::read) {
                 Ok(setting) => Ok((key, setting)),
                 Err(problem) => Err(in_setting(&key, &format!("has {problem}"))),
             })
@@ -270,6 +277,31 @@ fn problem_key(problems: &[executor_runtime_protocol::MetadataProblem]) -> &str 
 
 fn in_setting(key: &str, problem: &str) -> InvalidRecipe {
     InvalidRecipe(format!("[set] \"{key}\" {problem}"))
+}
+
+/// What the file has, as JSON has it.
+fn json(value: toml::Value) -> Result<Json, String> {
+    Ok(match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => match serde_json::Number::from_f64(number) {
+            Some(number) => Json::Number(number),
+            None => return Err(format!("{number}, which JSON has no number for")),
+        },
+        toml::Value::Boolean(flag) => flag.into(),
+        toml::Value::Datetime(time) => {
+            return Err(format!(
+                "the date or time {time}, which JSON does not have: write it as text, in quotes"
+            ));
+        }
+        toml::Value::Array(items) => items.into_iter().map(json).collect::<Result<Vec<_>, _>>()?.into(),
+        toml::Value::Table(members) => Json::Object(
+            members
+                .into_iter()
+                .map(|(name, member)| Ok((name, json(member)?)))
+                .collect::<Result<_, String>>()?,
+        ),
+    })
 }
 
 /// An error of the TOML parser, with its line.

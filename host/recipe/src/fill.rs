@@ -2,13 +2,14 @@
 
 use crate::{
     document::Recipe,
+    json,
     setting::{Node, Object, Setting},
     template::{Form, Name, Part, Placeholder, Template},
     url,
-    value::{Value, Values},
+    value::Values,
 };
 use executor_runtime_protocol::{PluginDescriptor, RuntimeInvocation, ValueType};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 /// Why an invocation can't be made; one line.
@@ -53,7 +54,7 @@ impl Recipe {
         for (key, setting) in &self.settings {
             let value_type = base.key(key).map_or(ValueType::String, |spec| spec.value_type);
             let made = match setting {
-                Setting::Json(node) => values.json(key, node)?.map(|json| json.to_string()),
+                Setting::Json(node) => values.json(key, node)?,
                 Setting::Text(template) => values.text(key, template, value_type)?,
             };
             if let Some(text) = made {
@@ -76,44 +77,67 @@ fn is_of(base: &PluginDescriptor, key: &str) -> bool {
 }
 
 impl Values<'_> {
-    /// What `node` makes for `key`; None where a value that is all of it is missing, or one in a text.
-    fn json(&self, key: &str, node: &Node) -> Result<Option<Json>, Unfit> {
+    /// The JSON text that `node` makes for `key`; None where a value that is all of it is missing, or one in a text.
+    fn json(&self, key: &str, node: &Node) -> Result<Option<String>, Unfit> {
         Ok(match node {
-            Node::Literal(json) => Some(json.clone()),
+            Node::Literal(json) => Some(json.to_string()),
             Node::String(template) => match template.only_placeholder() {
-                Some(only) => self.get(only).map(Value::into_json),
-                None => self.joined(template).map(Json::from),
+                Some(only) => self.get(only).map(|value| json::of_value(&value.into_json())),
+                None => self.quoted(template),
             },
             Node::Array(items) => {
                 let mut made = Vec::new();
                 for item in items {
                     made.extend(self.json(key, item)?);
                 }
-                Some(made.into())
+                Some(format!("[{}]", made.join(",")))
             }
             Node::Object(object) => {
                 let mut made = self.all_of(key, object)?;
                 for (name, member) in &object.members {
                     if let Some(member) = self.json(key, member)? {
-                        made.insert(name.clone(), member);
+                        made.insert(Json::from(name.as_str()).to_string(), member);
                     }
                 }
-                Some(made.into())
+                let members: Vec<_> = made
+                    .iter()
+                    .map(|(name, member)| format!("{name}:{member}"))
+                    .collect();
+                Some(format!("{{{}}}", members.join(",")))
             }
         })
     }
 
-    /// The members of the object that another one takes in.
-    fn all_of(&self, key: &str, object: &Object) -> Result<Map<String, Json>, Unfit> {
+    /// The JSON string in which the values of the template stand.
+    fn quoted(&self, template: &Template) -> Option<String> {
+        let pieces: Option<Vec<_>> = template
+            .parts()
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => Some(json::within(&Json::from(text.as_str()).to_string()).to_owned()),
+                Part::Value(placeholder) => {
+                    let value = json::of_value(&Json::from(self.get(placeholder)?.text()));
+                    Some(json::within(&value).to_owned())
+                }
+            })
+            .collect();
+        Some(format!("\"{}\"", pieces?.concat()))
+    }
+
+    /// The members of the object that another one takes in: names and values as JSON.
+    fn all_of(&self, key: &str, object: &Object) -> Result<BTreeMap<String, String>, Unfit> {
         let Some((placeholder, value)) = object
             .all_of
             .as_ref()
             .and_then(|placeholder| Some((placeholder, self.get(placeholder)?)))
         else {
-            return Ok(Map::new());
+            return Ok(BTreeMap::new());
         };
         match value.into_json() {
-            Json::Object(members) => Ok(members),
+            Json::Object(members) => Ok(members
+                .iter()
+                .map(|(name, member)| (json::of_value(&Json::from(name.as_str())), json::of_value(member)))
+                .collect()),
             _ => Err(unfit(key, placeholder, "is no JSON object")),
         }
     }
@@ -134,6 +158,9 @@ impl Values<'_> {
         if value_type == ValueType::Url {
             let filled = url::fill(template, |placeholder| self.get(placeholder));
             return filled.map_err(|(placeholder, problem)| unfit(key, placeholder, problem));
+        }
+        if let (ValueType::Json, Some(only)) = (value_type, template.only_placeholder()) {
+            return Ok(self.get(only).map(|value| json::of_value(&value.into_json())));
         }
         for placeholder in template.placeholders() {
             let Some(value) = self.get(placeholder) else {

@@ -36,6 +36,7 @@
 
 mod document;
 mod fill;
+mod json;
 mod setting;
 mod template;
 mod url;

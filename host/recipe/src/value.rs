@@ -59,11 +59,9 @@ impl Values<'_> {
             Form::Plain => value,
             Form::Json => Value::string(&value.json.to_string()),
             Form::Shell => Value::string(&match &value.json {
-                Json::Array(words) => words
-                    .iter()
-                    .map(|word| quoted(word.as_str().unwrap_or_default()))
-                    .collect::<Vec<_>>()
-                    .join(" "),
+                Json::Array(words) => {
+                    command_line(words.iter().map(|word| word.as_str().unwrap_or_default()))
+                }
                 _ => quoted(&value.text).into_owned(),
             }),
         })
@@ -78,12 +76,7 @@ impl Values<'_> {
             Field::TimeoutSeconds => Value::json(invocation.timeout_seconds?.get().into()),
             Field::Environment => Value::json(serde_json::json!(invocation.environment)),
             Field::Command => Value {
-                text: invocation
-                    .command
-                    .iter()
-                    .map(|word| quoted(word))
-                    .collect::<Vec<_>>()
-                    .join(" "),
+                text: command_line(invocation.command.iter().map(String::as_str)),
                 json: serde_json::json!(invocation.command),
             },
         })
@@ -94,8 +87,8 @@ impl Values<'_> {
         let spec = self.descriptor.metadata.get(key)?;
         let json = match spec.value_type {
             ValueType::String | ValueType::Url => text.as_str().into(),
-            // A number as it is written, if that is how JSON writes one.
-            ValueType::Integer | ValueType::Number | ValueType::Boolean | ValueType::Json => {
+            ValueType::Integer | ValueType::Number => number(text)?,
+            ValueType::Boolean | ValueType::Json => {
                 serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into())
             }
             ValueType::Duration => parse_duration(text)?.as_secs_f64().into(),
@@ -112,6 +105,55 @@ impl Values<'_> {
     }
 }
 
+/// A number as it is written, if that is how JSON writes one, or as JSON writes it: `+7`, `.5`, `007`.
+fn number(text: &str) -> Option<Json> {
+    if let Ok(json @ Json::Number(_)) = serde_json::from_str(text) {
+        return Some(json);
+    }
+    match text.parse::<i64>() {
+        Ok(whole) => Some(whole.into()),
+        Err(_) => serde_json::Number::from_f64(text.parse().ok()?).map(Json::Number),
+    }
+}
+
+/// Words as a line of a POSIX shell, which runs the first one with the others.
+fn command_line<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    /// Words that a shell takes for its own where a command stands (POSIX and bash).
+    const RESERVED: [&str; 18] = [
+        "case",
+        "coproc",
+        "do",
+        "done",
+        "elif",
+        "else",
+        "esac",
+        "fi",
+        "for",
+        "function",
+        "if",
+        "in",
+        "select",
+        "then",
+        "time",
+        "until",
+        "while",
+        "namespace",
+    ];
+    let quoted: Vec<_> = words
+        .enumerate()
+        .map(|(index, word)| match quoted(word) {
+            // It would set a variable, or be a part of the shell's grammar.
+            plain
+                if index == 0 && (plain.contains('=') || RESERVED.contains(&&*plain)) && *plain == *word =>
+            {
+                format!("'{word}'").into()
+            }
+            quoted => quoted,
+        })
+        .collect();
+    quoted.join(" ")
+}
+
 /// One word of a POSIX shell.
 fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(&byte);
@@ -125,6 +167,37 @@ fn quoted(word: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn a_shell_runs_the_first_word_whatever_it_is() {
+        for word in ["A=1", "if", "while", "{", "!", "true"] {
+            let line = command_line([word, "x"].into_iter());
+            // It is called as a function that says its name.
+            let script = format!("command_not_found_handle() {{ echo \"$1\"; }}; {line}");
+            let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+            let expected = if word == "true" {
+                String::new()
+            } else {
+                format!("{word}\n")
+            };
+            assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_json() {
+        for (text, json) in [
+            ("7", "7"),
+            ("+7", "7"),
+            ("007", "7"),
+            ("-0.5", "-0.5"),
+            (".5", "0.5"),
+            ("1e3", "1000.0"),
+        ] {
+            assert_eq!(number(text).unwrap().to_string(), json, "{text}");
+        }
+        assert_eq!(number("x"), None);
+    }
 
     #[test]
     fn a_shell_reads_a_word_as_it_was() {

@@ -3,6 +3,7 @@
 use crate::url;
 use executor_runtime_sdk::{RunError, http_types::Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::fmt::Display;
 
 const RUN_ID: &str = "{run_id}";
 const CURSOR: &str = "{cursor}";
@@ -79,7 +80,8 @@ impl Template {
 
     /// Whether all that is part of it is there.
     pub fn can_be_filled(&self, values: Values<'_>) -> bool {
-        (values.run_id.is_some() || !self.needs_run_id()) && (values.cursor.is_some() || !self.needs_cursor())
+        let has_run_id = values.run_id.is_some_and(|id| !id.is_empty());
+        (has_run_id || !self.needs_run_id()) && (values.cursor.is_some() || !self.needs_cursor())
     }
 
     /// The URL with these values, none of which reaches beyond its place.
@@ -89,21 +91,33 @@ impl Template {
     pub fn fill(&self, values: Values<'_>) -> Result<Uri, RunError> {
         let run_id = values.run_id.unwrap_or_default();
         let cursor = values.cursor.unwrap_or_default();
+        let of_run_id = ("run's id", "invalid_run_id", run_id);
+        let of_cursor = ("cursor", "invalid_cursor", cursor);
+        if self.needs_run_id() && matches!(run_id, "" | "." | "..") {
+            return Err(self.unusable(of_run_id, "the URL would lead elsewhere"));
+        }
+        if self.needs_cursor() && matches!(cursor, "." | "..") {
+            return Err(self.unusable(of_cursor, "the URL would lead elsewhere"));
+        }
         self.with(run_id, cursor).parse().map_err(|error| {
-            let (what, kind, value) = match self.needs_cursor() && cursor.len() > run_id.len() {
-                true => ("cursor", "invalid_cursor", cursor),
-                false => ("run's id", "invalid_run_id", run_id),
+            let longer = match self.needs_cursor() && cursor.len() > run_id.len() {
+                true => of_cursor,
+                false => of_run_id,
             };
-            RunError::failed(
-                kind,
-                format!(
-                    "the {what} that the backend gave ({} bytes, '{}') can't be put into {}: {error}",
-                    value.len(),
-                    value.chars().take(SHOWN).collect::<String>().escape_debug(),
-                    self.key,
-                ),
-            )
+            self.unusable(longer, error)
         })
+    }
+
+    fn unusable(&self, (what, kind, value): (&str, &str, &str), why: impl Display) -> RunError {
+        RunError::failed(
+            kind,
+            format!(
+                "the {what} that the backend gave ({} bytes, '{}') can't be put into {}: {why}",
+                value.len(),
+                value.chars().take(SHOWN).collect::<String>().escape_debug(),
+                self.key,
+            ),
+        )
     }
 
     fn with(&self, run_id: &str, cursor: &str) -> String {
@@ -115,11 +129,7 @@ impl Template {
 }
 
 fn encoded(value: &str) -> String {
-    match value {
-        "." => "%2E".to_owned(),
-        ".." => "%2E%2E".to_owned(),
-        other => utf8_percent_encode(other, ENCODED).to_string(),
-    }
+    utf8_percent_encode(value, ENCODED).to_string()
 }
 
 #[cfg(test)]
@@ -138,7 +148,6 @@ mod tests {
         for (id, encoded) in [
             ("a-Z_0.~", "a-Z_0.~"),
             ("../x?y#z", "..%2Fx%3Fy%23z"),
-            ("..", "%2E%2E"),
             ("ä b", "%C3%A4%20b"),
             ("{run_id}", "%7Brun_id%7D"),
             ("{cursor}", "%7Bcursor%7D"),
@@ -151,6 +160,21 @@ mod tests {
             assert_eq!(template.fill(values).unwrap().to_string(), expected);
         }
         assert!(!template.can_be_filled(run("1")));
+    }
+
+    /// RFC 3986, section 6.2.2: `%2E%2E` in a path means what `..` means.
+    #[test]
+    fn a_run_without_a_name_of_its_own_is_not_asked_for() {
+        let template = Template::parse("http.cancel_url_template", "http://h/runs/{run_id}").unwrap();
+        for id in ["", ".", ".."] {
+            assert_eq!(
+                template.fill(run(id)).unwrap_err().kind(),
+                "invalid_run_id",
+                "{id}"
+            );
+        }
+        assert!(!template.can_be_filled(run("")));
+        assert!(template.fill(run("...")).is_ok());
     }
 
     #[test]

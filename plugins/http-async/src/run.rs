@@ -184,8 +184,14 @@ impl Record {
                 self.started = true;
                 Halt::Interrupted(DOING)
             }
-            ExchangeError::Http(error) => failed(RunError::from_http(&error)),
-            ExchangeError::Unusable(error) => failed(error),
+            ExchangeError::Http(error) => {
+                self.started = may_have_arrived(&error);
+                failed(RunError::from_http(&error))
+            }
+            ExchangeError::Unusable(error) => {
+                self.started = true;
+                failed(error)
+            }
         })?;
         self.code = Some(answer.status);
         match answer.status {
@@ -355,4 +361,17 @@ impl Record {
         .filter_map(|(key, value)| Some((key, value?)))
         .collect()
     }
+}
+
+/// Whether the backend may have got a request that failed like this, and carried it out.
+fn may_have_arrived(error: &HttpError) -> bool {
+    !matches!(
+        error,
+        HttpError::InvalidRequest { .. }
+            | HttpError::Denied { .. }
+            | HttpError::Dns { .. }
+            | HttpError::Refused { .. }
+            | HttpError::Tls { .. }
+            | HttpError::HandshakeBroken { .. }
+    )
 }

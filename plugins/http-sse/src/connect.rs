@@ -67,7 +67,12 @@ impl Follower<'_> {
             return Err(failed(unexpected_code("202 or 200", &answer)));
         }
         if let Some(path) = &self.plan.run_id {
-            self.state.run_id = Some(text_at(path, &answer.payload).map_err(failed)?);
+            let id = text_at(path, &answer.payload).map_err(failed)?;
+            if id.is_empty() {
+                let summary = format!("the run's id at path '{path}' is empty");
+                return Err(failed(RunError::failed("invalid_response", summary)));
+            }
+            self.state.run_id = Some(id);
         }
         Ok(None)
     }

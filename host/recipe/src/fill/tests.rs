@@ -295,6 +295,34 @@ fn the_callers_own_keys_go_on_and_the_bases_are_the_recipes() {
 }
 
 #[test]
+fn what_the_base_fills_in_is_no_part_of_a_value() {
+    let made = filled(
+        &format!("{URL}\n\"http.body\" = '{{\"id\": \"{{run_id}}\", \"n\": \"{{{{my.name}}}}\", \"t\": \"a {{{{my.token}}}}\"}}'"),
+        &[("my.name", "{run_id}"), ("my.token", "{run_id}\"")],
+    )
+    .unwrap();
+    let body = made["http.body"].replace("{run_id}", "r1");
+    let body: Json = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        body,
+        serde_json::json!({"id": "r1", "n": "{run_id}", "t": "a {run_id}\""})
+    );
+}
+
+#[test]
+fn a_value_alone_is_json_for_a_key_of_that_type() {
+    let made = filled(
+        &format!("{URL}\n\"http.extra\" = \"{{{{my.name}}}}\""),
+        &[("my.name", r#"{"admin": true}"#)],
+    )
+    .unwrap();
+    assert_eq!(
+        serde_json::from_str::<Json>(&made["http.extra"]).unwrap(),
+        r#"{"admin": true}"#
+    );
+}
+
+#[test]
 fn what_does_not_fit_the_base_is_told() {
     for (set, words) in [
         (
@@ -329,6 +357,14 @@ fn what_does_not_fit_the_base_is_told() {
         (
             "\"http.url\" = \"http://h/\"\nhttp.body.\"{{my.name}}\" = 1",
             "placeholder in the name",
+        ),
+        (
+            "\"http.url\" = \"http://h/\"\nhttp.body.since = 2026-01-01",
+            "has the date or time 2026-01-01, which JSON does not have: write it as text, in quotes",
+        ),
+        (
+            "\"http.url\" = \"http://h/\"\n[set.\"http.body\"]\nmost = inf",
+            "has inf, which JSON has no number for",
         ),
     ] {
         let problem = recipe(set).unwrap_err();
