@@ -1,7 +1,7 @@
 // What the host offers a run.
 
 import { Artifact, Bytes, toBytes } from "./artifact.js";
-import { HttpError, fetch } from "./http.js";
+import { fetch } from "./http.js";
 import { Stopped } from "./outcome.js";
 
 const LEVELS = ["trace", "debug", "info", "warn", "error"];
@@ -96,7 +96,9 @@ export class Context {
   }
 
   get stopRequested() {
-    return this._host.stopRequested() || this.remaining === 0;
+    const isRequested = this._host.stopRequested() || this.remaining === 0;
+    if (isRequested) this.#stopSeen ??= this.now;
+    return isRequested;
   }
 
   get grace() {
@@ -108,23 +110,16 @@ export class Context {
   }
 
   _stopped(doing) {
-    this.#seeStop();
-    return new Stopped(doing, { timedOut: this.remaining === 0 });
+    // Asking keeps the moment, too.
+    return new Stopped(doing, { timedOut: this.stopRequested && this.remaining === 0 });
   }
 
-  #seeStop() {
-    this.#stopSeen ??= this.now;
-    return this.#stopSeen;
-  }
-
-  /** When a run that was told to stop has to stop using the network: the last quarter is for returning. */
+  /**
+   * When a run that was told to stop has to stop using the network: the last quarter is for returning. It counts from now,
+   * each time anew, as long as the run was not told to.
+   */
   _lastMoment() {
-    return this.#seeStop() + 0.75 * this.grace;
-  }
-
-  async _pause(seconds, afterStop) {
-    if (!afterStop) return this.sleep(seconds);
-    if (this.now + seconds >= this._lastMoment()) throw new HttpError("timeout", "timed out");
-    await this._host.waitStop(seconds, false);
+    const since = this.stopRequested ? this.#stopSeen : this.now;
+    return since + 0.75 * this.grace;
   }
 }

@@ -36,6 +36,16 @@ export class HttpError extends Error {
   }
 }
 
+/** A URL as it may be shown: its query, its fragment and a password in it may be secrets. */
+export function withoutQuery(url) {
+  const [start] = url.split(/[?#]/, 1);
+  const authority = start.indexOf("//") + 2;
+  const path = authority < 2 ? -1 : start.indexOf("/", authority);
+  const end = path < 0 ? start.length : path;
+  const at = authority < 2 ? -1 : start.lastIndexOf("@", end);
+  return at < authority ? start : start.slice(0, authority) + start.slice(at + 1);
+}
+
 const unsendable = (why) => new HttpError("invalid_request", `the request can't be sent: ${why}`);
 const unfollowable = (why) => new HttpError("redirect", `a redirect that can't be followed: ${why}`);
 
@@ -81,7 +91,7 @@ export class Response extends Bytes {
   raiseForStatus() {
     if (!this.ok) {
       this.close();
-      throw new HttpError("http_status", `${this.url} answered ${this.status}`);
+      throw new HttpError("http_status", `${withoutQuery(this.url)} answered ${this.status}`);
     }
     return this;
   }
@@ -91,7 +101,7 @@ export class Response extends Bytes {
     try {
       return JSON.parse(text);
     } catch (error) {
-      throw new HttpError("network", `${this.url} sent no JSON: ${error.message}`);
+      throw new HttpError("network", `${withoutQuery(this.url)} sent no JSON: ${error.message}`);
     }
   }
 }
@@ -119,16 +129,19 @@ export async function fetch(context, address, options = {}, { afterStop = false 
     } else if (canRepeat && failure?.transient) {
       wait = retry.wait(retries, 0);
     }
-    if (wait === undefined) {
+    if (wait === undefined || !hasTimeFor(context, wait)) {
       if (failure !== undefined) throw failure;
       return response;
     }
-    const why = failure?.message ?? `${response.url} answered ${response.status}`;
+    const why = failure?.message ?? `${withoutQuery(response.url)} answered ${response.status}`;
     response?.close();
     context.log(`trying again in ${wait.toFixed(1)} s: ${why}`, "debug");
-    await context._pause(wait, afterStop);
+    await context.sleep(wait);
   }
 }
+
+/** Whether there is time for another attempt after a wait. */
+const hasTimeFor = (context, wait) => wait < (context.remaining ?? Infinity) && !context.stopRequested;
 
 function makeRequest(address, { method, headers, params, body, json }) {
   const url = parse(String(address));
@@ -178,10 +191,10 @@ function parse(address) {
   try {
     url = new URL(address);
   } catch {
-    throw unsendable(`'${address}' is no absolute http or https URL`);
+    throw unsendable(`'${withoutQuery(address)}' is no absolute http or https URL`);
   }
   if (!["http:", "https:"].includes(url.protocol)) {
-    throw unsendable(`'${address}' is no absolute http or https URL`);
+    throw unsendable(`'${withoutQuery(address)}' is no absolute http or https URL`);
   }
   if (url.username !== "" || url.password !== "") throw unsendable("its URL has a user name in it; use a header");
   return url;
@@ -227,11 +240,10 @@ function location(url, target) {
   try {
     following = parse(new URL(target, url).href);
   } catch {
-    throw unfollowable(`to '${target}', which is no URL`);
+    throw unfollowable(`to '${withoutQuery(target)}', which is no URL`);
   }
   if (url.protocol === "https:" && following.protocol === "http:") {
-    const to = following.href.replace(/[?#].*$/, "");
-    throw unfollowable(`from https to '${to}', which would send the request on unencrypted`);
+    throw unfollowable(`from https to '${withoutQuery(following.href)}', which would send the request on unencrypted`);
   }
   return following;
 }

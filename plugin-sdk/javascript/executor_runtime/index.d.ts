@@ -146,6 +146,7 @@ export interface Response extends ByteStream {
  *
  * The wait doubles from `firstWait` up to `longestWait` seconds, with up to half of it left out at random, and is at least what
  * `Retry-After` asks for; a server that asks for more than `longestWait` is not asked again.
+ * Nor is it if the wait would last to the deadline or the run is to stop: the answer is returned, or the error thrown.
  */
 export interface Retry {
   times: number;

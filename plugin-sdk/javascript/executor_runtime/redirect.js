@@ -1,19 +1,39 @@
 // Where a redirect leads, and with what.
 
+// The three lists are those of `plugin-sdk/src/http/redirect.rs`; a test of the SDK for Python compares them.
+// How a word in the name of a header ends that holds a secret. A plural counts too.
 const SECRET_WORDS = [
+  "assertion",
   "auth",
   "authentication",
   "authorization",
+  "bearer",
   "cookie",
   "credential",
+  "dpop",
   "jwt",
   "key",
+  "otp",
+  "passcode",
+  "passphrase",
   "passwd",
   "password",
+  "pwd",
   "secret",
+  "sessid",
   "session",
   "sessionid",
+  "signature",
   "token",
+];
+// Words that say so on their own, and not as the end of another, such as `bypass`.
+const SECRET_WHOLE_WORDS = [
+  "cred",
+  "csrf",
+  "pass",
+  "sid",
+  "sig",
+  "xsrf",
 ];
 // Names that have such a word and hold no secret.
 const NOT_SECRET = [
@@ -42,6 +62,12 @@ export function headersAfter(headers, { dropsBody, otherOrigin }) {
 export function holdsSecret(given) {
   const name = given.toLowerCase();
   if (NOT_SECRET.includes(name)) return false;
-  const words = name.split(/[^a-z0-9]/).map((word) => word.replace(/s$/, ""));
-  return words.some((word) => SECRET_WORDS.some((secret) => word.endsWith(secret)));
+  return name.split(/[^a-z0-9]/).some((word) => {
+    const singular = word.replace(/s$/, "");
+    return (
+      SECRET_WORDS.some((secret) => singular.endsWith(secret)) ||
+      SECRET_WHOLE_WORDS.includes(word) ||
+      SECRET_WHOLE_WORDS.includes(singular)
+    );
+  });
 }

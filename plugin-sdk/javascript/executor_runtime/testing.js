@@ -122,14 +122,13 @@ export class TestHost {
     });
   }
 
-  #pause(seconds, heedsStop) {
+  #pause(seconds) {
     const over = this.#now() + seconds;
     return new Promise((resolve) => {
-      const stopAt = () => (heedsStop ? this.#stopMoment() : Infinity);
       this.#pauses.add({
         resolve,
-        wakesAt: () => Math.min(over, stopAt()),
-        isStopped: () => stopAt() <= over,
+        wakesAt: () => Math.min(over, this.#stopMoment()),
+        isStopped: () => this.#stopMoment() <= over,
       });
       this.#wake();
     });
@@ -157,7 +156,7 @@ export class TestHost {
       remaining: () => (timeout === Infinity ? undefined : Math.max(0, timeout - now())),
       stopRequested,
       grace: () => grace,
-      waitStop: (seconds, heedsStop = true) => this.#pause(seconds, heedsStop),
+      waitStop: (seconds) => this.#pause(seconds),
       config: (key) => config[key],
       openInput: () => (input === undefined ? undefined : new Input(toBytes(input))),
       createArtifact: (name, kind, description) => this.#create(name, kind, description, new Uint8Array(), alive),

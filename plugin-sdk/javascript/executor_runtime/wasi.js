@@ -89,8 +89,8 @@ export class WasiHost {
     return Number(host.grace()) / NANOS;
   }
 
-  async waitStop(seconds, heedsStop = true) {
-    return (await wait([], { until: now() + seconds, heedsStop })) === "stop";
+  async waitStop(seconds) {
+    return (await wait([], { until: now() + seconds, heedsStop: true })) === "stop";
   }
 
   config(key) {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
 import { HttpError } from "../executor_runtime/index.js";
-import { Headers } from "../executor_runtime/http.js";
+import { Headers, withoutQuery } from "../executor_runtime/http.js";
 import { holdsSecret } from "../executor_runtime/redirect.js";
 import { retryAfter } from "../executor_runtime/retry.js";
 import { TestHost, invocation } from "../executor_runtime/testing.js";
@@ -111,7 +111,13 @@ test("no secret goes to another origin", () =>
           const kept = Object.keys(headers).filter((name) => name in other.requests[0].headers);
           assert.deepEqual(kept, ["idempotency-key", "x-other"]);
           for (const name of ["Cookie", "x-accesskey", "private-token", "X-Session"]) assert.ok(holdsSecret(name), name);
-          assert.ok(!holdsSecret("cache-key"));
+          for (const word of ["passphrase", "user-pwd", "pass", "totp", "bearer", "dpop", "hub-signature-256", "sig", "sids",
+            "phpsessid", "csrf", "creds", "client-assertion"]) {
+            assert.ok(holdsSecret(`X-${word}`), word);
+          }
+          for (const name of ["cache-key", "accept", "x-bypass", "x-inside", "x-design", "x-sacred", "x-request-id", "author"]) {
+            assert.ok(!holdsSecret(name), name);
+          }
         },
       ),
   ));
@@ -181,6 +187,71 @@ test("Retry-After is seconds or a date", () => {
     assert.equal(retryAfter(new Headers([["Retry-After", value], ["Date", noon]])), expected, value);
   }
 });
+
+test("no wait before a retry that would come too late", () =>
+  withServer(
+    (_, response) => respond(response, 503, "busy", { "retry-after": "20" }),
+    async (server) => {
+      const busy = async (ctx) => (await ctx.fetch(server.url, { retry: 3 })).text();
+      const host = new TestHost({ timeout: 15 });
+      assert.equal(await run(busy, host), "busy");
+      assert.deepEqual([server.requests.length, host.slept], [1, 0]);
+      // One attempt more, and no third.
+      const later = new TestHost({ timeout: 30 });
+      assert.equal(await run(busy, later), "busy");
+      assert.deepEqual([server.requests.length, Math.round(later.slept)], [3, 20]);
+
+      // After the request to stop nothing is tried again.
+      const told = async (_, ctx) => {
+        try {
+          await ctx.sleep(600);
+        } finally {
+          ctx.log((await ctx.fetchAfterStop(server.url, { retry: { times: 3, longestWait: 3600 } })).status);
+        }
+      };
+      const stopped = new TestHost({ grace: 1000 });
+      stopped.stopAfter(30);
+      assert.equal((await stopped.run(told, invocation("test"))).status, "cancelled");
+      assert.deepEqual([stopped.logText, server.requests.length], ["info: 503", 4]);
+    },
+  ));
+
+test("no query is shown", () =>
+  withServer(
+    (request, response) =>
+      request.url.startsWith("/away")
+        ? respond(response, 307, "", { location: "http://[?token=S3CRET" })
+        : respond(response, 503, "no JSON", { "retry-after": "0" }),
+    async (server) => {
+      const host = new TestHost();
+      for (const call of [
+        async (ctx) => (await ctx.fetch(`${server.url}/p?token=S3CRET`)).raiseForStatus(),
+        async (ctx) => (await ctx.fetch(`${server.url}/p`, { params: { token: "S3CRET" }, retry: 1 })).json(),
+        (ctx) => ctx.fetch(`${server.url}/away?token=S3CRET`),
+        (ctx) => ctx.fetch("ftp://h/?token=S3CRET"),
+        (ctx) => ctx.fetch("http://[?token=S3CRET"),
+        (ctx) => ctx.fetch("http://u:S3CRET@[/"),
+        (ctx) => ctx.fetch("/x#token=S3CRET"),
+      ]) {
+        await assert.rejects(run(call, host), (error) => {
+          assert.ok(error instanceof HttpError, String(error));
+          assert.ok(!error.message.includes("S3CRET"), error.message);
+          return true;
+        });
+      }
+      assert.match(host.logText, /\/p answered 503/);
+      assert.ok(!host.logText.includes("S3CRET"), host.logText);
+      for (const [url, shown] of [
+        ["https://h:1/p?token=s#f", "https://h:1/p"],
+        ["https://u:p@h/p@2#token=s", "https://h/p@2"],
+        ["https://u:p@h", "https://h"],
+        ["/p?x=//a@b", "/p"],
+        ["a@b", "a@b"],
+      ]) {
+        assert.equal(withoutQuery(url), shown);
+      }
+    },
+  ));
 
 test("errors have a kind", async () => {
   const closed = net.createServer();
@@ -263,6 +334,27 @@ test("the backend can be told after the stop", () =>
       };
       assert.equal((await host.run(told, invocation("test"))).status, "cancelled");
       assert.deepEqual(server.requests.map(({ path }) => path), ["/stopped"]);
+    },
+  ));
+
+test("a request after the stop that comes before it does not shorten the time after it", () =>
+  withServer(
+    (_, response) => respond(response, 200),
+    async (server) => {
+      const host = new TestHost({ grace: 100 });
+      host.stopAfter(3000);
+      const told = async (_, ctx) => {
+        await ctx.fetchAfterStop(`${server.url}/early`);
+        await ctx.sleep(2000);
+        await ctx.fetchAfterStop(`${server.url}/later`);
+        try {
+          await ctx.sleep(2000);
+        } finally {
+          await ctx.fetchAfterStop(`${server.url}/stopped`);
+        }
+      };
+      assert.equal((await host.run(told, invocation("test"))).status, "cancelled");
+      assert.deepEqual(server.requests.map(({ path }) => path), ["/early", "/later", "/stopped"]);
     },
   ));
 

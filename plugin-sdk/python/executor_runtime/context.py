@@ -130,7 +130,10 @@ class Context:
     @property
     def stop_requested(self) -> bool:
         """Whether the host has asked the run to stop: for loops that compute. What waits raises ``Stopped``."""
-        return self._host.stop_requested() or self._host.remaining() == 0
+        requested = self._host.stop_requested() or self._host.remaining() == 0
+        if requested and self._stop_seen is None:
+            self._stop_seen = self._host.now()
+        return requested
 
     @property
     def grace(self) -> float:
@@ -144,14 +147,13 @@ class Context:
 
     def stopped(self, doing: str) -> Stopped:
         """The exception for a run that ends because it was told to."""
-        self._see_stop()
-        return Stopped(doing, timed_out=self._host.remaining() == 0)
-
-    def _see_stop(self) -> float:
-        if self._stop_seen is None:
-            self._stop_seen = self._host.now()
-        return self._stop_seen
+        # Asking keeps the moment, too.
+        return Stopped(doing, timed_out=self.stop_requested and self._host.remaining() == 0)
 
     def _last_moment(self) -> float:
-        """When a run that was told to stop has to stop using the network: the last quarter is for returning."""
-        return self._see_stop() + 0.75 * self._host.grace()
+        """When a run that was told to stop has to stop using the network: the last quarter is for returning.
+
+        It counts from now, each time anew, as long as the run was not told to.
+        """
+        since = self._stop_seen if self.stop_requested else None
+        return (self._host.now() if since is None else since) + 0.75 * self._host.grace()

@@ -93,19 +93,24 @@ class Requests(unittest.TestCase):
                      "x-sacred", "x-request-id", "traceparent", "range", "origin", "referer", "if-none-match", "author"]:
             self.assertFalse(holds_secret(name), name)
 
-    def test_the_headers_that_hold_a_secret_are_those_of_the_sdk_for_rust(self):
-        source = pathlib.Path(__file__).parents[2] / "src/http/redirect.rs"
-        if not source.is_file():
-            self.skipTest("the SDK for Rust is not here")
-        text = source.read_text()
-        for name, words in [
-            ("SECRET_WORDS", redirect._SECRET_WORDS),
-            ("SECRET_WHOLE_WORDS", redirect._SECRET_WHOLE_WORDS),
-            ("NOT_SECRET", redirect._NOT_SECRET),
+    def test_the_headers_that_hold_a_secret_are_the_same_in_every_sdk(self):
+        sdks = pathlib.Path(__file__).parents[2]
+        if not (sdks / "src/http/redirect.rs").is_file():
+            self.skipTest("the SDKs for other languages are not here")
+        for source, declaration in [
+            ("src/http/redirect.rs", r"const {name}: \[&str; \d+\] = \[(.*?)\];"),
+            ("javascript/executor_runtime/redirect.js", r"const {name} = \[(.*?)\];"),
+            ("c/executor_runtime/headers.c", r"const {name}\[\] = {{(.*?)NULL}};"),
         ]:
-            listed = re.search(rf"const {name}: \[&str; (\d+)\] = \[(.*?)\];", text, re.DOTALL)
-            self.assertEqual(tuple(re.findall('"(.*?)"', listed[2])), words)
-            self.assertEqual(int(listed[1]), len(words))
+            text = (sdks / source).read_text()
+            for name, words in [
+                ("SECRET_WORDS", redirect._SECRET_WORDS),
+                ("SECRET_WHOLE_WORDS", redirect._SECRET_WHOLE_WORDS),
+                ("NOT_SECRET", redirect._NOT_SECRET),
+            ]:
+                listed = re.search(declaration.format(name=name), text, re.DOTALL)
+                self.assertIsNotNone(listed, f"{source}: {name}")
+                self.assertEqual(tuple(re.findall('"(.*?)"', listed[1])), words, source)
 
     def test_redirects_that_can_not_be_followed(self):
         places = {"/loop": "/loop", "/file": "file:///etc", "/none": "http://["}
@@ -317,6 +322,23 @@ class Requests(unittest.TestCase):
             host.stop_after(30)
             self.assertEqual(host.run(told, invocation("test")).status, "cancelled")
             self.assertEqual([path for _, path, _, _ in server.requests], ["/stopped"])
+
+    def test_a_request_after_the_stop_that_comes_before_it_does_not_shorten_the_time_after_it(self):
+        with Server(lambda handler: respond(handler, 200)) as server:
+
+            def told(_, ctx):
+                ctx.http.after_stop().get(server.url + "/early")
+                ctx.sleep(2000)
+                ctx.http.after_stop().get(server.url + "/later")
+                try:
+                    ctx.sleep(2000)
+                finally:
+                    ctx.http.after_stop().get(server.url + "/stopped")
+
+            host = TestHost(grace=100)
+            host.stop_after(3000)
+            self.assertEqual(host.run(told, invocation("test")).status, "cancelled")
+            self.assertEqual([path for _, path, _, _ in server.requests], ["/early", "/later", "/stopped"])
 
 
 if __name__ == "__main__":

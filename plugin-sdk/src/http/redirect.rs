@@ -17,7 +17,7 @@ pub(super) struct Next {
     pub(super) drops_body: bool,
 }
 
-// The three lists are those of `plugin-sdk/python/executor_runtime/redirect.py`, whose tests compare them.
+// The three lists are those of the SDKs for other languages; a test of the SDK for Python compares them.
 
 /// How a word in the name of a header ends that holds a secret: `x-api-key`, `x-accesskey`, `private-token`. A plural
 /// counts too.
