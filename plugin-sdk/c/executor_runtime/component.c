@@ -50,7 +50,8 @@ IMPORT("wasi:io/streams@0.2.12", "[method]input-stream.subscribe") int import_su
 IMPORT("wasi:io/streams@0.2.12", "[resource-drop]input-stream") void import_drop_input(int);
 IMPORT("wasi:io/streams@0.2.12", "[method]output-stream.check-write") void import_check_write(int, void *);
 IMPORT("wasi:io/streams@0.2.12", "[method]output-stream.write") void import_write(int, const void *, size_t, void *);
-IMPORT("wasi:io/streams@0.2.12", "[method]output-stream.blocking-flush") void import_flush(int, void *);
+IMPORT("wasi:io/streams@0.2.12", "[method]output-stream.blocking-flush") void import_blocking_flush(int, void *);
+IMPORT("wasi:io/streams@0.2.12", "[method]output-stream.flush") void import_flush(int, void *);
 IMPORT("wasi:io/streams@0.2.12", "[method]output-stream.subscribe") int import_subscribe_output(int);
 IMPORT("wasi:io/streams@0.2.12", "[resource-drop]output-stream") void import_drop_output(int);
 
@@ -81,14 +82,15 @@ IMPORT("wasi:http/types@0.2.12", "[resource-drop]incoming-body") void import_dro
 
 /* ---- What comes from the host ----------------------------------------------------------------------------------- */
 
+/* What the memory belongs to that the host allocates now; NULL: to who has called it. */
+static struct er_memory *owner;
+
 /* The host allocates what it returns. One byte more, so that text ends with a NUL. */
 __attribute__((export_name("cabi_realloc"))) void *cabi_realloc(void *old, size_t old_size, size_t alignment, size_t size) {
-    (void)old_size, (void)alignment;
-    char *memory = realloc(old, size + 1);
-    if (!memory) {
-        fprintf(stderr, "out of memory: %zu bytes more are needed\n", size);
-        abort();
-    }
+    (void)alignment;
+    char *memory = owner ? er_take(owner, size + 1) : er_allocate(size + 1);
+    if (old_size) memcpy(memory, old, old_size < size ? old_size : size);
+    if (!owner) free(old);
     memory[size] = 0;
     return memory;
 }
@@ -118,9 +120,11 @@ struct stream_result {
     };
 };
 
-static const char *text_of(int error) {
+static const char *text_of(int error, struct er_memory *memory) {
     struct text text;
+    owner = memory;
     import_error_text(error, &text);
+    owner = NULL;
     import_drop_error(error);
     return text.data;
 }
@@ -131,7 +135,10 @@ static size_t poll(const int *pollables, size_t count) {
         uint32_t *ready;
         size_t length;
     } list;
+    struct er_memory *before = owner;
+    owner = NULL;
     import_poll(pollables, count, &list);
+    owner = before;
     uint32_t first = list.ready[0];
     for (size_t i = 1; i < list.length; i++)
         if (list.ready[i] < first) first = list.ready[i];
@@ -139,6 +146,14 @@ static size_t poll(const int *pollables, size_t count) {
     for (size_t i = 0; i < count; i++) import_drop_pollable(pollables[i]);
     return first;
 }
+
+/* Takes over the host's words. */
+static void set_error(const char *kind, struct text words) {
+    er_set_error(FAILED, kind, "%s", words.data);
+    free((void *)words.data);
+}
+
+static bool has_nul(struct text text) { return text.length && memchr(text.data, 0, text.length); }
 
 void er_host_log(int level, const char *message) { import_log(level, PASS(message)); }
 void er_host_progress(double fraction, const char *message) { import_progress(fraction >= 0, fraction, PASS(message)); }
@@ -170,18 +185,17 @@ bool er_host_wait_stop(uint64_t nanoseconds) {
     return poll(pollables, 2) == 0;
 }
 
-void er_host_pause(uint64_t nanoseconds) {
-    int timer = import_subscribe_duration(nanoseconds);
-    poll(&timer, 1);
-}
-
 const char *er_host_config(const char *key) {
     struct {
         uint8_t is_some;
         struct text value;
     } value;
     import_config(PASS(key), &value);
-    return value.is_some ? value.value.data : NULL;
+    if (!value.is_some) return NULL;
+    if (!has_nul(value.value)) return value.value.data;
+    er_set_error(FAILED, "invalid_config", "the configuration's '%s' has a NUL in it, which text in C can't have", key);
+    er_log(ER_WARN, "%s", er_error_summary());
+    return NULL;
 }
 
 const void *er_host_resumed(size_t *length) {
@@ -197,7 +211,7 @@ const void *er_host_resumed(size_t *length) {
 bool er_host_checkpoint(const void *state, size_t length) {
     struct result result;
     import_checkpoint(state, length, &result);
-    if (result.failed) er_set_error(FAILED, "checkpoint", "%s", result.error.data);
+    if (result.failed) set_error("checkpoint", result.error);
     return !result.failed;
 }
 
@@ -213,7 +227,7 @@ static long read_now(int stream, void *buffer, size_t size, int *error) {
     }
     long length = (long)result.data.length;
     memcpy(buffer, result.data.data, result.data.length);
-    if (length) free((void *)result.data.data);
+    free((void *)result.data.data);
     return length;
 }
 
@@ -242,9 +256,10 @@ static bool write_some(int stream, const void *data, size_t length) {
     return !result.failed;
 }
 
+/* Waits until what was written is where it goes to: for streams that don't wait for a server. */
 static bool flush(int stream) {
     struct stream_result result;
-    import_flush(stream, &result);
+    import_blocking_flush(stream, &result);
     if (result.failed && !result.closed) import_drop_error(result.error);
     return !result.failed;
 }
@@ -286,7 +301,7 @@ long er_host_read_input(void *buffer, size_t size) {
         struct result result;
         import_open_input(&result);
         if (result.failed) {
-            er_set_error(FAILED, "input", "%s", result.error.data);
+            set_error("input", result.error);
             return -1;
         }
         opened = true;
@@ -302,7 +317,7 @@ long er_host_read_input(void *buffer, size_t size) {
             continue;
         }
         if (length == -2) {
-            er_set_error(FAILED, "input", "the input can't be read: %s", text_of(error));
+            er_set_error(FAILED, "input", "the input can't be read: %s", text_of(error, NULL));
             return -1;
         }
         import_drop_input(stream);
@@ -352,8 +367,13 @@ er_artifact *er_host_open_artifact(const char *name, const char *kind, const cha
     case 2:
         er_set_error(FAILED, "artifact", "this run has made %u artifacts, which is as many as the host allows", result.number);
         break;
-    case 4: er_set_not_resumable(result.words.data); break;
-    default: er_set_error(FAILED, "artifact", "artifact '%s' can't be written: %s", name, result.words.data);
+    case 4:
+        er_set_not_resumable(result.words.data);
+        free((void *)result.words.data);
+        break;
+    default:
+        er_set_error(FAILED, "artifact", "artifact '%s' can't be written: %s", name, result.words.data);
+        free((void *)result.words.data);
     }
     return NULL;
 }
@@ -372,16 +392,18 @@ bool er_host_finish(er_artifact *artifact, uint64_t *bytes) {
             struct text error;
         };
     } result;
+    int handle = artifact->handle;
     bool flushed = flush(artifact->stream);
     import_drop_output(artifact->stream);
+    free(artifact);
     if (!flushed) {
-        import_drop_artifact(artifact->handle);
+        import_drop_artifact(handle);
         er_set_error(FAILED, "artifact", "the artifact can't be written to its end");
         return false;
     }
-    import_artifact_finish(artifact->handle, &result);
+    import_artifact_finish(handle, &result);
     if (result.failed)
-        er_set_error(FAILED, "artifact", "%s", result.error.data);
+        set_error("artifact", result.error);
     else
         *bytes = result.bytes;
     return !result.failed;
@@ -390,6 +412,7 @@ bool er_host_finish(er_artifact *artifact, uint64_t *bytes) {
 void er_host_drop(er_artifact *artifact) {
     import_drop_output(artifact->stream);
     import_drop_artifact(artifact->handle);
+    free(artifact);
 }
 
 /* ---- HTTP ------------------------------------------------------------------------------------------------------- */
@@ -458,6 +481,7 @@ static void set_stopped(const struct er_exchange *exchange) {
     char *doing = er_allocate(strlen(exchange->method) + strlen(exchange->authority) + 2);
     sprintf(doing, "%s %s", exchange->method, exchange->authority);
     er_set_stopped(doing);
+    free(doing);
 }
 
 /* Waits for one or two; false: it is to stop or its time is over, and the error is set. */
@@ -503,8 +527,9 @@ static int new_request(struct er_exchange *exchange) {
         import_set_scheme(request, 1, exchange->secure, "", 0) ||
         import_set_authority(request, 1, PASS(exchange->authority)) ||
         import_set_target(request, 1, PASS(exchange->target))) {
-        er_set_error(REJECTED, "invalid_request", "http error: the request can't be sent: the host refused %s http%s://%s%s",
-                     exchange->method, exchange->secure ? "s" : "", exchange->authority, exchange->target);
+        er_set_error(REJECTED, "invalid_request", "http error: the request can't be sent: the host refused %s http%s://%s%.*s",
+                     exchange->method, exchange->secure ? "s" : "", exchange->authority,
+                     (int)strcspn(exchange->target, "?"), exchange->target);
         import_drop_request(request);
         return -1;
     }
@@ -538,17 +563,15 @@ static void begin_upload(struct er_exchange *exchange, int request) {
 static bool upload(struct er_exchange *exchange, int future) {
     while (exchange->rest_length) {
         if (!upload_some(exchange)) return true; /* Why the host takes no more is in its answer. */
-        struct {
-            uint8_t is_some;
-            uint64_t rest[8];
-        } answer;
         if (!exchange->rest_length) break;
-        (void)answer;
         int answered = import_subscribe_response(future);
         if (!wait_for(exchange, import_subscribe_output(exchange->upload), answered)) return false;
         if (room(exchange->upload) == 0) return true;
     }
-    flush(exchange->upload);
+    /* Without waiting for the server, which may never read it: the answer is waited for, and no longer than it may take. */
+    struct stream_result flushed;
+    import_flush(exchange->upload, &flushed);
+    if (flushed.failed && !flushed.closed) import_drop_error(flushed.error);
     import_drop_output(exchange->upload);
     exchange->upload = 0;
     struct {
@@ -582,7 +605,7 @@ static bool receive(struct er_exchange *exchange, int future) {
     return !answer.failed;
 }
 
-static void response_headers(const struct er_exchange *exchange, er_pair **headers, size_t *length) {
+static void response_headers(struct er_exchange *exchange, er_pair **headers, size_t *length) {
     struct {
         struct text *pairs;
         size_t length;
@@ -590,12 +613,12 @@ static void response_headers(const struct er_exchange *exchange, er_pair **heade
     int fields = import_response_headers(exchange->response);
     import_entries(fields, &list);
     import_drop_fields(fields);
-    *headers = er_allocate(list.length * sizeof **headers);
+    *headers = er_take(&exchange->memory, list.length * sizeof **headers);
     *length = list.length;
     for (size_t i = 0; i < list.length; i++) (*headers)[i] = (er_pair){list.pairs[2 * i].data, list.pairs[2 * i + 1].data};
 }
 
-int er_host_send(struct er_exchange *exchange, er_pair **headers, size_t *length) {
+static int send(struct er_exchange *exchange, er_pair **headers, size_t *length) {
     struct {
         uint8_t failed;
         union {
@@ -628,18 +651,27 @@ int er_host_send(struct er_exchange *exchange, er_pair **headers, size_t *length
     return status;
 }
 
+int er_host_send(struct er_exchange *exchange, er_pair **headers, size_t *length) {
+    owner = &exchange->memory;
+    int status = send(exchange, headers, length);
+    owner = NULL;
+    return status;
+}
+
 static void set_broken(struct er_exchange *exchange, int error) {
     struct {
         uint8_t is_some;
         _Alignas(8) struct error_code error;
     } code;
+    owner = &exchange->memory;
     import_http_error(error, &code);
+    owner = NULL;
     if (code.is_some) {
         set_http_error(exchange, &code.error);
         import_drop_error(error);
     } else {
         er_set_error(FAILED, "network", "http error: %s closed the connection before its answer was complete: %s",
-                     exchange->authority, text_of(error));
+                     exchange->authority, text_of(error, &exchange->memory));
     }
 }
 
@@ -718,6 +750,39 @@ static const er_pair *pairs(struct list list) {
     return pairs;
 }
 
+static bool refuse(const char *kind, const char *what, const char *key, er_outcome *outcome) {
+    *outcome = er_rejected(kind, "%s%s has a NUL in it, which text in C can't have", what, key);
+    return true;
+}
+
+/* Rejects an invocation with a text that would end before its end. */
+static bool refused(const struct asked *asked, er_outcome *outcome) {
+    const struct text *environment = asked->environment.items, *metadata = asked->metadata.items;
+    const struct text *command = asked->command.items;
+    for (size_t i = 0; i < asked->metadata.length; i++)
+        if (has_nul(metadata[2 * i]) || has_nul(metadata[2 * i + 1]))
+            return refuse("invalid_metadata", "the value of metadata key ", metadata[2 * i].data, outcome);
+    for (size_t i = 0; i < asked->environment.length; i++)
+        if (has_nul(environment[2 * i]) || has_nul(environment[2 * i + 1]))
+            return refuse("invalid_invocation", "environment variable ", environment[2 * i].data, outcome);
+    for (size_t i = 0; i < asked->command.length; i++)
+        if (has_nul(command[i])) return refuse("invalid_invocation", "the command", "", outcome);
+    const struct {
+        const char *name;
+        struct text text;
+    } fields[] = {
+        {"invocation_id", asked->id},
+        {"runtime_name", asked->runtime_name},
+        {"runtime_kind", asked->kind},
+        {"working_directory", asked->working_directory},
+        {"input_payload_path", asked->input.is_some ? asked->input.value : (struct text){0}},
+        {"artifact_directory", asked->artifacts.is_some ? asked->artifacts.value : (struct text){0}},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (has_nul(fields[i].text)) return refuse("invalid_invocation", fields[i].name, "", outcome);
+    return false;
+}
+
 __attribute__((export_name("executor-runtime:plugin/run@1.0.0#run"))) void *exported_run(const struct asked *asked) {
     const char **command = er_allocate(asked->command.length * sizeof *command);
     for (size_t i = 0; i < asked->command.length; i++) command[i] = ((const struct text *)asked->command.items)[i].data;
@@ -738,7 +803,8 @@ __attribute__((export_name("executor-runtime:plugin/run@1.0.0#run"))) void *expo
     };
     struct er_report report;
     static struct written_outcome outcome;
-    int how = er_run_to_end(&invocation, &report);
+    er_outcome refusal;
+    int how = refused(asked, &refusal) ? er_end(refusal, &report) : er_run_to_end(&invocation, &report);
     struct text *receipt = er_allocate(report.receipt_length * 2 * sizeof *receipt);
     for (size_t i = 0; i < report.receipt_length; i++) {
         receipt[2 * i] = (struct text){PASS(report.receipt[i].key)};

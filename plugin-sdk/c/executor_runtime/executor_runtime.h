@@ -8,7 +8,9 @@
  *     }
  *
  * Memory: each run has an instance of its own, which is gone when the run is over. What a function here returns is valid
- * until then, and nothing of it has to be freed; what is given to one is copied. Text is UTF-8 and ends with a NUL.
+ * until then, and nothing of it has to be freed; what is given to one is copied. A run that sends requests for days gives
+ * back what er_close and er_read_text say. Text is UTF-8 and ends with a NUL; in what goes to the host, U+FFFD stands for
+ * what is no UTF-8. An invocation with a NUL in one of its texts is rejected.
  *
  * Errors: a function that can fail returns NULL, false or -1. `return er_failure();` then ends the run with what went
  * wrong: that it is to stop, or why a request failed.
@@ -86,7 +88,7 @@ void er_receipt(const char *key, const char *value, ...) ER_FORMAT(2, 3);
 /* What this kind calls an exit code: an HTTP status, 0. */
 void er_exit_code(int64_t code);
 
-/* The last failure's code, such as "network" or "stopped", and its words. */
+/* The last failure's code, such as "network" or "stopped", and its words, until another function fails. */
 const char *er_error_kind(void);
 const char *er_error_summary(void);
 
@@ -109,7 +111,8 @@ double er_now(void);
 double er_remaining(void);
 double er_grace(void);
 
-/* A value of this plugin's `config` map in the operator's configuration file; NULL if it is not there. */
+/* A value of this plugin's `config` map in the operator's configuration file; NULL if it is not there. The host is asked once for
+ * each key. */
 const char *er_config(const char *key);
 
 /* The next bytes of the input payload: how many, 0 at its end and if there is none, -1 if it can't be read. */
@@ -152,7 +155,8 @@ typedef struct er_request {
     /* How often it is sent again after an error of the network or a status that may pass (408, 425, 429, 500, 502 to 504).
      * The wait doubles, is at least what Retry-After asks for, and ends when the run is to stop. */
     unsigned retries;
-    /* Seconds; 0: half a second, and a minute. A server that asks for more than the longest is not asked again. */
+    /* Seconds; 0: half a second, and a minute. A server that asks for more than the longest is not asked again, and none is
+     * if the wait would last to the deadline or the run is to stop: the answer is returned. */
     double first_wait;
     double longest_wait;
     /* Also a POST or PATCH: for a server that recognises a request that it has seen. */
@@ -184,11 +188,13 @@ er_response *er_send(const er_request *request) ER_CHECKED;
 const char *er_header(const er_response *response, const char *name);
 /* The next bytes of the body: how many, 0 at its end, -1 if it breaks off or the run is to stop. */
 long er_read(er_response *response, void *buffer, size_t size) ER_CHECKED;
-/* The whole body as text, of at most `limit` bytes. */
+/* The whole body as text, of at most `limit` bytes; it fails if there is a NUL in it. The text is the caller's, also after
+ * er_close: a run that reads many gives each back with free. */
 char *er_read_text(er_response *response, size_t limit) ER_CHECKED;
 /* Writes the rest of the body to an artifact; `bytes` may be NULL. */
 bool er_copy(er_response *response, er_artifact *artifact, uint64_t *bytes) ER_CHECKED;
-/* Nothing more is read. */
+/* Nothing more is read. The response is gone then, with its URL and headers; a run that sends many requests closes each
+ * answer. NULL is none. */
 void er_close(er_response *response);
 
 #endif

@@ -22,13 +22,25 @@ struct er_report {
 
 /* Runs the plugin's function; whatever it returns is one of the above. */
 int er_run_to_end(const er_invocation *invocation, struct er_report *report);
+/* The same for an outcome that is known before the plugin begins. */
+int er_end(er_outcome outcome, struct er_report *report);
 
 /* Begins anew, for a test that runs more than once. */
 void er_forget(void);
 
-/* Memory that is there until the run is over; a run without memory is ended. */
+/* Memory; a run without any is ended. */
 void *er_allocate(size_t size);
 char *er_copy_text(const char *text, size_t length);
+
+/* Memory that is given back together. */
+struct er_memory {
+    struct er_block *blocks;
+};
+void *er_take(struct er_memory *memory, size_t size);
+void er_give_back(struct er_memory *memory);
+
+/* The text, which it takes over, with U+FFFD for what is no UTF-8. */
+char *er_as_utf8(char *text);
 
 /* Keeps what went wrong for er_failure. */
 void er_set_error(int how, const char *kind, const char *summary, ...) ER_FORMAT(3, 4);
@@ -36,6 +48,14 @@ void er_set_stopped(const char *doing);
 
 /* Where nothing is waited for after. */
 #define NEVER UINT64_MAX
+
+/* Nanoseconds, and what comes so much later; the largest there are where there would be more. */
+uint64_t er_nanoseconds(double seconds);
+uint64_t er_later(uint64_t moment, uint64_t nanoseconds);
+
+/* When a run that was told to stop has to stop using the network: the last quarter of its grace is for returning. It counts
+ * from now, each time anew, as long as the run was not told to. */
+uint64_t er_last_moment(void);
 
 /* How a wait ended. */
 enum { READY, STOP, TIME_OVER };
@@ -53,7 +73,6 @@ uint64_t er_host_grace(void);
 uint64_t er_host_random(void);
 /* Waits for the request to stop; false if so much time has passed. */
 bool er_host_wait_stop(uint64_t nanoseconds);
-void er_host_pause(uint64_t nanoseconds);
 const char *er_host_config(const char *key);
 /* As er_read_input, which sets the error. */
 long er_host_read_input(void *buffer, size_t size);
@@ -71,6 +90,8 @@ const void *er_host_resumed(size_t *length);
 
 /* One request and its answer. */
 struct er_exchange {
+    /* All that belongs to it. */
+    struct er_memory memory;
     const char *method;
     bool secure;
     const char *authority;
@@ -90,7 +111,7 @@ struct er_exchange {
     size_t rest_length;
 };
 
-/* The answer's status and headers; 0: the error is set. */
+/* The answer's status and headers, in the exchange's memory; 0: the error is set. */
 int er_host_send(struct er_exchange *exchange, er_pair **headers, size_t *headers_length);
 long er_host_read(struct er_exchange *exchange, void *buffer, size_t size);
 void er_host_close(struct er_exchange *exchange);

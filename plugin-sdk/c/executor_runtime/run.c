@@ -16,40 +16,42 @@ static struct {
         const char *kind, *summary;
         bool not_resumable;
     } error;
+    /* When the request to stop was first seen. */
+    struct {
+        bool is_seen;
+        uint64_t at;
+    } stop;
+    struct config {
+        struct config *next;
+        char *key;
+        const char *value;
+    } *config;
+    struct {
+        bool is_known;
+        const void *state;
+        size_t length;
+    } resumed;
 } the_run;
 
 void er_forget(void) { memset(&the_run, 0, sizeof the_run); }
 
-void *er_allocate(size_t size) {
-    void *memory = malloc(size ? size : 1);
-    if (!memory) {
-        fprintf(stderr, "out of memory: %zu bytes more are needed\n", size);
-        abort();
-    }
-    return memory;
-}
-
-char *er_copy_text(const char *text, size_t length) {
-    char *copy = er_allocate(length + 1);
-    memcpy(copy, text, length);
-    copy[length] = 0;
-    return copy;
-}
-
 static char *formatted(const char *text, va_list values) {
     va_list again;
     va_copy(again, values);
-    char *made = er_allocate((size_t)vsnprintf(NULL, 0, text, values) + 1);
-    vsprintf(made, text, again);
+    int length = vsnprintf(NULL, 0, text, values);
+    char *made = length < 0 ? er_copy_text(text, strlen(text)) : er_allocate((size_t)length + 1);
+    if (length >= 0) vsprintf(made, text, again);
     va_end(again);
     return made;
 }
 
-/* The text of the function's own last parameters. */
+static char *utf8_copy(const char *text) { return er_as_utf8(er_copy_text(text, strlen(text))); }
+
+/* The text of the function's own last parameters, for the host. */
 #define FORMATTED(into, text)                                                                                           \
     va_list values;                                                                                                    \
     va_start(values, text);                                                                                            \
-    char *into = formatted(text, values);                                                                              \
+    char *into = er_as_utf8(formatted(text, values));                                                                  \
     va_end(values)
 
 /* ---- The invocation --------------------------------------------------------------------------------------------- */
@@ -91,22 +93,25 @@ bool er_boolean(const er_invocation *invocation, const char *key, bool if_missin
 
 /* ---- The end ---------------------------------------------------------------------------------------------------- */
 
-static er_outcome ended(int how, const char *kind, const char *summary) {
+/* Takes over both. */
+static er_outcome ended(int how, char *kind, char *summary) {
+    free((void *)the_run.report.kind);
+    free((void *)the_run.report.summary);
     the_run.report.kind = kind;
     the_run.report.summary = summary;
     return (er_outcome){how};
 }
 
-er_outcome er_succeeded(void) { return ended(SUCCEEDED, "", ""); }
+er_outcome er_succeeded(void) { return ended(SUCCEEDED, utf8_copy(""), utf8_copy("")); }
 
 er_outcome er_failed(const char *kind, const char *summary, ...) {
     FORMATTED(words, summary);
-    return ended(FAILED, er_copy_text(kind, strlen(kind)), words);
+    return ended(FAILED, utf8_copy(kind), words);
 }
 
 er_outcome er_rejected(const char *kind, const char *summary, ...) {
     FORMATTED(words, summary);
-    return ended(REJECTED, er_copy_text(kind, strlen(kind)), words);
+    return ended(REJECTED, utf8_copy(kind), words);
 }
 
 er_outcome er_stopped(const char *doing) {
@@ -120,14 +125,17 @@ er_outcome er_failure(void) {
     const char *kind = the_run.error.kind;
     if (how == TIMED_OUT) kind = "timeout";
     if (how == CANCELLED) kind = "cancelled";
-    return ended(how, kind, the_run.error.summary);
+    return ended(how, utf8_copy(kind), utf8_copy(the_run.error.summary));
 }
 
 void er_receipt(const char *key, const char *value, ...) {
     FORMATTED(text, value);
+    char *name = utf8_copy(key);
     struct er_report *report = &the_run.report;
     for (size_t i = 0; i < report->receipt_length; i++)
-        if (!strcmp(report->receipt[i].key, key)) {
+        if (!strcmp(report->receipt[i].key, name)) {
+            free(name);
+            free((void *)report->receipt[i].value);
             report->receipt[i].value = text;
             return;
         }
@@ -136,9 +144,10 @@ void er_receipt(const char *key, const char *value, ...) {
         er_pair *larger = er_allocate(the_run.receipt_room * sizeof *larger);
         if (report->receipt_length)
             memcpy(larger, report->receipt, report->receipt_length * sizeof *larger);
+        free(report->receipt);
         report->receipt = larger;
     }
-    report->receipt[report->receipt_length++] = (er_pair){er_copy_text(key, strlen(key)), text};
+    report->receipt[report->receipt_length++] = (er_pair){name, text};
 }
 
 void er_exit_code(int64_t code) {
@@ -159,12 +168,17 @@ int er_run_to_end(const er_invocation *invocation, struct er_report *report) {
 #ifdef __wasm__
     if (__stdio_exit) __stdio_exit();
 #endif
+    return er_end(outcome, report);
+}
+
+int er_end(er_outcome outcome, struct er_report *report) {
     *report = the_run.report;
     return outcome.how;
 }
 
 void er_set_error(int how, const char *kind, const char *summary, ...) {
     FORMATTED(words, summary);
+    free((void *)the_run.error.summary);
     the_run.error.how = how;
     the_run.error.kind = kind;
     the_run.error.summary = words;
@@ -172,7 +186,8 @@ void er_set_error(int how, const char *kind, const char *summary, ...) {
 }
 
 void er_set_stopped(const char *doing) {
-    bool late = er_host_remaining() == 0;
+    /* Asking keeps the moment, too. */
+    bool late = er_stop_requested() && er_host_remaining() == 0;
     er_set_error(late ? TIMED_OUT : CANCELLED, "stopped", "%s in %s", late ? "timed out" : "cancelled", doing);
 }
 
@@ -200,15 +215,36 @@ void er_progress(double fraction, const char *message, ...) {
 }
 
 bool er_sleep(double seconds) {
-    double nanoseconds = seconds > 0 ? seconds * NANOSECONDS : 0;
-    if (er_host_wait_stop(nanoseconds < 9e18 ? (uint64_t)nanoseconds : (uint64_t)INT64_MAX)) {
+    if (er_host_wait_stop(er_nanoseconds(seconds))) {
         er_set_stopped("a pause");
         return false;
     }
     return true;
 }
 
-bool er_stop_requested(void) { return er_host_stop_requested() || er_host_remaining() == 0; }
+bool er_stop_requested(void) {
+    bool is_requested = er_host_stop_requested() || er_host_remaining() == 0;
+    if (is_requested && !the_run.stop.is_seen) {
+        the_run.stop.is_seen = true;
+        the_run.stop.at = er_host_now();
+    }
+    return is_requested;
+}
+
+uint64_t er_last_moment(void) {
+    uint64_t since = er_stop_requested() ? the_run.stop.at : er_host_now();
+    return er_later(since, er_host_grace() / 4 * 3);
+}
+
+uint64_t er_nanoseconds(double seconds) {
+    double nanoseconds = seconds > 0 ? seconds * NANOSECONDS : 0;
+    return nanoseconds < 0x1p64 ? (uint64_t)nanoseconds : UINT64_MAX;
+}
+
+uint64_t er_later(uint64_t moment, uint64_t nanoseconds) {
+    return nanoseconds < UINT64_MAX - moment ? moment + nanoseconds : UINT64_MAX;
+}
+
 double er_now(void) { return (double)er_host_now() / NANOSECONDS; }
 double er_grace(void) { return (double)er_host_grace() / NANOSECONDS; }
 
@@ -217,21 +253,44 @@ double er_remaining(void) {
     return remaining == NEVER ? INFINITY : (double)remaining / NANOSECONDS;
 }
 
-const char *er_config(const char *key) { return er_host_config(key); }
+/* The host is asked once for each key: what it answers is kept. */
+const char *er_config(const char *key) {
+    char *name = utf8_copy(key);
+    for (const struct config *config = the_run.config; config; config = config->next)
+        if (!strcmp(config->key, name)) {
+            free(name);
+            return config->value;
+        }
+    struct config *config = er_allocate(sizeof *config);
+    *config = (struct config){the_run.config, name, er_host_config(name)};
+    the_run.config = config;
+    return config->value;
+}
+
 long er_read_input(void *buffer, size_t size) { return er_host_read_input(buffer, size); }
 
+static er_artifact *open_artifact(const char *name, const char *kind, const char *description, int64_t length) {
+    char *texts[] = {utf8_copy(name), utf8_copy(kind), utf8_copy(description ? description : "")};
+    er_artifact *artifact = er_host_open_artifact(texts[0], texts[1], texts[2], length);
+    for (size_t i = 0; i < 3; i++) free(texts[i]);
+    return artifact;
+}
+
 er_artifact *er_create_artifact(const char *name, const char *kind, const char *description) {
-    return er_host_open_artifact(name, kind, description ? description : "", -1);
+    return open_artifact(name, kind, description, -1);
 }
 
 er_artifact *er_reopen_artifact(const char *name, const char *kind, const char *description, uint64_t length) {
-    return er_host_open_artifact(name, kind, description ? description : "", (int64_t)length);
+    return open_artifact(name, kind, description, length <= INT64_MAX ? (int64_t)length : INT64_MAX);
 }
 
 bool er_write(er_artifact *artifact, const void *data, size_t length) { return er_host_write(artifact, data, length); }
 
 bool er_print(er_artifact *artifact, const char *text, ...) {
-    FORMATTED(words, text);
+    va_list values;
+    va_start(values, text);
+    char *words = formatted(text, values);
+    va_end(values);
     bool written = er_write(artifact, words, strlen(words));
     free(words);
     return written;
@@ -244,4 +303,10 @@ bool er_finish(er_artifact *artifact, uint64_t *bytes) {
 
 void er_drop(er_artifact *artifact) { er_host_drop(artifact); }
 bool er_checkpoint(const void *state, size_t length) { return er_host_checkpoint(state, length); }
-const void *er_resumed(size_t *length) { return er_host_resumed(length); }
+
+const void *er_resumed(size_t *length) {
+    if (!the_run.resumed.is_known) the_run.resumed.state = er_host_resumed(&the_run.resumed.length);
+    the_run.resumed.is_known = true;
+    if (length) *length = the_run.resumed.length;
+    return the_run.resumed.state;
+}

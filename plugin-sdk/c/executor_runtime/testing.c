@@ -138,6 +138,8 @@ bool er_test_run_until_death(int checkpoint) {
     left.dies_at = checkpoint;
     if (!setjmp(left.death)) {
         run_once();
+        finds.resumes = false;
+        finds.interrupted_count = 0;
         return false;
     }
     finds.resumes = true;
@@ -176,12 +178,10 @@ const char *er_test_artifact(const char *name, size_t *length) {
 
 /* ---- The host --------------------------------------------------------------------------------------------------- */
 
-static uint64_t nanoseconds(double seconds) { return (uint64_t)(seconds * NANOSECONDS); }
-
 /* When the run is to stop. */
 static uint64_t stop_moment(void) {
-    uint64_t stop = finds.has_stop ? nanoseconds(finds.stop_after) : NEVER;
-    return finds.has_timeout && nanoseconds(finds.timeout) < stop ? nanoseconds(finds.timeout) : stop;
+    uint64_t stop = finds.has_stop ? er_nanoseconds(finds.stop_after) : NEVER;
+    return finds.has_timeout && er_nanoseconds(finds.timeout) < stop ? er_nanoseconds(finds.timeout) : stop;
 }
 
 void er_host_log(int level, const char *message) {
@@ -193,9 +193,8 @@ void er_host_progress(double fraction, const char *message) { (void)fraction, (v
 uint64_t er_host_now(void) { return left.clock; }
 int64_t er_host_time(void) { return 1700000000 + (int64_t)(left.clock / 1000000000); }
 bool er_host_stop_requested(void) { return left.clock >= stop_moment(); }
-uint64_t er_host_grace(void) { return nanoseconds(5); }
+uint64_t er_host_grace(void) { return er_nanoseconds(5); }
 uint64_t er_host_random(void) { return 0; }
-void er_host_pause(uint64_t time) { left.clock += time; }
 const char *er_host_config(const char *key) {
     for (size_t i = 0; i < finds.config.length; i++)
         if (!strcmp(finds.config.pairs[i].key, key)) return finds.config.pairs[i].value;
@@ -204,7 +203,7 @@ const char *er_host_config(const char *key) {
 
 uint64_t er_host_remaining(void) {
     if (!finds.has_timeout) return NEVER;
-    uint64_t deadline = nanoseconds(finds.timeout);
+    uint64_t deadline = er_nanoseconds(finds.timeout);
     return deadline > left.clock ? deadline - left.clock : 0;
 }
 
@@ -215,7 +214,7 @@ bool er_host_wait_stop(uint64_t time) {
         left.clock = stop;
         return true;
     }
-    left.clock += time;
+    left.clock = er_later(left.clock, time);
     return false;
 }
 
@@ -290,6 +289,13 @@ const void *er_host_resumed(size_t *length) {
     return finds.resumes ? finds.checkpoint.data : NULL;
 }
 
+static const char *kept(struct er_exchange *exchange, const char *text, size_t length) {
+    char *copy = er_take(&exchange->memory, length + 1);
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    return copy;
+}
+
 int er_host_send(struct er_exchange *exchange, er_pair **headers, size_t *length) {
     append_line(&left.requests, exchange->method, exchange->secure ? " https://" : " http://", "");
     left.requests.length--;
@@ -306,7 +312,7 @@ int er_host_send(struct er_exchange *exchange, er_pair **headers, size_t *length
         return 0;
     }
     left.answered++;
-    *headers = er_allocate(MAX * sizeof **headers);
+    *headers = er_take(&exchange->memory, MAX * sizeof **headers);
     *length = 0;
     for (const char *line = finds.answers[next].headers; *line && *length < MAX;) {
         size_t end = strcspn(line, "\n"), colon = strcspn(line, ":");
@@ -314,7 +320,7 @@ int er_host_send(struct er_exchange *exchange, er_pair **headers, size_t *length
         const char *value = line + colon + 1;
         while (*value == ' ') value++;
         (*headers)[(*length)++] =
-            (er_pair){er_copy_text(line, colon), er_copy_text(value, (size_t)(line + end - value))};
+            (er_pair){kept(exchange, line, colon), kept(exchange, value, (size_t)(line + end - value))};
         line += end + (line[end] == '\n');
     }
     exchange->rest = finds.answers[next].body;

@@ -26,10 +26,11 @@ void er_test_stop_after(double seconds);
 void er_test_answer(int status, const char *headers, const char *body);
 void er_test_reset(void);
 
-/* Runs the plugin. What is told below is of this run. */
+/* Runs the plugin. What is told below is of this run. The plugin's own globals keep what an earlier run has left in them:
+ * under the real host each run finds them as the program sets them. */
 void er_test_run(void);
 /* Runs it until its host dies, right after the checkpoint with this number (1 is the first). The next run goes on from
- * there, with the artifacts that were not finished. False: it ended before. */
+ * there, with the artifacts that were not finished. False: it ended before, and the next run begins anew. */
 bool er_test_run_until_death(int checkpoint);
 
 /* "succeeded", "failed", "rejected", "timed_out" or "cancelled". */

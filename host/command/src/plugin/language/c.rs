@@ -18,7 +18,7 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 /// The version of Zig that this was tested with.
@@ -112,20 +112,38 @@ impl Compiler {
         }
     }
 
-    fn command(&self) -> Command {
+    /// The program with the commands that it has.
+    fn program(&self) -> Command {
         match self {
             Self::Clang => Command::new("clang"),
-            Self::Zig => {
-                let mut zig = Command::new("zig");
-                zig.arg("cc");
-                zig
-            }
+            Self::Zig => Command::new("zig"),
             Self::ZigOfPython(python) => {
                 let mut zig = Command::new(python);
-                zig.args(["-m", "ziglang", "cc"]);
+                zig.args(["-m", "ziglang"]);
                 zig
             }
         }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.program();
+        if !matches!(self, Self::Clang) {
+            command.arg("cc");
+        }
+        command
+    }
+
+    /// Which compiler this is, with the version that it reports; None if it reports none.
+    fn identity(&self) -> Option<String> {
+        let version = match self {
+            Self::Clang => "--version",
+            Self::Zig | Self::ZigOfPython(_) => "version",
+        };
+        let said = self.program().arg(version).stdin(Stdio::null()).output().ok()?;
+        let version = String::from_utf8_lossy(&said.stdout);
+        said.status
+            .success()
+            .then(|| format!("{self:?} {}", version.trim()))
     }
 
     /// Compiles for WebAssembly.
@@ -147,8 +165,8 @@ struct CPlugin(Folder);
 impl Project for CPlugin {
     fn build(&self, _: Carrier) -> Result<Built> {
         let compiler = self.compiler()?;
-        let tools = format!("{compiler:?}");
-        self.0.build(Some(tools), |made| self.make(&compiler, made))
+        self.0
+            .build(compiler.identity(), |made| self.make(&compiler, made))
     }
 
     /// Compiles each `test*.c` with the plugin for this machine, and runs it.
