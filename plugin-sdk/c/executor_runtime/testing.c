@@ -304,6 +304,10 @@ int er_host_send(struct er_exchange *exchange, er_pair **headers, size_t *length
         append(&left.requests, "> ", 2);
         append_line(&left.requests, exchange->headers[i].key, ": ", exchange->headers[i].value);
     }
+    if (exchange->until <= left.clock) {
+        er_set_error(TIMED_OUT, "timeout", "http error: timed out");
+        return 0;
+    }
     size_t next = left.answered;
     if (next >= finds.answer_count || !finds.answers[next].status) {
         left.answered += next < finds.answer_count;

@@ -12,13 +12,14 @@ use executor_runtime_tests::{
 use guest_build::{target_directory, workspace};
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
 };
 
 /// The plugin of `tests/fixtures/c/behaviours`, built once.
-fn behaviours() -> Option<Installed> {
+pub(super) fn behaviours() -> Option<Installed> {
     static BUILT: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
         let home = Home::new();
         new_plugin(
@@ -34,7 +35,7 @@ fn behaviours() -> Option<Installed> {
     Some(Installed::file("c_behaviours", BUILT.as_deref()?))
 }
 
-fn result(place: &Installed, behaviour: &str, url: &str) -> RuntimeResult {
+pub(super) fn result(place: &Installed, behaviour: &str, url: &str) -> RuntimeResult {
     let invocation = place
         .invocation(&[("test.behaviour", behaviour)])
         .timeout(60, 1.0);
@@ -142,6 +143,38 @@ fn debians_compiler_makes_a_plugin_as_well() {
 }
 
 #[test]
+fn another_version_of_the_compiler_makes_a_plugin_in_c_anew() {
+    let home = Home::new();
+    if new_plugin(&home, "greeter", None).is_none() {
+        return;
+    }
+    // Zig, which says that it is of the version in a file.
+    let folder = home.join("greeter");
+    let version = home.write("version", "1");
+    let zig = venv().unwrap().join("bin/python3");
+    let bin = folder.join(".venv/bin");
+    fs::remove_file(folder.join(".venv")).unwrap();
+    fs::create_dir_all(&bin).unwrap();
+    fs::write(bin.join("python-zig"), "").unwrap();
+    let python = bin.join("python");
+    let script = format!(
+        "#!/bin/sh\n[ \"$3\" = version ] && exec cat '{version}'\nexec '{}' \"$@\"\n",
+        zig.display()
+    );
+    fs::write(&python, script).unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+    for (number, is_made) in [("1", true), ("1", false), ("2", true), ("2", false)] {
+        home.write("version", number);
+        let built = run(&home, &["plugin", "build", "greeter"]).succeeds();
+        assert_eq!(
+            built.stderr.contains("making a component"),
+            is_made,
+            "{number}: {built:?}"
+        );
+    }
+}
+
+#[test]
 fn what_a_plugin_in_c_misses_is_said() {
     let home = Home::new();
     run(&home, &["plugin", "new", "x", "--lang", "c"]).succeeds();
@@ -238,12 +271,22 @@ fn requests_in_c_carry_bodies_heed_their_time_and_can_follow_the_stop() {
         "/from" => Answer::new(307, "").header("location", "../to?a=b#c"),
         _ => Answer::new(
             200,
-            format!("{} {}", request.body.len(), request.header("x-api-key")),
+            format!(
+                "{} {}{}{} {}",
+                request.body.len(),
+                request.header("x-api-key"),
+                request.header("x-totp"),
+                request.header("x-sids"),
+                request.header("x-bypass")
+            ),
         )
         .header("content-type", "text/x"),
     });
     let posted = result(&place, "post", &echo.url("/from"));
-    assert_eq!(posted.metadata["test.answer"], "200000 secret", "{posted:?}");
+    assert_eq!(
+        posted.metadata["test.answer"], "200000 secretsecretsecret open",
+        "{posted:?}"
+    );
     assert_eq!(posted.metadata["test.type"], "text/x");
     assert_eq!(posted.metadata["test.url"], echo.url("/to?a=b"));
     assert_eq!(echo.lines(), ["POST /from", "POST /to?a=b"]);
@@ -253,7 +296,7 @@ fn requests_in_c_carry_bodies_heed_their_time_and_can_follow_the_stop() {
     let elsewhere = Scripted::start(move |_, _| Answer::new(308, "").header("location", &there));
     let place = place.configured("[plugins.c-behaviours]\nallow_hosts = [\"127.0.0.1:*\"]");
     let posted = result(&place, "post", &elsewhere.url("/"));
-    assert_eq!(posted.metadata["test.answer"], "200000 ", "{posted:?}");
+    assert_eq!(posted.metadata["test.answer"], "200000  open", "{posted:?}");
 
     let silent = Scripted::start(|_, _| Answer::Silence);
     let short = result(&place, "short", &silent.url("/"));

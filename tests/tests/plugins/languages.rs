@@ -101,7 +101,7 @@ const CASE: Case = Case {
     artifacts: &[],
 };
 
-const CASES: [Case; 17] = [
+const CASES: [Case; 19] = [
     Case {
         name: "greet",
         kind: "greet",
@@ -175,6 +175,31 @@ const CASES: [Case; 17] = [
         exit_code: Some(200),
         receipt: &[("fetch.bytes", "4")],
         artifacts: &[("body", "response_body", "page")],
+        ..CASE
+    },
+    Case {
+        name: "a redirect with dots in its fragment",
+        kind: "fetch",
+        metadata: &[("fetch.url", "SERVER/a/x")],
+        server: |request, _| match request.target.as_str() {
+            "/a/x" => Answer::new(302, "").header("location", "b#/../../c"),
+            _ => Answer::new(200, "page"),
+        },
+        asked: &["GET /a/x", "GET /a/b"],
+        exit_code: Some(200),
+        receipt: &[("fetch.bytes", "4")],
+        artifacts: &[("body", "response_body", "page")],
+        ..CASE
+    },
+    Case {
+        name: BEFORE_DEADLINE,
+        kind: "fetch",
+        metadata: &[("fetch.url", "SERVER/")],
+        server: |_, _| Answer::new(503, "later").header("retry-after", "60"),
+        asked: &["GET /"],
+        status: Status::Failed,
+        error: "http_status",
+        exit_code: Some(503),
         ..CASE
     },
     Case {
@@ -262,6 +287,9 @@ const CASES: [Case; 17] = [
     },
 ];
 
+/// The case whose deadline comes before the second request.
+const BEFORE_DEADLINE: &str = "a wait that would last to the deadline";
+
 /// The case whose deadline passes.
 const DEADLINE: &str = "the deadline";
 
@@ -291,6 +319,7 @@ fn run_case(language: &Language, case: &Case) {
     let invocation = invocation(&place, case.kind, &pairs).path("input_payload_path", &input);
     let invocation = match case.name {
         DEADLINE => invocation.timeout(1, 60.0),
+        BEFORE_DEADLINE => invocation.timeout(50, 1.0),
         _ => invocation.timeout(120, 1.0),
     };
     let finished = place.run(&invocation);

@@ -2,6 +2,7 @@
 
 mod author_tools;
 mod c;
+mod c_sdk;
 mod carriers;
 mod checkpoints;
 mod component_bounds;
