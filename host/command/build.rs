@@ -43,7 +43,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         for entry in fs::read_dir(path)? {
             collect(&entry?.path(), files)?;
         }
-    } else if path.exists() {
+    } else if path.exists() && path.extension().is_none_or(|extension| extension != "md") {
         files.push(path.to_owned());
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Plugins in C: Zig, installed once for all tests, and what `plugin new` makes.
 
 use crate::{
-    guest_tools::{copy_files, done},
+    guest_tools::{copy_files, done, downloaded},
     home::{CommandOutput, Home},
     installed::cache,
     not_tested,
@@ -27,7 +27,7 @@ pub fn venv() -> Option<&'static Path> {
             return Ok(venv);
         }
         done(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        done(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "--timeout", "20", ZIG]))?;
+        downloaded(Command::new(venv.join("bin/pip")).args(["install", "--quiet", ZIG]))?;
         Ok(venv)
     });
     match &*VENV {

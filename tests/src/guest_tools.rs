@@ -26,6 +26,34 @@ pub fn done(command: &mut Command) -> Result<(), String> {
     }
 }
 
+/// How often a tool of a language is downloaded before it is given up.
+const DOWNLOADS: usize = 3;
+
+/// How many seconds that may take each time: the tools can wait for ever for a server that has stopped sending.
+const DOWNLOAD_SECONDS: &str = "150";
+
+/// Runs what downloads a tool of a language, again if it fails or hangs.
+///
+/// # Errors
+/// What it said, if no time was a good one.
+pub fn downloaded(command: &Command) -> Result<(), String> {
+    let download = || {
+        let mut limited = Command::new("timeout");
+        limited
+            .args(["--kill-after=5", DOWNLOAD_SECONDS])
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        done(&mut limited)
+    };
+    (1..DOWNLOADS).fold(download(), |ended, _| ended.or_else(|_| download()))
+}
+
 /// The host's command line, which compiles into the cache that the tests share.
 ///
 /// # Panics

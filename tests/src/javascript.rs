@@ -1,7 +1,7 @@
 //! Plugins in JavaScript: node and componentize-js, installed once for all tests, and what `plugin new` makes.
 
 use crate::{
-    guest_tools::{done, run},
+    guest_tools::{done, downloaded, run},
     home::{CommandOutput, Home},
     installed::cache,
     not_tested,
@@ -39,7 +39,7 @@ pub fn path() -> Option<&'static str> {
         let bin = venv.join("bin");
         if !bin.join("npm").is_file() {
             done(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-            done(Command::new(bin.join("pip")).args(["install", "--quiet", "--timeout", "20", NODE]))?;
+            downloaded(Command::new(bin.join("pip")).args(["install", "--quiet", NODE]))?;
         }
         Ok(format!("{}:{path}", bin.display()))
     });
@@ -51,19 +51,18 @@ fn packages() -> Option<&'static Path> {
     static INSTALLED: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
         let folder = target_directory().join("javascript/npm");
         let packages = folder.join("node_modules");
-        // Written when npm is done.
-        if !packages.join(".package-lock.json").is_file() {
-            fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-            let mut npm = Command::new("npm");
-            npm.env("PATH", path().ok_or("there is no npm")?);
-            npm.args([
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--fetch-timeout=20000",
-                "--prefix",
-            ]);
-            done(npm.arg(&folder).arg(COMPONENTIZE))?;
+        if !packages.is_dir() {
+            // Each time from nothing: npm takes what it has not finished for finished.
+            let partial = folder.with_extension(format!("{}.partial", std::process::id()));
+            let mut install = Command::new("sh");
+            let script = r#"rm -rf "$0" && npm install --no-audit --no-fund --prefix "$0" "$1""#;
+            install
+                .env("PATH", path().ok_or("there is no npm")?)
+                .args(["-c", script])
+                .arg(&partial)
+                .arg(COMPONENTIZE);
+            downloaded(&install)?;
+            fs::rename(&partial, &folder).map_err(|error| error.to_string())?;
         }
         Ok(packages)
     });

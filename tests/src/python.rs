@@ -1,7 +1,7 @@
 //! Plugins in Python: componentize-py, installed once for all tests, and what `plugin new` makes.
 
 use crate::{
-    guest_tools::{done, run},
+    guest_tools::{done, downloaded, run},
     home::Home,
     not_tested,
 };
@@ -26,13 +26,7 @@ pub fn venv() -> Option<&'static Path> {
             return Ok(venv);
         }
         done(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        done(Command::new(venv.join("bin/pip")).args([
-            "install",
-            "--quiet",
-            "--timeout",
-            "20",
-            COMPONENTIZE,
-        ]))?;
+        downloaded(Command::new(venv.join("bin/pip")).args(["install", "--quiet", COMPONENTIZE]))?;
         Ok(venv)
     });
     match &*VENV {

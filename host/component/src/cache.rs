@@ -183,9 +183,12 @@ impl CodeCache {
         if let Some(sha256) = version.note(&directory).and_then(|note| unhex(&note)) {
             return Ok(sha256);
         }
+        let tells_changes = notes::tells_changes(file);
         let sha256 = compute()?;
-        // Otherwise it is read the next time, too.
-        let _ = version.write(&directory, &hex(&sha256));
+        if tells_changes {
+            // Otherwise it is read the next time, too.
+            let _ = version.write(&directory, &hex(&sha256));
+        }
         Ok(sha256)
     }
 
@@ -293,9 +296,11 @@ fn is_known_to_be_intact(directory: &OwnedFd, file: &File, stat: &FileStat) -> i
     {
         return Ok(true);
     }
+    let tells_changes = notes::tells_changes(file);
     let is_intact = is_intact(file, u64::try_from(stat.st_size).unwrap_or(0))?;
     if let Some(version) = version
         && is_intact
+        && tells_changes
     {
         // Otherwise it is read the next time, too.
         let _ = version.write(directory, "");
@@ -470,7 +475,7 @@ fn untrusted(stat: &FileStat) -> CacheError {
 
 /// Removes the oldest entries and notes above [`MAX_ENTRIES`], and what crashed writers left. Best effort: another
 /// process may do the same.
-fn prune(directory: OwnedFd) {
+pub(super) fn prune(directory: OwnedFd) {
     let Ok(mut directory) = Dir::from_fd(directory) else {
         return;
     };

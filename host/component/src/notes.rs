@@ -2,23 +2,34 @@
 //!
 //! To read 20 MB of a plugin for its digest, and 30 MB of code for its checksum, takes longer than to run it. So both are
 //! noted, and a note counts for one version of one file: the same device, inode, length and time of change, since the machine
-//! was started. The kernel sets the time of change whenever a file is written, and no program can set it back. A file that has
-//! changed just now is not noted: its file system's clock may not tell one change from the next.
+//! was started. The kernel sets the time of change whenever a file is written, and no program can set it back. Where that
+//! is not so, a file is not noted ([`tells_changes`]):
+//!
+//! - it has changed just now: its file system's clock may not tell one change from the next;
+//! - a file system that is an image made elsewhere, such as squashfs, or a network's: its times are what someone wrote;
+//! - someone has it open for writing: what is written by a shared mapping sets the time only at first.
 //!
 //! Notes are in the directory of the cache, which belongs to this user alone: who could write a false one could write false
 //! code. Where one can't be read or written, the file is read.
 
-use super::cache::create_partial;
+use super::cache::{create_partial, prune};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat, renameat},
-    sys::stat::{FileStat, Mode, fstat},
+    sys::{
+        stat::{FileStat, Mode, fstat},
+        statfs::{
+            BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, TMPFS_MAGIC, XFS_SUPER_MAGIC,
+            fstatfs,
+        },
+        statvfs::{FsFlags, fstatvfs},
+    },
     unistd::{UnlinkatFlags, unlinkat},
 };
 use std::{
     fs::File,
     io::{self, Read, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::OnceLock,
     time::SystemTime,
 };
@@ -92,9 +103,47 @@ impl Version {
         if written.is_err() {
             // It may not even exist.
             let _ = unlinkat(directory, partial.as_str(), UnlinkatFlags::NoRemoveDir);
+        } else if let Ok(directory) = directory.try_clone() {
+            prune(directory);
         }
         written
     }
+}
+
+/// Whether the kernel sets the time of change of this file, opened for reading alone, whenever it is written from now on. To be
+/// asked before it is read.
+pub(super) fn tells_changes(file: &File) -> bool {
+    /// File systems whose times are this kernel's, as long as they are written to.
+    const LOCAL: [FsType; 5] = [
+        BTRFS_SUPER_MAGIC,
+        EXT4_SUPER_MAGIC,
+        F2FS_SUPER_MAGIC,
+        TMPFS_MAGIC,
+        XFS_SUPER_MAGIC,
+    ];
+    let is_local = fstatfs(file).is_ok_and(|found| LOCAL.contains(&found.filesystem_type()));
+    let is_image = fstatvfs(file).is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY));
+    is_local && !is_image && !has_writer(file)
+}
+
+/// Whether someone has it open for writing, or mapped; also where that can't be known, as of another user's file.
+fn has_writer(file: &File) -> bool {
+    /// `F_SETSIG` of `fcntl`.
+    const SET_SIGNAL: libc::c_int = 10;
+    let fd = file.as_raw_fd();
+    // A lease for reading is given only while there is no writer. One who comes while it is held waits until it is given back,
+    // which is at once, and the holder gets a signal: one that nothing is done about, instead of SIGIO, which would end the
+    // process.
+    // SAFETY: each takes a descriptor that is open, and a number.
+    unsafe {
+        if libc::fcntl(fd, SET_SIGNAL, libc::SIGURG) != 0
+            || libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) != 0
+        {
+            return true;
+        }
+        libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK);
+    }
+    false
 }
 
 /// What the kernel calls the time since the machine was started. A crash may leave a file with its times and without what
@@ -111,6 +160,7 @@ fn boot() -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
     use std::{
         fs,
         os::unix::fs::FileExt,
@@ -158,6 +208,42 @@ mod tests {
 
         file.set_len(1000).unwrap();
         assert_eq!(later(&file, "about"), None, "it is not worth a note");
+    }
+
+    #[test]
+    fn what_may_change_unnoticed_is_not_noted() {
+        // On tmpfs: the temporary directory may be on any file system.
+        let place = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = place.path().join("file");
+        fs::write(&path, vec![1; 2 << 20]).unwrap();
+        let reader = File::open(&path).unwrap();
+        assert!(tells_changes(&reader));
+        let writer = File::options().read(true).write(true).open(&path).unwrap();
+        assert!(!tells_changes(&reader));
+        let length = std::num::NonZeroUsize::new(4096).unwrap();
+        let (protection, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
+        // SAFETY: it is mapped where there is room, and the memory is not used.
+        let mapped = unsafe { mmap(None, length, protection, flags, &writer, 0) }.unwrap();
+        drop(writer);
+        assert!(!tells_changes(&reader));
+        // SAFETY: it is what was mapped.
+        unsafe { munmap(mapped, length.get()) }.unwrap();
+        assert!(tells_changes(&reader));
+        assert!(!tells_changes(&File::open("/proc/self/maps").unwrap()));
+    }
+
+    #[test]
+    fn notes_do_not_pile_up() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = directory(place.path());
+        let mut stat = fstat(&directory).unwrap();
+        for _ in 0..200 {
+            stat.st_ino += 1;
+            let version = Version::noted(&stat, "about", "now");
+            version.write(&directory, "noted").unwrap();
+            assert!(version.note(&directory).is_some());
+        }
+        assert!(fs::read_dir(place.path()).unwrap().count() < 150);
     }
 
     #[test]

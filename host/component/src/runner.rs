@@ -117,12 +117,7 @@ impl Component {
         let name = self.identity.name.as_str();
         let stop = Stop::new(run.deadline, admitted.limits.grace, run.cancel.clone());
         let log = Arc::new(RunLog::new(name, &run.invocation.invocation_id, &run.events));
-        let artifacts = ArtifactStore::new(
-            &run.invocation,
-            &admitted.limits,
-            ReadDeadline::new(run.deadline, &run.cancel),
-            run.events.clone(),
-        );
+        let artifacts = ArtifactStore::new(run, &admitted.limits);
         let request_failures = Arc::new(RequestFailures::default());
         let given = RunResources {
             log: Arc::clone(&log),

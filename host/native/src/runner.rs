@@ -18,7 +18,7 @@ use executor_runtime_plugin::{
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
     CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner,
-    capture::{Fingerprint, ReadDeadline},
+    capture::ReadDeadline,
     exhaustion, panic_message,
     supervised::{self, Lost},
     trace::{self, Span, SpanKind},
@@ -142,7 +142,7 @@ impl NativeRunner {
             let conversation = Conversation::new(
                 Arc::clone(&log),
                 directory.clone(),
-                Fingerprint::of(&run.invocation),
+                run.fingerprint(),
                 admission.limits.artifacts,
                 run.events.clone(),
             );

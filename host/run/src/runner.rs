@@ -1,8 +1,8 @@
 //! The seam between the runtime and whatever executes a kind.
 
 use crate::{
-    CancelReason, CancelToken, ErrorKind, Event, Events, Failure, Outcome, exhaustion, panic_message,
-    trace::Span,
+    CancelReason, CancelToken, ErrorKind, Event, Events, Failure, Outcome, capture::Fingerprint, exhaustion,
+    panic_message, trace::Span,
 };
 use executor_runtime_protocol::RuntimeInvocation;
 use std::{
@@ -34,6 +34,8 @@ pub struct Run {
     pub stdin: Option<OwnedFd>,
     /// How long it has waited for its turn, if it had to.
     pub queued: Option<Duration>,
+    /// What the caller asked for, where `invocation` was made of that.
+    pub asked: Option<Fingerprint>,
     span: OnceLock<Span>,
 }
 
@@ -50,6 +52,7 @@ impl Run {
             events: Events::default(),
             stdin: None,
             queued: None,
+            asked: None,
             span: OnceLock::new(),
         }
     }
@@ -65,8 +68,15 @@ impl Run {
             events: self.events.clone(),
             stdin: None,
             queued: self.queued,
+            asked: Some(self.fingerprint()),
             span: self.span.clone(),
         }
+    }
+
+    /// What the caller asked for, by which a checkpoint is found again: also where another invocation was made of it, which may
+    /// be made differently the next time.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.asked.unwrap_or_else(|| Fingerprint::of(&self.invocation))
     }
 
     /// Its span, below which its parts are; one that is not recorded before the run is executed.

@@ -502,7 +502,7 @@ static bool wait_for(const struct er_exchange *exchange, int first, int second) 
     if (ready == stop)
         set_stopped(exchange);
     else
-        er_set_error(TIMED_OUT, "timeout", "http error: timed out");
+        er_set_error(FAILED, "timeout", "http error: timed out");
     return false;
 }
 

@@ -123,6 +123,8 @@ er_outcome er_failure(void) {
     int how = the_run.error.how;
     if (!how) return er_failed("invalid_return", "er_failure() was returned, but nothing has failed");
     const char *kind = the_run.error.kind;
+    /* As the kind of a run it is the host's own, for a deadline that has passed. */
+    if (!strcmp(kind, "timeout")) kind = "network";
     if (how == TIMED_OUT) kind = "timeout";
     if (how == CANCELLED) kind = "cancelled";
     return ended(how, utf8_copy(kind), utf8_copy(the_run.error.summary));

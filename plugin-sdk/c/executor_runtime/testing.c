@@ -305,7 +305,7 @@ int er_host_send(struct er_exchange *exchange, er_pair **headers, size_t *length
         append_line(&left.requests, exchange->headers[i].key, ": ", exchange->headers[i].value);
     }
     if (exchange->until <= left.clock) {
-        er_set_error(TIMED_OUT, "timeout", "http error: timed out");
+        er_set_error(FAILED, "timeout", "http error: timed out");
         return 0;
     }
     size_t next = left.answered;

@@ -65,7 +65,7 @@ export class ArtifactError extends Failed {
  * Why a request failed. An answer with an error status is an answer.
  *
  * Let through, it ends the run as `failed`, with its kind: `network`, `egress_denied`, `redirect`, `http_status` (by
- * `raiseForStatus`); as `timed_out` after `timeout` (of the request), and as `rejected` after `invalid_request`.
+ * `raiseForStatus`), `invalid_request` (`rejected`). After `timeout`, of the request, the run's kind is `network`.
  */
 export class HttpError extends Error {
   readonly kind: string;

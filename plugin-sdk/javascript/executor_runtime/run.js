@@ -55,9 +55,6 @@ function returned(value) {
   return { status: "failed", receipt: {}, kind: "invalid_return", summary };
 }
 
-/** How a run ends that lets an `HttpError` of this kind through, if not as failed. */
-const HTTP_STATUSES = { invalid_request: "rejected", timeout: "timed_out" };
-
 /** How a run ends that let this through. */
 export function thrown(error, host) {
   if (error instanceof Failure) {
@@ -65,8 +62,10 @@ export function thrown(error, host) {
     return { status: error instanceof Rejected ? "rejected" : "failed", receipt, exitCode, kind, summary, error };
   }
   if (error instanceof HttpError) {
-    const status = HTTP_STATUSES[error.kind] ?? "failed";
-    return { status, receipt: {}, kind: error.kind, summary: `http error: ${error.message}`, error };
+    const status = error.kind === "invalid_request" ? "rejected" : "failed";
+    // `timeout` as the kind of a run is the host's own, for a deadline that has passed.
+    const kind = error.kind === "timeout" ? "network" : error.kind;
+    return { status, receipt: {}, kind, summary: `http error: ${error.message}`, error };
   }
   if (error instanceof Stopped) {
     const [status, kind] = error.timedOut ? ["timed_out", "timeout"] : ["cancelled", "cancelled"];

@@ -40,7 +40,7 @@ test("each error is what was meant", async () => {
     [new Rejected("k", "s"), "rejected", "k", "s"],
     [new ArtifactError("s"), "failed", "artifact", "s"],
     [new HttpError("network", "s"), "failed", "network", "http error: s"],
-    [new HttpError("timeout", "s"), "timed_out", "timeout", "http error: s"],
+    [new HttpError("timeout", "s"), "failed", "network", "http error: s"],
     [new HttpError("invalid_request", "s"), "rejected", "invalid_request", "http error: s"],
     [new Stopped("x", { timedOut: true }), "timed_out", "timeout", "timed out in x"],
     [new Stopped("x", { timedOut: false }), "cancelled", "cancelled", "cancelled in x"],

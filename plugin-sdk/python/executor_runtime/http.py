@@ -49,8 +49,8 @@ class HttpError(Exception):
     """Why a request failed. An answer with an error status is an answer.
 
     Let through, it ends the run as ``failed``, with its kind: ``network``, ``egress_denied``, ``redirect``, ``request_body``,
-    ``http_status`` (by ``raise_for_status``); as ``timed_out`` after ``timeout`` (of the request), and as ``rejected`` after
-    ``invalid_request``.
+    ``http_status`` (by ``raise_for_status``), ``invalid_request`` (``rejected``). After ``timeout``, of the request, the run's
+    kind is ``network``.
     """
 
     def __init__(self, kind: str, message: str, *, transient: bool = False) -> None:

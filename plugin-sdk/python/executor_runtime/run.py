@@ -107,10 +107,6 @@ def _returned(value: object) -> Result:
     return _ended("failed", {}, None, "invalid_return", summary)
 
 
-#: How a run ends that lets an ``HttpError`` of this kind through, if not as failed.
-_HTTP_STATUSES: dict[str, Status] = {"invalid_request": "rejected", "timeout": "timed_out"}
-
-
 def _article(name: str) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
@@ -119,8 +115,10 @@ def _raised(error: BaseException, context: Context) -> Result:
     if isinstance(error, Failure):
         return _failure(error)
     if isinstance(error, HttpError):
-        status = _HTTP_STATUSES.get(error.kind, "failed")
-        return _ended(status, {}, None, error.kind, f"http error: {shown(error)}", error)
+        status: Status = "rejected" if error.kind == "invalid_request" else "failed"
+        # ``timeout`` as the kind of a run is the host's own, for a deadline that has passed.
+        kind = "network" if error.kind == "timeout" else error.kind
+        return _ended(status, {}, None, kind, f"http error: {shown(error)}", error)
     if isinstance(error, Stopped):
         if error.timed_out:
             return _ended("timed_out", {}, None, "timeout", shown(error), error)

@@ -50,7 +50,7 @@ class Endings(unittest.TestCase):
             (SystemExit(3), "failed", "exit", "the plugin called sys.exit(3)", 3),
             (SystemExit("no way"), "failed", "exit", "no way", 1),
             (HttpError("network", "s"), "failed", "network", "http error: s", None),
-            (HttpError("timeout", "s"), "timed_out", "timeout", "http error: s", None),
+            (HttpError("timeout", "s"), "failed", "network", "http error: s", None),
             (HttpError("invalid_request", "s"), "rejected", "invalid_request", "http error: s", None),
             (Stopped("x", timed_out=True), "timed_out", "timeout", "timed out in x", None),
             (Stopped("x", timed_out=False), "cancelled", "cancelled", "cancelled in x", None),

@@ -15,6 +15,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
@@ -164,6 +165,38 @@ fn a_job_is_found_again_when_its_host_died() {
         .filter(|line| line.starts_with("POST"))
         .count();
     assert_eq!(submitted, 1, "{:?}", server.lines());
+}
+
+/// Also by a host that has only its journal to know by, which is of what the caller asked for, and not of what the recipe has
+/// made of it.
+#[test]
+fn a_job_of_a_batch_is_found_again_when_its_host_died() {
+    let place = official("ray_job");
+    let server = ray(&["RUNNING", "RUNNING", "SUCCEEDED"]);
+    let invocation = ray_job(&place, &server).metadata("ray.poll_seconds", "0.3");
+    let jobs = place
+        .scene
+        .file("jobs.ndjson", invocation.text() + "\n")
+        .display()
+        .to_string();
+    let journal = place.scene.path("journal").display().to_string();
+    let batch = || {
+        let mut command = place.scene.host(&["batch", "--journal", &journal, &jobs]);
+        place.equip(&mut command).stdin(Stdio::null());
+        command
+    };
+    let mut host = batch().stdout(Stdio::null()).spawn().unwrap();
+    server.wait_for(3);
+    host.kill().unwrap();
+    host.wait().unwrap();
+    place.scene.assert_nothing_left_within(Duration::from_secs(1));
+    let output = batch().output().unwrap();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["status"], "succeeded", "{result:#}");
+    assert_eq!(result["metadata"]["http.resumed"], "true", "{result:#}");
+    let lines = server.lines();
+    let submitted = lines.iter().filter(|line| line.starts_with("POST")).count();
+    assert_eq!(submitted, 1, "{lines:?}");
 }
 
 /// The server answers as <https://platform.openai.com/docs/guides/background> describes.

@@ -1,7 +1,7 @@
 //! What the tests of plugins in other languages than Rust have in common.
 
 use executor_runtime_protocol::RuntimeResult;
-pub(super) use executor_runtime_tests::guest_tools::{done, run};
+pub(super) use executor_runtime_tests::guest_tools::run;
 
 pub(super) fn receipt<'a>(result: &'a RuntimeResult, key: &str) -> &'a str {
     result.metadata.get(key).map_or("", String::as_str)

@@ -4,7 +4,7 @@ use super::guest_languages::{receipt, run, shown, summary};
 use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
     Invocation, eventually,
-    home::Home,
+    home::{CommandOutput, Home},
     installed::{Installed, cache},
     javascript::{COMPONENTIZE, new_plugin, path, run_with_node},
     scripted::{Answer, Scripted},

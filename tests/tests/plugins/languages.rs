@@ -27,8 +27,11 @@ struct Language {
     read: usize,
 }
 
+/// Builds the examples in a language. None where this machine can't.
+type Build = fn() -> Option<PathBuf>;
+
 /// The name of a language, what builds its examples, and how many bytes its download reads at a time.
-const BUILDERS: [(&str, fn() -> Option<PathBuf>, usize); 5] = [
+const BUILDERS: [(&str, Build, usize); 5] = [
     (
         "Rust, a component",
         || Some(examples::rust_component()),
@@ -79,8 +82,6 @@ struct Case {
     asked: &'static [&'static str],
     status: Status,
     error: &'static str,
-    /// All of the summary, where it is the SDKs' own.
-    summary: &'static str,
     exit_code: Option<i64>,
     receipt: &'static [(&'static str, &'static str)],
     /// Name, kind and bytes.
@@ -95,7 +96,6 @@ const CASE: Case = Case {
     asked: &[],
     status: Status::Succeeded,
     error: "",
-    summary: "",
     exit_code: None,
     receipt: &[],
     artifacts: &[],
@@ -220,9 +220,8 @@ const CASES: [Case; 19] = [
         ],
         server: |_, _| Answer::Silence,
         asked: &["GET /"],
-        status: Status::TimedOut,
-        error: "timeout",
-        summary: "http error: timed out",
+        status: Status::Failed,
+        error: "network",
         ..CASE
     },
     Case {
@@ -332,9 +331,6 @@ fn run_case(language: &Language, case: &Case) {
     let error = result.metadata.get("error.kind").map_or("", String::as_str);
     assert_eq!(error, case.error, "{told}");
     assert_eq!(result.error_summary.is_some(), !case.error.is_empty(), "{told}");
-    if !case.summary.is_empty() {
-        assert_eq!(result.error_summary.as_deref(), Some(case.summary), "{told}");
-    }
     assert_eq!(result.exit_code, case.exit_code, "{told}");
     assert_eq!(own(&result), case.receipt, "{told}");
     let artifacts: Vec<_> = result

@@ -552,7 +552,7 @@ fn every_link_leads_somewhere() {
                 file => Path::new(page).with_file_name(file).display().to_string(),
             };
             assert!(
-                executor_runtime_tests::workspace().join(&target).exists(),
+                guest_build::workspace().join(&target).exists(),
                 "{page}: {link}: there is no {target}"
             );
             if !heading.is_empty() {

@@ -194,7 +194,8 @@ mod tests {
             b"\x03env\x06memory\x02\x01\x01\x80\x02",
         ]
         .concat();
-        let imports_section = [&[IMPORTS, 26, 2][..], &import].concat();
+        let length = u8::try_from(import.len() + 1).unwrap();
+        let imports_section = [&[IMPORTS, length, 2][..], &import].concat();
         let module = [
             &b"\0asm\x01\0\0\0"[..],
             &custom_section("x", b"y"),

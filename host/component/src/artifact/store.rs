@@ -10,7 +10,7 @@ use executor_runtime_plugin::{
 };
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
 use executor_runtime_run::{
-    ArtifactState, Event, Events,
+    ArtifactState, Event, Events, Run,
     capture::{
         CaptureDirectory, CaptureError, Collected, EarlierArtifacts, FileVersion, Fingerprint,
         FinishedArtifacts, ReadDeadline, ReopenError, create_file_at, remove_unfinished, reopen_unfinished,
@@ -53,6 +53,8 @@ pub(crate) struct ArtifactStore(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     invocation: RuntimeInvocation,
+    /// As in [`Run`].
+    asked: Option<Fingerprint>,
     max_count: u32,
     max_bytes: u64,
     /// The time that there is to remove what an earlier run has left.
@@ -86,18 +88,14 @@ struct Opened {
 }
 
 impl ArtifactStore {
-    pub(crate) fn new(
-        invocation: &RuntimeInvocation,
-        limits: &Limits,
-        time: ReadDeadline,
-        events: Events,
-    ) -> Self {
+    pub(crate) fn new(run: &Run, limits: &Limits) -> Self {
         Self(Arc::new(Shared {
-            invocation: invocation.clone(),
+            invocation: run.invocation.clone(),
+            asked: run.asked,
             max_count: limits.artifacts,
             max_bytes: limits.artifact_bytes,
-            time,
-            events,
+            time: ReadDeadline::new(run.deadline, &run.cancel),
+            events: run.events.clone(),
             state: Mutex::default(),
         }))
     }
@@ -130,7 +128,7 @@ impl ArtifactStore {
     ) -> Result<Artifact, CreateError> {
         if is_valid_artifact_name(&name) {
             let mut state = self.state();
-            let opened = state.opened(&self.0.invocation)?;
+            let opened = state.opened(&self.0)?;
             if opened.resumed.is_none() {
                 return Err(ReopenError::NotResumed(name).into());
             }
@@ -160,7 +158,7 @@ impl ArtifactStore {
         if state.names.contains(&name) {
             return Err(CreateError::DuplicateName(name));
         }
-        state.opened(&self.0.invocation)?;
+        state.opened(&self.0)?;
         let State {
             opened,
             names,
@@ -240,7 +238,7 @@ impl ArtifactStore {
             .map_err(unwritten)?;
         let mut state = self.state();
         let failed = |error| format!("can't write the checkpoint: {error}");
-        let opened = state.opened(&self.0.invocation).map_err(failed)?;
+        let opened = state.opened(&self.0).map_err(failed)?;
         opened.resume(&self.0.time).map_err(failed)?;
         let Opened {
             capture,
@@ -258,7 +256,7 @@ impl ArtifactStore {
     /// The checkpoint that an interrupted run of the same invocation has left. Blocks on the file system.
     pub(crate) fn resumed(&self) -> Option<Vec<u8>> {
         let mut state = self.state();
-        let opened = state.opened(&self.0.invocation).ok()?;
+        let opened = state.opened(&self.0).ok()?;
         // If what it had finished can't be opened, that is said when another artifact or checkpoint is made.
         let _ = opened.resume(&self.0.time);
         opened.resumed.clone()
@@ -334,15 +332,17 @@ fn over() -> CaptureError {
 
 impl State {
     /// What is open; it is opened if nothing is.
-    fn opened(&mut self, invocation: &RuntimeInvocation) -> Result<&mut Opened, CaptureError> {
+    fn opened(&mut self, shared: &Shared) -> Result<&mut Opened, CaptureError> {
         if self.is_closed {
             return Err(over());
         }
         match &mut self.opened {
             Some(opened) => Ok(opened),
             none => {
-                let capture = CaptureDirectory::open(invocation)?;
-                let of = Fingerprint::of(invocation);
+                let capture = CaptureDirectory::open(&shared.invocation)?;
+                let of = shared
+                    .asked
+                    .unwrap_or_else(|| Fingerprint::of(&shared.invocation));
                 Ok(none.insert(Opened {
                     resumed: capture.checkpoint(of),
                     capture,
@@ -399,8 +399,7 @@ mod tests {
             "command": ["none"], "artifact_directory": base,
         });
         let invocation = RuntimeInvocation::from_json(document.to_string().as_bytes()).unwrap();
-        let time = ReadDeadline::new(None, &CancelToken::new());
-        ArtifactStore::new(&invocation, &Limits::default(), time, Events::default())
+        ArtifactStore::new(&Run::new(invocation), &Limits::default())
     }
 
     fn create(store: &ArtifactStore, name: &str) -> Result<Artifact, CreateError> {

@@ -279,7 +279,7 @@ mod tests {
         });
         let log = RunLog::new("p", "i", &events);
         log.log(Level::Debug, "a detail");
-        log.log(Level::Info, &"é\u{7}".repeat(10_000));
+        log.log(Level::Info, &"é\r".repeat(10_000));
         for _ in 0..10_000 {
             log.log(Level::Error, "x");
         }
@@ -287,11 +287,7 @@ mod tests {
         log.finish();
         let told: Vec<_> = told.try_iter().collect();
         assert_eq!((told[0].number, told[0].level), (1, "info"));
-        assert!(
-            told[0].message.starts_with("é\\u{7}é\\u{7}"),
-            "{}",
-            told[0].message
-        );
+        assert!(told[0].message.starts_with("é\\ré\\r"), "{}", told[0].message);
         assert!(told[0].message.len() < 2 * MAX_EVENT);
         let (kept, last) = (&told[..told.len() - 1], &told[told.len() - 1]);
         let left_out: u64 = told.iter().map(|line| line.left_out).sum();
