@@ -34,7 +34,7 @@ const OTHERS: [(&str, &[&str]); 3] = [
 
 /// What is made for the SDK for C, and of which of its sources.
 const WRAPPER: &str = "plugin-sdk/c/executor_runtime/component.wasm";
-const WRAPPED: &str = "plugin-sdk/c/executor_runtime/component.c";
+const WRAPPED: &str = "plugin-sdk/c/executor_runtime/component.h";
 
 /// Packs what is in `workspace` into the file `packed`.
 pub(crate) fn pack(workspace: &Path, packed: &Path) -> Result<()> {

@@ -1,4 +1,4 @@
-/* What a run needs of its host: inside a component the imports of the interface (component.c), in a test a part of the
+/* What a run needs of its host: inside a component the imports of the interface (component.h), in a test a part of the
  * program (testing.c). Not for plugins. */
 #ifndef EXECUTOR_RUNTIME_HOST_H
 #define EXECUTOR_RUNTIME_HOST_H

@@ -3,7 +3,7 @@
 use super::guest_languages::shown;
 use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
-    c::{ZIG, command, new_plugin, run},
+    c::{ZIG, command, new_plugin, run, venv},
     home::{CommandOutput, Home},
     installed::Installed,
     not_tested,

@@ -38,7 +38,7 @@ const WRAPPER: &str = "component.wasm";
 
 /// What of the SDK is only for tests, and what is only for components.
 const FOR_TESTS: &str = "testing.c";
-const FOR_COMPONENTS: [&str; 2] = ["component.c", "libc.c"];
+const FOR_COMPONENTS: [&str; 3] = ["component.c", "component_http.c", "libc.c"];
 
 /// A plugin's own Python, which may have Zig.
 const VENV: &str = ".venv";
