@@ -73,7 +73,7 @@ fn node_tests(folder: &Path) -> Option<String> {
 #[test]
 fn the_sdks_own_tests_pass() {
     let said = node_tests(&workspace().join("plugin-sdk/javascript"));
-    assert!(said.is_none_or(|said| said.contains("# pass 23")));
+    assert!(said.is_none_or(|said| said.contains("# pass 26")));
 }
 
 #[test]
