@@ -4,7 +4,8 @@
 //! and the target, and takes as long as a short target itself. Solution: the host forks the supervisor, and does what a
 //! spawner is there for. It is a child subreaper, so what a killed supervisor leaves becomes the host's own, and is ended
 //! here ([`end_orphans`]); and when the supervisor is stopped, a handler of `SIGCHLD` makes it go on
-//! ([`continue_when_stopped`]). If the host dies while the supervisor is stopped, the kernel makes it go on.
+//! ([`continue_when_stopped`]). If the host dies while the supervisor is stopped, the kernel makes it go on; and where it is
+//! stopped after that, a timer of its own does ([`sys::continue_every`]).
 
 use super::{
     descendants::{Children, Sweep},
@@ -19,6 +20,9 @@ use std::{
     sync::atomic::{AtomicI32, Ordering},
     time::Duration,
 };
+
+/// How long a supervisor whose host is gone is stopped at most.
+const CONTINUED_EVERY: Duration = Duration::from_millis(200);
 
 /// The only supervisor of this process, once there is one.
 static SUPERVISOR: AtomicI32 = AtomicI32::new(0);
@@ -43,6 +47,8 @@ pub(super) fn serve(control: RawFd, target: Target) -> ! {
         supervise::refuse_setup(control, errno);
         sys::exit_now(1);
     }
+    // A run that has killed the host can still stop what supervises it.
+    sys::continue_every(CONTINUED_EVERY);
     supervise::serve_once(spawner::HOST_SOCKET, target)
 }
 

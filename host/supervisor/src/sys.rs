@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     ptr,
+    time::Duration,
 };
 
 pub(super) type Result<T> = std::result::Result<T, Errno>;
@@ -433,12 +434,13 @@ pub(super) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
     Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }).map(drop)
 }
 
-/// Blocks every signal and makes `SIGCHLD` readable from the descriptor that is returned.
+/// Blocks every signal but `SIGCONT`, which [`continue_every`] needs, and makes `SIGCHLD` readable from the descriptor that is returned.
 pub(super) fn child_signals() -> Result<RawFd> {
     // SAFETY: the sets are initialised by the calls before they are read.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
+        libc::sigdelset(&raw mut all, libc::SIGCONT);
         Errno::result(libc::sigprocmask(
             libc::SIG_SETMASK,
             &raw const all,
@@ -471,6 +473,48 @@ pub(super) fn handles_signal(signal: libc::c_int) -> bool {
         action.sa_sigaction
     };
     !matches!(action, libc::SIG_DFL | libc::SIG_IGN)
+}
+
+/// Has the kernel send this process `SIGCONT` again and again: a stopped process goes on by it. Timers run while it is stopped.
+/// Best effort. After `fork`, and before anything is blocked.
+pub(super) fn continue_every(interval: Duration) {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let handler: extern "C" fn(libc::c_int) = nothing;
+    // SAFETY: the handler does nothing; all-zero is a valid value of each type, and all are valid for the calls.
+    unsafe {
+        // A signal that is ignored stops the timer.
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGCONT, &raw const action, ptr::null_mut());
+        let mut event: libc::sigevent = std::mem::zeroed();
+        event.sigev_notify = libc::SIGEV_SIGNAL;
+        event.sigev_signo = libc::SIGCONT;
+        let mut timer: libc::c_int = 0;
+        let made = libc::syscall(
+            libc::SYS_timer_create,
+            libc::CLOCK_MONOTONIC,
+            &raw mut event,
+            &raw mut timer,
+        );
+        if made == 0 {
+            let time = libc::timespec {
+                tv_sec: 0,
+                tv_nsec: interval.subsec_nanos().into(),
+            };
+            let times = libc::itimerspec {
+                it_interval: time,
+                it_value: time,
+            };
+            libc::syscall(
+                libc::SYS_timer_settime,
+                timer,
+                0,
+                &raw const times,
+                ptr::null_mut::<u8>(),
+            );
+        }
+    }
 }
 
 /// Every signal to its default disposition.

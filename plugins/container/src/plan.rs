@@ -149,8 +149,13 @@ fn image(name: &str) -> Result<String, RunError> {
 }
 
 fn network(name: &str, granted: Option<&str>) -> Result<String, RunError> {
-    let granted = granted.unwrap_or_default().split(',').map(str::trim);
-    if name == "none" || granted.into_iter().any(|network| network == name) {
+    // An empty name is the daemon's word for its default network.
+    let mut granted = granted
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|network| !network.is_empty());
+    if name == "none" || granted.any(|network| network == name) {
         return Ok(name.to_owned());
     }
     Err(RunError::rejected(

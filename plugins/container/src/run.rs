@@ -2,7 +2,7 @@
 
 use crate::{
     daemon::{self, Address, Trouble},
-    directory,
+    directory::{self, Collected},
     image::{self, Identity},
     output::Output,
     owner,
@@ -172,6 +172,7 @@ impl Run<'_> {
             platform: self.plan.platform.clone().unwrap_or_default(),
         };
         let labels = owner::labels(
+            &container.name,
             &self.invocation.invocation_id,
             &self.invocation.runtime_name,
             &container.directory,
@@ -219,7 +220,11 @@ impl Run<'_> {
                 never = self.stop(docker, name) => match never {},
             }
         };
-        let collected = directory::collect(self.ctx, &container.directory)?;
+        let collected = match &end {
+            // It may still change what is there.
+            End::Lost(_) => Collected::default(),
+            End::Exited(_) | End::Removed => directory::collect(self.ctx, &container.directory)?,
+        };
         let ended = self.judge(end, output);
         let receipts = receipts(identity, collected.omitted);
         Ok(match ended {
@@ -324,6 +329,9 @@ impl Run<'_> {
     }
 }
 
+/// How often the output of a container may be cut off by a daemon that is there again.
+const MOST_CUTS: u32 = 5;
+
 /// The exit code of a command that SIGKILL ended.
 const KILLED: i64 = 128 + 9;
 
@@ -341,17 +349,20 @@ async fn follow(
         input: stdin,
     } = attached;
     let feeding = feed(input, stdin);
-    let mut is_whole = {
+    {
         let mut reading = std::pin::pin!(keep(&mut stream, output));
         let mut feeding = std::pin::pin!(feeding);
         let mut fed = false;
         loop {
             tokio::select! {
-                whole = &mut reading => break whole,
+                _ = &mut reading => break,
                 () = &mut feeding, if !fed => fed = true,
             }
         }
-    };
+    }
+    // The end of what was attached says nothing: a daemon that dies ends it, too, and may be back at once.
+    let mut is_whole = false;
+    let mut cut = 0;
     let mut lost_since: Option<Instant> = None;
     let mut pause = Duration::from_millis(2);
     loop {
@@ -379,10 +390,18 @@ async fn follow(
                         ..LogsOptions::default()
                     };
                     let mut stream = std::pin::pin!(docker.logs(name, Some(again)));
-                    let read = keep(&mut stream, output).await;
-                    // A daemon that keeps no logs has none to be asked for again.
-                    is_whole = read || is_over;
-                    continue;
+                    match keep(&mut stream, output).await.map_err(Trouble::from) {
+                        Ok(()) => is_whole = is_over,
+                        // A daemon that keeps no logs has none to be asked for again.
+                        Err(trouble) if trouble.is_refusal() => is_whole = is_over,
+                        Err(_) if cut == MOST_CUTS => {
+                            return End::Lost("the daemon has not given all of the output".to_owned());
+                        }
+                        Err(_) => cut += 1,
+                    }
+                    if is_over {
+                        continue;
+                    }
                 }
             }
             Err(trouble) if trouble.is_missing() => return End::Removed,
@@ -415,18 +434,15 @@ fn has_ended(state: &ContainerState) -> bool {
     by_status || (state.running == Some(false) && state.exit_code.is_some() && state.status.is_none())
 }
 
-/// Keeps output until its end; whether that was an orderly one.
+/// Keeps output until its end.
 async fn keep(
     stream: &mut (impl Stream<Item = Result<LogOutput, Error>> + Unpin),
     output: &mut Output,
-) -> bool {
+) -> Result<(), Error> {
     while let Some(next) = stream.next().await {
-        match next {
-            Ok(piece) => output.take(&piece),
-            Err(_) => return false,
-        }
+        output.take(&next?);
     }
-    true
+    Ok(())
 }
 
 /// Gives the command its stdin, and closes it.

@@ -82,7 +82,7 @@ fn a_run_that_stops_its_supervisor_and_kills_its_host_is_ended() {
             );
             let mut host = scene.start(&scene.script(&script));
             host.wait().unwrap();
-            scene.assert_nothing_left_within(Duration::from_secs(1));
+            scene.assert_nothing_left_within(Duration::from_secs(10));
         }
     }
 }
@@ -170,7 +170,7 @@ fn a_host_whose_spawner_was_killed_makes_another() {
         let result = run("kill -KILL $(cut -d' ' -f4 /proc/$PPID/stat); echo alive");
         assert_eq!(result.status, Status::Succeeded, "{result:?}");
         // The supervisor is killed too, so that the next run needs a new one.
-        run("kill -KILL $PPID; sleep 1000");
+        run("kill -KILL $PPID; sleep 2");
         assert_eq!(run("true").status, Status::Succeeded);
     }
 }

@@ -5,9 +5,14 @@ use super::{
     partial::Partial,
     sdk::{self, Carried},
 };
-use crate::{Executable, args::NewOptions};
+use crate::{
+    Executable,
+    args::{Language, NewOptions},
+};
 use anyhow::{Context, Result, bail};
-use executor_runtime::protocol::{HOST_NAMESPACES, INTERFACE_VERSION, PluginDescriptor, RuntimeKind};
+use executor_runtime::protocol::{
+    COMPONENT_INTERFACE_VERSION, HOST_NAMESPACES, INTERFACE_VERSION, PluginDescriptor, RuntimeKind,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -66,12 +71,17 @@ pub(super) fn new(options: &NewOptions, executable: Executable) -> Result<()> {
     let sdk = Sdk::of(language, options, executable)?;
     let into = options.into.clone().unwrap_or_default();
     let folder = into.join(name);
+    let interface = match options.lang {
+        Language::Rust => INTERFACE_VERSION,
+        // Always components.
+        _ => COMPONENT_INTERFACE_VERSION,
+    };
     let filled = |text: &str| {
         let text = text
             .replace("__NAME__", name)
             .replace("__KIND__", kind.as_str())
             .replace("__TYPE__", &type_name(name))
-            .replace("__INTERFACE__", &INTERFACE_VERSION.to_string())
+            .replace("__INTERFACE__", &interface.to_string())
             .replace("__SDK__", &dependency(&sdk.folder()))
             .replace("__TESTING__", &dependency(&sdk.folder().join("testing")));
         let own = language.fills.iter();

@@ -150,6 +150,8 @@ impl Compiler {
     fn for_wasm(&self) -> Command {
         let mut compiler = self.command();
         compiler.args(["--target=wasm32-wasi", "-mexec-model=reactor", "-Os"]);
+        // Zig leaves assertions out with `-Os`.
+        compiler.arg("-UNDEBUG");
         compiler.args(["-Wl,--strip-all", "-Wl,-z,stack-size=1048576"]);
         if let Self::Clang = self {
             // The stack at the bottom of the memory, so that one that is too deep traps and overwrites nothing. Zig has it
