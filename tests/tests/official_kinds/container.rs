@@ -301,6 +301,13 @@ fn what_goes_wrong_is_told() {
             "network 'host' is not granted: ",
         ),
         (
+            place.script("true").metadata("container.network", ""),
+            Status::Rejected,
+            "network_not_granted",
+            None,
+            "network '' is not granted: ",
+        ),
+        (
             place
                 .invocation(BUSYBOX, &["tail", "-c", "150000000", "/dev/zero"])
                 .metadata("container.memory_bytes", 33_554_432),
@@ -413,22 +420,37 @@ fn what_a_gone_owner_has_left_is_removed_by_the_next_run() {
         .nth(19)
         .unwrap()
         .to_owned();
-    for (name, owner) in [
-        ("lost-power", format!("{machine} earlier-boot 1 2 3")),
-        ("dead", format!("{machine} {boot} {namespace} {own} 1")),
-        ("alive", format!("{machine} {boot} {namespace} {own} {started}")),
-        ("elsewhere", "other-machine earlier-boot 1 2 3".to_owned()),
+    // The labels of `image` are those of another container, as an image has them that was made of one.
+    for (name, labelled, owner) in [
+        (
+            "lost-power",
+            "lost-power",
+            format!("{machine} earlier-boot 1 2 3"),
+        ),
+        ("dead", "dead", format!("{machine} {boot} {namespace} {own} 1")),
+        (
+            "alive",
+            "alive",
+            format!("{machine} {boot} {namespace} {own} {started}"),
+        ),
+        (
+            "elsewhere",
+            "elsewhere",
+            "other-machine earlier-boot 1 2 3".to_owned(),
+        ),
+        ("image", "dead", format!("{machine} {boot} {namespace} {own} 1")),
     ] {
         let label = format!("executor-runtime.owner={owner}");
+        let own_name = format!("executor-runtime.container={labelled}");
         let mut command = place.podman.run(&[
-            "--detach", "--name", name, "--label", &label, BUSYBOX, "sleep", "3600",
+            "--detach", "--name", name, "--label", &label, "--label", &own_name, BUSYBOX, "sleep", "3600",
         ]);
         assert!(command.output().unwrap().status.success());
     }
     place.run(&place.script("true")).expect(Status::Succeeded);
     let mut left = place.podman.containers();
     left.sort();
-    assert_eq!(left, ["alive", "elsewhere"]);
+    assert_eq!(left, ["alive", "elsewhere", "image"]);
 }
 
 /// Waits until the container of a run has begun, which has written `file`, and podman has taken note of that.
