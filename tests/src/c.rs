@@ -1,10 +1,9 @@
 //! Plugins in C: Zig, installed once for all tests, and what `plugin new` makes.
 
 use crate::{
-    guest_tools::{copy_files, done, downloaded},
+    guest_tools::{copy_files, known, python_environment},
     home::{CommandOutput, Home},
     installed::cache,
-    not_tested,
 };
 use guest_build::target_directory;
 use std::{
@@ -21,22 +20,9 @@ pub const ZIG: &str = "ziglang==0.17.1";
 /// An environment with Zig, kept from one run of the tests to the next, as is what Zig compiles of its library. None on a
 /// machine that can't have it, which then says so.
 pub fn venv() -> Option<&'static Path> {
-    static VENV: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
-        let venv = target_directory().join("c/venv");
-        if venv.join("bin/python-zig").is_file() {
-            return Ok(venv);
-        }
-        done(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        downloaded(Command::new(venv.join("bin/pip")).args(["install", "--quiet", ZIG]))?;
-        Ok(venv)
-    });
-    match &*VENV {
-        Ok(venv) => Some(venv),
-        Err(why) => {
-            not_tested("plugins in C with Zig", why);
-            None
-        }
-    }
+    static VENV: LazyLock<Result<PathBuf, String>> =
+        LazyLock::new(|| python_environment("c/venv", "python-zig", ZIG));
+    known("plugins in C with Zig", &VENV).map(PathBuf::as_path)
 }
 
 /// Runs the host's command line, with the caches that the tests share.

@@ -3,10 +3,12 @@
 use crate::{
     home::{CommandOutput, Home},
     installed::cache,
+    not_tested,
 };
+use guest_build::target_directory;
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -52,6 +54,26 @@ pub fn downloaded(command: &Command) -> Result<(), String> {
         done(&mut limited)
     };
     (1..DOWNLOADS).fold(download(), |ended, _| ended.or_else(|_| download()))
+}
+
+/// An environment of Python's in this folder of the target directory, kept from one run of the tests to the next, with the
+/// package whose last file is the program `bin/PROGRAM`.
+///
+/// # Errors
+/// Why it can't be had.
+pub fn python_environment(folder: &str, program: &str, package: &str) -> Result<PathBuf, String> {
+    let environment = target_directory().join(folder);
+    if !environment.join("bin").join(program).is_file() {
+        done(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+        let pip = environment.join("bin/pip");
+        downloaded(Command::new(pip).args(["install", "--quiet", package]))?;
+    }
+    Ok(environment)
+}
+
+/// What is installed; None, and a word about it, where that can't be had.
+pub fn known<'a, T>(what: &str, found: &'a Result<T, String>) -> Option<&'a T> {
+    found.as_ref().map_err(|why| not_tested(what, why)).ok()
 }
 
 /// The host's command line, which compiles into the cache that the tests share.

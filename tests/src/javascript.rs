@@ -1,10 +1,9 @@
 //! Plugins in JavaScript: node and componentize-js, installed once for all tests, and what `plugin new` makes.
 
 use crate::{
-    guest_tools::{done, downloaded, run},
+    guest_tools::{done, downloaded, known, python_environment, run},
     home::{CommandOutput, Home},
     installed::cache,
-    not_tested,
 };
 use guest_build::target_directory;
 use std::{
@@ -35,13 +34,8 @@ pub fn path() -> Option<&'static str> {
         if done(is_new_enough).is_ok() && done(Command::new("npm").arg("--version")).is_ok() {
             return Ok(path);
         }
-        let venv = target_directory().join("javascript/node");
-        let bin = venv.join("bin");
-        if !bin.join("npm").is_file() {
-            done(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-            downloaded(Command::new(bin.join("pip")).args(["install", "--quiet", NODE]))?;
-        }
-        Ok(format!("{}:{path}", bin.display()))
+        let environment = python_environment("javascript/node", "npm", NODE)?;
+        Ok(format!("{}:{path}", environment.join("bin").display()))
     });
     known("plugins in JavaScript", &FOUND).map(String::as_str)
 }
@@ -68,10 +62,6 @@ fn packages() -> Option<&'static Path> {
     });
     path()?;
     known("components in JavaScript", &INSTALLED).map(PathBuf::as_path)
-}
-
-fn known<T>(what: &str, found: &'static Result<T, String>) -> Option<&'static T> {
-    found.as_ref().map_err(|why| not_tested(what, why)).ok()
 }
 
 /// The host's command line, where node is found.

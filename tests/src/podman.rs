@@ -83,9 +83,14 @@ impl Podman {
         self.directory.path().join(name)
     }
 
+    /// The daemon's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path("podman.sock")
+    }
+
     /// The daemon's address, as in `DOCKER_HOST`.
     pub fn address(&self) -> String {
-        format!("unix://{}", self.path("podman.sock").display())
+        format!("unix://{}", self.socket().display())
     }
 
     /// The configuration of a host whose plugin asks this daemon.
@@ -156,7 +161,7 @@ impl Podman {
             });
         }
         self.daemon = Some(command.spawn().expect("podman is installed"));
-        let socket = self.path("podman.sock");
+        let socket = self.socket();
         eventually("the daemon listening", || UnixStream::connect(&socket).ok());
     }
 

@@ -1,16 +1,14 @@
 //! Plugins in Python: componentize-py, installed once for all tests, and what `plugin new` makes.
 
 use crate::{
-    guest_tools::{done, downloaded, run},
+    guest_tools::{known, python_environment, run},
     home::Home,
-    not_tested,
 };
 use guest_build::target_directory;
 use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
     sync::LazyLock,
 };
 
@@ -20,22 +18,9 @@ pub const COMPONENTIZE: &str = "componentize-py==0.25.1";
 /// An environment with componentize-py, kept from one run of the tests to the next. None on a machine that can't have it,
 /// which then says so.
 pub fn venv() -> Option<&'static Path> {
-    static VENV: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
-        let venv = target_directory().join("python/venv");
-        if venv.join("bin/componentize-py").is_file() {
-            return Ok(venv);
-        }
-        done(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        downloaded(Command::new(venv.join("bin/pip")).args(["install", "--quiet", COMPONENTIZE]))?;
-        Ok(venv)
-    });
-    match &*VENV {
-        Ok(venv) => Some(venv),
-        Err(why) => {
-            not_tested("components in Python", why);
-            None
-        }
-    }
+    static VENV: LazyLock<Result<PathBuf, String>> =
+        LazyLock::new(|| python_environment("python/venv", "componentize-py", COMPONENTIZE));
+    known("components in Python", &VENV).map(PathBuf::as_path)
 }
 
 /// A plugin that `plugin new` has made in `home`, with the environment that is there for all.

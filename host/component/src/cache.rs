@@ -15,11 +15,14 @@
 //!   that the machine is started, and after each change of the file ([`super::notes`]).
 //!
 //! Entries appear complete or not at all (written under another name, then renamed), so that any number of
-//! processes share a cache, and of those that miss an entry at once, one compiles it ([`Turn`]). An unfinished file is locked by its writer, so that what one that was killed has left is known
+//! processes share a cache, and of those that miss an entry at once, one compiles it ([`super::turn`]). An unfinished file is locked by its writer, so that what one that was killed has left is known
 //! by its lock being free, and goes when the next entry is written. Whatever is wrong with it, from a full disk to a directory that others may write,
 //! costs the time to compile and never a run.
 
-use super::notes::{self, Version};
+use super::{
+    notes::{self, Version},
+    turn::Turn,
+};
 use executor_runtime_plugin::hex;
 use executor_runtime_run::exhaustion;
 use nix::{
@@ -43,7 +46,7 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 use wasmtime::{Engine, component::Component};
 
@@ -65,12 +68,6 @@ const MAX_ENTRIES: usize = 128;
 /// After this, an unfinished file is one whose writer has died, where files can't be locked.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// How long to wait for another process that compiles the same component: longer than a large one takes.
-const LONGEST_TURN: Duration = Duration::from_secs(60);
-
-/// How long to wait until the lock of another process is tried again, which can't be waited for with a limit.
-const TURN_PAUSE: Duration = Duration::from_millis(20);
-
 /// Size of an entry that is read; what is larger was not written by this cache.
 const MAX_ENTRY: u64 = 1 << 30;
 
@@ -85,7 +82,7 @@ pub struct CodeCache {
 
 /// Why the cache can't be used.
 #[derive(Debug, thiserror::Error)]
-enum CacheError {
+pub(super) enum CacheError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("it is not a directory that belongs only to this user (owner uid {uid}, mode {mode:o})")]
@@ -365,60 +362,6 @@ pub(super) fn create_partial(directory: &OwnedFd) -> io::Result<(String, File)> 
     }
 }
 
-/// The right to compile one component: what other processes that miss the same entry wait for, so that it is compiled once.
-struct Turn {
-    directory: OwnedFd,
-    name: String,
-    /// Locked.
-    _file: File,
-    /// Whether another one was compiling it.
-    has_waited: bool,
-}
-
-impl Turn {
-    /// Waits for whoever compiles this entry, but not for ever: it may be stopped.
-    fn take(path: &Path, entry: &str) -> Result<Self, CacheError> {
-        let directory = make_directory(path)?;
-        let name = format!(".{entry}.partial");
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let mut has_waited = false;
-        let until = Instant::now() + LONGEST_TURN;
-        loop {
-            let file = File::from(openat(
-                &directory,
-                name.as_str(),
-                flags,
-                Mode::S_IRUSR | Mode::S_IWUSR,
-            )?);
-            match file.try_lock() {
-                // Otherwise it was removed between the two, and another one may have made it anew.
-                Ok(()) if file.metadata()?.nlink() > 0 => {
-                    return Ok(Self {
-                        directory,
-                        name,
-                        _file: file,
-                        has_waited,
-                    });
-                }
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) if Instant::now() < until => {
-                    has_waited = true;
-                    thread::sleep(TURN_PAUSE);
-                }
-                Err(error) => return Err(CacheError::Io(error.into())),
-            }
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        // While it is locked: whoever waits finds that it is gone.
-        let _ = unlinkat(&self.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
-    }
-}
-
 /// Removes an unfinished file whose writer has died, modified at `modified`, in seconds.
 fn remove_abandoned(directory: BorrowedFd<'_>, name: &CStr, modified: u64, now: u64) {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
@@ -436,7 +379,7 @@ fn remove_abandoned(directory: BorrowedFd<'_>, name: &CStr, modified: u64, now: 
     }
 }
 
-fn make_directory(path: &Path) -> Result<OwnedFd, CacheError> {
+pub(super) fn make_directory(path: &Path) -> Result<OwnedFd, CacheError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     open_directory(path)
 }
@@ -519,7 +462,6 @@ mod tests {
         fs::{self, Permissions},
         os::unix::fs::{PermissionsExt, symlink},
         process::Command,
-        sync::atomic::AtomicBool,
     };
 
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -670,33 +612,6 @@ mod tests {
             }
         });
         assert!(fixture.load().unwrap());
-        assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn of_those_that_miss_an_entry_one_at_a_time_has_its_turn() {
-        let fixture = Fixture::new();
-        let name = entry_name(&fixture.engine, &fixture.sha256);
-        let first = Turn::take(&fixture.path, &name).unwrap();
-        assert!(!first.has_waited);
-        let is_taken = AtomicBool::new(true);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    let _turn = Turn::take(&fixture.path, &name).unwrap();
-                    assert!(!is_taken.swap(true, Ordering::SeqCst));
-                    thread::yield_now();
-                    is_taken.store(false, Ordering::SeqCst);
-                });
-            }
-            is_taken.store(false, Ordering::SeqCst);
-            drop(first);
-        });
-        assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), 0);
-        // One that was killed leaves its file, and no lock.
-        fs::write(fixture.path.join(format!(".{name}.partial")), "").unwrap();
-        assert!(!Turn::take(&fixture.path, &name).unwrap().has_waited);
-        fixture.component();
         assert_eq!(fs::read_dir(&fixture.path).unwrap().count(), 1);
     }
 

@@ -21,6 +21,7 @@ mod output;
 mod runner;
 mod state;
 mod ticker;
+mod turn;
 
 pub use cache::CodeCache;
 pub use engine::{Engine, EngineError, Mode};

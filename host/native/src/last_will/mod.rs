@@ -2,7 +2,7 @@
 //! has withdrawn it.
 //!
 //! Problem: a plugin may have started something elsewhere that no supervisor can end, such as a container. When it is
-//! killed, there is nobody left to clean up; and the host may have been killed with it. Solution: with the first will of a
+//! killed, nothing is left to clean up after it; and the host may have been killed with it. Solution: with the first will of a
 //! run the host starts an **executor** (`executor`), which is no descendant of any supervisor, in a session of its own. It
 //! holds the read end of a pipe whose write end only the plugin's process has, so that the kernel tells it of that
 //! process's end, whether it crashed, was killed, was ended by its supervisor, or died with the host. Then it runs the will.

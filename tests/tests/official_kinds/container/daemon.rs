@@ -5,10 +5,23 @@ use executor_runtime_protocol::{RuntimeResult, Status};
 use executor_runtime_tests::{
     eventually,
     installed::Installed,
+    podman::BUSYBOX,
     scripted::{Answer, Scripted},
 };
 use serde_json::json;
-use std::{fs, io::Read, process::Child};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::Shutdown,
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    process::Child,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 fn result(mut host: Child) -> RuntimeResult {
     let mut document = String::new();
@@ -60,10 +73,75 @@ fn a_run_goes_on_when_its_daemon_is_restarted() {
     place.assert_nothing_left();
 }
 
+/// A socket before the daemon's at which the stream of an attached container ends in good order after so many bytes, as that of
+/// a daemon does which dies and is started again at the next connection.
+fn cutting_what_is_attached(daemon: PathBuf, socket: &Path, after: usize) {
+    let listener = UnixListener::bind(socket).unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), UnixStream::connect(&daemon).unwrap());
+            let is_attached = Arc::new(AtomicBool::new(false));
+            let (asked, asking) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let seen = Arc::clone(&is_attached);
+            thread::spawn(move || {
+                relay(asked, asking, |bytes| {
+                    let is_attach = bytes.windows(7).any(|part| part == b"/attach");
+                    seen.fetch_or(is_attach, Ordering::SeqCst);
+                    true
+                });
+            });
+            thread::spawn(move || {
+                let mut told = 0;
+                relay(server, client, |bytes| {
+                    told += if is_attached.load(Ordering::SeqCst) {
+                        bytes.len()
+                    } else {
+                        0
+                    };
+                    told <= after
+                });
+            });
+        }
+    });
+}
+
+/// Hands on what is read, as long as `goes_on` says so of it; then ends both.
+fn relay(mut from: UnixStream, mut to: UnixStream, mut goes_on: impl FnMut(&[u8]) -> bool) {
+    let mut buffer = [0; 64];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if !goes_on(&buffer[..read]) || to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+#[test]
+fn output_is_whole_where_the_attached_stream_ends_early_and_the_daemon_answers_on() {
+    let place = Place::new();
+    let socket = place.installed.scene.path("cut.sock");
+    let daemon = place.podman.socket();
+    let config = place
+        .podman
+        .config("")
+        .replace(&daemon.display().to_string(), &socket.display().to_string());
+    cutting_what_is_attached(daemon, &socket, 600);
+    let installed = Installed::native("container").configured(&config);
+    let script = "for i in $(seq 1 200); do echo line number $i; done; sleep 0.3; echo end";
+    let invocation = installed
+        .invocation(&[("container.image", BUSYBOX)])
+        .with("command", json!(["sh", "-c", script]))
+        .with("timeout_seconds", 120);
+    let result = installed.run(&invocation).expect(Status::Succeeded);
+    let expected: String = (1..=200).map(|i| format!("line number {i}\n")).collect();
+    assert_eq!(stdout(&result), expected + "end\n");
+    assert_eq!(place.podman.containers(), [""; 0]);
+}
+
 #[test]
 fn a_daemon_that_does_not_come_back_ends_the_run_and_the_next_one_removes_its_container() {
     let mut place = Place::new();
-    let invocation = place.script("echo before; sleep 3600");
+    let invocation = place.script("echo x > $RXP_ARTIFACTS_DIR/unfinished; echo before; sleep 3600");
     let host = place.start(&invocation);
     let capture = place
         .installed
@@ -80,6 +158,9 @@ fn a_daemon_that_does_not_come_back_ends_the_run_and_the_next_one_removes_its_co
     let result = result(host);
     assert_eq!(result.metadata["error.kind"], "daemon_lost", "{result:#?}");
     assert_eq!(stdout(&result), "before\n");
+    // What a container that may still run has made is not looked at.
+    let artifacts: Vec<_> = result.artifacts.iter().map(|one| &*one.artifact_id).collect();
+    assert_eq!(artifacts, ["stdout", "stderr"]);
     assert_eq!(place.podman.containers().len(), 1);
     place.podman.start_daemon();
     place.run(&place.script("true")).expect(Status::Succeeded);
