@@ -20,8 +20,7 @@ pub const ZIG: &str = "ziglang==0.17.1";
 /// An environment with Zig, kept from one run of the tests to the next, as is what Zig compiles of its library. None on a
 /// machine that can't have it, which then says so.
 pub fn venv() -> Option<&'static Path> {
-    static VENV: LazyLock<Result<PathBuf, String>> =
-        LazyLock::new(|| python_environment("c/venv", "python-zig", ZIG));
+    static VENV: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| python_environment("c/venv", ZIG));
     known("plugins in C with Zig", &VENV).map(PathBuf::as_path)
 }
 

@@ -32,7 +32,7 @@ pub fn done(command: &mut Command) -> Result<(), String> {
 const DOWNLOADS: usize = 3;
 
 /// How many seconds that may take each time: the tools can wait for ever for a server that has stopped sending.
-const DOWNLOAD_SECONDS: &str = "150";
+const DOWNLOAD_SECONDS: &str = "240";
 
 /// Runs what downloads a tool of a language, again if it fails or hangs.
 ///
@@ -56,17 +56,20 @@ pub fn downloaded(command: &Command) -> Result<(), String> {
     (1..DOWNLOADS).fold(download(), |ended, _| ended.or_else(|_| download()))
 }
 
-/// An environment of Python's in this folder of the target directory, kept from one run of the tests to the next, with the
-/// package whose last file is the program `bin/PROGRAM`.
+/// An environment of Python's with this package, in a folder of the target directory; kept from one run of the tests to the
+/// next.
 ///
 /// # Errors
 /// Why it can't be had.
-pub fn python_environment(folder: &str, program: &str, package: &str) -> Result<PathBuf, String> {
+pub fn python_environment(folder: &str, package: &str) -> Result<PathBuf, String> {
     let environment = target_directory().join(folder);
-    if !environment.join("bin").join(program).is_file() {
+    // Written when all of it is there.
+    let installed = environment.join("installed");
+    if !fs::read_to_string(&installed).is_ok_and(|installed| installed == package) {
         done(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
         let pip = environment.join("bin/pip");
         downloaded(Command::new(pip).args(["install", "--quiet", package]))?;
+        fs::write(installed, package).map_err(|error| error.to_string())?;
     }
     Ok(environment)
 }

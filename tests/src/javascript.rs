@@ -34,7 +34,7 @@ pub fn path() -> Option<&'static str> {
         if done(is_new_enough).is_ok() && done(Command::new("npm").arg("--version")).is_ok() {
             return Ok(path);
         }
-        let environment = python_environment("javascript/node", "npm", NODE)?;
+        let environment = python_environment("javascript/node", NODE)?;
         Ok(format!("{}:{path}", environment.join("bin").display()))
     });
     known("plugins in JavaScript", &FOUND).map(String::as_str)

@@ -8,6 +8,7 @@ mod binaries;
 pub mod c;
 pub mod collector;
 pub mod component;
+pub mod debian;
 pub mod descriptors;
 pub mod examples;
 mod finished;

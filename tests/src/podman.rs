@@ -3,7 +3,7 @@
 //! podman, runc and busybox are Debian's packages, and are installed where they are missing. No registry is needed: images
 //! are made of busybox alone.
 
-use crate::{eventually, guest_tools::done};
+use crate::{debian, eventually};
 use std::{
     fs,
     io::Write,
@@ -58,7 +58,7 @@ impl Podman {
     /// # Panics
     /// As for [`start`](Self::start).
     pub fn with_driver(driver: &'static str) -> Self {
-        static INSTALLED: LazyLock<Result<(), String>> = LazyLock::new(install);
+        static INSTALLED: LazyLock<Result<(), String>> = LazyLock::new(|| debian::install(&PACKAGES));
         if let Err(why) = &*INSTALLED {
             panic!(
                 "the kind container is tested against podman, which is not here and can't be installed (this needs \
@@ -175,7 +175,7 @@ impl Podman {
     }
 
     fn make_images(&self) {
-        let busybox = programs("busybox").expect("it was installed");
+        let busybox = debian::program("busybox").expect("it was installed");
         let root = self.path("busybox");
         fs::create_dir_all(root.join("bin")).expect("it is new");
         for folder in ["etc", "tmp", "proc", "sys", "dev", "run"] {
@@ -232,33 +232,4 @@ impl Drop for Podman {
             let _ = Command::new("umount").arg(self.path("storage/overlay")).output();
         }
     }
-}
-
-fn programs(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    folders
-        .map(|folder| folder.join(name))
-        .find(|program| program.is_file())
-}
-
-fn install() -> Result<(), String> {
-    let missing: Vec<_> = PACKAGES
-        .iter()
-        .filter(|(_, program)| programs(program).is_none())
-        .map(|(package, _)| *package)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let apt = |arguments: &[&str]| {
-        done(
-            Command::new("apt-get")
-                .args(["--quiet", "--yes"])
-                .args(arguments)
-                .env("DEBIAN_FRONTEND", "noninteractive"),
-        )
-    };
-    apt(&["update"])?;
-    apt(&[&["install", "--no-install-recommends"][..], &missing].concat())
 }

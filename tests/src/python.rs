@@ -19,7 +19,7 @@ pub const COMPONENTIZE: &str = "componentize-py==0.25.1";
 /// which then says so.
 pub fn venv() -> Option<&'static Path> {
     static VENV: LazyLock<Result<PathBuf, String>> =
-        LazyLock::new(|| python_environment("python/venv", "componentize-py", COMPONENTIZE));
+        LazyLock::new(|| python_environment("python/venv", COMPONENTIZE));
     known("components in Python", &VENV).map(PathBuf::as_path)
 }
 

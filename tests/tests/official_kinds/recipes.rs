@@ -16,14 +16,14 @@ use executor_runtime_tests::{
     kind::{artifact, package},
     scripted::{Answer, Request, Scripted},
 };
-use guest_build::{target_directory, workspace};
+use guest_build::workspace;
 use serde_json::{Value, json};
 use std::{
     fs,
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
@@ -90,27 +90,6 @@ fn events(result: &RuntimeResult) -> Vec<Value> {
         serde_json::from_str(data).unwrap_or_else(|_| data.into())
     };
     lines.lines().map(data).collect()
-}
-
-/// The directory of programs of a Python environment that has this package, which is installed if it is not.
-fn python_environment(name: &str, package: &str) -> PathBuf {
-    let environment = target_directory().join("python").join(name);
-    let installed = environment.join("installed");
-    let bin = environment.join("bin");
-    if fs::read_to_string(&installed).is_ok_and(|installed| installed == package) {
-        return bin;
-    }
-    done(Command::new("python3").args(["-m", "venv"]).arg(&environment));
-    done(Command::new(bin.join("pip")).args(["install", "--quiet", package]));
-    fs::write(installed, package).unwrap();
-    bin
-}
-
-#[track_caller]
-fn done(command: &mut Command) {
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{command:?}: {said}");
 }
 
 fn free_port() -> u16 {
@@ -483,10 +462,20 @@ fn a_recipe_is_installed_and_removed_as_a_plugin() {
         "install",
         file.to_str().unwrap(),
     ];
-    said(&place, &install).succeeds();
+    let installed = said(&place, &install).succeeds();
+    assert!(!installed.stderr.contains("note:"), "{installed:?}");
     assert_eq!(reason(&place, "again"), None);
     said(&place, &["--plugins-dir", directory, "plugin", "remove", "again"]).succeeds();
     assert!(!place.scene.path("plugins/again.kind.toml").exists());
+    // One that can't be used here is installed, and said to be of no use as it is.
+    let unfit = MINIMAL.replace("poll_status_path", "poll_status_pth");
+    place.scene.file("again.kind.toml", unfit);
+    let installed = said(&place, &install).succeeds();
+    assert!(
+        installed.stderr.contains("is no key of http_async; did you mean"),
+        "{installed:?}"
+    );
+    said(&place, &["--plugins-dir", directory, "plugin", "remove", "again"]).succeeds();
     // What others may write to is not used.
     let open_to_all = fs::Permissions::from_mode(0o666);
     fs::set_permissions(place.scene.path("plugins/api.kind.toml"), open_to_all).unwrap();

@@ -8,7 +8,7 @@ use super::partial::Partial;
 use crate::args::HostOptions;
 use anyhow::{Context, Result, bail};
 use executor_runtime::{
-    plugin::{Plugin, PluginSet, State, Unusable, check_directory, discover, inspect, users_directory},
+    plugin::{Plugin, PluginSet, State, check_directory, discover, inspect, users_directory},
     protocol::RuntimeKind,
 };
 use nix::fcntl::{Flock, FlockArg};
@@ -142,7 +142,7 @@ fn make(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Tells if the host would not use what was installed, although it is in order.
+/// Tells if the host would not use what was installed, although it is in order: for another file, or for a recipe's base.
 fn note_what_hides_it(plugins: &PluginSet, directory: &Path, target: &Path) {
     let here = directory.canonicalize().ok();
     let searched = plugins
@@ -157,7 +157,7 @@ fn note_what_hides_it(plugins: &PluginSet, directory: &Path, target: &Path) {
         return;
     }
     for found in discover(plugins.directories(), plugins.config()) {
-        if let (true, State::Unusable(reason @ Unusable::Shadowed { .. })) = (
+        if let (true, State::Unusable(reason)) = (
             found.path.canonicalize().ok() == target.canonicalize().ok(),
             &found.state,
         ) {

@@ -1,8 +1,10 @@
 //! The recipe `langgraph_run` against LangGraph's own server, which keeps everything in memory: for `cargo xtask soak`.
 
-use super::{becomes_true, events, free_port, official, python_environment, summary};
+use super::{becomes_true, events, free_port, official, summary};
 use executor_runtime_protocol::Status;
-use executor_runtime_tests::{Invocation, Scene, amount, installed::Installed, not_tested};
+use executor_runtime_tests::{
+    Invocation, Scene, amount, guest_tools::python_environment, installed::Installed, not_tested,
+};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -57,7 +59,9 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let bin = python_environment("langgraph", SERVER);
+        let bin = python_environment("python/langgraph", SERVER)
+            .unwrap()
+            .join("bin");
         let scene = Scene::new();
         scene.file("graphs.py", GRAPHS);
         let graphs = json!({"counter": "./graphs.py:counter", "asker": "./graphs.py:asker"});

@@ -1,8 +1,12 @@
 //! The recipe `ray_job` against Ray itself, which takes 400 MB and a minute: for `cargo xtask soak`.
 
-use super::{done, free_port, official, python_environment};
+use super::{free_port, official};
 use executor_runtime_protocol::Status;
-use executor_runtime_tests::{amount, not_tested};
+use executor_runtime_tests::{
+    amount,
+    guest_tools::{done, python_environment},
+    not_tested,
+};
 use serde_json::json;
 use std::{path::PathBuf, process::Command};
 
@@ -16,7 +20,7 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Self {
-        let ray = python_environment("ray", RAY).join("ray");
+        let ray = python_environment("python/ray", RAY).unwrap().join("bin/ray");
         let cluster = Self {
             ray,
             dashboard: free_port(),
@@ -34,7 +38,8 @@ impl Cluster {
                     "--disable-usage-stats",
                 ])
                 .args(["--dashboard-port", &cluster.dashboard.to_string()]),
-        );
+        )
+        .unwrap();
         cluster
     }
 

@@ -1,18 +1,25 @@
 //! The recipe `slurm_job` against Slurm itself, from Debian's packages: for `cargo xtask soak`.
 
-use super::{becomes_true, done, free_port, official, summary};
+use super::{becomes_true, free_port, official, summary};
 use executor_runtime_protocol::{RuntimeResult, Status};
-use executor_runtime_tests::{Scene, amount, not_tested};
+use executor_runtime_tests::{Scene, amount, debian, not_tested};
 use serde_json::json;
 use std::{
     fs,
     net::TcpStream,
     os::unix::{fs::PermissionsExt, process::CommandExt},
-    path::Path,
     process::{Child, Command, Stdio},
 };
 
-const PACKAGES: [&str; 4] = ["slurmctld", "slurmd", "slurmrestd", "slurm-wlm-jwt-plugin"];
+const PACKAGES: [(&str, &str); 4] = [
+    ("slurmctld", "slurmctld"),
+    ("slurmd", "slurmd"),
+    ("slurmrestd", "slurmrestd"),
+    (
+        "slurm-wlm-jwt-plugin",
+        "/usr/lib/x86_64-linux-gnu/slurm-wlm/auth_jwt.so",
+    ),
+];
 
 /// The account that slurmrestd runs under, which refuses to run as root.
 const NOBODY: u32 = 65534;
@@ -26,7 +33,7 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Self {
-        install();
+        debian::install(&PACKAGES).unwrap();
         let mut cluster = Self {
             scene: Scene::new(),
             daemons: Vec::new(),
@@ -121,31 +128,6 @@ impl Drop for Cluster {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
-    }
-}
-
-fn install() {
-    let plugin = Path::new("/usr/lib/x86_64-linux-gnu/slurm-wlm/auth_jwt.so");
-    let has = |program: &&str| Path::new("/usr/sbin").join(program).exists();
-    if plugin.exists() && PACKAGES[..3].iter().all(has) {
-        return;
-    }
-    for arguments in [
-        &["update", "-q"][..],
-        &["install", "-y", "-q", "--no-install-recommends"],
-    ] {
-        let packages = if arguments[0] == "install" {
-            &PACKAGES[..]
-        } else {
-            &[]
-        };
-        let mut command = Command::new("apt-get");
-        done(
-            command
-                .args(arguments)
-                .args(packages)
-                .env("DEBIAN_FRONTEND", "noninteractive"),
-        );
     }
 }
 
