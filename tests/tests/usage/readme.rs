@@ -568,6 +568,32 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
+fn the_table_of_an_invocation_is_the_schemas() {
+    let printed = Command::new(executor_runtime_tests::host_binary())
+        .args(["schema", "invocation"])
+        .output()
+        .unwrap();
+    let schema: Value = serde_json::from_slice(&printed.stdout).unwrap();
+    let required = schema["required"].as_array().unwrap();
+    let expected: BTreeSet<_> = schema["properties"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, field)| {
+            let is_required = if required.contains(&json!(name)) {
+                "yes"
+            } else {
+                "no"
+            };
+            let fixed = || format!("`{}`", field["default"].as_str().unwrap());
+            let meaning = field["description"].as_str().map_or_else(fixed, str::to_owned);
+            vec![format!("`{name}`"), is_required.to_owned(), meaning]
+        })
+        .collect();
+    assert_eq!(BTreeSet::from_iter(rows("invocation fields")), expected);
+}
+
+#[test]
 fn the_tables_of_plugin_json_have_the_fields_that_there_are() {
     let printed = Command::new(executor_runtime_tests::host_binary())
         .args(["schema", "descriptor"])
