@@ -4,7 +4,7 @@ mod definitions;
 
 pub(super) use definitions::definition;
 
-use super::{Executable, Format, logging::LogFormat, schema::Document};
+use super::{Executable, Format, executable::HandedOver, logging::LogFormat, schema::Document};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use executor_runtime::protocol::{RuntimeKind, Timestamp, parse_duration};
 use std::{env::VarError, fs::File, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -164,9 +164,16 @@ pub(super) struct HostOptions {
     /// Which carriers there are.
     #[arg(skip)]
     pub(super) executable: Executable,
-    /// The invocation, if the other executable has read it already.
+    /// What the other executable has left to this one.
     #[arg(skip)]
-    pub(super) document: Option<File>,
+    pub(super) handed_over: Option<HandedOver>,
+}
+
+impl HostOptions {
+    /// The invocation, if the other executable has read it already.
+    pub(super) fn document(&self) -> Option<&File> {
+        self.handed_over.as_ref()?.document.as_ref()
+    }
 }
 
 /// What is to be done.

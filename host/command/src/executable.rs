@@ -27,6 +27,7 @@ use std::{
     ffi::{CString, OsString},
     fs::File,
     io::{self, Seek, Write},
+    iter,
     num::NonZeroUsize,
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
@@ -39,8 +40,31 @@ use std::{
 /// The large executable's name. It is looked for where the small one is.
 const ENGINE: &str = "executor-runtime-engine";
 
-/// The first argument that the small executable gives the large one; the build id follows. It is not for people.
+/// The first argument that the small executable gives the large one. It is not for people. There follow the build id, the
+/// descriptor of the invocation or `-`, and [`FOR_COMPONENT`] or `-`.
 const HANDED_OVER: &str = "__handed-over";
+
+/// Those arguments, after the name of the program.
+const HANDED_OVER_ARGUMENTS: usize = 4;
+
+/// Says that a component is going to be run, and nothing else.
+const FOR_COMPONENT: &str = "component";
+
+/// What the small executable has left to this one.
+#[derive(Debug)]
+pub(crate) struct HandedOver {
+    /// The invocation, if it has read one.
+    pub(crate) document: Option<File>,
+    /// Whether a component is going to be run, and nothing else.
+    pub(crate) for_component: bool,
+}
+
+/// Whether this process was started to run one component, and nothing else: a first look, before anything is read or checked.
+pub fn is_for_one_component() -> bool {
+    let mut arguments = env::args_os().skip(1);
+    arguments.next().is_some_and(|first| first == HANDED_OVER)
+        && arguments.nth(2).is_some_and(|last| last == FOR_COMPONENT)
+}
 
 /// Address space that the other executable takes without the engine, in bytes.
 const EXECUTABLE_ADDRESS_SPACE: usize = 256 << 20;
@@ -141,7 +165,7 @@ impl Executable {
     pub(crate) fn need_export(self, document: Option<&[u8]>) {
         if self.export.is_none()
             && trace_export::is_asked_for()
-            && let Err(failure) = become_engine(document, EXECUTABLE_ADDRESS_SPACE)
+            && let Err(failure) = become_engine(document, false, EXECUTABLE_ADDRESS_SPACE)
         {
             tracing::warn!("no spans are sent: {}", failure.summary);
         }
@@ -169,7 +193,7 @@ impl Executable {
         if self.has_engine {
             return Ok(());
         }
-        become_engine(None, ENGINE_ADDRESS_SPACE).map_err(|failure| anyhow!(failure.summary))
+        become_engine(None, false, ENGINE_ADDRESS_SPACE).map_err(|failure| anyhow!(failure.summary))
     }
 
     /// Goes on in the executable that keeps journals, if this one does not. It starts from the beginning.
@@ -180,7 +204,7 @@ impl Executable {
         if self.batch.is_some() || self.has_engine {
             return Ok(());
         }
-        become_engine(None, EXECUTABLE_ADDRESS_SPACE).map_err(|failure| anyhow!(failure.summary))
+        become_engine(None, false, EXECUTABLE_ADDRESS_SPACE).map_err(|failure| anyhow!(failure.summary))
     }
 
     /// Goes on in the executable with the engine, if the runner of `kind` needs it. The invocation was read from `document`, which the engine gets
@@ -200,7 +224,7 @@ impl Executable {
         // Whatever is wrong with the plugin is told where it is run.
         match builder.plugins().plugin(kind) {
             Ok(Some(plugin)) if builder.plugins().carrier(plugin) == Carrier::Component => {
-                become_engine(document, ENGINE_ADDRESS_SPACE)
+                become_engine(document, true, ENGINE_ADDRESS_SPACE)
             }
             _ => Ok(()),
         }
@@ -213,12 +237,11 @@ impl Default for Executable {
     }
 }
 
-/// The arguments of this process, without those that the small executable has put there; and the document that it has
-/// read.
+/// The arguments of this process, without those that the small executable has put there; and what it has left to this one.
 ///
 /// # Errors
 /// When that is of another build.
-pub(crate) fn arguments() -> Result<(Vec<OsString>, Option<File>)> {
+pub(crate) fn arguments() -> Result<(Vec<OsString>, Option<HandedOver>)> {
     let mut arguments: Vec<_> = env::args_os().collect();
     if arguments.get(1).is_none_or(|argument| argument != HANDED_OVER) {
         return Ok((arguments, None));
@@ -242,8 +265,12 @@ pub(crate) fn arguments() -> Result<(Vec<OsString>, Option<File>)> {
         fcntl(document, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
             .context("the invocation was not handed over")?;
     }
-    arguments.drain(1..arguments.len().min(4));
-    Ok((arguments, document))
+    let handed_over = HandedOver {
+        document,
+        for_component: argument(4).as_deref() == Some(FOR_COMPONENT),
+    };
+    arguments.drain(1..arguments.len().min(1 + HANDED_OVER_ARGUMENTS));
+    Ok((arguments, Some(handed_over)))
 }
 
 fn find_engine() -> Result<PathBuf> {
@@ -263,7 +290,7 @@ fn find_engine() -> Result<PathBuf> {
 }
 
 /// Returns only if it fails.
-fn become_engine(document: Option<&[u8]>, address_space: usize) -> Result<(), Failure> {
+fn become_engine(document: Option<&[u8]>, for_component: bool, address_space: usize) -> Result<(), Failure> {
     // Where the loader has no room for the engine, this process is left to say so.
     exhaustion::check_address_space(address_space).map_err(|error| Failure::exhausted(&error))?;
     let unusable = |reason: String| Failure::new(ErrorKind::PluginUnusable, reason);
@@ -277,8 +304,11 @@ fn become_engine(document: Option<&[u8]>, address_space: usize) -> Result<(), Fa
         .map_or_else(|| "-".to_owned(), |document| document.as_raw_fd().to_string());
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_default();
-    let words: Result<Vec<_>, _> = [name, HANDED_OVER.into(), BUILD_ID.into(), number.into()]
-        .into_iter()
+    let purpose = if for_component { FOR_COMPONENT } else { "-" };
+    let handed_over: [OsString; HANDED_OVER_ARGUMENTS] =
+        [HANDED_OVER.into(), BUILD_ID.into(), number.into(), purpose.into()];
+    let words: Result<Vec<_>, _> = iter::once(name)
+        .chain(handed_over)
         .chain(arguments)
         .map(|word| CString::new(word.as_bytes()))
         .collect();

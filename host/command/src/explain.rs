@@ -52,7 +52,7 @@ pub(super) fn explain(
     format: Option<Format>,
 ) -> Result<ExitCode> {
     let file = options.file.as_deref();
-    let document = input::read(file, host.document.as_ref())?;
+    let document = input::read(file, host.document())?;
     let invocation = match RuntimeInvocation::from_json(&document) {
         Ok(invocation) => invocation,
         Err(invalid) => {

@@ -10,7 +10,6 @@ use executor_runtime::{
     Host, HostBuilder,
     config::{self, Config},
     plugin::{DIRECTORY_VARIABLE, PluginSet, directory_of_variable, search_path},
-    protocol::RuntimeKind,
 };
 use std::{
     env, fs, io,
@@ -28,11 +27,10 @@ pub(super) fn builder(options: &HostOptions) -> Result<HostBuilder> {
 }
 
 /// The same, for the run that comes next.
-pub(super) fn builder_for_run(kind: &RuntimeKind, options: &HostOptions) -> Result<HostBuilder> {
+pub(super) fn builder_for_run(options: &HostOptions) -> Result<HostBuilder> {
     check_directories(options, None)?;
-    // What is handed over is the run of a component, for the most part.
-    let runs = match options.document {
-        Some(_) if kind.as_str() != "subprocess" => Runs::OneComponent,
+    let runs = match &options.handed_over {
+        Some(handed_over) if handed_over.for_component => Runs::OneComponent,
         _ => Runs::Few,
     };
     let builder = without_check(options, runs)?;

@@ -52,7 +52,7 @@ use args::{Arguments, Command, PluginCommand};
 pub use args::{BatchOptions, ServeOptions, TemplateOptions};
 pub use batch::{Batch, Batching, Halt};
 use clap::{ColorChoice, error::ErrorKind};
-pub use executable::{Executable, Export, Runs};
+pub use executable::{Executable, Export, Runs, is_for_one_component};
 pub use host::ConfigurationFile;
 pub use many_runs::StartHost;
 pub use prompt::new_id;
@@ -126,13 +126,13 @@ impl std::error::Error for Unwritten {
 
 /// Runs the command line of this process and tells how it exits.
 pub fn main(executable: Executable) -> ExitCode {
-    let (words, document) = match executable::arguments() {
+    let (words, handed_over) = match executable::arguments() {
         Ok(arguments) => arguments,
         Err(error) => return report(&error),
     };
     let Arguments { mut global, command } = parse(&words);
     global.host.executable = executable;
-    global.host.document = document;
+    global.host.handed_over = handed_over;
     logging::start(&global.log_level, global.log_format);
     // `cargo` would inherit it.
     if !matches!(command, Command::Plugin(PluginCommand::Build(_))) {

@@ -60,7 +60,7 @@ pub(super) fn run(
     let given = prompt::given(
         &options.source,
         &options.prompt,
-        host_options.document.as_ref(),
+        host_options.document(),
         view.follow,
     )?;
     let Some(given) = given else {
@@ -73,7 +73,7 @@ pub(super) fn run(
     let is_prompted = given.is_prompted();
     let prompt::Given { invocation, document } = given;
     host_options.executable.need_export(document.as_deref());
-    let builder = host::builder_for_run(&invocation.runtime_kind, host_options)?;
+    let builder = host::builder_for_run(host_options)?;
     let needed =
         host_options
             .executable

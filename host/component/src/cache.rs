@@ -293,11 +293,11 @@ fn is_known_to_be_intact(directory: &OwnedFd, file: &File, stat: &FileStat) -> i
     {
         return Ok(true);
     }
-    let tells_changes = notes::tells_changes(file);
+    // To be asked before it is read.
+    let version = version.filter(|_| notes::tells_changes(file));
     let is_intact = is_intact(file, u64::try_from(stat.st_size).unwrap_or(0))?;
     if let Some(version) = version
         && is_intact
-        && tells_changes
     {
         // Otherwise it is read the next time, too.
         let _ = version.write(directory, "");

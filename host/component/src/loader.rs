@@ -17,8 +17,9 @@ use executor_runtime_run::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Makes runners of components, which share one engine. It is started when the first component is loaded.
-#[derive(Debug)]
+/// Makes runners of components, which share one engine. It is started when the first component is loaded. Clones share it,
+/// too.
+#[derive(Clone, Debug)]
 pub struct Components(Arc<LazyEngine>);
 
 impl Components {

@@ -36,7 +36,7 @@ use std::{
 pub(super) const EXTENSION: &str = ".note";
 
 /// Bytes of a file that is worth a note. A shorter one is read in little more time than its note.
-const WORTH_IT: i64 = 1 << 20;
+const WORTH_IT: i64 = 1 << 16;
 
 /// Seconds after which two changes of a file have different times on each file system.
 const SETTLED: u64 = 2;

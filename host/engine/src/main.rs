@@ -6,7 +6,11 @@ mod serve;
 use executor_runtime_command::{Executable, Runs};
 use executor_runtime_component::{CodeCache, Components, Mode};
 use executor_runtime_native::NativePlugins;
-use std::{num::NonZeroU32, process::ExitCode, sync::Arc};
+use std::{
+    num::NonZeroU32,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+};
 
 /// Instances that the engine keeps room for at most: each takes 4 GiB of addresses. More runs take turns.
 const MAX_POOL: NonZeroU32 = NonZeroU32::new(4096).unwrap();
@@ -15,6 +19,10 @@ fn main() -> ExitCode {
     // A process that runs a native plugin is nothing else.
     if let Some(code) = executor_runtime_native::worker_main(std::env::args_os().skip(1)) {
         return code;
+    }
+    if executor_runtime_command::is_for_one_component() {
+        // Its engine starts while it is found out which.
+        of_one_run();
     }
     let executable = Executable::with_engine(|builder, runs| {
         builder
@@ -29,10 +37,18 @@ fn main() -> ExitCode {
     executor_runtime_command::main(executable)
 }
 
+/// What runs the one component that this process was started for.
+fn of_one_run() -> Components {
+    static COMPONENTS: OnceLock<Components> = OnceLock::new();
+    COMPONENTS
+        .get_or_init(|| Components::for_one_run(CodeCache::of_user()))
+        .clone()
+}
+
 fn components(runs: Runs) -> Components {
     let cache = CodeCache::of_user();
     match runs {
-        Runs::OneComponent => Components::for_one_run(cache),
+        Runs::OneComponent => of_one_run(),
         Runs::Few => Components::new(Mode::OneShot, cache),
         Runs::AtATime(runs) => {
             let concurrency = NonZeroU32::try_from(runs).map_or(MAX_POOL, |runs| runs.min(MAX_POOL));

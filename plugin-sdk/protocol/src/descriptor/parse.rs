@@ -11,7 +11,7 @@ use crate::{
     rules::{self, Value},
     tree::Node,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 /// The longest summary or help, in characters: they are shown in one line.
 const MAX_LINE_CHARS: usize = 200;
@@ -127,10 +127,15 @@ fn metadata_key(key: &str, value: Value<'_, '_>) -> Option<MetadataKey> {
     let is_prefix = key.ends_with('*');
     let mut fields = Fields::open(value, "a metadata key's description")?;
     let value_type = fields.required("type", |value| {
-        let mut expected = format!("one of {}", ValueType::ALL.map(ValueType::as_str).join(", "));
-        if let Some(meant) = value.as_str().and_then(ValueType::meant_by) {
-            expected.push_str(&format!("; did you mean {:?}?", meant.as_str()));
-        }
+        let name = value.as_str().map(str::to_owned);
+        // Made only where it is told.
+        let expected = fmt::from_fn(|f| {
+            write!(f, "one of {}", ValueType::ALL.map(ValueType::as_str).join(", "))?;
+            match name.as_deref().and_then(ValueType::meant_by) {
+                Some(meant) => write!(f, "; did you mean {:?}?", meant.as_str()),
+                None => Ok(()),
+            }
+        });
         value.read_string(expected, ValueType::from_name)
     });
     let required = fields.optional("required", |mut value| match value.take() {
