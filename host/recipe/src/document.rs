@@ -1,14 +1,14 @@
 //! The file of a recipe.
 
 use crate::{
-    setting::Setting,
+    setting::{Looks, Setting},
     template::{Field, Form, Name, Placeholder},
     url,
 };
 use executor_runtime_protocol::{INTERFACE_VERSION, PluginDescriptor, RuntimeKind, ValueType, closest};
 use serde::Deserialize;
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A kind that is made of another one.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub struct Recipe {
     descriptor: PluginDescriptor,
     base: RuntimeKind,
     pub(crate) settings: BTreeMap<String, Setting>,
+    /// Which of them are under `[set_text]`.
+    texts: BTreeSet<String>,
 }
 
 /// Why a text is not a recipe, or not one for its base; a sentence that goes after the file's path.
@@ -33,7 +35,18 @@ struct Document {
     #[serde(default)]
     metadata: BTreeMap<String, toml::Value>,
     set: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    set_text: BTreeMap<String, String>,
 }
+
+/// How text becomes JSON with values in it.
+const IN_STRINGS: &str =
+    "placeholders stand in strings, as in {\"n\": \"{{my.number}}\"}, which makes a number of a number";
+const ELSE_TEXT: &str = "if it is meant as text, write it under [set_text]";
+
+/// The tables of templates.
+const SET: &str = "set";
+const SET_TEXT: &str = "set_text";
 
 impl Recipe {
     /// Reads the text of the file `KIND.kind.toml`.
@@ -53,6 +66,7 @@ impl Recipe {
             base,
             metadata,
             set,
+            set_text,
         } = toml::from_str(text).map_err(|error| InvalidRecipe(not_understood(text, &error)))?;
         let told =
             |name: &str, value| json(value).map_err(|problem| InvalidRecipe(format!("{name} has {problem}")));
@@ -76,17 +90,30 @@ impl Recipe {
             })?;
         let base = RuntimeKind::new(&base)
             .ok_or_else(|| InvalidRecipe(format!("base '{}' is not a runtime kind", base.escape_debug())))?;
-        let settings = set
-            .into_iter()
-            .map(|(key, value)| match json(value).and_then(Setting::read) {
+        let texts: BTreeSet<_> = set_text.keys().cloned().collect();
+        if let Some(key) = set.keys().find(|key| texts.contains(*key)) {
+            return Err(in_table(SET_TEXT, key, "is under [set], too"));
+        }
+        let templates = set.into_iter().map(|(key, value)| {
+            let setting = json(value).and_then(Setting::read);
+            (SET, key, setting)
+        });
+        let plain = set_text.into_iter().map(|(key, text)| {
+            let setting = Setting::plain(&text);
+            (SET_TEXT, key, setting)
+        });
+        let settings = templates
+            .chain(plain)
+            .map(|(table, key, setting)| match setting {
                 Ok(setting) => Ok((key, setting)),
-                Err(problem) => Err(in_setting(&key, &format!("has {problem}"))),
+                Err(problem) => Err(in_table(table, &key, &format!("has {problem}"))),
             })
             .collect::<Result<_, _>>()?;
         let recipe = Self {
             descriptor,
             base,
             settings,
+            texts,
         };
         recipe.check()?;
         Ok(recipe)
@@ -130,7 +157,7 @@ impl Recipe {
                     let meant = closest(name, declared)
                         .map_or_else(String::new, |meant| format!("; did you mean {{{{{meant}}}}}?"));
                     let problem = format!("has {{{{{name}}}}}, which [metadata] does not declare{meant}");
-                    return Err(in_setting(key, &problem));
+                    return Err(self.in_setting(key, &problem));
                 }
             }
             for placeholder in setting.objects() {
@@ -140,7 +167,7 @@ impl Recipe {
                         "has \"...\" = \"{{{{{name}}}}}\", which is no object: there can be {{{{environment}}}}, or a key of \
                          the type json"
                     );
-                    return Err(in_setting(key, &problem));
+                    return Err(self.in_setting(key, &problem));
                 }
             }
         }
@@ -166,25 +193,40 @@ impl Recipe {
     pub fn check_base(&self, base: &PluginDescriptor) -> Result<(), InvalidRecipe> {
         for (key, setting) in &self.settings {
             let Some(spec) = base.key(key) else {
-                return Err(in_setting(key, &self.unknown(key, base)));
+                return Err(self.in_setting(key, &self.unknown(key, base)));
             };
             match setting {
-                Setting::Text(template) if spec.value_type == ValueType::Url => {
-                    url::check(template, &self.descriptor).map_err(|problem| in_setting(key, &problem))?;
+                Setting::Text {
+                    looks: Looks::BarePlaceholders,
+                    ..
+                } if spec.value_type == ValueType::String => {
+                    let problem = format!("has text that would be JSON, but {IN_STRINGS}; {ELSE_TEXT}");
+                    return Err(self.in_setting(key, &problem));
+                }
+                Setting::Text {
+                    looks: Looks::NearlyJson(error),
+                    ..
+                } if self.is_json_text(base, key) => {
+                    let problem = format!("has text that looks like JSON and is not ({error}); {IN_STRINGS}");
+                    return Err(self.in_setting(key, &problem));
+                }
+                Setting::Text { template, .. } if spec.value_type == ValueType::Url => {
+                    let checked = url::check(template, &self.descriptor);
+                    checked.map_err(|problem| self.in_setting(key, &problem))?;
                 }
                 Setting::Json(_) if !matches!(spec.value_type, ValueType::Json | ValueType::String) => {
                     let problem = format!("is JSON, and the key's type is {}", spec.value_type.as_str());
-                    return Err(in_setting(key, &problem));
+                    return Err(self.in_setting(key, &problem));
                 }
-                Setting::Text(template)
+                Setting::Text { template, .. }
                     if spec.value_type == ValueType::Json
                         && template.literal().is_none()
                         && template.only_placeholder().is_none() =>
                 {
                     let problem = "is text in which values stand, and the key's type is json: write a table";
-                    return Err(in_setting(key, problem));
+                    return Err(self.in_setting(key, problem));
                 }
-                Setting::Text(_) | Setting::Json(_) => {}
+                Setting::Text { .. } | Setting::Json(_) => {}
             }
             if spec.required {
                 self.check_always_there(key, setting)?;
@@ -202,6 +244,30 @@ impl Recipe {
         self.check_literals(base)
     }
 
+    fn in_setting(&self, key: &str, problem: &str) -> InvalidRecipe {
+        let table = if self.texts.contains(key) { SET_TEXT } else { SET };
+        in_table(table, key, problem)
+    }
+
+    /// Whether the text of this key is read as JSON: because of its type, or because a key `..._format` of the base says so.
+    fn is_json_text(&self, base: &PluginDescriptor, key: &str) -> bool {
+        if base
+            .key(key)
+            .is_some_and(|spec| spec.value_type == ValueType::Json)
+        {
+            return true;
+        }
+        let format_key = format!("{key}_format");
+        let Some(format) = base.metadata.get(&format_key) else {
+            return false;
+        };
+        let is_raw = match self.settings.get(&format_key) {
+            Some(Setting::Text { template, .. }) => template.literal() == Some("raw"),
+            _ => format.default.as_deref() == Some("raw"),
+        };
+        format.one_of.iter().any(|known| known == "json") && !is_raw
+    }
+
     /// A key that the base needs is made of values that are always there.
     fn check_always_there(&self, key: &str, setting: &Setting) -> Result<(), InvalidRecipe> {
         for placeholder in setting.placeholders() {
@@ -214,13 +280,13 @@ impl Recipe {
                 Name::Environment(_) => true,
                 Name::Field(field) => !field.is_always_there(),
             };
-            if optional && matches!(setting, Setting::Text(_)) {
+            if optional && matches!(setting, Setting::Text { .. }) {
                 let name = &placeholder.name;
                 let problem = format!(
                     "is needed by {}, and {{{{{name}}}}} may have no value: make it required, or give it a default",
                     self.base
                 );
-                return Err(in_setting(key, &problem));
+                return Err(self.in_setting(key, &problem));
             }
         }
         Ok(())
@@ -229,7 +295,7 @@ impl Recipe {
     /// What has no placeholder is a value that the base takes.
     fn check_literals(&self, base: &PluginDescriptor) -> Result<(), InvalidRecipe> {
         let literals = self.settings.iter().filter_map(|(key, setting)| match setting {
-            Setting::Text(template) => Some((key.clone(), template.literal()?.to_owned())),
+            Setting::Text { template, .. } => Some((key.clone(), template.literal()?.to_owned())),
             Setting::Json(_) => None,
         });
         let literals: BTreeMap<String, String> = literals.collect();
@@ -241,7 +307,7 @@ impl Recipe {
             None => Ok(()),
             Some(problem) => {
                 let problem = format!("is {}, and has to be {}", problem.found, problem.expected);
-                Err(in_setting(problem_key(&problems), &problem))
+                Err(self.in_setting(problem_key(&problems), &problem))
             }
         }
     }
@@ -275,8 +341,8 @@ fn problem_key(problems: &[executor_runtime_protocol::MetadataProblem]) -> &str 
     problems.first().map_or("", |problem| problem.key.as_str())
 }
 
-fn in_setting(key: &str, problem: &str) -> InvalidRecipe {
-    InvalidRecipe(format!("[set] \"{key}\" {problem}"))
+fn in_table(table: &str, key: &str, problem: &str) -> InvalidRecipe {
+    InvalidRecipe(format!("[{table}] \"{key}\" {problem}"))
 }
 
 /// What the file has, as JSON has it.

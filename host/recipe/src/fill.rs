@@ -55,7 +55,7 @@ impl Recipe {
             let value_type = base.key(key).map_or(ValueType::String, |spec| spec.value_type);
             let made = match setting {
                 Setting::Json(node) => values.json(key, node)?,
-                Setting::Text(template) => values.text(key, template, value_type)?,
+                Setting::Text { template, .. } => values.text(key, template, value_type)?,
             };
             if let Some(text) = made {
                 given.insert(key.clone(), text);
@@ -82,7 +82,7 @@ impl Values<'_> {
         Ok(match node {
             Node::Literal(json) => Some(json.to_string()),
             Node::String(template) => match template.only_placeholder() {
-                Some(only) => self.get(only).map(|value| json::of_value(&value.into_json())),
+                Some(only) => self.get(only).map(|value| json::without_braces(value.json())),
                 None => self.quoted(template),
             },
             Node::Array(items) => {
@@ -116,7 +116,7 @@ impl Values<'_> {
             .map(|part| match part {
                 Part::Text(text) => Some(json::within(&Json::from(text.as_str()).to_string()).to_owned()),
                 Part::Value(placeholder) => {
-                    let value = json::of_value(&Json::from(self.get(placeholder)?.text()));
+                    let value = json::without_braces(&Json::from(self.get(placeholder)?.text()).to_string());
                     Some(json::within(&value).to_owned())
                 }
             })
@@ -133,12 +133,12 @@ impl Values<'_> {
         else {
             return Ok(BTreeMap::new());
         };
-        match value.into_json() {
-            Json::Object(members) => Ok(members
-                .iter()
-                .map(|(name, member)| (json::of_value(&Json::from(name.as_str())), json::of_value(member)))
+        match json::members(value.json()) {
+            Some(members) => Ok(members
+                .into_iter()
+                .map(|(name, member)| (json::without_braces(&name), json::without_braces(&member)))
                 .collect()),
-            _ => Err(unfit(key, placeholder, "is no JSON object")),
+            None => Err(unfit(key, placeholder, "is no JSON object")),
         }
     }
 
@@ -160,7 +160,7 @@ impl Values<'_> {
             return filled.map_err(|(placeholder, problem)| unfit(key, placeholder, problem));
         }
         if let (ValueType::Json, Some(only)) = (value_type, template.only_placeholder()) {
-            return Ok(self.get(only).map(|value| json::of_value(&value.into_json())));
+            return Ok(self.get(only).map(|value| json::without_braces(value.json())));
         }
         for placeholder in template.placeholders() {
             let Some(value) = self.get(placeholder) else {

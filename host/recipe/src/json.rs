@@ -1,16 +1,46 @@
-//! JSON text of an invocation's values.
+//! JSON text of an invocation's values. It stays text from one end to the other: the numbers in it are as the caller wrote
+//! them, also those that are too long or too large for a floating-point number.
 
-use serde::Serialize;
-use serde_json::{Serializer, Value, ser::Formatter};
-use std::io::{self, Write};
+use serde_json::Value;
 
-/// The text of a value, in whose strings no brace is open: what the base puts into the templates of a recipe, such as the
+/// The same JSON, in whose strings no brace is open: what the base puts into the templates of a recipe, such as the
 /// `{run_id}` of a body, finds no place in a value. What reads it as JSON gets the same.
-pub(crate) fn of_value(value: &Value) -> String {
-    let mut text = Vec::new();
-    // Writing to memory can't fail.
-    let _ = value.serialize(&mut Serializer::with_formatter(&mut text, NoBraces));
-    String::from_utf8_lossy(&text).into_owned()
+pub(crate) fn without_braces(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for (char, in_string) in chars(json) {
+        match (char, in_string) {
+            ('{', true) => text.push_str("\\u007b"),
+            (char, _) => text.push(char),
+        }
+    }
+    text
+}
+
+/// The same JSON without spaces and line breaks between its values.
+pub(crate) fn compact(json: &str) -> String {
+    chars(json)
+        .filter(|(char, in_string)| *in_string || !char.is_ascii_whitespace())
+        .map(|(char, _)| char)
+        .collect()
+}
+
+/// The members of an object, names and values as JSON; none if it is something else. Of those with the same name the last
+/// one counts.
+pub(crate) fn members(json: &str) -> Option<Vec<(String, String)>> {
+    let json = compact(json);
+    let inner = json.strip_prefix('{')?.strip_suffix('}')?;
+    let mut members = Vec::new();
+    for member in split(inner, ',').filter(|member| !member.is_empty()) {
+        let colon = split(member, ':').next()?.len();
+        let (name, value) = (&member[..colon], member.get(colon + 1..)?);
+        // One spelling for a name, so that it is known to be the same as another: "a" may be written "\u0061".
+        let name = match serde_json::from_str::<String>(name) {
+            Ok(name) => Value::from(name).to_string(),
+            Err(_) => name.to_owned(),
+        };
+        members.push((name, value.to_owned()));
+    }
+    Some(members)
 }
 
 /// What is between the quotes of a string.
@@ -21,18 +51,44 @@ pub(crate) fn within(string: &str) -> &str {
         .unwrap_or(string)
 }
 
-struct NoBraces;
-
-impl Formatter for NoBraces {
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        for (index, piece) in fragment.split('{').enumerate() {
-            if index > 0 {
-                writer.write_all(b"\\u007b")?;
-            }
-            writer.write_all(piece.as_bytes())?;
+/// The characters of a JSON text, each with whether it is a part of a string; a quote that ends a string is none.
+fn chars(json: &str) -> impl Iterator<Item = (char, bool)> {
+    let mut in_string = false;
+    let mut is_escaped = false;
+    json.chars().map(move |char| {
+        let was_in_string = in_string;
+        match (in_string, is_escaped, char) {
+            (true, true, _) => is_escaped = false,
+            (true, false, '\\') => is_escaped = true,
+            (_, _, '"') => in_string = !in_string,
+            _ => {}
         }
-        Ok(())
-    }
+        (char, was_in_string && in_string)
+    })
+}
+
+/// The parts of compact JSON between separators that are in no string, array or object.
+fn split(json: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    let mut begin = 0;
+    let ends = json
+        .char_indices()
+        .zip(chars(json))
+        .filter_map(move |((index, char), (_, in_string))| {
+            match char {
+                _ if in_string => {}
+                '[' | '{' => depth += 1,
+                ']' | '}' => depth = depth.saturating_sub(1),
+                char if char == separator && depth == 0 => return Some(index),
+                _ => {}
+            }
+            None
+        });
+    ends.chain([json.len()]).map(move |end| {
+        let part = &json[begin..end];
+        begin = end + separator.len_utf8();
+        part
+    })
 }
 
 #[cfg(test)]
@@ -42,10 +98,30 @@ mod tests {
 
     #[test]
     fn a_value_is_the_same_and_has_no_open_brace_in_its_strings() {
-        let value = json!({"a{run_id}": ["{run_id}", "{{x}}\n\"", 1, null, {"b": true}], "c": {}});
-        let text = of_value(&value);
-        assert!(!text.contains("{run_id}") && !text.contains("{{"), "{text}");
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
-        assert_eq!(within(&of_value(&json!("a\"b"))), "a\\\"b");
+        let value = json!({"a{run_id}": ["{run_id}", "{{x}}\n\"", "\\", "{", 1, null, {"b": true}], "c": {}});
+        for text in [value.to_string(), format!("{value:#}")] {
+            let text = without_braces(&text);
+            assert!(!text.contains("{run_id}") && !text.contains("{{"), "{text}");
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        }
+        assert_eq!(compact(&format!("{value:#}")), value.to_string());
+        assert_eq!(within(&without_braces(r#""a\"b""#)), "a\\\"b");
+    }
+
+    #[test]
+    fn the_members_of_an_object_are_as_they_are_written() {
+        let text = r#" { "a" : [1e999, {"x,y": ":"}], "\u0062\"," : 0.10, "c":"{,}" , "d": -12345678901234567890123 } "#;
+        let expected = [
+            (r#""a""#, r#"[1e999,{"x,y":":"}]"#),
+            (r#""b\",""#, "0.10"),
+            (r#""c""#, r#""{,}""#),
+            (r#""d""#, "-12345678901234567890123"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(members(text).unwrap(), expected);
+        assert_eq!(members("{}").unwrap(), []);
+        for other in ["[1]", "7", "null", "\"x\"", "\"{}\""] {
+            assert_eq!(members(other), None, "{other}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What a recipe sets a metadata key of its base to.
 
-use crate::template::{Placeholder, Template};
+use crate::template::{Part, Placeholder, Template};
+use serde::de::IgnoredAny;
 use serde_json::Value as Json;
 
 /// The name of the member that stands for all those of an object.
@@ -10,9 +11,20 @@ const ALL: &str = "...";
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Setting {
     /// Text; what stands in it is escaped for the key's type.
-    Text(Template),
+    Text { template: Template, looks: Looks },
     /// JSON, in whose strings placeholders stand.
     Json(Node),
+}
+
+/// What a text with placeholders looks like. An object or an array whose placeholders stand in strings is no text, but JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Looks {
+    /// Nothing but text, or the recipe says that it is.
+    Text,
+    /// It begins as JSON does, and is not JSON for this reason. It may be text, or a mistake: the base's key decides.
+    NearlyJson(String),
+    /// It would be JSON if its placeholders stood in strings. As text, a value could add members to it.
+    BarePlaceholders,
 }
 
 /// A part of a JSON template.
@@ -35,26 +47,51 @@ pub(crate) struct Object {
 }
 
 impl Setting {
-    /// Reads what a recipe has for a key.
+    /// Reads what a recipe has for a key under `[set]`.
     ///
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn read(value: Json) -> Result<Self, String> {
         match value {
-            Json::String(text) => match json_in(&text)? {
-                Some(json) => Ok(Self::Json(Node::read(json)?)),
-                None => Ok(Self::Text(Template::parse(&text)?)),
-            },
+            Json::String(text) => Self::of_text(&text),
             Json::Array(_) | Json::Object(_) => Ok(Self::Json(Node::read(value)?)),
-            Json::Bool(_) | Json::Number(_) | Json::Null => {
-                Ok(Self::Text(Template::parse(&value.to_string())?))
-            }
+            Json::Bool(_) | Json::Number(_) | Json::Null => Self::plain(&value.to_string()),
         }
+    }
+
+    /// Text, whatever it looks like.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn plain(text: &str) -> Result<Self, String> {
+        Ok(Self::Text {
+            template: Template::parse(text)?,
+            looks: Looks::Text,
+        })
+    }
+
+    fn of_text(text: &str) -> Result<Self, String> {
+        let template = Template::parse(text)?;
+        let begins_as_json = matches!(template.parts().first(), Some(Part::Text(text)) if text.trim_start().starts_with(['{', '[']));
+        if !begins_as_json || template.literal().is_some() {
+            return Ok(Self::Text {
+                template,
+                looks: Looks::Text,
+            });
+        }
+        let looks = match serde_json::from_str(text) {
+            Ok(json) => return Ok(Self::Json(Node::read(json)?)),
+            Err(error) => match is_json_with_values(&template) {
+                true => Looks::BarePlaceholders,
+                false => Looks::NearlyJson(error.to_string()),
+            },
+        };
+        Ok(Self::Text { template, looks })
     }
 
     pub(crate) fn placeholders(&self) -> Vec<&Placeholder> {
         match self {
-            Self::Text(template) => template.placeholders().collect(),
+            Self::Text { template, .. } => template.placeholders().collect(),
             Self::Json(node) => node.placeholders(),
         }
     }
@@ -62,25 +99,23 @@ impl Setting {
     /// Those that have to be objects.
     pub(crate) fn objects(&self) -> Vec<&Placeholder> {
         match self {
-            Self::Text(_) => Vec::new(),
+            Self::Text { .. } => Vec::new(),
             Self::Json(node) => node.objects(),
         }
     }
 }
 
-/// The JSON that a text with placeholders is, if it is meant to be an object or an array.
-fn json_in(text: &str) -> Result<Option<Json>, String> {
-    let is_meant = text.trim_start().starts_with(['{', '[']) && !text.trim_start().starts_with("{{");
-    if !is_meant || !text.contains("{{") {
-        return Ok(None);
-    }
-    match serde_json::from_str(text) {
-        Ok(json) => Ok(Some(json)),
-        Err(error) => Err(format!(
-            "text that looks like JSON and is not ({error}); placeholders stand in strings, as in \
-             {{\"n\": \"{{{{my.number}}}}\"}}, which makes a number of a number"
-        )),
-    }
+/// Whether a text is JSON once a number stands for each placeholder.
+fn is_json_with_values(template: &Template) -> bool {
+    let filled: String = template
+        .parts()
+        .iter()
+        .map(|part| match part {
+            Part::Text(text) => text.as_str(),
+            Part::Value(_) => "0",
+        })
+        .collect();
+    serde_json::from_str::<IgnoredAny>(&filled).is_ok()
 }
 
 impl Node {

@@ -1,7 +1,11 @@
 //! What placeholders stand for in one invocation.
 
-use crate::template::{Field, Form, Name, Placeholder};
+use crate::{
+    json,
+    template::{Field, Form, Name, Placeholder},
+};
 use executor_runtime_protocol::{PluginDescriptor, RuntimeInvocation, ValueType, parse_duration};
+use serde::de::IgnoredAny;
 use serde_json::Value as Json;
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -18,21 +22,22 @@ pub(crate) struct Values<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Value {
     text: String,
-    json: Json,
+    /// JSON text. It is kept as text, because a `Json` can't hold each number that JSON can write.
+    json: String,
 }
 
 impl Value {
     fn string(text: &str) -> Self {
         Self {
             text: text.to_owned(),
-            json: text.into(),
+            json: Json::from(text).to_string(),
         }
     }
 
-    fn json(json: Json) -> Self {
+    fn both(json: &Json) -> Self {
         Self {
             text: json.to_string(),
-            json,
+            json: json.to_string(),
         }
     }
 
@@ -42,8 +47,8 @@ impl Value {
     }
 
     /// As it stands in JSON.
-    pub(crate) fn into_json(self) -> Json {
-        self.json
+    pub(crate) fn json(&self) -> &str {
+        &self.json
     }
 }
 
@@ -57,9 +62,9 @@ impl Values<'_> {
         };
         Some(match placeholder.form {
             Form::Plain => value,
-            Form::Json => Value::string(&value.json.to_string()),
-            Form::Shell => Value::string(&match &value.json {
-                Json::Array(words) => {
+            Form::Json => Value::string(&value.json),
+            Form::Shell => Value::string(&match serde_json::from_str(&value.json) {
+                Ok(Json::Array(words)) => {
                     command_line(words.iter().map(|word| word.as_str().unwrap_or_default()))
                 }
                 _ => quoted(&value.text).into_owned(),
@@ -73,11 +78,11 @@ impl Values<'_> {
             Field::InvocationId => Value::string(&invocation.invocation_id),
             Field::RuntimeName => Value::string(&invocation.runtime_name),
             Field::WorkingDirectory => Value::string(&invocation.working_directory),
-            Field::TimeoutSeconds => Value::json(invocation.timeout_seconds?.get().into()),
-            Field::Environment => Value::json(serde_json::json!(invocation.environment)),
+            Field::TimeoutSeconds => Value::both(&invocation.timeout_seconds?.get().into()),
+            Field::Environment => Value::both(&serde_json::json!(invocation.environment)),
             Field::Command => Value {
                 text: command_line(invocation.command.iter().map(String::as_str)),
-                json: serde_json::json!(invocation.command),
+                json: serde_json::json!(invocation.command).to_string(),
             },
         })
     }
@@ -86,17 +91,17 @@ impl Values<'_> {
         let text = self.metadata.get(key)?;
         let spec = self.descriptor.metadata.get(key)?;
         let json = match spec.value_type {
-            ValueType::String | ValueType::Url => text.as_str().into(),
+            ValueType::String | ValueType::Url => Json::from(text.as_str()).to_string(),
             ValueType::Integer | ValueType::Number => number(text)?,
-            ValueType::Boolean | ValueType::Json => {
-                serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into())
-            }
-            ValueType::Duration => parse_duration(text)?.as_secs_f64().into(),
+            // The descriptor has checked it.
+            ValueType::Boolean | ValueType::Json => json::compact(text),
+            ValueType::Duration => Json::from(parse_duration(text)?.as_secs_f64()).to_string(),
             ValueType::List => text
                 .split(',')
                 .map(str::trim)
                 .filter(|item| !item.is_empty())
-                .collect(),
+                .collect::<Json>()
+                .to_string(),
         };
         Some(Value {
             text: text.clone(),
@@ -105,14 +110,15 @@ impl Values<'_> {
     }
 }
 
-/// A number as it is written, if that is how JSON writes one, or as JSON writes it: `+7`, `.5`, `007`.
-fn number(text: &str) -> Option<Json> {
-    if let Ok(json @ Json::Number(_)) = serde_json::from_str(text) {
-        return Some(json);
+/// A number as it is written, if that is how JSON writes one; else as JSON writes it: `+7`, `.5`, `007`.
+fn number(text: &str) -> Option<String> {
+    let begins_as_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    if begins_as_number && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+        return Some(text.to_owned());
     }
     match text.parse::<i64>() {
-        Ok(whole) => Some(whole.into()),
-        Err(_) => serde_json::Number::from_f64(text.parse().ok()?).map(Json::Number),
+        Ok(whole) => Some(whole.to_string()),
+        Err(_) => serde_json::Number::from_f64(text.parse().ok()?).map(|number| number.to_string()),
     }
 }
 
@@ -192,9 +198,12 @@ mod tests {
             ("007", "7"),
             ("-0.5", "-0.5"),
             (".5", "0.5"),
-            ("1e3", "1000.0"),
+            ("1e3", "1e3"),
+            ("0.30", "0.30"),
+            ("2.", "2.0"),
+            ("9007199254740993.5", "9007199254740993.5"),
         ] {
-            assert_eq!(number(text).unwrap().to_string(), json, "{text}");
+            assert_eq!(number(text).as_deref(), Some(json), "{text}");
         }
         assert_eq!(number("x"), None);
     }

@@ -7,6 +7,7 @@ fn base() -> PluginDescriptor {
              "metadata": {"http.url": {"type": "url", "required": true, "help": "Where to"},
                           "http.poll_url_template": {"type": "url", "placeholders": ["run_id"], "help": "h"},
                           "http.body": {"type": "string", "help": "h"},
+                          "http.body_format": {"type": "string", "one_of": ["json", "raw"], "default": "json", "help": "h"},
                           "http.header.*": {"type": "string", "help": "h"},
                           "http.extra": {"type": "json", "help": "h"},
                           "http.states": {"type": "list", "help": "h"},
@@ -22,6 +23,7 @@ const HEAD: &str = r#"
     metadata."my.server" = { type = "url", required = true, help = "h" }
     metadata."my.name" = { type = "string", default = "x", help = "h" }
     metadata."my.number" = { type = "integer", help = "h" }
+    metadata."my.ratio" = { type = "number", help = "h" }
     metadata."my.flag" = { type = "boolean", help = "h" }
     metadata."my.items" = { type = "list", help = "h" }
     metadata."my.token" = { type = "string", help = "h" }
@@ -190,13 +192,101 @@ fn json_takes_values_as_what_they_are() {
     assert_eq!(body, serde_json::json!({"name": format!("<{name}>"), "n": [7]}));
     let problem = recipe(r#""http.body" = '{"n": {{my.number}}}'"#).unwrap_err();
     assert!(
-        problem.contains("[set] \"http.body\" has text that looks like JSON and is not"),
+        problem
+            .contains("[set] \"http.body\" has text that would be JSON, but placeholders stand in strings"),
+        "{problem}"
+    );
+    let problem = recipe(r#""http.body" = '{"n": "{{my.number}}",}'"#).unwrap_err();
+    assert!(
+        problem.contains("[set] \"http.body\" has text that looks like JSON and is not (trailing comma"),
         "{problem}"
     );
     let problem = recipe("\"http.url\" = \"http://h/\"\n\"http.extra\" = '[1] {{my.name}} '").unwrap_err();
     assert!(problem.contains("looks like JSON"), "{problem}");
     let problem = recipe("\"http.url\" = \"http://h/\"\n\"http.extra\" = '\"{{my.name}}\"'").unwrap_err();
     assert!(problem.contains("write a table"), "{problem}");
+}
+
+#[test]
+fn the_key_and_not_the_first_letter_says_what_is_json() {
+    let made = filled(
+        r#"
+        "http.url" = "http://h/"
+        "http.header.x-job" = "[job {{invocation_id}}] by {{my.name}}"
+        "http.header.x-name" = " {who: {{my.name}}}"
+        "http.header.x-json" = '{"name": "{{my.name}}"}'
+        "http.states" = "[{{my.name}},done"
+        "http.body_format" = "raw"
+        "http.body" = "[{{invocation_id}} {{my.name}}]"
+        [set_text]
+        "http.header.x-list" = "[{{my.number}}]"
+        "http.header.x-quoted" = '["{{my.name}}"]'
+        "http.header.x-plain" = "{{my.name}}"
+        "#,
+        &[("my.name", "a\"b"), ("my.number", "7")],
+    )
+    .unwrap();
+    for (key, value) in [
+        ("http.header.x-job", "[job inv-1] by a\"b"),
+        ("http.header.x-name", " {who: a\"b}"),
+        ("http.header.x-json", r#"{"name":"a\"b"}"#),
+        ("http.states", "[a\"b,done"),
+        ("http.body", "[inv-1 a\"b]"),
+        ("http.header.x-list", "[7]"),
+        ("http.header.x-quoted", "[\"a\"b\"]"),
+        ("http.header.x-plain", "a\"b"),
+    ] {
+        assert_eq!(made[key], value, "{key}");
+    }
+    for (set, words) in [
+        (
+            r#""http.body" = "[job {{my.name}}]""#,
+            "[set] \"http.body\" has text that looks like JSON and is not",
+        ),
+        (
+            r#""http.header.x-list" = "[{{my.name}}]""#,
+            "as in {\"n\": \"{{my.number}}\"}, which makes a number of a number; if it is meant as text, write it under [set_text]",
+        ),
+        (
+            "[set_text]\n\"http.extra\" = '{\"n\": \"{{my.name}}\"}'",
+            "[set_text] \"http.extra\" is text in which values stand, and the key's type is json: write a table",
+        ),
+        (
+            "[set_text]\n\"http.header.x\" = \"{{my.nam}}\"",
+            "[set_text] \"http.header.x\" has {{my.nam}}, which [metadata] does not declare; did you mean {{my.name}}?",
+        ),
+        (
+            "[set_text]\n\"http.url\" = \"http://h/\"",
+            "[set_text] \"http.url\" is under [set], too",
+        ),
+    ] {
+        let problem = recipe(&format!("\"http.url\" = \"http://h/\"\n{set}")).unwrap_err();
+        assert!(problem.contains(words), "{set}: {problem}");
+    }
+}
+
+#[test]
+fn numbers_in_json_stay_as_they_are_written() {
+    let more =
+        r#"{ "huge": 1e999, "long": 12345678901234567890123, "exact": [0.10, -0.1000000000000000055511] }"#;
+    let compact = r#"{"huge":1e999,"long":12345678901234567890123,"exact":[0.10,-0.1000000000000000055511]}"#;
+    let set = r#"
+        "http.url" = "http://h/"
+        "http.extra" = "{{my.more}}"
+        [set."http.body"]
+        a = "{{my.more}}"
+        b = { "..." = "{{my.more}}", long = 1 }
+        c = "{{my.more|json}}"
+        d = "{{my.ratio}}"
+    "#;
+    let made = filled(set, &[("my.more", more), ("my.ratio", "0.30")]).unwrap();
+    assert_eq!(made["http.extra"], compact);
+    let members = r#"{"exact":[0.10,-0.1000000000000000055511],"huge":1e999,"long":1}"#;
+    let text = Json::from(compact).to_string().replace("\"{", "\"\\u007b");
+    assert_eq!(
+        made["http.body"],
+        format!(r#"{{"a":{compact},"b":{members},"c":{text},"d":0.30}}"#)
+    );
 }
 
 #[test]
