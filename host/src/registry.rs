@@ -1,7 +1,7 @@
 //! Which kinds there are, and what executes each. Dispatch, `kinds` and `explain` all ask here.
 
 use executor_runtime_config::Config;
-use executor_runtime_plugin::{Plugin, PluginSet};
+use executor_runtime_plugin::{MadeOf, Plugin, PluginSet};
 use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind, closest};
 use executor_runtime_run::{Failure, RunPermissions, Runner};
 use std::{
@@ -28,6 +28,8 @@ pub enum Origin {
 pub struct Explanation {
     /// What would; none if nothing would.
     pub origin: Option<Origin>,
+    /// What the plugin makes of the invocation, if it is a recipe.
+    pub made_of: Option<MadeOf>,
     /// Its limits and grants, or why the invocation would be rejected.
     pub terms: Result<RunPermissions, Failure>,
 }
@@ -138,8 +140,13 @@ impl Registry {
                 .flatten()
                 .map(|plugin| Origin::Plugin(Arc::clone(plugin))),
         };
+        let made_of = match &origin {
+            Some(Origin::Plugin(plugin)) => self.plugins.made_of(plugin, invocation),
+            _ => None,
+        };
         Explanation {
             origin,
+            made_of,
             terms: self.find(kind).and_then(|runner| runner.terms(invocation)),
         }
     }

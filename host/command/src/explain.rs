@@ -7,7 +7,11 @@ use super::{
     style::{self, Style},
 };
 use anyhow::Result;
-use executor_runtime::{Failure, Origin, protocol::RuntimeInvocation};
+use executor_runtime::{
+    Failure, Origin,
+    plugin::{MadeOf, Plugin},
+    protocol::RuntimeInvocation,
+};
 use std::{
     collections::BTreeMap,
     io::{self, Write},
@@ -19,16 +23,51 @@ use std::{
 struct Explanation {
     invocation_id: String,
     runtime_kind: String,
-    /// What would run it: `built-in`, `component` or `native`; none if nothing would.
+    /// What would run it: `built-in`, `component`, `native` or `recipe`; none if nothing would.
     carrier: Option<&'static str>,
     plugin: Option<String>,
     path: Option<String>,
+    /// What does the work of a recipe.
+    base: Option<Base>,
     /// Limits and settings that would apply, by name.
     limits: BTreeMap<String, String>,
     /// Hosts that could be reached.
     grants: Vec<String>,
     /// Why it would be rejected, if that is known already.
     rejected: Option<Rejection>,
+}
+
+/// The plugin that a recipe is made of.
+#[derive(serde::Serialize)]
+struct Base {
+    runtime_kind: String,
+    carrier: &'static str,
+    plugin: String,
+    path: String,
+    /// The keys that the recipe sets, each with its template. What an invocation's values make of them is not told: it may
+    /// be secret.
+    set: BTreeMap<String, String>,
+}
+
+impl From<MadeOf> for Base {
+    fn from(made_of: MadeOf) -> Self {
+        let MadeOf {
+            kind,
+            plugin,
+            templates,
+        } = made_of;
+        Self {
+            runtime_kind: kind.to_string(),
+            carrier: plugin.carrier.as_str(),
+            plugin: name(&plugin),
+            path: plugin.path.display().to_string(),
+            set: templates,
+        }
+    }
+}
+
+fn name(plugin: &Plugin) -> String {
+    format!("{} {}", plugin.descriptor.name, plugin.descriptor.version)
 }
 
 #[derive(serde::Serialize)]
@@ -87,6 +126,7 @@ fn describe(invocation: &RuntimeInvocation, explained: executor_runtime::Explana
         carrier: None,
         plugin: None,
         path: None,
+        base: explained.made_of.map(Base::from),
         limits: BTreeMap::new(),
         grants: Vec::new(),
         rejected: None,
@@ -98,9 +138,8 @@ fn describe(invocation: &RuntimeInvocation, explained: executor_runtime::Explana
     }
     match explained.origin {
         Some(Origin::Plugin(plugin)) => {
-            let descriptor = &plugin.descriptor;
             explanation.carrier = Some(plugin.carrier.as_str());
-            explanation.plugin = Some(format!("{} {}", descriptor.name, descriptor.version));
+            explanation.plugin = Some(name(&plugin));
             explanation.path = Some(plugin.path.display().to_string());
         }
         Some(_) => explanation.carrier = Some("built-in"),
@@ -124,10 +163,17 @@ fn print(explanation: &Explanation) -> io::Result<()> {
     row("kind", &explanation.runtime_kind)?;
     if let Some(carrier) = explanation.carrier {
         let runner = match (&explanation.plugin, &explanation.path) {
-            (Some(plugin), Some(path)) => format!("{carrier}, plugin {plugin}, '{}'", shown::value(path)),
+            (Some(plugin), Some(path)) => file(carrier, plugin, path),
             _ => carrier.to_owned(),
         };
         row("runs in", &runner)?;
+    }
+    if let Some(base) = &explanation.base {
+        let runner = file(base.carrier, &base.plugin, &base.path);
+        row("base", &format!("{}: {runner}", base.runtime_kind))?;
+        for (key, template) in &base.set {
+            row("sets", &format!("{key} = {}", shown::value(template)))?;
+        }
     }
     for (name, value) in &explanation.limits {
         row("limit", &format!("{name} = {}", shown::setting(name, value)))?;
@@ -145,6 +191,11 @@ fn print(explanation: &Explanation) -> io::Result<()> {
         writeln!(out, "{}", style.after(&heading, "rejected:", &reason, "  "))?;
     }
     Ok(())
+}
+
+/// A plugin file, and how it runs.
+fn file(carrier: &str, plugin: &str, path: &str) -> String {
+    format!("{carrier}, plugin {plugin}, '{}'", shown::value(path))
 }
 
 /// A line that begins with what it is about.

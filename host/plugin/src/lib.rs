@@ -35,7 +35,7 @@ pub use identity::Identity;
 pub use library::Library;
 pub use limits::Limits;
 pub use loader::Loader;
-pub use recipe::RecipeFile;
+pub use recipe::{MadeOf, RecipeFile};
 pub use search_path::{DIRECTORY_VARIABLE, directory_of_variable, search_path, users_directory};
 pub use set::PluginSet;
 pub use snapshot::Snapshot;

@@ -9,7 +9,7 @@ use executor_runtime_run::{
     receipt::{PLUGIN_RECIPE, PLUGIN_RECIPE_SHA256, PLUGIN_RECIPE_VERSION},
 };
 use sha2::{Digest, Sha256};
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// The longest recipe, in bytes.
 const MAX_BYTES: u64 = 256 << 10;
@@ -89,6 +89,48 @@ pub(crate) fn check_base(file: &RecipeFile, base: &Plugin) -> Result<(), Unusabl
     Ok(file.recipe.check_base(&base.descriptor)?)
 }
 
+/// What a recipe makes of an invocation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MadeOf {
+    /// The kind that does the work.
+    pub kind: RuntimeKind,
+    /// Its plugin.
+    pub plugin: Arc<Plugin>,
+    /// The keys that the recipe sets for this invocation, each with its template: no value of the invocation is in it.
+    pub templates: BTreeMap<String, String>,
+}
+
+impl MadeOf {
+    pub(crate) fn new(file: &RecipeFile, base: &Arc<Plugin>, invocation: &RuntimeInvocation) -> Self {
+        let recipe = &file.recipe;
+        let mut templates: BTreeMap<_, _> = recipe
+            .templates()
+            .map(|(key, template)| (key.to_owned(), template))
+            .collect();
+        // Of an invocation that does not fit it is not known what would be left out.
+        if let Ok(filled) = filled(recipe, base, invocation) {
+            templates.retain(|key, _| filled.metadata.contains_key(key));
+        }
+        Self {
+            kind: file.base().clone(),
+            plugin: Arc::clone(base),
+            templates,
+        }
+    }
+}
+
+/// What the base is given.
+fn filled(
+    recipe: &Recipe,
+    base: &Plugin,
+    invocation: &RuntimeInvocation,
+) -> Result<RuntimeInvocation, Failure> {
+    let metadata = admission::checked(recipe.descriptor(), &invocation.metadata)?;
+    recipe
+        .fill(&base.descriptor, invocation, &metadata)
+        .map_err(|unfit| admission::invalid(unfit.to_string()))
+}
+
 /// Runs a recipe's kind as its base.
 pub(crate) struct RecipeRunner {
     pub(crate) file: Arc<RecipeFile>,
@@ -97,13 +139,8 @@ pub(crate) struct RecipeRunner {
 }
 
 impl RecipeRunner {
-    /// What the base is given.
     fn invocation(&self, invocation: &RuntimeInvocation) -> Result<RuntimeInvocation, Failure> {
-        let recipe = &self.file.recipe;
-        let metadata = admission::checked(recipe.descriptor(), &invocation.metadata)?;
-        recipe
-            .fill(&self.base.descriptor, invocation, &metadata)
-            .map_err(|unfit| admission::invalid(unfit.to_string()))
+        filled(&self.file.recipe, &self.base, invocation)
     }
 
     async fn execute(&self, run: &Run) -> Outcome {

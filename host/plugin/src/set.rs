@@ -5,10 +5,10 @@ use crate::{
     configured_names::{self, Names},
     discover,
     discovery::no_base,
-    recipe::{self, RecipeFile, RecipeRunner},
+    recipe::{self, MadeOf, RecipeFile, RecipeRunner},
 };
 use executor_runtime_config::Config;
-use executor_runtime_protocol::RuntimeKind;
+use executor_runtime_protocol::{RuntimeInvocation, RuntimeKind};
 use executor_runtime_run::{ErrorKind, Failure, Runner};
 use std::{
     collections::BTreeMap,
@@ -210,6 +210,13 @@ impl PluginSet {
             .ok_or_else(|| unusable(no_base(file.base())))?;
         recipe::check_base(file, base).map_err(unusable)?;
         Ok(base)
+    }
+
+    /// What `plugin` makes of an invocation, if it is a recipe whose base is there.
+    pub fn made_of(&self, plugin: &Plugin, invocation: &RuntimeInvocation) -> Option<MadeOf> {
+        let file = plugin.recipe.as_deref()?;
+        let base = self.base(plugin, file).ok()?;
+        Some(MadeOf::new(file, base, invocation))
     }
 
     /// The carrier that a plugin is run by: for a recipe its base's, if that is there.

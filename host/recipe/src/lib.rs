@@ -38,6 +38,7 @@ mod document;
 mod fill;
 mod json;
 mod setting;
+mod shown;
 mod template;
 mod url;
 mod value;

@@ -92,6 +92,27 @@ impl fmt::Display for Name {
     }
 }
 
+impl fmt::Display for Placeholder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let form = match self.form {
+            Form::Plain => "",
+            Form::Shell => "|shell",
+            Form::Json => "|json",
+        };
+        write!(f, "{{{{{}{form}}}}}", self.name)
+    }
+}
+
+/// As it may be written in a recipe.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(text),
+            Part::Value(placeholder) => placeholder.fmt(f),
+        })
+    }
+}
+
 impl Template {
     /// Reads the text of a template.
     ///
