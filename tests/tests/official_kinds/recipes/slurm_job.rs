@@ -9,6 +9,7 @@ use executor_runtime_tests::{
     scripted::{Answer, Scripted},
 };
 use serde_json::{Value, json};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 fn job(place: &Installed, server: &Scripted) -> Invocation {
     place
@@ -80,7 +81,9 @@ fn a_job_is_submitted_and_waited_for() {
         body(&requests[0]),
         json!({
             "script": "#!/bin/sh\nexport PATH=\"${PATH:-/usr/local/bin:/usr/bin:/bin}\"\n\
-                       exec python -c 'print('\\''hi there'\\'')'\n",
+                       set -- python -c 'print('\\''hi there'\\'')'\n\
+                       case $1 in -*) \"$@\"; exit ;; esac\n\
+                       exec \"$@\"\n",
             "job": {
                 "name": "job/1",
                 "current_working_directory": directory,
@@ -132,4 +135,34 @@ fn a_job_that_takes_too_long_is_cancelled() {
     let result = place.run(&invocation).expect(Status::TimedOut);
     assert_eq!(result.metadata["http.cancel_status"], "200");
     assert_eq!(server.lines().last().unwrap(), "DELETE /slurm/v0.0.42/job/17");
+}
+
+#[test]
+fn the_script_runs_each_command_in_each_shell() {
+    let place = official("slurm_job");
+    let bin = place.scene.path("bin");
+    fs::create_dir(&bin).unwrap();
+    for name in ["-tool", "--", "if", "A=1", "tool"] {
+        let file = bin.join(name);
+        fs::write(&file, "#!/bin/sh\nprintf '%s|' \"$@\"\nexit 7\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        let server = slurm(ended("COMPLETED", Some(0), None));
+        let invocation = job(&place, &server).with("command", json!([name, "-c", "a b", "$HOME"]));
+        place.run(&invocation).expect(Status::Succeeded);
+        let sent = body(&server.requests()[0]);
+        let script = place.scene.file("script", sent["script"].as_str().unwrap());
+        for shell in ["sh", "bash", "dash"] {
+            let path = format!("{}:/usr/bin:/bin", bin.display());
+            let Ok(output) = Command::new(shell).arg(&script).env("PATH", path).output() else {
+                executor_runtime_tests::not_tested("a batch script", format!("there is no {shell}"));
+                continue;
+            };
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(
+                (&*printed, output.status.code()),
+                ("-c|a b|$HOME|", Some(7)),
+                "{shell} {name}: {output:?}"
+            );
+        }
+    }
 }
