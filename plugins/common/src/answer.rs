@@ -21,7 +21,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// How long the backend wants to be left alone.
     pub retry_after: Option<Duration>,
-    /// The whole body of a 200 or 202; the beginning of others.
+    /// The whole body after a code of 2xx; the beginning of others.
     pub payload: Vec<u8>,
 }
 
@@ -71,9 +71,9 @@ pub fn exchange(ctx: &Context, request: Request<Body>) -> Result<Answer, Exchang
 /// When it is not complete.
 pub fn answer(ctx: &Context, response: Response<BodyReader>) -> Result<Answer, ExchangeError> {
     let (head, mut body) = response.into_parts();
-    let payload = match head.status {
-        StatusCode::OK | StatusCode::ACCEPTED => body.bytes(MAX_PAYLOAD)?,
-        _ => beginning(&mut body)?,
+    let payload = match head.status.is_success() {
+        true => body.bytes(MAX_PAYLOAD)?,
+        false => beginning(&mut body)?,
     };
     Ok(Answer {
         status: head.status,

@@ -44,6 +44,28 @@ pub fn states(invocation: &Invocation, key: &str, default: Option<&str>) -> Resu
     Ok(states)
 }
 
+/// HTTP codes that the kickoff may be answered with besides 200 and 202.
+pub const KICKOFF_CODES: &str = "http.kickoff_codes";
+
+/// A list of HTTP codes; empty without it.
+///
+/// # Errors
+/// `rejected`, `invalid_metadata`: an item is no code.
+pub fn codes(invocation: &Invocation, key: &str) -> Result<Vec<u16>, RunError> {
+    let code = |item: &str| {
+        item.parse()
+            .ok()
+            .filter(|code| (100..=999).contains(code))
+            .ok_or_else(|| {
+                invalid(format!(
+                    "metadata key '{key}' has '{}' in it, expected HTTP codes: comma-separated integers",
+                    item.escape_debug()
+                ))
+            })
+    };
+    invocation.list(key).into_iter().map(code).collect()
+}
+
 /// A whole number of at least 0 in the value of `key`, or the default.
 ///
 /// # Errors

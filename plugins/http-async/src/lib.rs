@@ -3,7 +3,7 @@
 //! The metadata keys are in `plugin.json`.
 //!
 //! - **Kickoff**: 202 means: poll. 200 with a terminal status in its body is the result; any other 200 is an
-//!   acknowledgement. Every other code is a failure.
+//!   acknowledgement. The codes in `http.kickoff_codes` mean the same as 202; every other one is a failure.
 //! - **Poll**: at once, then on a fixed grid (`schedule`), until the status is a terminal one.
 //! - **Stop**: a run that times out or is cancelled calls the cancel URL, once, within its grace. So does one
 //!   that can't be polled, because there is no URL with what the backend gave as its id.

@@ -2,8 +2,8 @@
 
 use crate::exit::ExitPaths;
 use executor_runtime_plugin_common::{
-    Call, MIN_INTERVAL, Paths, Template, Values, add_headers, count, invalid, method_or, path, sendable,
-    states,
+    Call, KICKOFF_CODES, MIN_INTERVAL, Paths, Template, Values, add_headers, codes, count, invalid,
+    method_or, path, sendable, states,
 };
 use executor_runtime_sdk::{
     Body, Invocation, RunError,
@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) error: Option<Paths>,
     pub(crate) exit: ExitPaths,
     pub(crate) intervals: Intervals,
+    /// What the kickoff may be answered with besides 200 and 202.
+    pub(crate) kickoff_codes: Vec<u16>,
     pub(crate) pending_codes: Vec<u16>,
     pub(crate) max_failures: u64,
     pub(crate) result: Option<Template>,
@@ -106,7 +108,8 @@ impl Plan {
             error: path(invocation, "http.poll_error_path")?,
             exit: ExitPaths::read(invocation)?,
             intervals: Intervals::read(invocation)?,
-            pending_codes: pending_codes(invocation)?,
+            kickoff_codes: codes(invocation, KICKOFF_CODES)?,
+            pending_codes: codes(invocation, "http.poll_pending_codes")?,
             max_failures: count(invocation, "http.poll_max_failures", 0)?,
         };
         if plan.run_id.is_none()
@@ -251,22 +254,6 @@ impl Intervals {
     }
 }
 
-fn pending_codes(invocation: &Invocation) -> Result<Vec<u16>, RunError> {
-    const KEY: &str = "http.poll_pending_codes";
-    let code = |item: &str| {
-        item.parse()
-            .ok()
-            .filter(|code| (100..=999).contains(code))
-            .ok_or_else(|| {
-                invalid(format!(
-                    "metadata key '{KEY}' has '{}' in it, expected HTTP codes: comma-separated integers",
-                    item.escape_debug()
-                ))
-            })
-    };
-    invocation.list(KEY).into_iter().map(code).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,6 +303,7 @@ mod tests {
             ("http.poll_interval_seconds", "-1"),
             ("http.poll_pending_codes", "404,x"),
             ("http.poll_pending_codes", "40"),
+            ("http.kickoff_codes", "2xx"),
             ("http.poll_max_failures", "-1"),
             ("http.poll_header.x", "a\nb"),
             ("http.cancel_url_template", "h"),

@@ -63,7 +63,9 @@ impl Follower<'_> {
             ExchangeError::Http(error) => failed(RunError::from_http(&error)),
             ExchangeError::Unusable(error) => failed(error),
         })?;
-        if !matches!(answer.status, StatusCode::OK | StatusCode::ACCEPTED) {
+        let is_expected = matches!(answer.status, StatusCode::OK | StatusCode::ACCEPTED)
+            || self.plan.kickoff_codes.contains(&answer.status.as_u16());
+        if !is_expected {
             return Err(failed(unexpected_code("202 or 200", &answer)));
         }
         if let Some(path) = &self.plan.run_id {

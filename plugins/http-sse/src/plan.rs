@@ -2,8 +2,8 @@
 
 use crate::{parser::Event, state::Ended};
 use executor_runtime_plugin_common::{
-    Call, Found, MIN_INTERVAL, Paths, Template, add_headers, count, invalid, method, path, sendable, states,
-    words_at,
+    Call, Found, KICKOFF_CODES, MIN_INTERVAL, Paths, Template, add_headers, codes, count, invalid, method,
+    path, sendable, states, words_at,
 };
 use executor_runtime_sdk::{
     Body, Invocation, RunError,
@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) reconnect: Option<Template>,
     /// Whether the kickoff may be sent again, because it only asks.
     pub(crate) repeats_kickoff: bool,
+    /// What the kickoff may be answered with besides 200 and 202.
+    pub(crate) kickoff_codes: Vec<u16>,
     pub(crate) run_id: Option<Paths>,
     pub(crate) cursor: Option<Paths>,
     pub(crate) without_cursor: WithoutCursor,
@@ -86,6 +88,7 @@ impl Plan {
             repeats_kickoff: stream.is_none() && method(invocation, "http.method")? == Method::GET,
             stream,
             reconnect: template(invocation, "sse.reconnect_url_template")?,
+            kickoff_codes: codes(invocation, KICKOFF_CODES)?,
             run_id: path(invocation, RUN_ID)?,
             cursor: path(invocation, "sse.cursor_path")?,
             without_cursor: match invocation.text("sse.without_cursor") {

@@ -18,6 +18,7 @@ on_every_carrier! {
     a_kickoff_may_answer_with_the_result,
     any_other_200_is_an_acknowledgement,
     other_kickoff_codes_are_failures,
+    a_kickoff_may_be_answered_as_the_invocation_says,
     a_missing_run_id_is_a_failure,
     pending_codes_mean_keep_polling,
     other_poll_codes_are_failures,
@@ -153,6 +154,16 @@ fn other_kickoff_codes_are_failures(kind: &Kind) {
         assert_eq!(summary(&result), expected);
         assert_eq!(lines.len(), 1);
     }
+}
+
+fn a_kickoff_may_be_answered_as_the_invocation_says(kind: &Kind) {
+    // As 202 means it: what its body says of the run is not the end.
+    let body = r#"{"run": {"status": "completed"}, "data": {"runs": [{"id": 5}]}}"#;
+    let server = Scripted::sequence(vec![Answer::new(201, body), status("completed")]);
+    let invocation = to(kind, &server).with("http.kickoff_codes", "201,203");
+    let result = kind.run(&invocation);
+    assert_eq!(result.status, Status::Succeeded, "{result:?}");
+    assert_eq!(server.lines(), ["POST /start", "GET /runs/5"]);
 }
 
 fn a_missing_run_id_is_a_failure(kind: &Kind) {

@@ -25,6 +25,7 @@ on_every_carrier! {
     a_name_a_state_or_the_data_is_the_end,
     an_end_without_a_terminal_event_is_no_success,
     a_stream_of_its_own_goes_on_after_the_last_event,
+    a_kickoff_may_be_answered_as_the_invocation_says,
     a_cursor_says_where_to_go_on,
     a_location_on_the_same_server_is_where_it_goes_on,
     a_status_url_tells_what_the_stream_does_not,
@@ -212,6 +213,26 @@ fn a_stream_of_its_own_goes_on_after_the_last_event(kind: &Kind) {
     assert_eq!(places, ["", "1", "1", "2"]);
     assert_eq!(result.metadata["sse.reconnects"], "3");
     assert_eq!(result.metadata["http.run_id"], "r/1");
+}
+
+fn a_kickoff_may_be_answered_as_the_invocation_says(kind: &Kind) {
+    for codes in ["201", "204"] {
+        let server = Scripted::start(|request, _| match &*request.line() {
+            "POST /start" => Answer::new(201, r#"{"run": "r1"}"#),
+            _ => Answer::events("event: end\ndata: d\n\n"),
+        });
+        let invocation = to(kind, &server)
+            .with("sse.stream_url_template", server.url("/runs/{run_id}/events"))
+            .with("sse.run_id_path", "run")
+            .with("http.kickoff_codes", codes);
+        let result = kind.run(&invocation);
+        if codes == "201" {
+            assert_eq!(result.status, Status::Succeeded, "{result:?}");
+            assert_eq!(server.lines(), ["POST /start", "GET /runs/r1/events"]);
+        } else {
+            assert_eq!((result.status, code(&result)), (Status::Failed, "http_status"));
+        }
+    }
 }
 
 fn a_cursor_says_where_to_go_on(kind: &Kind) {
