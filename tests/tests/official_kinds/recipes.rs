@@ -280,7 +280,9 @@ fn the_recipe_of_the_guide_runs() {
     let guide = guide();
     let (_, recipe) = guide.split_once("<!-- test: recipe -->\n```toml\n").unwrap();
     let (recipe, _) = recipe.split_once("```").unwrap();
-    let place = with_base("build", recipe);
+    let (_, text) = guide.split_once("<!-- test: recipe text -->\n```toml\n").unwrap();
+    let (text, _) = text.split_once("```").unwrap();
+    let place = with_base("build", &format!("{recipe}\n{text}"));
     let server = Scripted::start(|request, n| match (&*request.method, n) {
         ("POST", _) => Answer::new(200, json!({"build": {"id": "b-17"}}).to_string()),
         (_, 1) => Answer::new(200, json!({"build": {"state": "passed"}}).to_string()),
@@ -304,6 +306,7 @@ fn the_recipe_of_the_guide_runs() {
         body(&requests[0]),
         json!({"ref": "main", "command": ["make", "test"], "cores": 4})
     );
+    assert_eq!(requests[0].header("x-cores"), "[4]");
     assert!(
         requests
             .iter()
@@ -374,6 +377,66 @@ fn a_recipe_reaches_only_the_hosts_of_its_urls() {
             .run(&place.invocation(&[url, metadata]))
             .expect_rejected("invalid_metadata");
     }
+}
+
+#[test]
+fn the_base_and_what_it_is_given_are_explained_without_secrets() {
+    let more = r#"
+    "http.header.authorization" = "Bearer {{api.token}}"
+    "http.header.x-api-key" = "WRITTEN-OUT"
+    "http.header.x-user" = "{{environment.API_USER}}"
+    [set."http.body"]
+    path = "{{api.path}}"
+    "#;
+    let recipe = MINIMAL.replace(
+        "    [set]",
+        "    metadata.\"api.token\" = { type = \"string\", required = true, help = \"Key\" }\n    [set]",
+    );
+    let place = with_base("api", &(recipe + more));
+    let explain = |metadata: &[(&str, &str)], format: &str| {
+        let invocation = place.invocation(metadata).env("PASSWORD", "SECRET-VARIABLE");
+        let file = place.scene.file("explained.json", invocation.text());
+        said(&place, &["explain", file.to_str().unwrap(), "--format", format])
+    };
+    let given = [("api.url", "http://127.0.0.1:9/"), ("api.token", "SECRET-TOKEN")];
+    let told = explain(&given, "json").succeeds().json();
+    assert_eq!(told["carrier"], "recipe");
+    assert_eq!(told["base"]["runtime_kind"], "http_async");
+    assert_eq!(told["base"]["carrier"], "component");
+    assert_eq!(told["base"]["plugin"], "http-async 0.1.0");
+    assert!(
+        told["base"]["path"].as_str().unwrap().ends_with(".wasm"),
+        "{told}"
+    );
+    // The variable is not there, so the header is not set.
+    let expected = json!({
+        "http.body": r#"{"path":"{{api.path}}"}"#,
+        "http.header.authorization": "Bearer {{api.token}}",
+        "http.header.x-api-key": "(hidden)",
+        "http.poll_status_path": "status",
+        "http.poll_terminal_states": "done",
+        "http.poll_url_template": "{{api.url}}/polls",
+        "http.url": "{{api.url}}/{{api.path}}",
+    });
+    assert_eq!(told["base"]["set"], expected);
+    let shown = explain(&given, "human").succeeds().stdout;
+    for line in [
+        "base      http_async: component, plugin http-async 0.1.0, '",
+        "sets      http.url = {{api.url}}/{{api.path}}\n",
+        "sets      http.header.authorization = Bearer {{api.token}}\n",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    for text in [told.to_string(), shown] {
+        assert!(!text.contains("SECRET") && !text.contains("WRITTEN"), "{text}");
+    }
+    // What is rejected is explained as far as it is known.
+    let rejected = explain(&given[..1], "json").json();
+    assert_eq!(rejected["rejected"]["error_kind"], "invalid_metadata");
+    assert_eq!(
+        rejected["base"]["set"]["http.header.x-user"],
+        "{{environment.API_USER}}"
+    );
 }
 
 #[test]
