@@ -19,7 +19,7 @@ use std::{
     collections::BTreeSet,
     io::Write,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -352,42 +352,96 @@ fn the_python_program_runs() {
     }
 }
 
-#[test]
-fn the_python_program_that_asks_a_host_that_serves_runs() {
+/// Runs the page's orchestrator against the host at a socket; none if this machine has no Python or no httpx.
+fn orchestrator() -> Option<impl Fn(&Path) -> Output> {
     let packages = tempfile::tempdir().unwrap();
     let install = Command::new("python3")
         .args(["-m", "pip", "install", "--quiet", "--target"])
         .arg(packages.path())
         .arg("httpx==0.28.1")
         .output();
-    let not_tested =
-        |why: String| executor_runtime_tests::not_tested("the README's Python program for `serve`", why);
-    match install {
-        Err(error) => return not_tested(format!("python3 can't be started: {error}")),
+    let why = match install {
+        Err(error) => Some(format!("python3 can't be started: {error}")),
         Ok(output) if !output.status.success() => {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            return not_tested(format!("httpx can't be installed: {said}"));
+            let said = String::from_utf8_lossy(&output.stderr);
+            Some(format!("httpx can't be installed: {said}"))
         }
-        Ok(_) => {}
+        Ok(_) => None,
+    };
+    if let Some(why) = why {
+        executor_runtime_tests::not_tested("the README's Python program for `serve`", why);
+        return None;
     }
-    let scene = Scene::new();
-    let serving = Serving::start(&scene, &[]);
-    let program = section("python serve").replace(
-        "os.environ[\"XDG_RUNTIME_DIR\"] + \"/executor-runtime/api.sock\"",
-        &format!("{:?}", serving.socket().to_str().unwrap()),
-    );
-    // The second time it is the same run.
-    for _ in 0..2 {
-        let output = Command::new("python3")
+    Some(move |socket: &Path| {
+        let program = section("python serve").replace(
+            "os.environ[\"XDG_RUNTIME_DIR\"] + \"/executor-runtime/api.sock\"",
+            &format!("{:?}", socket.to_str().unwrap()),
+        );
+        Command::new("python3")
             .arg("-c")
             .arg(&program)
             .env("PYTHONPATH", packages.path())
             .output()
-            .unwrap();
+            .unwrap()
+    })
+}
+
+#[test]
+fn the_python_program_that_asks_a_host_that_serves_runs() {
+    let Some(orchestrator) = orchestrator() else {
+        return;
+    };
+    let scene = Scene::new();
+    let serving = Serving::start(&scene, &[]);
+    // The second time it is the same run.
+    for _ in 0..2 {
+        let output = orchestrator(&serving.socket());
         let printed = String::from_utf8_lossy(&output.stdout);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(printed, "Linux\nsucceeded\n", "{said}");
     }
+}
+
+#[test]
+fn the_python_program_asks_a_busy_host_again_and_says_what_is_wrong() {
+    let Some(orchestrator) = orchestrator() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let later = |status| Answer::new(status, r#"{"title": "later"}"#).header("retry-after", 0);
+    let busy = Scripted::unix(&directory.path().join("busy.sock"), move |request, n| {
+        match (&*request.line(), n) {
+            ("POST /v1/runs", 0) => later(429),
+            ("POST /v1/runs", 1) => later(503),
+            ("POST /v1/runs", _) => Answer::new(202, "{}").header("location", "/v1/runs/x"),
+            ("GET /v1/runs/x/logs/stdout?follow=true", _) => Answer::new(200, "Linux\n"),
+            (_, 4) => Answer::new(202, r#"{"status": "running"}"#),
+            (_, 5) => later(503),
+            _ => Answer::new(200, r#"{"status": "succeeded"}"#),
+        }
+    });
+    let output = orchestrator(&directory.path().join("busy.sock"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "Linux\nsucceeded\n",
+        "{said}"
+    );
+    let lines = busy.lines();
+    let count = |line: &str| lines.iter().filter(|asked| asked.starts_with(line)).count();
+    assert_eq!(count("POST /v1/runs"), 3, "{lines:?}");
+    assert_eq!(count("GET /v1/runs/x/result?wait=60"), 3, "{lines:?}");
+
+    let _refusing = Scripted::unix(&directory.path().join("refusing.sock"), |_, _| {
+        let problem = json!({"type": "about:blank", "title": "Conflict", "status": 409, "detail": "another document has this id"});
+        Answer::new(409, problem.to_string()).header("content-type", "application/problem+json")
+    });
+    let output = orchestrator(&directory.path().join("refusing.sock"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("another document has this id"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -279,6 +279,46 @@ fn the_readme_lists_the_routes() {
     assert_eq!(listed, routes);
 }
 
+#[test]
+fn the_page_lists_the_query_parameters_and_the_statuses_of_a_run() {
+    let scene = Scene::new();
+    let serving = Serving::start(&scene, &[]);
+    let document = serving.get("/openapi.json").expect(200).json();
+    let mut parameters = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let all = operation["parameters"].as_array().into_iter().flatten();
+            for parameter in all.filter(|parameter| parameter["in"] == "query") {
+                let schema = &parameter["schema"];
+                let range = match &schema["maximum"] {
+                    Value::Null => "-".to_owned(),
+                    maximum => format!("{} to {maximum}", schema["minimum"]),
+                };
+                let default = match &schema["default"] {
+                    Value::Null => "-".to_owned(),
+                    default => format!("`{default}`"),
+                };
+                let meaning = parameter["description"].as_str().unwrap().replace('\n', " ");
+                let (method, name) = (method.to_uppercase(), parameter["name"].as_str().unwrap());
+                parameters.push(format!(
+                    "| `{method} {path}` | `{name}` | {range} | {default} | {meaning} |"
+                ));
+            }
+        }
+    }
+    parameters.sort();
+    let listed = section("query parameters");
+    let mut listed: Vec<_> = listed.lines().skip(2).map(str::to_owned).collect();
+    listed.sort();
+    assert_eq!(listed, parameters);
+    assert!(parameters.len() > 10);
+
+    let listed = section("run statuses");
+    let first_cells = listed.lines().skip(2).map(|row| row.split('`').nth(1).unwrap());
+    let statuses = &document["components"]["schemas"]["RunStatus"]["enum"];
+    assert_eq!(json!(first_cells.collect::<Vec<_>>()), *statuses);
+}
+
 /// The OpenAPI document is what clients are generated from.
 #[test]
 fn the_api_describes_itself() {
