@@ -68,11 +68,7 @@ fn a_new_plugin_in_c_is_the_one_of_the_guide_and_is_tested_run_and_installed() {
         shown(&guide, "c", "requests")
     );
     fs::write(folder.join("requests.c"), requests).unwrap();
-    let test = format!(
-        "#undef NDEBUG\n#include <assert.h>\n#include <string.h>\n#include \"executor_runtime/testing.h\"\n{}\
-         er_outcome fetch(const char *url);\nint main(void) {{ it_greets(); }}\n",
-        shown(&guide, "c", "tests")
-    );
+    let test = shown(&guide, "c", "tests");
     fs::write(folder.join("test_guide.c"), test).unwrap();
 
     let tested = run(&home, &["plugin", "test", "greeter"]).succeeds();

@@ -107,6 +107,17 @@ fn a_new_plugin_is_the_one_of_the_guide() {
                  self.assertEqual(result.receipt, {'fetch.bytes': '4', 'fetch.status': '200'}, result)\n        \
                  self.assertEqual(host.artifacts['page'].data, b'page')\n";
     fs::write(folder.join("test_requests.py"), tests).unwrap();
+    let tests = format!(
+        "import unittest\nfrom executor_runtime import Failed, Outcome\n\
+         from executor_runtime.testing import TestHost, invocation\n\n\n{}\n\n\
+         class Failures(unittest.TestCase):\n    def test_failure(self):\n        \
+         result = TestHost().run(lambda *_: conclude(5, 2), invocation('x'))\n        \
+         self.assertEqual((result.status, result.exit_code), ('failed', 3), result)\n        \
+         self.assertEqual(result.receipt['check.errors'], '2', result)\n        \
+         self.assertEqual(TestHost().run(lambda *_: conclude(5, 0), invocation('x')).status, 'succeeded')\n",
+        shown(&guide, "python", "failure")
+    );
+    fs::write(folder.join("test_failure.py"), tests).unwrap();
     match Command::new("python3")
         .args(["-m", "unittest"])
         .current_dir(&folder)
@@ -115,7 +126,7 @@ fn a_new_plugin_is_the_one_of_the_guide() {
     {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && said.contains("Ran 5 tests"), "{said}");
+            assert!(output.status.success() && said.contains("Ran 6 tests"), "{said}");
         }
         Err(error) => not_tested("the tests of a new plugin in Python", error),
     }
