@@ -421,9 +421,9 @@ fn the_base_and_what_it_is_given_are_explained_without_secrets() {
     assert_eq!(told["base"]["set"], expected);
     let shown = explain(&given, "human").succeeds().stdout;
     for line in [
-        "base      http_async: component, plugin http-async 0.1.0, '",
-        "sets      http.url = {{api.url}}/{{api.path}}\n",
-        "sets      http.header.authorization = Bearer {{api.token}}\n",
+        "base       http_async: component, plugin http-async 0.1.0, '",
+        "sets       http.url = {{api.url}}/{{api.path}}\n",
+        "sets       http.header.authorization = Bearer {{api.token}}\n",
     ] {
         assert!(shown.contains(line), "{line}: {shown}");
     }
