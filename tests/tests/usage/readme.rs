@@ -395,7 +395,7 @@ fn the_python_program_that_asks_a_host_that_serves_runs() {
     let serving = Serving::start(&scene, &[]);
     // The second time it is the same run.
     for _ in 0..2 {
-        let output = orchestrator(&serving.socket());
+        let output = orchestrator(serving.socket());
         let printed = String::from_utf8_lossy(&output.stdout);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(printed, "Linux\nsucceeded\n", "{said}");
