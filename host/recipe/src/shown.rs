@@ -6,28 +6,11 @@ use crate::{
     setting::{Node, Setting},
     template::Template,
 };
+use executor_runtime_protocol::holds_secret;
 use serde_json::{Map, Value as Json};
 
 /// Stands for a secret that is written out.
 const HIDDEN: &str = "(hidden)";
-
-/// How a word in a name ends that holds a secret: `x-api-key`, `private-token`. A plural counts too.
-const SECRET_WORDS: [&str; 14] = [
-    "auth",
-    "authentication",
-    "authorization",
-    "bearer",
-    "cookie",
-    "credential",
-    "jwt",
-    "key",
-    "passphrase",
-    "password",
-    "secret",
-    "session",
-    "signature",
-    "token",
-];
 
 impl Recipe {
     /// The base's keys that it sets, each with its template; JSON as JSON text.
@@ -82,15 +65,6 @@ fn json(name: &str, node: &Node) -> Json {
             Json::Object(all_of.chain(members).collect::<Map<_, _>>())
         }
     }
-}
-
-fn holds_secret(name: &str) -> bool {
-    name.to_lowercase()
-        .split(|char: char| !char.is_ascii_alphanumeric())
-        .any(|word| {
-            let singular = word.strip_suffix('s').unwrap_or(word);
-            SECRET_WORDS.iter().any(|secret| singular.ends_with(secret))
-        })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 // Where a redirect leads, and with what.
 
-// The three lists are those of `plugin-sdk/src/http/redirect.rs`; a test of the SDK for Python compares them.
+// The three lists are those of `plugin-sdk/protocol/src/secret_name.rs`; a test of the SDK for Python compares them.
 // How a word in the name of a header ends that holds a secret. A plural counts too.
 const SECRET_WORDS = [
   "assertion",

@@ -41,6 +41,7 @@ mod result;
 mod rules;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod secret_name;
 mod status;
 mod suggest;
 mod timestamp;
@@ -58,6 +59,7 @@ pub use kind::RuntimeKind;
 pub use printable::{is_printable, printable};
 pub use problem::{InvalidDocument, MAX_PROBLEMS, Problem};
 pub use result::RuntimeResult;
+pub use secret_name::holds_secret;
 pub use status::Status;
 pub use suggest::{closest, misspelt};
 pub use timestamp::{InvalidTimestamp, Timestamp};

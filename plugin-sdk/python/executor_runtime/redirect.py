@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-# The three lists are those of ``plugin-sdk/src/http/redirect.rs``.
+# The three lists are those of ``plugin-sdk/protocol/src/secret_name.rs``.
 #: How a word in the name of a header ends that holds a secret. A plural counts too.
 _SECRET_WORDS = (
     "assertion",

@@ -95,10 +95,10 @@ class Requests(unittest.TestCase):
 
     def test_the_headers_that_hold_a_secret_are_the_same_in_every_sdk(self):
         sdks = pathlib.Path(__file__).parents[2]
-        if not (sdks / "src/http/redirect.rs").is_file():
+        if not (sdks / "protocol/src/secret_name.rs").is_file():
             self.skipTest("the SDKs for other languages are not here")
         for source, declaration in [
-            ("src/http/redirect.rs", r"const {name}: \[&str; \d+\] = \[(.*?)\];"),
+            ("protocol/src/secret_name.rs", r"const {name}: \[&str; \d+\] = \[(.*?)\];"),
             ("javascript/executor_runtime/redirect.js", r"const {name} = \[(.*?)\];"),
             ("c/executor_runtime/headers.c", r"const {name}\[\] = {{(.*?)NULL}};"),
         ]:
