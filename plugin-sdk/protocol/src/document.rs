@@ -77,10 +77,8 @@ pub(crate) fn deserialize<'de, T: Document, D: Deserializer<'de>>(deserializer: 
     let mut problems = Problems::default();
     let node = tree::read(deserializer, &mut problems)?;
     let value = T::check(Value::root(node, &mut problems));
-    problems.unless_any(T::KIND, value).map_err(|invalid| {
-        let text = invalid.to_string();
-        D::Error::custom(text.replacen("\n  ", ": ", 1).replace("\n  ", "; "))
-    })
+    let read = problems.unless_any(T::KIND, value);
+    read.map_err(|invalid| D::Error::custom(invalid.one_line()))
 }
 
 fn parse<'de, T: Document>(json: &'de [u8], problems: &mut Problems) -> Option<tree::Node<'de>> {

@@ -37,7 +37,7 @@ impl fmt::Display for Problem {
 
 /// A document that breaks the rules of its kind, with everything that is wrong with it.
 ///
-/// Its `Display` is a headline and one indented line a problem.
+/// Its `Display` is a headline and one indented line a problem; [`one_line`](Self::one_line) is for where there is room for one.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 pub struct InvalidDocument {
     /// What the document was read as.
@@ -47,6 +47,14 @@ pub struct InvalidDocument {
     pub problems: Vec<Problem>,
     /// How many further problems there are.
     pub omitted: usize,
+}
+
+impl InvalidDocument {
+    /// The same on one line: `not a valid RuntimeResult: 2 problems: …; …`.
+    pub fn one_line(&self) -> String {
+        let text = self.to_string();
+        text.replacen("\n  ", ": ", 1).replace("\n  ", "; ")
+    }
 }
 
 impl fmt::Display for InvalidDocument {
@@ -156,5 +164,10 @@ mod tests {
         let text = invalid.to_string();
         assert!(text.starts_with("not a valid RuntimeInvocation: 105 problems\n  /0: found 1"));
         assert!(text.ends_with("\n  /99: found 1, expected 2\n  and 5 more"));
+        let line = invalid.one_line();
+        assert!(
+            line.starts_with("not a valid RuntimeInvocation: 105 problems: /0: found 1, expected 2; /1: ")
+        );
+        assert!(line.ends_with("; /99: found 1, expected 2; and 5 more"));
     }
 }

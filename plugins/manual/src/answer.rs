@@ -19,7 +19,7 @@ fn check(invocation: &Invocation, answer: &[u8]) -> Result<RuntimeResult, RunErr
         return Err(protocol("is empty"));
     }
     let result = RuntimeResult::from_json(answer)
-        .map_err(|problems| protocol(format_args!("is not a RuntimeResult: {problems}")))?;
+        .map_err(|invalid| protocol(format_args!("is {}", invalid.one_line())))?;
     for (field, found, expected) in [
         (
             "invocation_id",

@@ -144,9 +144,9 @@ fn an_answer_that_is_no_result_of_this_invocation_says_why() {
             |r| r["finished_at"] = "2026-01-02T03:04:04.9Z".into(),
             "has the finished_at '2026-01-02T03:04:04.9Z', which is before its started_at '2026-01-02T03:04:05Z'",
         ),
-        (|r| r["status"] = "done".into(), "is not a RuntimeResult: "),
-        (|r| *r = json!({}), "is not a RuntimeResult: "),
-        (|r| *r = json!("ok"), "is not a RuntimeResult: "),
+        (|r| r["status"] = "done".into(), "is not a valid RuntimeResult: "),
+        (|r| *r = json!({}), "is not a valid RuntimeResult: "),
+        (|r| *r = json!("ok"), "is not a valid RuntimeResult: "),
     ];
     for (edit, words) in cases {
         let error = edited(edit).unwrap_err();
@@ -164,7 +164,7 @@ fn an_answer_that_is_no_result_of_this_invocation_says_why() {
     for (answer, words) in [
         ("\n", "is empty"),
         ("", "is empty"),
-        ("{\n", "is not a RuntimeResult: "),
+        ("{\n", "is not a valid RuntimeResult: "),
     ] {
         let error = answered(|_| answer.into()).unwrap_err();
         assert_eq!(error.kind(), "dispatcher_protocol");

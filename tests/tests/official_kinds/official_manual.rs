@@ -298,19 +298,22 @@ fn an_answer_that_is_no_result_of_this_invocation_is_refused_with_the_reason() {
             "has the finished_at '2026-01-02T02:04:05+00:30', which is before its started_at \
              '2026-01-02T03:04:05+01:00'",
         ),
-        (|a| a["status"] = "done".into(), "is not a RuntimeResult: "),
-        (|a| a["extra"] = 1.into(), "is not a RuntimeResult: "),
+        (|a| a["status"] = "done".into(), "is not a valid RuntimeResult: "),
+        (|a| a["extra"] = 1.into(), "is not a valid RuntimeResult: "),
         (
             |a| a["contract_kind"] = "runtime_invocation".into(),
-            "is not a RuntimeResult: ",
+            "is not a valid RuntimeResult: ",
         ),
-        (|a| a["schema_version"] = "0.2".into(), "is not a RuntimeResult: "),
-        (|a| a["artifacts"] = json!([{}]), "is not a RuntimeResult: "),
+        (
+            |a| a["schema_version"] = "0.2".into(),
+            "is not a valid RuntimeResult: ",
+        ),
+        (|a| a["artifacts"] = json!([{}]), "is not a valid RuntimeResult: "),
         (
             |a| drop(a.as_object_mut().unwrap().remove("exit_code")),
-            "is not a RuntimeResult: ",
+            "is not a valid RuntimeResult: ",
         ),
-        (|a| *a = json!([1]), "is not a RuntimeResult: "),
+        (|a| *a = json!([1]), "is not a valid RuntimeResult: "),
     ];
     for (edit, words) in cases {
         refused(words, move |invocation| {
@@ -322,10 +325,10 @@ fn an_answer_that_is_no_result_of_this_invocation_is_refused_with_the_reason() {
     for (text, words) in [
         ("", "is empty"),
         (" ", "is empty"),
-        ("no json", "is not a RuntimeResult: "),
-        ("{}", "is not a RuntimeResult: "),
-        ("null", "is not a RuntimeResult: "),
-        ("\u{0}", "is not a RuntimeResult: "),
+        ("no json", "is not a valid RuntimeResult: "),
+        ("{}", "is not a valid RuntimeResult: "),
+        ("null", "is not a valid RuntimeResult: "),
+        ("\u{0}", "is not a valid RuntimeResult: "),
     ] {
         refused(words, move |_| Text(text.to_owned()));
     }
@@ -350,6 +353,8 @@ fn refused(words: &str, say: impl Fn(&Value) -> Say + Send + Sync + Clone + 'sta
             "{by:?}: {}\nexpected: {expected}",
             summary(&result)
         );
+        // Problems are listed on one line, and not on lines whose ends are escaped.
+        assert!(!summary(&result).contains(r"\n"), "{by:?}: {}", summary(&result));
         assert_eq!(result.exit_code, None);
         assert!(result.metadata["manual.dispatcher"].contains("/"), "{result:?}");
     }
@@ -373,7 +378,7 @@ fn a_dispatcher_that_breaks_off_is_a_failure() {
     let result = socket.expect(Status::Failed);
     assert_eq!(code(&result), "dispatcher_protocol");
     assert!(
-        summary(&result).starts_with("the dispatcher's answer is not a RuntimeResult: "),
+        summary(&result).starts_with("the dispatcher's answer is not a valid RuntimeResult: "),
         "{}",
         summary(&result)
     );
