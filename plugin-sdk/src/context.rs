@@ -264,6 +264,9 @@ impl Context {
     /// very file that is run. The command has the host's environment, starts in `/` without input, and is killed after 10
     /// seconds. If it fails, a line in the host's log says so, if the host is still there.
     ///
+    /// A command that can't do its work yet exits with code 75 (`EX_TEMPFAIL`). The result is then not kept back for it, and it is
+    /// run again every second, for two minutes.
+    ///
     /// ```
     /// use executor_runtime_sdk::{Context, Invocation, Outcome, RunError, TestHost};
     ///

@@ -4,6 +4,7 @@ use super::{
     files::RunDirectory,
     growth::Growth,
     last_will::LastWill,
+    rights,
     wire::{MAX_ANSWER, MAX_FRAME, Message, Request},
 };
 use executor_runtime_plugin::session::{Level, RunLog, cut, is_valid_artifact_name, printable};
@@ -13,18 +14,15 @@ use executor_runtime_run::{
     capture::{FileVersion, Fingerprint, unfinished_name},
     exhaustion,
 };
-use nix::{
-    sys::socket::{ControlMessage, MsgFlags, sendmsg},
-    unistd::{UnlinkatFlags, unlinkat},
-};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::{
     collections::HashSet,
-    io::{self, IoSlice},
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    io,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, Interest},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
 };
 
@@ -181,7 +179,8 @@ impl Conversation {
                 return Some(kept);
             }
             Message::LastWill { command } if command.is_empty() => {
-                return Some(self.last_will.withdraw().await);
+                self.last_will.withdraw().await;
+                return Some(Ok(()));
             }
             Message::LastWill { command } => return Some(self.last_will.leave(command).await),
             Message::Result { reply } => {
@@ -320,21 +319,7 @@ async fn send_request(channel: &mut UnixStream, request: &[u8], fds: &[OwnedFd])
     let length = u32::try_from(request.len())
         .map_err(io::Error::other)?
         .to_le_bytes();
-    let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-    loop {
-        channel.writable().await?;
-        let sent = channel.try_io(Interest::WRITABLE, || {
-            let first = [IoSlice::new(&length[..1])];
-            let rights = [ControlMessage::ScmRights(&fds)];
-            let flags = MsgFlags::MSG_NOSIGNAL;
-            Ok(sendmsg::<()>(channel.as_raw_fd(), &first, &rights, flags, None)?)
-        });
-        match sent {
-            Ok(_) => break,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
+    rights::send_when_writable(channel, length[0], fds).await?;
     channel.write_all(&length[1..]).await?;
     channel.write_all(request).await
 }

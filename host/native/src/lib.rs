@@ -29,6 +29,7 @@ mod last_will;
 mod library;
 mod loaded;
 mod report;
+mod rights;
 mod runner;
 mod stop_request;
 mod template;

@@ -1,6 +1,9 @@
 //! The template process of one plugin, from the host's side.
 
-use super::worker::{LIBRARY, MAX_HELLO, READY, WORKER_MODE};
+use super::{
+    rights,
+    worker::{LIBRARY, MAX_HELLO, READY, WORKER_MODE},
+};
 use executor_runtime_plugin::Unusable;
 use executor_runtime_supervisor::{Detached, Exit, Job, Limits, Report, Supervisors};
 use nix::{
@@ -9,14 +12,14 @@ use nix::{
     sys::{
         memfd::{MFdFlags, memfd_create},
         signal::Signal,
-        socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair},
+        socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair},
         stat::Mode,
     },
 };
 use std::{
     ffi::{CString, OsString},
     fs::File,
-    io::{self, IoSlice},
+    io,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::FileExt},
@@ -72,7 +75,8 @@ impl Template {
             SockFlag::SOCK_CLOEXEC,
         )
         .map_err(io::Error::from)?;
-        pass(library, &ours)?;
+        // As the message that the template reads first.
+        rights::send(&ours, LIBRARY, &[library.try_clone()?.into()])?;
         let output = memfd_create(c"template-output", MFdFlags::MFD_CLOEXEC).map_err(io::Error::from)?;
         let job = job(program, path, theirs, &output)?;
         let process = supervisors.supervise(job).map_err(|error| error.0)?.detach();
@@ -132,19 +136,6 @@ fn job(program: &Path, path: &Path, channel: OwnedFd, output: &OwnedFd) -> io::R
         max_output_bytes: MAX_OUTPUT,
         limits: Limits::default(),
     })
-}
-
-/// Leaves the library in the channel, as the message that the template reads first.
-fn pass(library: &File, channel: &OwnedFd) -> io::Result<()> {
-    let descriptor = [library.as_raw_fd()];
-    sendmsg::<()>(
-        channel.as_raw_fd(),
-        &[IoSlice::new(&[LIBRARY])],
-        &[ControlMessage::ScmRights(&descriptor)],
-        MsgFlags::MSG_NOSIGNAL,
-        None,
-    )?;
-    Ok(())
 }
 
 /// The template's first message; empty if it ended without one, an error if it says nothing in time.

@@ -1,17 +1,14 @@
 //! The hidden modes of the executable: the template process of one plugin, and the executor of a last will.
 
-use super::{child, last_will, library};
+use super::{child, last_will, library, rights};
 use executor_runtime_protocol::native::PluginRef;
 use executor_runtime_supervisor::serve_entry;
-use nix::{
-    cmsg_space,
-    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send},
-};
+use nix::sys::socket::{MsgFlags, send};
 use std::{
     ffi::OsString,
     fs,
-    io::{self, IoSliceMut, Write},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    io::{self, Write},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -101,20 +98,8 @@ fn load(library: &OwnedFd, path: &Path) -> Result<PluginRef, String> {
 
 /// The library that comes with the host's first message.
 fn receive_library(host: &OwnedFd) -> io::Result<OwnedFd> {
-    let mut tag = [0];
-    let mut control = cmsg_space!(RawFd);
-    let mut parts = [IoSliceMut::new(&mut tag)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let received = recvmsg::<()>(host.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
-    for message in received.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(rights) = message
-            && let [library] = rights[..]
-        {
-            // SAFETY: the kernel has just made it for this process.
-            return Ok(unsafe { OwnedFd::from_raw_fd(library) });
-        }
-    }
-    Err(io::ErrorKind::UnexpectedEof.into())
+    let (_, mut libraries) = rights::receive(host)?;
+    libraries.pop().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 fn usage() -> ExitCode {

@@ -35,4 +35,4 @@ mod wire;
 
 pub use client::{Detached, Received, Shutdown, StartFailed, Supervised, Supervisors, serve_entry};
 pub use job::{Cause, Ended, Exit, Job, Limits, OutputReport, Report, Stage, Usage};
-pub use sys::{monotonic_ns, reset_dispositions};
+pub use sys::{monotonic_ns, open_process, reset_dispositions};

@@ -203,7 +203,10 @@ pub(super) fn peak_memory_kib() -> libc::c_long {
 }
 
 /// A descriptor that is ready to be read once the process has ended.
-pub(super) fn open_process(pid: libc::pid_t) -> Result<OwnedFd> {
+///
+/// # Errors
+/// When there is no such process, or no descriptor to be had.
+pub fn open_process(pid: libc::pid_t) -> Result<OwnedFd> {
     // SAFETY: no memory is involved; the descriptor is new, and closed on exec as all of its kind.
     unsafe {
         let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0))?;

@@ -216,7 +216,7 @@ fn it_is_carried_out_whichever_process_is_killed() {
     for way in WAYS {
         for (what, killed) in cases {
             let installed = installed();
-            let invocation = invocation(&installed, "hang", &will(&installed)).with("timeout_seconds", 5);
+            let invocation = invocation(&installed, "hang", &will(&installed)).with("timeout_seconds", 120);
             let mut host = start(&installed, way, &invocation);
             let run = plugin(&installed);
             let host_pid = Pid::from_raw(host.id().cast_signed());
@@ -245,10 +245,11 @@ fn it_is_carried_out_whichever_process_is_killed() {
 #[test]
 fn an_executor_that_is_killed_is_replaced_when_the_plugin_has_to_do_with_it() {
     let installed = installed();
-    let invocation = invocation(&installed, "hang", &will(&installed)).with("timeout_seconds", 2);
+    let invocation = invocation(&installed, "hang", &will(&installed)).with("timeout_seconds", 120);
     let mut host = start(&installed, "run", &invocation);
     let run = plugin(&installed);
     kill(run.executor, Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(host.id().cast_signed()), Signal::SIGTERM).unwrap();
     let started = Instant::now();
     host.wait().unwrap();
     assert_eq!(carried_out(&installed), ONCE, "{:?}", started.elapsed());
@@ -268,4 +269,124 @@ fn a_signal_to_everything_of_a_service_does_not_lose_it() {
     host.wait().unwrap();
     assert_eq!(carried_out(&installed), ONCE);
     installed.scene.assert_nothing_left();
+}
+
+/// Lets a process go on that was stopped. It may be gone.
+fn go_on(pid: Pid) {
+    let _ = kill(pid, Signal::SIGCONT);
+}
+
+#[test]
+fn an_executor_that_was_stopped_carries_out_no_will_that_is_withdrawn() {
+    for way in WAYS {
+        let installed = installed();
+        let invocation = invocation(
+            &installed,
+            "leave_again_when_asked_and_withdraw",
+            &will(&installed),
+        );
+        let mut host = start(&installed, way, &invocation.with("timeout_seconds", 120));
+        let run = plugin(&installed);
+        kill(run.executor, Signal::SIGSTOP).unwrap();
+        installed.scene.file("told-go-on", "");
+        let mut document = String::new();
+        std::io::Read::read_to_string(&mut host.stdout.take().unwrap(), &mut document).unwrap();
+        host.wait().unwrap();
+        let left = installed.scene.processes_with("__last-will");
+        go_on(run.executor);
+        assert_eq!(left, [], "{way}");
+        installed
+            .scene
+            .assert_nothing_left_within(Duration::from_secs(10));
+        let result = RuntimeResult::from_json(document.as_bytes()).unwrap();
+        assert_eq!(result.status, Status::Succeeded, "{way}: {result:#?}");
+        assert_eq!(carried_out(&installed), "", "{way}");
+    }
+}
+
+#[test]
+fn an_executor_that_is_stopped_at_the_end_is_replaced_and_does_not_come_after_it() {
+    let installed = installed();
+    let invocation = invocation(&installed, "hang", &will(&installed)).with("timeout_seconds", 120);
+    let mut host = start(&installed, "run", &invocation);
+    let run = plugin(&installed);
+    kill(run.executor, Signal::SIGSTOP).unwrap();
+    kill(run.plugin, Signal::SIGKILL).unwrap();
+    host.wait().unwrap();
+    let done = carried_out(&installed);
+    go_on(run.executor);
+    installed
+        .scene
+        .assert_nothing_left_within(Duration::from_secs(10));
+    assert_eq!(done, ONCE);
+    assert_eq!(carried_out(&installed), ONCE);
+}
+
+#[test]
+fn another_executor_runs_the_program_that_was_there_when_it_was_left() {
+    let installed = installed();
+    let file = installed.scene.path("carried-out");
+    let script = format!("#!/bin/sh\necho carried out >> {}\n", file.display());
+    let program = installed.scene.program("cleanup", script);
+    let command = [program.to_str().unwrap().to_owned()];
+    let invocation = invocation(&installed, "hang", &command).with("timeout_seconds", 120);
+    let mut host = start(&installed, "run", &invocation);
+    let run = plugin(&installed);
+    fs::remove_file(&program).unwrap();
+    for pid in [run.executor, run.plugin] {
+        kill(pid, Signal::SIGKILL).unwrap();
+    }
+    host.wait().unwrap();
+    assert_eq!(carried_out(&installed), ONCE);
+    installed.scene.assert_nothing_left();
+}
+
+/// A will that asks to be run again until there is a file `may-be-done`.
+fn will_that_waits(installed: &Installed) -> Vec<String> {
+    let script = format!(
+        "echo tried >> {}; test -e {} || {{ echo not yet >&2; exit 75; }}; {}",
+        installed.scene.path("tries").display(),
+        installed.scene.path("may-be-done").display(),
+        will(installed)[2],
+    );
+    ["sh", "-c", &script].map(str::to_owned).to_vec()
+}
+
+/// How often that was run.
+fn tries(installed: &Installed) -> usize {
+    let tries = fs::read_to_string(installed.scene.path("tries"));
+    tries.unwrap_or_default().lines().count()
+}
+
+#[test]
+fn one_that_can_not_be_carried_out_yet_is_run_again_after_the_result() {
+    let installed = installed();
+    let finished = installed.run(&invocation(&installed, "return", &will_that_waits(&installed)));
+    finished.expect(Status::Succeeded);
+    let expected = "the last will is not carried out yet, and is tried again for 120 s: its command exited with code 75: not yet";
+    assert!(finished.stderr.contains(expected), "{finished:?}");
+    assert_eq!(carried_out(&installed), "");
+    eventually("more tries", || (tries(&installed) > 2).then_some(()));
+    installed.scene.file("may-be-done", "");
+    eventually("the last will", || {
+        (carried_out(&installed) == ONCE).then_some(())
+    });
+    installed
+        .scene
+        .assert_nothing_left_within(Duration::from_secs(10));
+    assert_eq!(carried_out(&installed), ONCE);
+}
+
+#[test]
+fn an_executor_that_is_asked_to_end_does_not_try_again() {
+    let installed = installed();
+    let finished = installed.run(&invocation(&installed, "return", &will_that_waits(&installed)));
+    finished.expect(Status::Succeeded);
+    let executor = installed.scene.processes_with("__last-will");
+    assert_eq!(executor.len(), 1, "{executor:?}");
+    kill(Pid::from_raw(executor[0].pid), Signal::SIGTERM).unwrap();
+    installed
+        .scene
+        .assert_nothing_left_within(Duration::from_secs(20));
+    assert_eq!(carried_out(&installed), "");
 }

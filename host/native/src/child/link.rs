@@ -1,17 +1,16 @@
 //! The child's end of the channel.
 
 use super::{
-    super::wire::{MAX_ANSWER, MAX_FRAME, MAX_REQUEST_FDS, Message, Request},
+    super::{
+        rights,
+        wire::{MAX_ANSWER, MAX_FRAME, Message, Request},
+    },
     artifacts::Artifacts,
-};
-use nix::{
-    cmsg_space,
-    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg},
 };
 use std::{
     fs::File,
-    io::{self, IoSliceMut, Read, Write},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    io::{self, Read, Write},
+    os::fd::{FromRawFd, OwnedFd, RawFd},
     sync::{Mutex, PoisonError},
 };
 
@@ -36,7 +35,8 @@ impl Link {
     pub(super) fn accept() -> Option<Self> {
         // SAFETY: the supervisor has placed the channel here, and nothing else in this process uses it.
         let mut channel = unsafe { File::from_raw_fd(CHANNEL) };
-        let (mut length, fds) = receive_length(&channel).ok()?;
+        let (first, fds) = rights::receive(&channel).ok()?;
+        let mut length = [first, 0, 0, 0];
         channel.read_exact(&mut length[1..]).ok()?;
         let length = u32::from_le_bytes(length) as usize;
         if length > MAX_FRAME {
@@ -97,24 +97,4 @@ fn send(channel: &mut File, message: &Message) -> io::Result<()> {
     let length = u32::try_from(json.len()).map_err(io::Error::other)?;
     channel.write_all(&length.to_le_bytes())?;
     channel.write_all(&json)
-}
-
-/// The first byte of a frame, with the descriptors that are attached to it.
-fn receive_length(channel: &File) -> io::Result<([u8; 4], Vec<OwnedFd>)> {
-    let mut length = [0; 4];
-    let mut control = cmsg_space!([RawFd; MAX_REQUEST_FDS]);
-    let mut parts = [IoSliceMut::new(&mut length[..1])];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let received = recvmsg::<()>(channel.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
-    if received.bytes != 1 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let mut fds = Vec::new();
-    for message in received.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(rights) = message {
-            // SAFETY: the kernel has just made them for this process.
-            fds.extend(rights.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-        }
-    }
-    Ok((length, fds))
 }

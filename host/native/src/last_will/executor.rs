@@ -7,32 +7,35 @@
 //! The command runs with the host's environment, in `/`, without input; its output is kept to say what went wrong.
 
 use super::{
-    TIME,
+    super::rights,
+    AGAIN_FOR, PAUSE, TIME, TRY_AGAIN, Will,
+    program::path_of,
     wire::{Answer, Order, receive, send},
 };
-use executor_runtime_supervisor::reset_dispositions;
+use executor_runtime_supervisor::{open_process, reset_dispositions};
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         memfd::{MFdFlags, memfd_create},
-        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction},
+        prctl::set_pdeathsig,
+        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, killpg, sigaction},
         stat::Mode,
         wait::{WaitStatus, waitpid},
     },
-    unistd::{AccessFlags, ForkResult, Pid, access, dup2_stdin, dup2_stdout, fork, setsid},
+    unistd::{ForkResult, Pid, dup2_stdin, dup2_stdout, fork, getpid, getppid, setsid},
 };
 use std::{
-    env,
     fs::File,
     io::{self, Read},
     os::{
-        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::{fs::FileExt, net::UnixStream, process::CommandExt},
     },
-    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::Instant,
 };
 
@@ -42,12 +45,8 @@ pub(crate) const EXECUTOR_MODE: &str = "__last-will";
 /// Bytes of a command's output that are told.
 const TOLD: usize = 400;
 
-/// A will in force.
-struct Will {
-    command: Vec<String>,
-    /// The program, open since the will was left: what is run is what was there then.
-    program: OwnedFd,
-}
+/// A signal has asked this process to end.
+static ASKED_TO_END: AtomicBool = AtomicBool::new(false);
 
 /// Becomes the executor. The process has one thread.
 pub(crate) fn main() -> ExitCode {
@@ -55,7 +54,7 @@ pub(crate) fn main() -> ExitCode {
     // SAFETY: this process has one thread.
     match unsafe { fork() } {
         Ok(ForkResult::Child) => {}
-        Ok(ForkResult::Parent { .. }) => return ExitCode::SUCCESS,
+        Ok(ForkResult::Parent { child }) => return introduce(child),
         Err(_) => return ExitCode::FAILURE,
     }
     let _ = setsid();
@@ -72,8 +71,19 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Gives the host a hold on the executor, which is still this process's child and so the one with that number.
+fn introduce(executor: Pid) -> ExitCode {
+    let process = open_process(executor.as_raw()).map_err(io::Error::from);
+    let sent = process.and_then(|process| rights::send(&io::stdout(), 0, &[process]));
+    if sent.is_ok() {
+        return ExitCode::SUCCESS;
+    }
+    let _ = kill(executor, Signal::SIGKILL);
+    ExitCode::FAILURE
+}
+
 /// The pipe and the host's socket, out of the way of the command. A signal to all processes of a service or a session does
-/// not end the executor: it ends with the plugin's process.
+/// not end the executor: it ends with the plugin's process. It only keeps it from running a command again.
 fn take_places() -> io::Result<(File, UnixStream)> {
     // Kept by a command, these would not be closed with this process.
     let life = io::stdin().as_fd().try_clone_to_owned()?;
@@ -81,9 +91,11 @@ fn take_places() -> io::Result<(File, UnixStream)> {
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;
-    extern "C" fn nothing(_: libc::c_int) {}
+    extern "C" fn note(signal: libc::c_int) {
+        ASKED_TO_END.fetch_or(signal != libc::SIGPIPE, Ordering::Relaxed);
+    }
     // A handler, and not to ignore them: the command would inherit that.
-    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
     for signal in [
         Signal::SIGTERM,
         Signal::SIGINT,
@@ -91,7 +103,7 @@ fn take_places() -> io::Result<(File, UnixStream)> {
         Signal::SIGQUIT,
         Signal::SIGPIPE,
     ] {
-        // SAFETY: the handler does nothing.
+        // SAFETY: the handler only sets an atomic.
         unsafe { sigaction(signal, &action) }?;
     }
     Ok((life.into(), host.into()))
@@ -120,86 +132,75 @@ fn execute(mut life: File, host: &mut Option<UnixStream>) -> io::Result<()> {
         }
     }
     let Some(will) = will else { return Ok(()) };
-    let answer = carry_out(&will).map_or_else(Answer::Refused, |()| Answer::Done);
-    match host {
-        Some(host) => send(host, &answer),
-        None => Ok(()),
+    let answer = carry_out(&will, host.is_some());
+    let is_later = matches!(answer, Answer::Later(_));
+    if let Some(host) = host {
+        // The plugin's process has ended, so a host that is gone by now needs no answer.
+        let _ = send(host, &answer);
+    }
+    if is_later {
+        carry_out_again(&will);
+    }
+    Ok(())
+}
+
+/// Runs a command that could not do its work yet until it has, or its time is over.
+fn carry_out_again(will: &Will) {
+    let until = Instant::now() + AGAIN_FOR;
+    while Instant::now() < until && !ASKED_TO_END.load(Ordering::Relaxed) {
+        thread::sleep(PAUSE);
+        if !matches!(carry_out(will, false), Answer::Later(_)) {
+            break;
+        }
     }
 }
 
 /// Takes one order; a host that is gone gives no more.
 fn obey(host: &mut Option<UnixStream>, will: &mut Option<Will>) {
     let Some(stream) = host else { return };
-    let answered = receive(stream).and_then(|order| {
-        let answer = match order {
-            Order::Withdraw => {
-                *will = None;
-                Answer::Done
-            }
-            Order::Leave(command) => match find(command) {
-                Ok(left) => {
-                    *will = Some(left);
-                    Answer::Done
-                }
-                Err(reason) => Answer::Refused(reason),
-            },
+    let answered = receive(stream).and_then(|(order, program)| {
+        *will = match (order, program) {
+            (Order::Withdraw, _) => None,
+            (Order::Leave(command), Some(program)) => Some(Will { command, program }),
+            (Order::Leave(_), None) => return Err(io::ErrorKind::InvalidData.into()),
         };
-        send(stream, &answer)
+        send(stream, &Answer::Done)
     });
     if answered.is_err() {
         *host = None;
     }
 }
 
-/// Opens the program of a command.
-fn find(command: Vec<String>) -> Result<Will, String> {
-    let name = command.first().filter(|name| !name.is_empty());
-    let name = name.ok_or("the last will has no program")?;
-    if command.iter().any(|part| part.contains('\0')) {
-        return Err("an argument of the last will has a NUL byte".to_owned());
-    }
-    let open = |path: &Path| {
-        let program = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-        access(&of_descriptor(&program), AccessFlags::X_OK)?;
-        if path.is_dir() {
-            Err(Errno::EISDIR)
-        } else {
-            Ok(program)
+/// Runs the command. With a host that starts another executor if this one is killed, the command ends with this one: it would
+/// be run twice at the same time.
+fn carry_out(will: &Will, has_host: bool) -> Answer {
+    match run(will, has_host) {
+        Ok((WaitStatus::Exited(_, 0), _)) => Answer::Done,
+        Ok((WaitStatus::Exited(_, code), output)) => {
+            let text = format!("its command exited with code {code}{}", told(output));
+            if code == TRY_AGAIN && !ASKED_TO_END.load(Ordering::Relaxed) {
+                Answer::Later(text)
+            } else {
+                Answer::Refused(text)
+            }
         }
-    };
-    let found = if name.starts_with('/') {
-        open(Path::new(name))
-    } else if name.contains('/') {
-        return Err(format!(
-            "the program of the last will, '{name}', is no absolute path"
-        ));
-    } else {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let mut programs = env::split_paths(&path).filter_map(|folder| open(&folder.join(name)).ok());
-        programs.next().ok_or(Errno::ENOENT)
-    };
-    match found {
-        Ok(program) => Ok(Will { command, program }),
-        Err(errno) => Err(format!(
-            "the program of the last will, '{name}', can't be used: {}",
-            io::Error::from(errno)
-        )),
+        Ok((WaitStatus::Signaled(_, signal, _), output)) => {
+            Answer::Refused(format!("its command was ended by {signal}{}", told(output)))
+        }
+        Ok((other, _)) => Answer::Refused(format!("its command: {other:?}")),
+        Err(reason) => Answer::Refused(reason),
     }
 }
 
-fn of_descriptor(descriptor: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
-}
-
-/// Runs the command; the error says why it was not carried out.
-fn carry_out(will: &Will) -> Result<(), String> {
+/// How the command ended, and what it has written; the error says why it was not run to its end.
+fn run(will: &Will, ends_with_executor: bool) -> Result<(WaitStatus, OwnedFd), String> {
     let broken = |error: io::Error| format!("its command can't be run: {error}");
     let output = memfd_create(c"last-will-output", MFdFlags::MFD_CLOEXEC);
     let output = output.map_err(|errno| broken(errno.into()))?;
     let copy = || output.try_clone().map(Stdio::from).map_err(broken);
     // For a script: what runs it opens it by this descriptor.
     fcntl(&will.program, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| broken(errno.into()))?;
-    let mut command = Command::new(of_descriptor(&will.program));
+    let mut command = Command::new(path_of(&will.program));
     command
         .arg0(&will.command[0])
         .args(&will.command[1..])
@@ -207,11 +208,18 @@ fn carry_out(will: &Will) -> Result<(), String> {
         .stdin(Stdio::null())
         .stdout(copy()?)
         .stderr(copy()?);
-    // The command would inherit what the host was started to ignore.
+    let executor = getpid();
     // SAFETY: only system calls are made between `fork` and `exec`.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
+            // The command would inherit what the host was started to ignore.
             reset_dispositions();
+            if ends_with_executor {
+                set_pdeathsig(Signal::SIGKILL)?;
+                if getppid() != executor {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
+            }
             Ok(())
         });
     }
@@ -224,25 +232,14 @@ fn carry_out(will: &Will) -> Result<(), String> {
     if !in_time {
         return Err(format!("its command took longer than {} s", TIME.as_secs()));
     }
-    match status {
-        WaitStatus::Exited(_, 0) => Ok(()),
-        WaitStatus::Exited(_, code) => Err(format!("its command exited with code {code}{}", told(output))),
-        WaitStatus::Signaled(_, signal, _) => {
-            Err(format!("its command was ended by {signal}{}", told(output)))
-        }
-        other => Err(format!("its command: {other:?}")),
-    }
+    Ok((status, output))
 }
 
 /// Waits for the end of a child, which stays to be collected.
 fn ends_in_time(child: Pid) -> bool {
-    // SAFETY: no memory is involved.
-    let process = unsafe { libc::syscall(libc::SYS_pidfd_open, child.as_raw(), 0) };
-    let Ok(process @ 0..) = i32::try_from(process) else {
+    let Ok(process) = open_process(child.as_raw()) else {
         return false;
     };
-    // SAFETY: the kernel has just made it for this process.
-    let process = unsafe { OwnedFd::from_raw_fd(process) };
     let until = Instant::now() + TIME;
     loop {
         let left = until.saturating_duration_since(Instant::now());

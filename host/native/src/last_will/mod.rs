@@ -7,36 +7,44 @@
 //! holds the read end of a pipe whose write end only the plugin's process has, so that the kernel tells it of that
 //! process's end, whether it crashed, was killed, was ended by its supervisor, or died with the host. Then it runs the will.
 //!
-//! The host keeps the will too: if it is the executor that was killed, the host starts another.
+//! The host keeps the will too, with its program: if it is the executor that was killed, the host starts another. One that
+//! was stopped and does not answer is killed first (`process`), so that no will is carried out late that was withdrawn.
+//!
+//! A command that can't do its work yet exits with [`TRY_AGAIN`]. The run ends, and the executor goes on alone: it runs the
+//! command again, for [`AGAIN_FOR`].
 
 mod executor;
+mod process;
+mod program;
 mod wire;
 
 pub(crate) use executor::{EXECUTOR_MODE, main};
 
 use executor_runtime_plugin::session::{Level, RunLog};
 use executor_runtime_run::exhaustion;
+use process::Executor;
 use std::{
     io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::Duration,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    sync::Mutex,
-    time::timeout,
-};
-use wire::{Answer, MAX_FRAME, Order};
+use tokio::{sync::Mutex, time::timeout};
+use wire::{Answer, Order};
 
 /// How long a last will may take.
 const TIME: Duration = Duration::from_secs(10);
 /// How long the host waits beyond that for the executor.
 const SLACK: Duration = Duration::from_secs(3);
-/// How long the executor has to take an order.
+/// How long the executor has to take an order, and the host to start it.
 const ORDER_TIME: Duration = Duration::from_secs(5);
+/// How long an executor that was killed may take to disappear.
+const END_TIME: Duration = Duration::from_secs(3);
+/// The exit code of a command that is to be run again: `EX_TEMPFAIL` of `sysexits.h`.
+const TRY_AGAIN: i32 = 75;
+/// How long it is run again, and how long the executor waits before that.
+const AGAIN_FOR: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The last will of one run, from the host's side.
 #[derive(Debug)]
@@ -50,9 +58,38 @@ pub(super) struct LastWill {
 
 #[derive(Debug, Default)]
 struct State {
-    executor: Option<UnixStream>,
+    executor: Option<Executor>,
     /// What is in force.
-    will: Option<Vec<String>>,
+    will: Option<Will>,
+}
+
+#[derive(Debug)]
+struct Will {
+    command: Vec<String>,
+    /// Open since the will was left. What it was opened by may be gone when it is needed.
+    program: OwnedFd,
+}
+
+impl Will {
+    async fn new(command: Vec<String>) -> Result<Self, String> {
+        let finding = exhaustion::run_blocking(move || {
+            let program = program::find(&command)?;
+            Ok(Self { command, program })
+        });
+        match timeout(ORDER_TIME, finding).await {
+            Ok(found) => found.map_err(|error| error.to_string())?,
+            Err(_) => Err("the file system of the last will's program does not answer".to_owned()),
+        }
+    }
+
+    async fn leave_with(&self, executor: &mut Executor) -> io::Result<()> {
+        let order = Order::Leave(self.command.clone());
+        match executor.order(&order, Some(self.program.try_clone()?)).await? {
+            Answer::Done => Ok(()),
+            // The plugin has ended meanwhile, and it is about the will before.
+            Answer::Refused(reason) | Answer::Later(reason) => Err(io::Error::other(reason)),
+        }
+    }
 }
 
 impl LastWill {
@@ -68,126 +105,84 @@ impl LastWill {
     /// Leaves a will in place of the one before. The error is for the plugin.
     pub(super) async fn leave(&self, command: Vec<String>) -> Result<(), String> {
         let mut state = self.state.lock().await;
-        let left = self.order(&mut state, &Order::Leave(command.clone())).await;
-        match left.map_err(|error| format!("the last will can't be left: {error}"))? {
-            Answer::Done => state.will = Some(command),
-            Answer::Refused(reason) => return Err(reason),
+        let will = Will::new(command).await?;
+        if let Some(mut executor) = state.executor.take() {
+            match will.leave_with(&mut executor).await {
+                Ok(()) => state.executor = Some(executor),
+                Err(_) => executor.end().await,
+            }
         }
+        if state.executor.is_none() {
+            let started = self.start(&will).await;
+            state.executor = Some(started.map_err(|error| format!("the last will can't be left: {error}"))?);
+        }
+        state.will = Some(will);
         Ok(())
     }
 
     /// Withdraws the will, if there is one.
-    pub(super) async fn withdraw(&self) -> Result<(), String> {
+    pub(super) async fn withdraw(&self) {
         let mut state = self.state.lock().await;
-        if state.will.is_none() {
-            return Ok(());
+        if state.will.take().is_none() {
+            return;
         }
-        let withdrawn = self.order(&mut state, &Order::Withdraw).await;
-        withdrawn.map_err(|error| format!("the last will can't be withdrawn: {error}"))?;
-        state.will = None;
-        Ok(())
+        if let Some(mut executor) = state.executor.take() {
+            match executor.order(&Order::Withdraw, None).await {
+                Ok(Answer::Done) => state.executor = Some(executor),
+                _ => executor.end().await,
+            }
+        }
     }
 
-    /// Gives an order to the executor; to another one if it is gone.
-    async fn order(&self, state: &mut State, order: &Order) -> io::Result<Answer> {
-        if let Some(executor) = &mut state.executor
-            && let Ok(answer) = ask(executor, order).await
-        {
-            return Ok(answer);
+    /// An executor with this will.
+    async fn start(&self, will: &Will) -> io::Result<Executor> {
+        let mut executor = Executor::start(self.program.clone(), self.life.try_clone()?).await?;
+        match will.leave_with(&mut executor).await {
+            Ok(()) => Ok(executor),
+            Err(error) => {
+                executor.end().await;
+                Err(error)
+            }
         }
-        state.executor = None;
-        let executor = state.executor.insert(self.start().await?);
-        ask(executor, order).await
-    }
-
-    async fn start(&self) -> io::Result<UnixStream> {
-        let (program, life) = (self.program.clone(), self.life.try_clone()?);
-        let started = exhaustion::run_blocking(move || start(&program, life)).await??;
-        UnixStream::from_std(started)
     }
 
     /// To be called once the plugin's process has ended: waits until the will is carried out, if there is one, and logs
     /// what went wrong with that.
     pub(super) async fn carried_out(&self, log: &RunLog) {
         let mut state = self.state.lock().await;
-        let Some(mut executor) = state.executor.take() else {
-            return;
-        };
+        let executor = state.executor.take();
         let Some(will) = state.will.take() else {
-            // It has nothing to do, and ends.
-            let _ = timeout(SLACK, hear(&mut executor)).await;
+            if let Some(executor) = executor {
+                // It has nothing to do, and ends.
+                executor.end_after(SLACK).await;
+            }
             return;
         };
-        let mut done = wait(&mut executor).await;
-        if matches!(done, Ok(Err(_))) {
-            // It was killed, before it was done or after.
-            let again = async {
-                let mut executor = self.start().await?;
-                match ask(&mut executor, &Order::Leave(will)).await? {
-                    Answer::Done => hear(&mut executor).await,
-                    refused @ Answer::Refused(_) => Ok(refused),
-                }
-            };
-            done = timeout(TIME + SLACK, again).await.map_err(|_| ());
+        let mut carried_out = None;
+        if let Some(executor) = executor {
+            carried_out = executor.carried_out().await.ok();
         }
-        match done {
-            Ok(Ok(Answer::Done)) => log.log(Level::Debug, "carried out the last will"),
-            Ok(Ok(Answer::Refused(why))) => {
+        if carried_out.is_none() {
+            // It was killed, before it was done or after; or it was stopped.
+            let again = async { self.start(&will).await?.carried_out().await };
+            carried_out = Some(
+                again
+                    .await
+                    .unwrap_or_else(|error| Answer::Refused(error.to_string())),
+            );
+        }
+        match carried_out {
+            None | Some(Answer::Done) => log.log(Level::Debug, "carried out the last will"),
+            Some(Answer::Refused(why)) => {
                 log.log(Level::Warn, &format!("the last will was not carried out: {why}"));
             }
-            Ok(Err(error)) => {
-                log.log(
-                    Level::Warn,
-                    &format!("the last will was not carried out: {error}"),
-                );
-            }
-            Err(()) => log.log(Level::Warn, "the last will was not carried out in time"),
+            Some(Answer::Later(why)) => log.log(
+                Level::Warn,
+                &format!(
+                    "the last will is not carried out yet, and is tried again for {} s: {why}",
+                    AGAIN_FOR.as_secs()
+                ),
+            ),
         }
     }
-}
-
-/// Waits until an executor says that it has carried out a will, and has ended.
-async fn wait(executor: &mut UnixStream) -> Result<io::Result<Answer>, ()> {
-    let heard = timeout(TIME + SLACK, hear(executor)).await.map_err(|_| ())?;
-    if heard.is_ok() {
-        let _ = timeout(SLACK, hear(executor)).await;
-    }
-    Ok(heard)
-}
-
-async fn ask(executor: &mut UnixStream, order: &Order) -> io::Result<Answer> {
-    let asked = async {
-        executor.write_all(&wire::encode(order)?).await?;
-        hear(executor).await
-    };
-    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "its executor does not answer");
-    timeout(ORDER_TIME, asked).await.map_err(late)?
-}
-
-async fn hear(executor: &mut UnixStream) -> io::Result<Answer> {
-    let length = executor.read_u32_le().await? as usize;
-    if length > MAX_FRAME {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut json = vec![0; length];
-    executor.read_exact(&mut json).await?;
-    Ok(serde_json::from_slice(&json)?)
-}
-
-/// Starts an executor. Blocks until it is on its own: what the host has started ends at once, and leaves the executor.
-fn start(program: &Path, life: OwnedFd) -> io::Result<std::os::unix::net::UnixStream> {
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    let status = Command::new(program)
-        .arg0("executor-runtime")
-        .arg(EXECUTOR_MODE)
-        .current_dir("/")
-        .stdin(life)
-        .stdout(OwnedFd::from(theirs))
-        .stderr(Stdio::null())
-        .status()?;
-    if !status.success() {
-        return Err(io::Error::other(format!("its executor {status}")));
-    }
-    ours.set_nonblocking(true)?;
-    Ok(ours)
 }

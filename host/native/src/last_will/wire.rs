@@ -1,8 +1,12 @@
 //! What the host and the executor of a last will say to each other: JSON in frames, four bytes of length first, little
-//! endian.
+//! endian. With the first byte of an order comes the program, if there is one.
 
+use super::super::rights;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+};
 
 /// The longest frame.
 pub(super) const MAX_FRAME: usize = 1 << 20;
@@ -11,7 +15,7 @@ pub(super) const MAX_FRAME: usize = 1 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
-    /// Run this command at the end, in place of the one before.
+    /// Run this command at the end, in place of the one before. Its program comes with it.
     Leave(Vec<String>),
     /// Run none.
     Withdraw,
@@ -24,6 +28,8 @@ pub(super) enum Answer {
     Done,
     /// Why not.
     Refused(String),
+    /// Why not yet: the executor runs the command again, and says no more.
+    Later(String),
 }
 
 /// As a frame.
@@ -37,19 +43,22 @@ pub(super) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 /// Writes one frame.
-pub(super) fn send(stream: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+pub(super) fn send(stream: &mut UnixStream, message: &impl Serialize) -> io::Result<()> {
     stream.write_all(&encode(message)?)
 }
 
-/// Reads one frame.
-pub(super) fn receive<T: for<'de> Deserialize<'de>>(stream: &mut impl Read) -> io::Result<T> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length)?;
+/// Reads one frame, and what came with it.
+pub(super) fn receive<T: for<'de> Deserialize<'de>>(
+    stream: &mut UnixStream,
+) -> io::Result<(T, Option<OwnedFd>)> {
+    let (first, mut fds) = rights::receive(stream)?;
+    let mut length = [first, 0, 0, 0];
+    stream.read_exact(&mut length[1..])?;
     let length = u32::from_le_bytes(length) as usize;
     if length > MAX_FRAME {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mut json = vec![0; length];
     stream.read_exact(&mut json)?;
-    Ok(serde_json::from_slice(&json)?)
+    Ok((serde_json::from_slice(&json)?, fds.pop()))
 }
