@@ -90,7 +90,7 @@ impl Run<'_> {
         });
         let ended = match self.create(&docker, &container).await {
             Ok(()) => {
-                self.leave_will(&container, Phase::Created)?;
+                self.leave_will(&container, Phase::Settled)?;
                 self.carry_out(&docker, &container).await
             }
             // Whether there is a container is not known: the will looks for it.
@@ -150,7 +150,12 @@ impl Run<'_> {
     async fn create(&self, docker: &Docker, container: &Container) -> Result<(), NotCreated> {
         match self.try_create(docker, container).await? {
             Err(trouble) if trouble.is_missing() && self.plan.pull == Pull::Missing => {
+                // A pull takes its time, and nothing is being created meanwhile.
+                let settled = self.leave_will(container, Phase::Settled);
+                settled.map_err(NotCreated::Certainly)?;
                 self.pull(docker).await.map_err(NotCreated::Certainly)?;
+                let creating = self.leave_will(container, Phase::Creating);
+                creating.map_err(NotCreated::Certainly)?;
             }
             Err(trouble) if trouble.is_missing() => {
                 let text = format!("image '{}' is not there: {trouble}", self.plan.image);

@@ -1,4 +1,7 @@
 //! The last will: removes the container of a run whose process has ended without doing so.
+//!
+//! Problem: a daemon that is busy may take longer to create a container than a last will may take, or may not be there.
+//! Solution: the command then exits with [`TRY_AGAIN`], and the host has it run again for a while.
 
 use crate::{
     daemon::{Address, Trouble, remove},
@@ -11,17 +14,23 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
+use tokio::time::timeout;
 
 /// Whether the container is there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The daemon may be about to create it, although nobody waits for that any more.
     Creating,
-    Created,
+    /// It is there, or was not asked for.
+    Settled,
 }
 
-/// How long a container that was being created is waited for. A last will has 10 seconds.
+/// How long a container that was being created is waited for at once. A last will has 10 seconds.
 const CREATION: Duration = Duration::from_secs(6);
+/// The exit code with which the host runs a last will again.
+const TRY_AGAIN: c_int = 75;
+/// How long the daemon may take for all that.
+const ANSWERS: Duration = Duration::from_secs(9);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Leaves a will that removes the container and the run's directory.
@@ -41,7 +50,7 @@ pub(crate) fn leave(
     let phase = if phase == Phase::Creating {
         "creating"
     } else {
-        "created"
+        "settled"
     };
     let (address, directory) = (address.to_string(), directory.to_string_lossy());
     let command: [&str; 5] = [&own_file, &address, name, &directory, phase];
@@ -66,33 +75,53 @@ pub(crate) fn main(arguments: &[String]) -> c_int {
     let phase = if phase == "creating" {
         Phase::Creating
     } else {
-        Phase::Created
+        Phase::Settled
     };
     let removed = carry_out(address, name, phase);
     directory::remove(Path::new(directory));
-    match removed {
-        Ok(()) => 0,
-        Err(trouble) => {
-            let _ = writeln!(io::stderr(), "container '{name}' may be left: {trouble}");
-            1
-        }
-    }
+    let (code, why) = match removed {
+        Removed::Done => return 0,
+        Removed::NotThere => (TRY_AGAIN, "the daemon has not created it yet".to_owned()),
+        Removed::Trouble(trouble @ Trouble::NoAddress(_)) => (1, trouble.to_string()),
+        Removed::Trouble(trouble) => (TRY_AGAIN, trouble.to_string()),
+    };
+    let _ = writeln!(io::stderr(), "container '{name}' may be left: {why}");
+    code
 }
 
-fn carry_out(address: &str, name: &str, phase: Phase) -> Result<(), Trouble> {
+/// What came of the removal.
+enum Removed {
+    Done,
+    /// It was being created, and may come yet.
+    NotThere,
+    Trouble(Trouble),
+}
+
+fn carry_out(address: &str, name: &str, phase: Phase) -> Removed {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Trouble::Unreachable(error.to_string()))?;
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Removed::Trouble(Trouble::Unreachable(error.to_string())),
+    };
     runtime.block_on(async {
-        let until = Instant::now() + CREATION;
+        let started = Instant::now();
         loop {
             let removed = async {
                 let docker = Address::parse(address)?.connect().await?;
                 remove(&docker, name).await
             };
-            match removed.await {
-                Ok(true) => return Ok(()),
-                Ok(false) if phase == Phase::Created || Instant::now() >= until => return Ok(()),
-                Err(trouble) if Instant::now() >= until => return Err(trouble),
+            // A command that took all of its time would not be run again.
+            let removed = timeout(ANSWERS.saturating_sub(started.elapsed()), removed).await;
+            let removed = removed.unwrap_or_else(|_| {
+                let why = format!("the daemon at {address} does not answer");
+                Err(Trouble::Unreachable(why))
+            });
+            let is_over = started.elapsed() >= CREATION;
+            match removed {
+                Ok(true) => return Removed::Done,
+                Ok(false) if phase == Phase::Settled => return Removed::Done,
+                Ok(false) if is_over => return Removed::NotThere,
+                Err(trouble) if is_over => return Removed::Trouble(trouble),
                 // It may come yet, or the daemon may.
                 Ok(false) | Err(_) => tokio::time::sleep(AGAIN).await,
             }

@@ -10,6 +10,10 @@ use executor_runtime_tests::{
     podman::{BUSYBOX, NO_SHELL, Podman},
     readme::section,
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::json;
 use std::{
     fs,
@@ -63,6 +67,13 @@ impl Place {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap()
+    }
+
+    /// Kills the plugin's processes.
+    fn kill_plugin(&self) {
+        for process in self.installed.scene.processes_with("__native-plugin") {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
     }
 
     /// No process, container or file of a run is left.

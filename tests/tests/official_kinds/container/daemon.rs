@@ -8,6 +8,10 @@ use executor_runtime_tests::{
     podman::BUSYBOX,
     scripted::{Answer, Scripted},
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::json;
 use std::{
     fs,
@@ -17,10 +21,12 @@ use std::{
     path::{Path, PathBuf},
     process::Child,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender},
     },
-    thread,
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
 fn result(mut host: Child) -> RuntimeResult {
@@ -162,8 +168,114 @@ fn a_daemon_that_does_not_come_back_ends_the_run_and_the_next_one_removes_its_co
     let artifacts: Vec<_> = result.artifacts.iter().map(|one| &*one.artifact_id).collect();
     assert_eq!(artifacts, ["stdout", "stderr"]);
     assert_eq!(place.podman.containers().len(), 1);
+    // What would try to remove it for a while.
+    for executor in place.installed.scene.processes_with("__last-will") {
+        kill(Pid::from_raw(executor.pid), Signal::SIGKILL).unwrap();
+    }
+    place
+        .installed
+        .scene
+        .assert_nothing_left_within(Duration::from_secs(20));
     place.podman.start_daemon();
     place.run(&place.script("true")).expect(Status::Succeeded);
+    place.assert_nothing_left();
+}
+
+#[test]
+fn a_container_is_removed_when_its_daemon_is_there_again_after_the_result() {
+    let mut place = Place::new();
+    let mut host = place.start(&place.script("echo > begun; sleep 3600"));
+    begun(&place, "begun");
+    place.podman.kill_daemon();
+    place.kill_plugin();
+    host.wait().unwrap();
+    assert_eq!(place.podman.containers().len(), 1);
+    place.podman.start_daemon();
+    place
+        .installed
+        .scene
+        .assert_nothing_left_within(Duration::from_secs(60));
+    place.assert_nothing_left();
+}
+
+/// A socket before the daemon's at which a container is created as soon as `may_create` has something, whether it is still
+/// waited for or not.
+fn creating_late(
+    daemon: PathBuf,
+    socket: &Path,
+    asked: Sender<()>,
+    may_create: Receiver<()>,
+) -> JoinHandle<()> {
+    let listener = UnixListener::bind(socket).unwrap();
+    let may_create = Arc::new(Mutex::new(may_create));
+    let (created, creation) = mpsc::channel();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), UnixStream::connect(&daemon).unwrap());
+            let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let (asked, may_create, created) = (asked.clone(), Arc::clone(&may_create), created.clone());
+            let is_creation = Arc::new(AtomicBool::new(false));
+            let seen = Arc::clone(&is_creation);
+            thread::spawn(move || {
+                pass_on(from_client, &to_server, |bytes| {
+                    if bytes.windows(18).any(|part| part == b"/containers/create") {
+                        seen.store(true, Ordering::SeqCst);
+                        asked.send(()).unwrap();
+                        may_create.lock().unwrap().recv().unwrap();
+                    }
+                });
+                // A client that is gone would be taken for a reason not to create it.
+                if !seen.load(Ordering::SeqCst) {
+                    let _ = to_server.shutdown(Shutdown::Write);
+                }
+            });
+            thread::spawn(move || {
+                pass_on(server, &client, |_| {
+                    if is_creation.load(Ordering::SeqCst) {
+                        let _ = created.send(());
+                    }
+                });
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    thread::spawn(move || creation.recv().unwrap())
+}
+
+/// Hands on what is read, also to one that is gone, and shows it before.
+fn pass_on(mut from: UnixStream, mut to: &UnixStream, mut show: impl FnMut(&[u8])) {
+    let mut buffer = [0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        show(&buffer[..read]);
+        let _ = to.write_all(&buffer[..read]);
+    }
+}
+
+#[test]
+fn a_container_that_is_created_after_the_result_is_removed() {
+    let mut place = Place::new();
+    let socket = place.installed.scene.path("late.sock");
+    let daemon = place.podman.socket();
+    let config = place
+        .podman
+        .config("")
+        .replace(&daemon.display().to_string(), &socket.display().to_string());
+    let (asked, is_asked) = mpsc::channel();
+    let (create, may_create) = mpsc::channel();
+    let creation = creating_late(daemon, &socket, asked, may_create);
+    place.installed = place.installed.configured(&config);
+    let host = place.start(&place.script("true"));
+    is_asked.recv().unwrap();
+    place.kill_plugin();
+    let result = result(host);
+    assert_eq!(result.status, Status::Failed, "{result:#?}");
+    assert_eq!(place.podman.containers(), [""; 0]);
+    create.send(()).unwrap();
+    creation.join().unwrap();
+    place
+        .installed
+        .scene
+        .assert_nothing_left_within(Duration::from_secs(60));
     place.assert_nothing_left();
 }
 

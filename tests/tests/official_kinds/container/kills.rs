@@ -1,7 +1,7 @@
 //! `kill -9` of host, plugin or supervisor at any moment of a run: no container is left. A few kills; `cargo xtask soak` has
 //! 200 of them.
 
-use super::Place;
+use super::{Place, begun};
 use executor_runtime_tests::{amount, eventually, status_field};
 use nix::{
     sys::signal::{Signal, kill},
@@ -15,6 +15,9 @@ use std::{
 
 /// Within which time after its start a process of a run is killed. A run takes about a second.
 const MOMENTS: Duration = Duration::from_millis(1500);
+
+/// How long a last will may be tried: the daemon may have been asked for a container that it does not make any more.
+const LEFT: Duration = Duration::from_secs(180);
 
 #[derive(Clone, Copy, Debug)]
 enum Killed {
@@ -85,10 +88,7 @@ fn no_container_is_left() {
         // It may have ended by now.
         let _ = kill(pid, Signal::SIGKILL);
         host.wait().unwrap();
-        place
-            .installed
-            .scene
-            .assert_nothing_left_within(Duration::from_secs(60));
+        place.installed.scene.assert_nothing_left_within(LEFT);
         eventually(
             &format!("the end of containers, killed {what:?} after {delay:?}"),
             || place.podman.containers().is_empty().then_some(()),
@@ -98,4 +98,19 @@ fn no_container_is_left() {
     place.assert_nothing_left();
     println!("{killed_containers} containers were there when something was killed");
     assert!(killed_containers > 0, "no moment was one with a container");
+}
+
+#[test]
+fn a_container_is_removed_where_no_process_of_the_plugin_is_left_to_name_it() {
+    let place = Place::new();
+    let mut host = place.start(&place.script("echo > begun; sleep 3600"));
+    begun(&place, "begun");
+    let scene = &place.installed.scene;
+    // The one that would remove the container comes first, and then the program that it names.
+    for process in scene.processes_with("__last-will") {
+        kill(Pid::from_raw(process.pid), Signal::SIGKILL).unwrap();
+    }
+    place.kill_plugin();
+    host.wait().unwrap();
+    place.assert_nothing_left();
 }
