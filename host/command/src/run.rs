@@ -72,12 +72,13 @@ pub(super) fn run(
     }
     let is_prompted = given.is_prompted();
     let prompt::Given { invocation, document } = given;
-    host_options.executable.need_export(document.as_deref());
     let builder = host::builder_for_run(host_options)?;
+    // First, because the executable that it goes on in can export spans, too.
     let needed =
         host_options
             .executable
             .need_runner_of(&invocation.runtime_kind, &builder, document.as_deref());
+    host_options.executable.need_export(document.as_deref());
     let builder = if invocation.runtime_kind.as_str() == "subprocess" {
         builder.for_one_job()
     } else if host_options.executable.has_engine() {

@@ -229,7 +229,7 @@ fn home_of_this_machine() -> PathBuf {
     env::var_os("HOME").map_or_else(|| "/".into(), PathBuf::from)
 }
 
-fn cargo_home_of_this_machine() -> PathBuf {
+pub(crate) fn cargo_home_of_this_machine() -> PathBuf {
     env::var_os("CARGO_HOME").map_or_else(|| home_of_this_machine().join(".cargo"), PathBuf::from)
 }
 

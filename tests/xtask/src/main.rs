@@ -2,6 +2,7 @@
 
 mod authors;
 mod demo;
+mod package;
 mod plugins;
 mod server;
 mod soak;
@@ -46,7 +47,9 @@ enum Task {
         #[arg(long)]
         download: bool,
     },
-    /// What CI runs: formatting, clippy with warnings denied, documentation, all tests
+    /// Pack the crates for authors of plugins, and build each from its package
+    Package,
+    /// What CI runs: formatting, clippy with warnings denied, all tests, packages, documentation
     Ci,
 }
 
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
         Task::Toolchain => Toolchain::get().map(|toolchain| println!("{toolchain}")),
         Task::Soak { rounds } => soak::soak(rounds),
         Task::Authors { languages, download } => authors::authors(&languages, download),
+        Task::Package => package::package(),
         Task::Ci => ci(),
     }
 }
@@ -101,16 +105,8 @@ fn ci() -> Result<()> {
         "warnings",
     ])?;
     test(&[])?;
-    package()?;
+    package::package()?;
     documentation()
-}
-
-/// What authors get can be published, and builds from what would be.
-fn package() -> Result<()> {
-    let packages =
-        ["protocol", "tls", "sdk", "testing"].map(|name| format!("--package=executor-runtime-{name}"));
-    let packages = packages.each_ref().map(String::as_str);
-    cargo(&[&["package", "--allow-dirty"][..], &packages].concat())
 }
 
 fn documentation() -> Result<()> {
