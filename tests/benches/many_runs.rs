@@ -33,7 +33,7 @@ const WIDE: usize = 64;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let parts: [(&str, fn()); 5] = [
+    let parts: [(&str, fn(&mut Kept)); 5] = [
         ("batch", batch),
         ("serve", serve),
         ("component", component),
@@ -42,9 +42,10 @@ fn main() {
     ];
     let wanted = |name: &str| arguments.iter().any(|argument| argument == name);
     let all = !parts.iter().any(|(name, _)| wanted(name));
+    let mut kept = Kept::new();
     for (name, part) in parts {
         if all || wanted(name) {
-            part();
+            part(&mut kept);
         }
     }
 }
@@ -85,8 +86,12 @@ fn numbers(scene: &Scene, count: usize) -> File {
     File::open(scene.file(&format!("numbers-{count}"), lines)).expect("it was written")
 }
 
+/// The places of earlier rounds. They are removed when all is measured: ext4 without a journal looks for seconds at each inode
+/// that was deleted before it gives one to a new file, which would be measured instead.
+type Kept = Vec<Scene>;
+
 /// The time of a `batch` of `JOBS` times `/bin/true`, as invocations.
-fn batch_of_true(round: usize) -> f64 {
+fn batch_of_true(round: usize, kept: &mut Kept) -> f64 {
     let scene = Scene::new();
     let jobs: String = (0..JOBS)
         .map(|n| {
@@ -102,10 +107,12 @@ fn batch_of_true(round: usize) -> f64 {
     let file = scene.file("jobs", jobs);
     let wide = WIDE.to_string();
     let mut host = scene.host(&["batch", "-j", &wide, file.to_str().expect("UTF-8")]);
-    seconds(|| finish(&scene, host.env("XDG_STATE_HOME", scene.path("state"))))
+    let time = seconds(|| finish(&scene, host.env("XDG_STATE_HOME", scene.path("state"))));
+    kept.push(scene);
+    time
 }
 
-fn batch() {
+fn batch(kept: &mut Kept) {
     let scene = Scene::new();
     let (wide, mut ours, mut xargs, mut parallel) = (WIDE.to_string(), Vec::new(), Vec::new(), Vec::new());
     let is_installed = Command::new("parallel").arg("--version").output().is_ok();
@@ -113,7 +120,7 @@ fn batch() {
         println!("GNU parallel is not installed: apt-get install parallel");
     }
     for round in 0..3 {
-        ours.push(batch_of_true(round));
+        ours.push(batch_of_true(round, kept));
         let mut command = Command::new("xargs");
         command
             .args(["-P", &wide, "-n1", "/bin/true"])
@@ -147,6 +154,7 @@ fn batch() {
             parallel / ours
         );
     }
+    kept.push(scene);
 }
 
 /// Submits a run and waits for its result.
@@ -158,7 +166,7 @@ fn submit_and_wait(connection: &mut Connection, id: &str, document: &str) {
     assert_eq!(result["status"], "succeeded", "{result}");
 }
 
-fn serve() {
+fn serve(kept: &mut Kept) {
     let (mut served, mut batched) = (Vec::new(), Vec::new());
     for round in 0..3 {
         let scene = Scene::new();
@@ -182,7 +190,9 @@ fn serve() {
                 }
             });
         }));
-        batched.push(batch_of_true(round));
+        batched.push(batch_of_true(round, kept));
+        drop(serving);
+        kept.push(scene);
     }
     let (served, batched) = (median(served), median(batched));
     println!(
@@ -210,7 +220,7 @@ fn echo(path: &Path) {
     });
 }
 
-fn component() {
+fn component(kept: &mut Kept) {
     const COUNT: usize = 500;
     let scene = Scene::new();
     let file = fixtures::component("fixture-first-interface");
@@ -261,6 +271,8 @@ fn component() {
          ratio {:.2} (required 1.3)",
         ours / (call + echo)
     );
+    drop(serving);
+    kept.push(scene);
 }
 
 /// Reads a stream of server-sent events to its end; `told` gets the data of each event.
@@ -288,7 +300,7 @@ fn since_1970() -> f64 {
         .as_secs_f64()
 }
 
-fn events() {
+fn events(kept: &mut Kept) {
     /// Rarer than events of output are told at most.
     const PAUSE: &str = "0.1";
     const LINES: usize = 200;
@@ -321,9 +333,11 @@ fn events() {
         at(&mut late, 0.5),
         at(&mut late, 0.99)
     );
+    drop(serving);
+    kept.push(scene);
 }
 
-fn start() {
+fn start(_: &mut Kept) {
     const RUNS: usize = 100_000;
     let scene = Scene::new();
     let serving = Serving::start(&scene, &[]);
