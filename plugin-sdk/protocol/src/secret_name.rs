@@ -44,16 +44,43 @@ const NOT_SECRET: [&str; 8] = [
     "surrogate-key",
 ];
 
-/// Whether a value with this name is a secret, as far as the name tells: `Authorization`, `x-api-key`, `apiKeys`.
+/// Whether a value with this name is a secret, as far as the name tells: `Authorization`, `x-api-key`, `accessKeyId`.
 pub fn holds_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
     let is_secret = |word: &str| {
         let singular = word.strip_suffix('s').unwrap_or(word);
         SECRET_WORDS.iter().any(|secret| singular.ends_with(secret))
             || SECRET_WHOLE_WORDS.contains(&word)
             || SECRET_WHOLE_WORDS.contains(&singular)
     };
-    !NOT_SECRET.contains(&name.as_str()) && name.split(|c: char| !c.is_ascii_alphanumeric()).any(is_secret)
+    let has_secret = |name: &str| name.split(|c: char| !c.is_ascii_alphanumeric()).any(is_secret);
+    let lower = name.to_ascii_lowercase();
+    let kebab = kebab_case(name);
+    // A name in upper and lower case is read both ways: `sessID` is one word, `accessKeyId` is three.
+    !NOT_SECRET.contains(&lower.as_str())
+        && !NOT_SECRET.contains(&kebab.as_str())
+        && (has_secret(&lower) || has_secret(&kebab))
+}
+
+/// The name in lower case, with `-` where its case begins a word: `access-key-id`, `api-key` for `APIKey`.
+fn kebab_case(name: &str) -> String {
+    let mut kebab = String::with_capacity(name.len() + 4);
+    let mut chars = name.chars().peekable();
+    let mut before = None::<char>;
+    while let Some(char) = chars.next() {
+        let begins = char.is_ascii_uppercase()
+            && before.is_some_and(|before| {
+                let after = chars.peek();
+                before.is_ascii_lowercase()
+                    || before.is_ascii_digit()
+                    || before.is_ascii_uppercase() && after.is_some_and(char::is_ascii_lowercase)
+            });
+        if begins {
+            kebab.push('-');
+        }
+        kebab.push(char.to_ascii_lowercase());
+        before = Some(char);
+    }
+    kebab
 }
 
 #[cfg(test)]
@@ -89,6 +116,14 @@ mod tests {
             ("x-sid", true),
             ("x-csrf", true),
             ("client-assertion", true),
+            ("accessKeyId", true),
+            ("privateKeyPem", true),
+            ("dbPasswordOld", true),
+            ("SSHKeyFile", true),
+            ("OAuth2TokenUrl", true),
+            ("DB_PASSWORD_OLD", true),
+            ("sessID", true),
+            ("Authorization", true),
             ("x-bypass", false),
             ("x-inside", false),
             ("x-design", false),
@@ -98,7 +133,11 @@ mod tests {
             ("idempotency-key", false),
             ("x-idempotency-key", false),
             ("surrogate-key", false),
+            ("Idempotency-Key", false),
+            ("idempotencyKey", false),
+            ("partitionKey", false),
             ("author", false),
+            ("authoredBy", false),
             ("x-authored-by", false),
             ("keywords", false),
             ("keep-alive", false),
