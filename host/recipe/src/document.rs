@@ -1,8 +1,9 @@
 //! The file of a recipe.
 
 use crate::{
+    json,
     setting::{Looks, Setting},
-    template::{Field, Form, Name, Placeholder},
+    template::{Field, Form, Name, Part, Placeholder, Template},
     url,
 };
 use executor_runtime_protocol::{INTERFACE_VERSION, PluginDescriptor, RuntimeKind, ValueType, closest};
@@ -34,7 +35,8 @@ struct Document {
     base: String,
     #[serde(default)]
     metadata: BTreeMap<String, toml::Value>,
-    set: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    set: Option<BTreeMap<String, toml::Value>>,
     #[serde(default)]
     set_text: BTreeMap<String, String>,
 }
@@ -42,7 +44,7 @@ struct Document {
 /// How text becomes JSON with values in it.
 const IN_STRINGS: &str =
     "placeholders stand in strings, as in {\"n\": \"{{my.number}}\"}, which makes a number of a number";
-const ELSE_TEXT: &str = "if it is meant as text, write it under [set_text]";
+const ELSE_TEXT: &str = "if it is meant as text that is not read as JSON, write it under [set_text]";
 
 /// The tables of templates.
 const SET: &str = "set";
@@ -68,6 +70,12 @@ impl Recipe {
             set,
             set_text,
         } = toml::from_str(text).map_err(|error| InvalidRecipe(not_understood(text, &error)))?;
+        if set.is_none() && set_text.is_empty() {
+            return Err(InvalidRecipe(
+                "has no [set]: it sets no key of its base".to_owned(),
+            ));
+        }
+        let set = set.unwrap_or_default();
         let told =
             |name: &str, value| json(value).map_err(|problem| InvalidRecipe(format!("{name} has {problem}")));
         let (version, summary) = (told("version", version)?, told("summary", summary)?);
@@ -195,20 +203,39 @@ impl Recipe {
             let Some(spec) = base.key(key) else {
                 return Err(self.in_setting(key, &self.unknown(key, base)));
             };
+            let is_json_text = self.is_json_text(base, key);
             match setting {
                 Setting::Text {
                     looks: Looks::BarePlaceholders,
                     ..
                 } if spec.value_type == ValueType::String => {
-                    let problem = format!("has text that would be JSON, but {IN_STRINGS}; {ELSE_TEXT}");
+                    let hint = match is_json_text {
+                        true => String::new(),
+                        false => format!("; {ELSE_TEXT}"),
+                    };
+                    let problem = format!("has text that would be JSON, but {IN_STRINGS}{hint}");
                     return Err(self.in_setting(key, &problem));
                 }
                 Setting::Text {
-                    looks: Looks::NearlyJson(error),
+                    looks: Looks::NearlyJson { error, .. },
                     ..
-                } if self.is_json_text(base, key) => {
+                } if is_json_text => {
                     let problem = format!("has text that looks like JSON and is not ({error}); {IN_STRINGS}");
                     return Err(self.in_setting(key, &problem));
+                }
+                Setting::Text {
+                    looks:
+                        Looks::NearlyJson {
+                            error,
+                            is_quoted: true,
+                        },
+                    ..
+                } if spec.value_type == ValueType::String => {
+                    let problem = format!("has text that looks like JSON and is not ({error}); {ELSE_TEXT}");
+                    return Err(self.in_setting(key, &problem));
+                }
+                Setting::Text { template, .. } if is_json_text && is_mixed(template, spec.value_type) => {
+                    return Err(self.in_setting(key, &self.no_text(base, key)));
                 }
                 Setting::Text { template, .. } if spec.value_type == ValueType::Url => {
                     let checked = url::check(template, &self.descriptor);
@@ -217,14 +244,6 @@ impl Recipe {
                 Setting::Json(_) if !matches!(spec.value_type, ValueType::Json | ValueType::String) => {
                     let problem = format!("is JSON, and the key's type is {}", spec.value_type.as_str());
                     return Err(self.in_setting(key, &problem));
-                }
-                Setting::Text { template, .. }
-                    if spec.value_type == ValueType::Json
-                        && template.literal().is_none()
-                        && template.only_placeholder().is_none() =>
-                {
-                    let problem = "is text in which values stand, and the key's type is json: write a table";
-                    return Err(self.in_setting(key, problem));
                 }
                 Setting::Text { .. } | Setting::Json(_) => {}
             }
@@ -268,6 +287,28 @@ impl Recipe {
         format.one_of.iter().any(|known| known == "json") && !is_raw
     }
 
+    /// Why a template of this key, which is read as JSON, can't be text: a value could add members to it.
+    fn no_text(&self, base: &PluginDescriptor, key: &str) -> String {
+        if base
+            .key(key)
+            .is_some_and(|spec| spec.value_type == ValueType::Json)
+        {
+            return "is text in which values stand, and the key's type is json: write a table".to_owned();
+        }
+        let format = format!("{key}_format");
+        let has_raw = base
+            .key(&format)
+            .is_some_and(|spec| spec.one_of.iter().any(|known| known == "raw"));
+        let or_raw = match has_raw {
+            true => format!(", or set \"{format}\" to \"raw\""),
+            false => String::new(),
+        };
+        format!(
+            "is text in which values stand, and {} reads it as JSON: write a table{or_raw}",
+            self.base
+        )
+    }
+
     /// A key that the base needs is made of values that are always there.
     fn check_always_there(&self, key: &str, setting: &Setting) -> Result<(), InvalidRecipe> {
         for placeholder in setting.placeholders() {
@@ -292,6 +333,13 @@ impl Recipe {
         Ok(())
     }
 
+    /// Whether the invocation decides how the text of this key is read.
+    fn is_format_open(&self, key: &str) -> bool {
+        self.settings
+            .get(&format!("{key}_format"))
+            .is_some_and(|format| !format.placeholders().is_empty())
+    }
+
     /// What has no placeholder is a value that the base takes.
     fn check_literals(&self, base: &PluginDescriptor) -> Result<(), InvalidRecipe> {
         let literals = self.settings.iter().filter_map(|(key, setting)| match setting {
@@ -299,6 +347,18 @@ impl Recipe {
             Setting::Json(_) => None,
         });
         let literals: BTreeMap<String, String> = literals.collect();
+        for (key, text) in &literals {
+            if self.is_json_text(base, key)
+                && !self.is_format_open(key)
+                && let Some(error) = json::problem(text)
+            {
+                let problem = format!(
+                    "has text that is not JSON ({error}), as which {} reads it",
+                    self.base
+                );
+                return Err(self.in_setting(key, &problem));
+            }
+        }
         let problems = base.check_metadata(&literals).err().unwrap_or_default();
         match problems
             .iter()
@@ -334,6 +394,21 @@ impl Recipe {
                 .metadata
                 .get(key)
                 .is_some_and(|spec| spec.value_type == ValueType::Url)
+    }
+}
+
+/// Whether values stand beside text or beside each other. Spaces around a value are no text, unless it is to be a value of
+/// the type json, which is made of the placeholder alone.
+fn is_mixed(template: &Template, value_type: ValueType) -> bool {
+    let is_space = |part: &Part| matches!(part, Part::Text(text) if text.trim().is_empty());
+    match template.placeholders().count() {
+        0 => false,
+        1 if value_type == ValueType::Json => template.only_placeholder().is_none(),
+        1 => !template
+            .parts()
+            .iter()
+            .all(|part| is_space(part) || matches!(part, Part::Value(_))),
+        _ => true,
     }
 }
 

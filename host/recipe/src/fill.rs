@@ -80,7 +80,7 @@ impl Values<'_> {
     /// The JSON text that `node` makes for `key`; None where a value that is all of it is missing, or one in a text.
     fn json(&self, key: &str, node: &Node) -> Result<Option<String>, Unfit> {
         Ok(match node {
-            Node::Literal(json) => Some(json.to_string()),
+            Node::Literal(json) => Some(json.clone()),
             Node::String(template) => match template.only_placeholder() {
                 Some(only) => self.get(only).map(|value| json::without_braces(value.json())),
                 None => self.quoted(template),

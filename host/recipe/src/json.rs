@@ -1,7 +1,18 @@
 //! JSON text of an invocation's values. It stays text from one end to the other: the numbers in it are as the caller wrote
 //! them, also those that are too long or too large for a floating-point number.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
+
+/// Why a text is not JSON; None if it is.
+pub(crate) fn problem(text: &str) -> Option<String> {
+    let error = serde_json::from_str::<IgnoredAny>(text).err()?;
+    // What reads values has better words for the same place, such as for a comma too many; but it knows fewer numbers.
+    let place = |error: &serde_json::Error| (error.line(), error.column());
+    let of_value = serde_json::from_str::<Value>(text).err();
+    let better = of_value.filter(|other| place(other) == place(&error));
+    Some(better.unwrap_or(error).to_string())
+}
 
 /// The same JSON, in whose strings no brace is open: what the base puts into the templates of a recipe, such as the
 /// `{run_id}` of a body, finds no place in a value. What reads it as JSON gets the same.
@@ -43,6 +54,18 @@ pub(crate) fn members(json: &str) -> Option<Vec<(String, String)>> {
     Some(members)
 }
 
+/// The items of an array, each as JSON; none if it is something else.
+pub(crate) fn items(json: &str) -> Option<Vec<String>> {
+    let json = compact(json);
+    let inner = json.strip_prefix('[')?.strip_suffix(']')?;
+    Some(
+        split(inner, ',')
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    )
+}
+
 /// What is between the quotes of a string.
 pub(crate) fn within(string: &str) -> &str {
     string
@@ -52,7 +75,7 @@ pub(crate) fn within(string: &str) -> &str {
 }
 
 /// The characters of a JSON text, each with whether it is a part of a string; a quote that ends a string is none.
-fn chars(json: &str) -> impl Iterator<Item = (char, bool)> {
+pub(crate) fn chars(json: &str) -> impl Iterator<Item = (char, bool)> {
     let mut in_string = false;
     let mut is_escaped = false;
     json.chars().map(move |char| {
@@ -122,6 +145,32 @@ mod tests {
         assert_eq!(members("{}").unwrap(), []);
         for other in ["[1]", "7", "null", "\"x\"", "\"{}\""] {
             assert_eq!(members(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_told() {
+        for (text, words) in [
+            (r#"{"a": 1,}"#, Some("trailing comma at line 1 column 9")),
+            (
+                r#"{"a": 1e999,}"#,
+                Some("key must be a string at line 1 column 13"),
+            ),
+            ("[1] x", Some("trailing characters at line 1 column 5")),
+            (r#"{"a": [1e999, 0.10]}"#, None),
+        ] {
+            assert_eq!(problem(text).as_deref(), words, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_items_of_an_array_are_as_they_are_written() {
+        let text = r#" [ "a,]" , 1e999, 0.10, [1, 2], {"x": [",", 3]}, null ] "#;
+        let expected = [r#""a,]""#, "1e999", "0.10", "[1,2]", r#"{"x":[",",3]}"#, "null"];
+        assert_eq!(items(text).unwrap(), expected);
+        assert_eq!(items("[ ]").unwrap(), [""; 0]);
+        for other in ["{}", "7", "\"[]\""] {
+            assert_eq!(items(other), None, "{other}");
         }
     }
 }

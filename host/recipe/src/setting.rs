@@ -1,11 +1,17 @@
 //! What a recipe sets a metadata key of its base to.
 
-use crate::template::{Part, Placeholder, Template};
-use serde::de::IgnoredAny;
+use crate::{
+    json,
+    template::{Part, Placeholder, Template},
+};
 use serde_json::Value as Json;
+use std::collections::BTreeMap;
 
 /// The name of the member that stands for all those of an object.
 const ALL: &str = "...";
+
+/// How deep arrays and objects may be in one another, as `serde_json` has it for values.
+const MAX_DEPTH: usize = 127;
 
 /// The template of one key.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +27,9 @@ pub(crate) enum Setting {
 pub(crate) enum Looks {
     /// Nothing but text, or the recipe says that it is.
     Text,
-    /// It begins as JSON does, and is not JSON for this reason. It may be text, or a mistake: the base's key decides.
-    NearlyJson(String),
+    /// It begins as JSON does, and is not JSON for this reason. It may be text, or a mistake: the base's key decides, and
+    /// whether a placeholder is between quotes, out of which a value could break.
+    NearlyJson { error: String, is_quoted: bool },
     /// It would be JSON if its placeholders stood in strings. As text, a value could add members to it.
     BarePlaceholders,
 }
@@ -30,8 +37,8 @@ pub(crate) enum Looks {
 /// A part of a JSON template.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Node {
-    /// As it is.
-    Literal(Json),
+    /// A number, true, false or null: JSON text, so that a number stays as it is written.
+    Literal(String),
     /// A string; of one placeholder alone, the value.
     String(Template),
     Array(Vec<Node>),
@@ -54,7 +61,7 @@ impl Setting {
     pub(crate) fn read(value: Json) -> Result<Self, String> {
         match value {
             Json::String(text) => Self::of_text(&text),
-            Json::Array(_) | Json::Object(_) => Ok(Self::Json(Node::read(value)?)),
+            Json::Array(_) | Json::Object(_) => Ok(Self::Json(Node::read(&value.to_string())?)),
             Json::Bool(_) | Json::Number(_) | Json::Null => Self::plain(&value.to_string()),
         }
     }
@@ -79,11 +86,12 @@ impl Setting {
                 looks: Looks::Text,
             });
         }
-        let looks = match serde_json::from_str(text) {
-            Ok(json) => return Ok(Self::Json(Node::read(json)?)),
-            Err(error) => match is_json_with_values(&template) {
-                true => Looks::BarePlaceholders,
-                false => Looks::NearlyJson(error.to_string()),
+        let looks = match json::problem(text) {
+            None => return Ok(Self::Json(Node::read(text)?)),
+            Some(_) if is_json_with_values(&template) => Looks::BarePlaceholders,
+            Some(error) => Looks::NearlyJson {
+                error,
+                is_quoted: has_quoted_placeholder(&template),
             },
         };
         Ok(Self::Text { template, looks })
@@ -107,45 +115,81 @@ impl Setting {
 
 /// Whether a text is JSON once a number stands for each placeholder.
 fn is_json_with_values(template: &Template) -> bool {
-    let filled: String = template
+    json::problem(&with_values(template, "0")).is_none()
+}
+
+/// Whether a placeholder stands between quotes.
+fn has_quoted_placeholder(template: &Template) -> bool {
+    /// A character that Unicode keeps free for such uses.
+    const PLACEHOLDER: char = '\u{fdd0}';
+    let text = with_values(template, &PLACEHOLDER.to_string());
+    json::chars(&text).any(|(char, in_string)| in_string && char == PLACEHOLDER)
+}
+
+/// The text with the same value for each placeholder.
+fn with_values(template: &Template, value: &str) -> String {
+    template
         .parts()
         .iter()
         .map(|part| match part {
             Part::Text(text) => text.as_str(),
-            Part::Value(_) => "0",
+            Part::Value(_) => value,
         })
-        .collect();
-    serde_json::from_str::<IgnoredAny>(&filled).is_ok()
+        .collect()
 }
 
 impl Node {
-    fn read(json: Json) -> Result<Self, String> {
-        Ok(match json {
-            Json::String(text) => Self::String(Template::parse(&text)?),
-            Json::Array(items) => Self::Array(items.into_iter().map(Self::read).collect::<Result<_, _>>()?),
-            Json::Object(members) => {
-                let mut read = Vec::new();
-                let mut all_of = None;
-                for (name, member) in members {
-                    if name == ALL {
-                        all_of = Some(all_members(member)?);
-                        continue;
-                    }
-                    if name.contains("{{") {
-                        return Err(format!(
-                            "a placeholder in the name of a member, '{}'; placeholders stand in values",
-                            name.escape_debug()
-                        ));
-                    }
-                    read.push((name, Self::read(member)?));
-                }
-                Self::Object(Object {
-                    all_of,
-                    members: read,
-                })
+    /// Reads JSON text.
+    ///
+    /// # Errors
+    /// What is wrong with a part of it.
+    pub(crate) fn read(json: &str) -> Result<Self, String> {
+        Self::read_at(&json::compact(json), MAX_DEPTH)
+    }
+
+    /// Reads compact JSON in which arrays and objects may be `depth` deep.
+    fn read_at(json: &str, depth: usize) -> Result<Self, String> {
+        let deeper = || {
+            depth
+                .checked_sub(1)
+                .ok_or_else(|| format!("JSON that is more than {MAX_DEPTH} arrays and objects deep"))
+        };
+        if let Some(members) = json::members(json) {
+            return Self::object(members, deeper()?);
+        }
+        if let Some(items) = json::items(json) {
+            let depth = deeper()?;
+            let items = items.iter().map(|item| Self::read_at(item, depth));
+            return Ok(Self::Array(items.collect::<Result<_, _>>()?));
+        }
+        if json.starts_with('"') {
+            return Ok(Self::String(Template::parse(&string(json)?)?));
+        }
+        Ok(Self::Literal(json.to_owned()))
+    }
+
+    /// The object with these members, names and values as compact JSON. Of those with the same name the last one counts.
+    fn object(members: Vec<(String, String)>, depth: usize) -> Result<Self, String> {
+        let mut read = BTreeMap::new();
+        let mut all_of = None;
+        for (name, member) in members {
+            let name = string(&name)?;
+            if name == ALL {
+                all_of = Some(all_members(&member)?);
+                continue;
             }
-            literal => Self::Literal(literal),
-        })
+            if name.contains("{{") {
+                return Err(format!(
+                    "a placeholder in the name of a member, '{}'; placeholders stand in values",
+                    name.escape_debug()
+                ));
+            }
+            read.insert(name, Self::read_at(&member, depth)?);
+        }
+        Ok(Self::Object(Object {
+            all_of,
+            members: read.into_iter().collect(),
+        }))
     }
 
     fn placeholders(&self) -> Vec<&Placeholder> {
@@ -176,12 +220,17 @@ impl Node {
 }
 
 /// The placeholder of the member that stands for all those of an object.
-fn all_members(member: Json) -> Result<Placeholder, String> {
-    let text = member.as_str().unwrap_or_default();
-    match Template::parse(text)?.only_placeholder() {
+fn all_members(member: &str) -> Result<Placeholder, String> {
+    let text: String = serde_json::from_str(member).unwrap_or_default();
+    match Template::parse(&text)?.only_placeholder() {
         Some(only) => Ok(only.clone()),
         None => Err(format!(
             "'{ALL}' that is not one placeholder, such as \"{ALL}\" = \"{{{{environment}}}}\""
         )),
     }
+}
+
+/// The text that a JSON string stands for.
+fn string(json: &str) -> Result<String, String> {
+    serde_json::from_str(json).map_err(|error| format!("the JSON string {json}, which is no text ({error})"))
 }

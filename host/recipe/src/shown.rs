@@ -1,69 +1,220 @@
 //! What a recipe sets, for people: templates as the recipe writes them. No value of an invocation is in them, so they can
-//! be shown anywhere; what the recipe itself writes out under the name of a secret is left out.
+//! be shown anywhere. What the recipe itself writes out is left out where it may be a secret:
+//!
+//! - under a name that says so: of the key, of a member, of an object or array around it, of a parameter (`token=...`);
+//! - as user and password of a URL.
+//!
+//! Placeholders are shown everywhere.
 
 use crate::{
     document::Recipe,
-    setting::{Node, Setting},
-    template::Template,
+    json,
+    setting::{Node, Object, Setting},
+    template::{Part, Placeholder, Template},
 };
 use executor_runtime_protocol::holds_secret;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 /// Stands for a secret that is written out.
 const HIDDEN: &str = "(hidden)";
+
+/// What precedes a secret in a header, and is none.
+const SCHEMES: [&str; 3] = ["basic", "bearer", "token"];
 
 impl Recipe {
     /// The base's keys that it sets, each with its template; JSON as JSON text.
     pub fn templates(&self) -> impl Iterator<Item = (&str, String)> {
         self.settings.iter().map(|(key, setting)| {
+            let is_secret = key.split('.').any(holds_secret);
             let shown = match setting {
-                Setting::Text { template, .. } => text(key, template),
-                Setting::Json(node) => json(key, node).to_string(),
+                Setting::Text { template, .. } => text(template, is_secret),
+                Setting::Json(node) => json(node, is_secret),
             };
             (key.as_str(), shown)
         })
     }
 }
 
-/// The template of a value that is called `name`.
-fn text(name: &str, template: &Template) -> String {
-    let written = template.to_string();
-    match template.literal() {
-        Some(_) if holds_secret(name) => HIDDEN.to_owned(),
-        _ => written.split_inclusive(['?', '&']).map(parameter).collect(),
-    }
-}
-
-/// A piece of a URL's query, `name=value` and what ends it.
-fn parameter(piece: &str) -> String {
-    let (parameter, end) = match piece.strip_suffix(['?', '&']) {
-        Some(parameter) => (parameter, &piece[parameter.len()..]),
-        None => (piece, ""),
-    };
-    match parameter.split_once('=') {
-        Some((name, value)) if holds_secret(name) && !value.contains("{{") => {
-            format!("{name}={HIDDEN}{end}")
-        }
-        _ => piece.to_owned(),
-    }
-}
-
-fn json(name: &str, node: &Node) -> Json {
+/// A JSON template as JSON text; `is_secret`: a name above it says so.
+fn json(node: &Node, is_secret: bool) -> String {
     match node {
+        Node::Literal(_) if is_secret => quoted(HIDDEN),
         Node::Literal(literal) => literal.clone(),
-        Node::String(template) => text(name, template).into(),
-        Node::Array(items) => items.iter().map(|item| json(name, item)).collect(),
-        Node::Object(object) => {
-            let all_of = object
-                .all_of
-                .iter()
-                .map(|all| ("...".to_owned(), all.to_string().into()));
-            let members = object
-                .members
-                .iter()
-                .map(|(name, member)| (name.clone(), json(name, member)));
-            Json::Object(all_of.chain(members).collect::<Map<_, _>>())
+        Node::String(template) => quoted(&text(template, is_secret)),
+        Node::Array(items) => {
+            let items: Vec<_> = items.iter().map(|item| json(item, is_secret)).collect();
+            format!("[{}]", items.join(","))
         }
+        Node::Object(object) => {
+            let all_of = object.all_of.iter().map(|all| ("...", quoted(&all.to_string())));
+            let is_named_secret = names_secret(object);
+            let members = object.members.iter().map(|(name, node)| {
+                let is_secret = is_secret
+                    || holds_secret(name) && !is_count(name, node)
+                    || is_named_secret && !NAMES.contains(&name.as_str());
+                (name.as_str(), json(node, is_secret))
+            });
+            let members: Vec<_> = all_of
+                .chain(members)
+                .map(|(name, member)| format!("{}:{member}", quoted(name)))
+                .collect();
+            format!("{{{}}}", members.join(","))
+        }
+    }
+}
+
+/// Members that name what another member of the same object has: `{"name": "API_TOKEN", "value": "..."}`.
+const NAMES: [&str; 2] = ["name", "key"];
+
+/// Whether an object has a member that says that the others are secret.
+fn names_secret(object: &Object) -> bool {
+    object.members.iter().any(|(name, node)| {
+        NAMES.contains(&name.as_str())
+            && matches!(node, Node::String(template) if template.literal().is_some_and(holds_secret))
+    })
+}
+
+/// Whether a member is a number of tokens, such as `max_tokens`, and no secret.
+fn is_count(name: &str, node: &Node) -> bool {
+    let is_number =
+        matches!(node, Node::Literal(literal) if literal.starts_with(|first: char| first.is_ascii_digit()));
+    is_number && name.to_ascii_lowercase().ends_with("_tokens")
+}
+
+fn quoted(text: &str) -> String {
+    Json::from(text).to_string()
+}
+
+/// A template; `is_secret`: its name or one above it says so.
+fn text(template: &Template, is_secret: bool) -> String {
+    if let Some(text) = template.literal()
+        && begins_as_json(text)
+        && json::problem(text).is_none()
+        && let Ok(node) = Node::read(text)
+    {
+        return json(&node, is_secret);
+    }
+    let mut pieces = Pieces::of(template);
+    if is_secret || is_text_with_secret(template) {
+        pieces.hide_all();
+    } else {
+        pieces.hide_parameters();
+        pieces.hide_users();
+    }
+    pieces.shown()
+}
+
+fn begins_as_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
+}
+
+/// Whether a text begins as JSON does, and a word in it says that there is a secret in it.
+fn is_text_with_secret(template: &Template) -> bool {
+    let parts = template.parts();
+    matches!(parts.first(), Some(Part::Text(text)) if begins_as_json(text))
+        && parts
+            .iter()
+            .any(|part| matches!(part, Part::Text(text) if holds_secret(text)))
+}
+
+/// The characters and placeholders of a template, each with whether it is hidden.
+struct Pieces<'t>(Vec<(Piece<'t>, bool)>);
+
+#[derive(Clone, Copy)]
+enum Piece<'t> {
+    Char(char),
+    Value(&'t Placeholder),
+}
+
+impl<'t> Pieces<'t> {
+    fn of(template: &'t Template) -> Self {
+        let mut pieces = Vec::new();
+        for part in template.parts() {
+            match part {
+                Part::Text(text) => pieces.extend(text.chars().map(|char| (Piece::Char(char), false))),
+                Part::Value(placeholder) => pieces.push((Piece::Value(placeholder), false)),
+            }
+        }
+        Self(pieces)
+    }
+
+    /// Hides all text but the scheme before a secret, as in `Bearer {{my.token}}`.
+    fn hide_all(&mut self) {
+        let scheme: String = self.text_from(0).collect();
+        let is_scheme = scheme.len() < self.0.len()
+            && scheme
+                .strip_suffix(' ')
+                .is_some_and(|scheme| SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)));
+        let begin = if is_scheme { scheme.len() } else { 0 };
+        self.hide(begin..self.0.len());
+    }
+
+    /// Hides the values of parameters whose names say so: `token=...`, as far as the next parameter.
+    fn hide_parameters(&mut self) {
+        let mut name = String::new();
+        let mut is_hidden = false;
+        for (piece, hidden) in &mut self.0 {
+            match piece {
+                Piece::Char('&' | '#') => {
+                    is_hidden = false;
+                    name.clear();
+                }
+                Piece::Char('=') if !is_hidden => is_hidden = holds_secret(&std::mem::take(&mut name)),
+                _ if is_hidden => *hidden = true,
+                Piece::Char(char) if char.is_ascii_alphanumeric() || "-_.".contains(*char) => {
+                    name.push(*char)
+                }
+                Piece::Char(_) | Piece::Value(_) => name.clear(),
+            }
+        }
+    }
+
+    /// Hides user and password of URLs: what is between `://` and `@`.
+    fn hide_users(&mut self) {
+        for begin in 3..self.0.len() {
+            if !self.text_from(begin - 3).take(3).eq("://".chars()) {
+                continue;
+            }
+            let ends_host = |piece: &Piece<'_>| matches!(piece, Piece::Char(char) if "/?#\"'".contains(*char) || char.is_whitespace());
+            let length = self.0[begin..]
+                .iter()
+                .position(|(piece, _)| ends_host(piece))
+                .unwrap_or(self.0.len() - begin);
+            let user = self.0[begin..begin + length]
+                .iter()
+                .rposition(|(piece, _)| matches!(piece, Piece::Char('@')));
+            if let Some(user) = user {
+                self.hide(begin..begin + user);
+            }
+        }
+    }
+
+    /// The text from a place to the next placeholder.
+    fn text_from(&self, begin: usize) -> impl Iterator<Item = char> {
+        self.0[begin..].iter().map_while(|(piece, _)| match piece {
+            Piece::Char(char) => Some(*char),
+            Piece::Value(_) => None,
+        })
+    }
+
+    fn hide(&mut self, places: std::ops::Range<usize>) {
+        self.0[places].iter_mut().for_each(|(_, hidden)| *hidden = true);
+    }
+
+    /// Placeholders are shown, and what is hidden between them is so once.
+    fn shown(&self) -> String {
+        let mut shown = String::new();
+        let mut was_hidden = false;
+        for (piece, is_hidden) in &self.0 {
+            match piece {
+                Piece::Value(placeholder) => shown.push_str(&placeholder.to_string()),
+                Piece::Char(_) if *is_hidden && was_hidden => {}
+                Piece::Char(_) if *is_hidden => shown.push_str(HIDDEN),
+                Piece::Char(char) => shown.push(*char),
+            }
+            was_hidden = *is_hidden && matches!(piece, Piece::Char(_));
+        }
+        shown
     }
 }
 
@@ -110,5 +261,79 @@ mod tests {
             ("http.url", "{{my.url}}/x?api_key=(hidden)&q=1&token={{my.token}}"),
         ];
         assert_eq!(shown, expected.map(|(key, shown)| (key, shown.to_owned())));
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_whatever_it_is_written() {
+        let head = r#"
+            version = "0.1.0"
+            summary = "s"
+            base = "http"
+            metadata."my.token" = { type = "string", help = "h" }
+        "#;
+        for (set, expected) in [
+            // JSON text, with a placeholder and without.
+            (
+                r#""http.body" = '{"password": "S3CRET", "x": 0.10}'"#,
+                r#"{"password":"(hidden)","x":0.10}"#,
+            ),
+            (
+                r#""http.body" = '{"password": "S3CRET", "x": "{{my.token}}"}'"#,
+                r#"{"password":"(hidden)","x":"{{my.token}}"}"#,
+            ),
+            (
+                r#""http.body".config = '{"password": "S3CRET"}'"#,
+                r#"{"config":"{\"password\":\"(hidden)\"}"}"#,
+            ),
+            // Text that only looks like it.
+            (
+                "[set_text]\n\"http.body\" = '{password: S3CRET, x: {{my.token}}}'",
+                "(hidden){{my.token}}(hidden)",
+            ),
+            // Beside a placeholder.
+            (
+                r#""http.header.authorization" = "Basic S3CRET{{my.token}}""#,
+                "(hidden){{my.token}}",
+            ),
+            (
+                r#""http.header.authorization" = "Bearer {{my.token}}""#,
+                "Bearer {{my.token}}",
+            ),
+            (
+                r#""http.url" = "http://h/?api_key=S3CRET?{{my.token}}S3CRET&q={{my.token}}#x""#,
+                "http://h/?api_key=(hidden){{my.token}}(hidden)&q={{my.token}}#x",
+            ),
+            // Of any type.
+            (r#""http.body".password = 53"#, r#"{"password":"(hidden)"}"#),
+            (r#""http.body".password = [true]"#, r#"{"password":["(hidden)"]}"#),
+            (r#""http.password" = 53"#, "(hidden)"),
+            (r#""http.body".max_tokens = 53"#, r#"{"max_tokens":53}"#),
+            // Below a name that says so, or beside it.
+            (
+                r#""http.body".credentials = { user = "u", value = "S3CRET{{my.token}}" }"#,
+                r#"{"credentials":{"user":"(hidden)","value":"(hidden){{my.token}}"}}"#,
+            ),
+            (
+                r#""http.body".env = [{ name = "DB_PASSWORD", value = "S3CRET" }, { name = "A", value = "1" }]"#,
+                r#"{"env":[{"name":"DB_PASSWORD","value":"(hidden)"},{"name":"A","value":"1"}]}"#,
+            ),
+            // In the name of a key, the last part of which is none.
+            (r#""http.header.idempotency-key" = "x""#, "x"),
+            (r#""http.token.value" = "S3CRET""#, "(hidden)"),
+            // Users of URLs.
+            (
+                r#""http.body".db = "postgres://u:S3CRET@db/x@y""#,
+                r#"{"db":"postgres://(hidden)@db/x@y"}"#,
+            ),
+            (
+                r#""http.x" = "a://h/@b c://u:{{my.token}}S3CRET@{{my.token}}:5/""#,
+                "a://h/@b c://(hidden){{my.token}}(hidden)@{{my.token}}:5/",
+            ),
+        ] {
+            let table = if set.starts_with('[') { "" } else { "[set]\n" };
+            let recipe = Recipe::parse("k", &format!("{head}\n{table}{set}")).unwrap();
+            let shown: Vec<_> = recipe.templates().map(|(_, shown)| shown).collect();
+            assert_eq!(shown, [expected], "{set}");
+        }
     }
 }

@@ -63,11 +63,14 @@ impl Values<'_> {
         Some(match placeholder.form {
             Form::Plain => value,
             Form::Json => Value::string(&value.json),
-            Form::Shell => Value::string(&match serde_json::from_str(&value.json) {
-                Ok(Json::Array(words)) => {
-                    command_line(words.iter().map(|word| word.as_str().unwrap_or_default()))
+            Form::Shell => Value::string(&match json::items(&value.json) {
+                Some(items) => {
+                    // What is no string is a word as it is written, such as a number.
+                    let word = |item: String| serde_json::from_str(&item).unwrap_or(item);
+                    let words: Vec<String> = items.into_iter().map(word).collect();
+                    command_line(words.iter().map(String::as_str))
                 }
-                _ => quoted(&value.text).into_owned(),
+                None => quoted(&value.text).into_owned(),
             }),
         })
     }

@@ -245,7 +245,16 @@ fn the_key_and_not_the_first_letter_says_what_is_json() {
         ),
         (
             r#""http.header.x-list" = "[{{my.name}}]""#,
-            "as in {\"n\": \"{{my.number}}\"}, which makes a number of a number; if it is meant as text, write it under [set_text]",
+            "as in {\"n\": \"{{my.number}}\"}, which makes a number of a number; if it is meant as text that is not read as JSON, write it under [set_text]",
+        ),
+        (
+            r#""http.header.x" = '{"a": "{{my.name}}", }'"#,
+            "[set] \"http.header.x\" has text that looks like JSON and is not (trailing comma at line 1 column 22); if it is \
+             meant as text that is not read as JSON, write it under [set_text]",
+        ),
+        (
+            r#""http.header.x" = '["{{my.name}}"'"#,
+            "[set] \"http.header.x\" has text that looks like JSON and is not",
         ),
         (
             "[set_text]\n\"http.extra\" = '{\"n\": \"{{my.name}}\"}'",
@@ -263,6 +272,115 @@ fn the_key_and_not_the_first_letter_says_what_is_json() {
         let problem = recipe(&format!("\"http.url\" = \"http://h/\"\n{set}")).unwrap_err();
         assert!(problem.contains(words), "{set}: {problem}");
     }
+}
+
+#[test]
+fn no_value_becomes_a_part_of_json_that_is_text() {
+    let reads_json = "is text in which values stand, and http_async reads it as JSON: write a table, or set \
+                      \"http.body_format\" to \"raw\"";
+    for (set, words) in [
+        // A value could add members: it is read as JSON, whatever table it is in.
+        (
+            "[set_text]\n\"http.body\" = '{\"n\": {{my.name}}}'",
+            format!("[set_text] \"http.body\" {reads_json}"),
+        ),
+        (
+            "\"http.body_format\" = \"form\"\n[set_text]\n\"http.body\" = '{\"n\": \"{{my.name}}\"}'",
+            format!("[set_text] \"http.body\" {reads_json}"),
+        ),
+        (
+            r#""http.body" = '"{{my.name}}"'"#,
+            format!("[set] \"http.body\" {reads_json}"),
+        ),
+    ] {
+        let problem = recipe(&format!("\"http.url\" = \"http://h/\"\n{set}")).unwrap_err();
+        assert!(problem.contains(&words), "{set}: {problem}");
+    }
+    // So no message recommends that table.
+    let problem = recipe(r#""http.body" = '{"n": {{my.number}}}'"#).unwrap_err();
+    assert!(!problem.contains("set_text"), "{problem}");
+    for (set, body) in [
+        (
+            "\"http.body_format\" = \"raw\"\n[set_text]\n\"http.body\" = '{\"n\": {{my.name}}}'",
+            r#"{"n": a"b}"#,
+        ),
+        ("[set_text]\n\"http.body\" = \"{{my.name}}\"", "a\"b"),
+        ("\"http.body\" = \"{{my.name|json}} \"", r#""a\"b" "#),
+    ] {
+        let set = format!("\"http.url\" = \"http://h/\"\n{set}");
+        let made = filled(&set, &[("my.name", "a\"b")]).unwrap();
+        assert_eq!(made["http.body"], body, "{set}");
+    }
+}
+
+#[test]
+fn json_that_the_recipe_writes_out_is_checked() {
+    for (set, words) in [
+        (
+            r#""http.body" = '{"a": 1,}'"#,
+            "[set] \"http.body\" has text that is not JSON (trailing comma",
+        ),
+        (
+            "[set_text]\n\"http.body\" = 'x'",
+            "[set_text] \"http.body\" has text that is not JSON",
+        ),
+        (
+            "\"http.extra\" = '[1'",
+            "[set] \"http.extra\" has text that is not JSON",
+        ),
+        (
+            "\"http.body_format\" = \"form\"\n\"http.body\" = 'a=1'",
+            "as which http_async reads it",
+        ),
+    ] {
+        let problem = recipe(&format!("\"http.url\" = \"http://h/\"\n{set}")).unwrap_err();
+        assert!(problem.contains(words), "{set}: {problem}");
+    }
+    for set in [
+        r#""http.body" = ' "x" '"#,
+        "\"http.body\" = 5",
+        "\"http.body_format\" = \"raw\"\n\"http.body\" = '{x'",
+        "\"http.body_format\" = \"{{my.name}}\"\n\"http.body\" = '{x'",
+        r#""http.header.x" = '{"a": 1,}'"#,
+    ] {
+        recipe(&format!("\"http.url\" = \"http://h/\"\n{set}")).unwrap();
+    }
+}
+
+#[test]
+fn numbers_that_the_recipe_writes_stay_as_they_are() {
+    let set = r#"
+        "http.url" = "http://h/"
+        "http.body" = '{"a": 12345678901234567890123, "c": [0.10, -1e400], "d": "\u0061", "e": 1, "\u0065": 2, "b": "{{my.name}}"}'
+        "http.extra" = '{"a": 1e400}'
+    "#;
+    let made = filled(set, &[]).unwrap();
+    assert_eq!(
+        made["http.body"],
+        r#"{"a":12345678901234567890123,"b":"x","c":[0.10,-1e400],"d":"a","e":2}"#
+    );
+    assert_eq!(made["http.extra"], r#"{"a": 1e400}"#);
+    let deep = |depth| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        recipe(&format!(
+            "{URL}\n\"http.body\" = '{open}\"{{{{my.name}}}}\"{close}'"
+        ))
+    };
+    deep(127).unwrap();
+    for depth in [128, 50_000] {
+        let problem = deep(depth).unwrap_err();
+        assert!(
+            problem.contains("has JSON that is more than 127 arrays and objects deep"),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn the_words_of_a_list_are_those_that_it_has() {
+    let set = format!("{URL}\n\"http.header.x\" = \"{{{{my.more|shell}}}}\"");
+    let made = filled(&set, &[("my.more", r#"["nice", "-n", 5, 0.10, "a b", true]"#)]).unwrap();
+    assert_eq!(made["http.header.x"], "nice -n 5 0.10 'a b' true");
 }
 
 #[test]
@@ -478,6 +596,13 @@ fn what_does_not_fit_the_base_is_told() {
         let problem = Recipe::parse("k", text).unwrap_err().to_string();
         assert!(problem.contains(words), "{text}: {problem}");
     }
+    // One of the two tables is enough.
+    let head = "version = \"0.1.0\"\nsummary = \"s\"\nbase = \"b\"\n";
+    for table in ["[set]", "[set_text]\n\"a.b\" = \"x\""] {
+        Recipe::parse("k", &format!("{head}{table}")).unwrap();
+    }
+    let problem = Recipe::parse("k", head).unwrap_err().to_string();
+    assert_eq!(problem, "has no [set]: it sets no key of its base");
     assert!(
         Recipe::parse("Bad-name", "")
             .unwrap_err()
