@@ -2,7 +2,7 @@
 
 use crate::Paths;
 use executor_runtime_sdk::{Body, Client, Invocation, RunError, http_types::Request};
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// The shortest interval between two requests of a run, whatever it asks for.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(50);
@@ -47,18 +47,52 @@ pub fn states(invocation: &Invocation, key: &str, default: Option<&str>) -> Resu
 /// HTTP codes that the kickoff may be answered with besides 200 and 202.
 pub const KICKOFF_CODES: &str = "http.kickoff_codes";
 
+/// The codes of [`KICKOFF_CODES`]; empty without it. They are codes of a success: no other answer is read whole, and what
+/// refuses a run has started none.
+///
+/// # Errors
+/// `rejected`, `invalid_metadata`: an item is no such code.
+pub fn kickoff_codes(invocation: &Invocation) -> Result<Vec<u16>, RunError> {
+    codes_in(
+        invocation,
+        KICKOFF_CODES,
+        200..=299,
+        "HTTP codes from 200 to 299: comma-separated integers",
+    )
+}
+
+/// What the kickoff should have been answered with, if these codes are allowed besides 200 and 202.
+pub fn expected_kickoff(codes: &[u16]) -> String {
+    match codes.split_last() {
+        None => "202 or 200".to_owned(),
+        Some((last, others)) => {
+            let others: String = others.iter().map(|code| format!(", {code}")).collect();
+            format!("202, 200{others} or {last} (metadata key '{KICKOFF_CODES}')")
+        }
+    }
+}
+
 /// A list of HTTP codes; empty without it.
 ///
 /// # Errors
 /// `rejected`, `invalid_metadata`: an item is no code.
 pub fn codes(invocation: &Invocation, key: &str) -> Result<Vec<u16>, RunError> {
+    codes_in(invocation, key, 100..=999, "HTTP codes: comma-separated integers")
+}
+
+fn codes_in(
+    invocation: &Invocation,
+    key: &str,
+    allowed: RangeInclusive<u16>,
+    expected: &str,
+) -> Result<Vec<u16>, RunError> {
     let code = |item: &str| {
         item.parse()
             .ok()
-            .filter(|code| (100..=999).contains(code))
+            .filter(|code| allowed.contains(code))
             .ok_or_else(|| {
                 invalid(format!(
-                    "metadata key '{key}' has '{}' in it, expected HTTP codes: comma-separated integers",
+                    "metadata key '{key}' has '{}' in it, expected {expected}",
                     item.escape_debug()
                 ))
             })

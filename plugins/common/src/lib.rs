@@ -22,7 +22,10 @@ pub use answer::{Answer, ExchangeError, answer, exchange, text_at, unexpected_co
 pub use artifact::keep_artifact;
 pub use call::{Call, call_receipt};
 pub use ending::{ReadFailure, http_error, interrupted, read_failure};
-pub use keys::{KICKOFF_CODES, MIN_INTERVAL, codes, count, invalid, path, sendable, states};
+pub use keys::{
+    KICKOFF_CODES, MIN_INTERVAL, codes, count, expected_kickoff, invalid, kickoff_codes, path, sendable,
+    states,
+};
 pub use origin::same_origin_location;
 pub use path::{Found, Paths};
 pub use receipt::answer_receipt;

@@ -2,7 +2,7 @@
 
 use crate::exit::ExitPaths;
 use executor_runtime_plugin_common::{
-    Call, KICKOFF_CODES, MIN_INTERVAL, Paths, Template, Values, add_headers, codes, count, invalid,
+    Call, MIN_INTERVAL, Paths, Template, Values, add_headers, codes, count, invalid, kickoff_codes,
     method_or, path, sendable, states,
 };
 use executor_runtime_sdk::{
@@ -108,7 +108,7 @@ impl Plan {
             error: path(invocation, "http.poll_error_path")?,
             exit: ExitPaths::read(invocation)?,
             intervals: Intervals::read(invocation)?,
-            kickoff_codes: codes(invocation, KICKOFF_CODES)?,
+            kickoff_codes: kickoff_codes(invocation)?,
             pending_codes: codes(invocation, "http.poll_pending_codes")?,
             max_failures: count(invocation, "http.poll_max_failures", 0)?,
         };
@@ -304,6 +304,8 @@ mod tests {
             ("http.poll_pending_codes", "404,x"),
             ("http.poll_pending_codes", "40"),
             ("http.kickoff_codes", "2xx"),
+            ("http.kickoff_codes", "201,302"),
+            ("http.kickoff_codes", "409"),
             ("http.poll_max_failures", "-1"),
             ("http.poll_header.x", "a\nb"),
             ("http.cancel_url_template", "h"),

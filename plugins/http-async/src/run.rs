@@ -8,8 +8,8 @@ use crate::{
     state::{Ended, State},
 };
 use executor_runtime_plugin_common::{
-    Answer, ExchangeError, Values, call_receipt, exchange, interrupted, keep_artifact, kickoff_request,
-    text_at, unexpected_code, words_at,
+    Answer, ExchangeError, Values, call_receipt, exchange, expected_kickoff, interrupted, keep_artifact,
+    kickoff_request, text_at, unexpected_code, words_at,
 };
 use executor_runtime_sdk::{
     Context, HttpError, Invocation, Level, Outcome, RunError, http_types::StatusCode,
@@ -201,7 +201,10 @@ impl Record {
             }
             StatusCode::ACCEPTED => {}
             other if plan.kickoff_codes.contains(&other.as_u16()) => {}
-            _ => return Err(failed(unexpected_code("202 or 200", &answer))),
+            _ => {
+                let expected = expected_kickoff(&plan.kickoff_codes);
+                return Err(failed(unexpected_code(&expected, &answer)));
+            }
         }
         self.started = true;
         let ended = self

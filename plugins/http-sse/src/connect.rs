@@ -6,8 +6,8 @@ use crate::{
     state::State,
 };
 use executor_runtime_plugin_common::{
-    Answer, ExchangeError, Values, answer, kickoff_request, same_origin_location, text_at, unexpected_code,
-    unusable,
+    Answer, ExchangeError, Values, answer, expected_kickoff, kickoff_request, same_origin_location, text_at,
+    unexpected_code, unusable,
 };
 use executor_runtime_sdk::{
     Body, BodyReader, HttpError, Level, RunError,
@@ -66,7 +66,8 @@ impl Follower<'_> {
         let is_expected = matches!(answer.status, StatusCode::OK | StatusCode::ACCEPTED)
             || self.plan.kickoff_codes.contains(&answer.status.as_u16());
         if !is_expected {
-            return Err(failed(unexpected_code("202 or 200", &answer)));
+            let expected = expected_kickoff(&self.plan.kickoff_codes);
+            return Err(failed(unexpected_code(&expected, &answer)));
         }
         if let Some(path) = &self.plan.run_id {
             let id = text_at(path, &answer.payload).map_err(failed)?;

@@ -2,8 +2,8 @@
 
 use crate::{parser::Event, state::Ended};
 use executor_runtime_plugin_common::{
-    Call, Found, KICKOFF_CODES, MIN_INTERVAL, Paths, Template, add_headers, codes, count, invalid, method,
-    path, sendable, states, words_at,
+    Call, Found, KICKOFF_CODES, MIN_INTERVAL, Paths, Template, add_headers, count, invalid, kickoff_codes,
+    method, path, sendable, states, words_at,
 };
 use executor_runtime_sdk::{
     Body, Invocation, RunError,
@@ -12,6 +12,7 @@ use executor_runtime_sdk::{
 use std::time::Duration;
 
 const RUN_ID: &str = "sse.run_id_path";
+const STREAM: &str = "sse.stream_url_template";
 
 /// Where the events are, and how the run is followed.
 #[derive(Debug)]
@@ -83,12 +84,12 @@ impl Plan {
     pub(crate) fn read(invocation: &Invocation) -> Result<Self, RunError> {
         let mut headers = HeaderMap::new();
         add_headers(invocation, "http.header.", &mut headers)?;
-        let stream = template(invocation, "sse.stream_url_template")?;
+        let stream = template(invocation, STREAM)?;
         let plan = Self {
             repeats_kickoff: stream.is_none() && method(invocation, "http.method")? == Method::GET,
             stream,
             reconnect: template(invocation, "sse.reconnect_url_template")?,
-            kickoff_codes: codes(invocation, KICKOFF_CODES)?,
+            kickoff_codes: kickoff_codes(invocation)?,
             run_id: path(invocation, RUN_ID)?,
             cursor: path(invocation, "sse.cursor_path")?,
             without_cursor: match invocation.text("sse.without_cursor") {
@@ -130,6 +131,12 @@ impl Plan {
     }
 
     fn check(&self) -> Result<(), RunError> {
+        if self.stream.is_none() && !self.kickoff_codes.is_empty() {
+            return Err(invalid(format!(
+                "metadata key '{KICKOFF_CODES}' needs '{STREAM}': without that the kickoff's answer is the stream, and its code \
+                 is 200"
+            )));
+        }
         let urls = [
             self.stream.as_ref(),
             self.reconnect.as_ref(),
@@ -360,6 +367,8 @@ mod tests {
             ("sse.idle_timeout_seconds", "soon"),
             ("http.cancel_url_template", "x"),
             ("http.header.x", "a\nb"),
+            ("http.kickoff_codes", "409"),
+            ("http.kickoff_codes", "201"),
         ] {
             let error = Plan::read(&invocation().with(key, value)).unwrap_err();
             assert_eq!(error.kind(), "invalid_metadata", "{key}");
@@ -376,6 +385,10 @@ mod tests {
                 "{error}"
             );
         }
+        let with_stream = invocation()
+            .with("sse.stream_url_template", "http://h/")
+            .with("http.kickoff_codes", "201");
+        assert_eq!(Plan::read(&with_stream).unwrap().kickoff_codes, [201]);
         let error = Plan::read(&Invocation::new("http_sse")).unwrap_err();
         assert!(error.summary().contains("'sse.success_events'"), "{error}");
         let error = Plan::read(&invocation().with("sse.terminal_path", "a")).unwrap_err();

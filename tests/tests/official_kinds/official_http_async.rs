@@ -164,6 +164,28 @@ fn a_kickoff_may_be_answered_as_the_invocation_says(kind: &Kind) {
     let result = kind.run(&invocation);
     assert_eq!(result.status, Status::Succeeded, "{result:?}");
     assert_eq!(server.lines(), ["POST /start", "GET /runs/5"]);
+    for (codes, list) in [("203", "200 or 203"), ("203,206,207", "200, 203, 206 or 207")] {
+        let server = Scripted::start(|_, _| Answer::new(201, "made"));
+        let result = kind.run(&to(kind, &server).with("http.kickoff_codes", codes));
+        let expected = format!(
+            "kickoff: expected HTTP 202, {list} (metadata key 'http.kickoff_codes'), got HTTP 201: made"
+        );
+        assert_eq!(summary(&result), expected);
+    }
+    // After another code the answer is not read whole, and the run could not be followed.
+    for codes in ["409", "201,302"] {
+        let server = Scripted::start(|_, _| Answer::new(409, STARTED));
+        let result = kind.run(&to(kind, &server).with("http.kickoff_codes", codes));
+        assert_eq!(
+            (result.status, code(&result)),
+            (Status::Rejected, "invalid_metadata")
+        );
+        assert!(
+            summary(&result).contains("expected HTTP codes from 200 to 299"),
+            "{result:?}"
+        );
+        assert!(server.lines().is_empty(), "{:?}", server.lines());
+    }
 }
 
 fn a_missing_run_id_is_a_failure(kind: &Kind) {

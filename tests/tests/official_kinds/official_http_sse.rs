@@ -231,8 +231,20 @@ fn a_kickoff_may_be_answered_as_the_invocation_says(kind: &Kind) {
             assert_eq!(server.lines(), ["POST /start", "GET /runs/r1/events"]);
         } else {
             assert_eq!((result.status, code(&result)), (Status::Failed, "http_status"));
+            let expected =
+                "kickoff: expected HTTP 202, 200 or 204 (metadata key 'http.kickoff_codes'), got HTTP 201";
+            let summary = result.error_summary.unwrap_or_default();
+            assert!(summary.starts_with(expected), "{summary}");
         }
     }
+    // Without a stream of its own the kickoff's answer is the stream.
+    let server = Scripted::start(|_, _| Answer::new(201, ""));
+    let result = kind.run(&to(kind, &server).with("http.kickoff_codes", "201"));
+    assert_eq!(
+        (result.status, code(&result)),
+        (Status::Rejected, "invalid_metadata")
+    );
+    assert!(server.lines().is_empty(), "{:?}", server.lines());
 }
 
 fn a_cursor_says_where_to_go_on(kind: &Kind) {
