@@ -352,8 +352,8 @@ fn the_python_program_runs() {
     }
 }
 
-/// Runs the page's orchestrator against the host at a socket; none if this machine has no Python or no httpx.
-fn orchestrator() -> Option<impl Fn(&Path) -> Output> {
+/// Runs the page's orchestrator against the host at a socket, after a prelude; none if this machine has no Python or no httpx.
+fn orchestrator() -> Option<impl Fn(&Path, &str) -> Output> {
     let packages = tempfile::tempdir().unwrap();
     let install = Command::new("python3")
         .args(["-m", "pip", "install", "--quiet", "--target"])
@@ -372,14 +372,14 @@ fn orchestrator() -> Option<impl Fn(&Path) -> Output> {
         executor_runtime_tests::not_tested("the README's Python program for `serve`", why);
         return None;
     }
-    Some(move |socket: &Path| {
+    Some(move |socket: &Path, prelude: &str| {
         let program = section("python serve").replace(
             "os.environ[\"XDG_RUNTIME_DIR\"] + \"/executor-runtime/api.sock\"",
             &format!("{:?}", socket.to_str().unwrap()),
         );
         Command::new("python3")
             .arg("-c")
-            .arg(&program)
+            .arg(format!("{prelude}\n{program}"))
             .env("PYTHONPATH", packages.path())
             .output()
             .unwrap()
@@ -395,7 +395,7 @@ fn the_python_program_that_asks_a_host_that_serves_runs() {
     let serving = Serving::start(&scene, &[]);
     // The second time it is the same run.
     for _ in 0..2 {
-        let output = orchestrator(serving.socket());
+        let output = orchestrator(serving.socket(), "");
         let printed = String::from_utf8_lossy(&output.stdout);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(printed, "Linux\nsucceeded\n", "{said}");
@@ -420,7 +420,7 @@ fn the_python_program_asks_a_busy_host_again_and_says_what_is_wrong() {
             _ => Answer::new(200, r#"{"status": "succeeded"}"#),
         }
     });
-    let output = orchestrator(&directory.path().join("busy.sock"));
+    let output = orchestrator(&directory.path().join("busy.sock"), "");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
@@ -436,12 +436,51 @@ fn the_python_program_asks_a_busy_host_again_and_says_what_is_wrong() {
         let problem = json!({"type": "about:blank", "title": "Conflict", "status": 409, "detail": "another document has this id"});
         Answer::new(409, problem.to_string()).header("content-type", "application/problem+json")
     });
-    let output = orchestrator(&directory.path().join("refusing.sock"));
+    let output = orchestrator(&directory.path().join("refusing.sock"), "");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         !output.status.success() && said.contains("another document has this id"),
         "{said}"
     );
+}
+
+#[test]
+fn the_python_program_waits_for_a_silent_run_and_takes_no_error_for_its_output() {
+    /// What a client does that waits for the next byte of the output less than a day: it fails, here at once.
+    const SILENCE: &str = r#"
+import httpx
+class Silence(httpx.HTTPTransport):
+    def handle_request(self, request):
+        longest = request.extensions["timeout"]["read"]
+        if "/logs/" in request.url.path and longest is not None and longest < 86400:
+            raise httpx.ReadTimeout("the run has been silent")
+        return super().handle_request(request)
+httpx.HTTPTransport = Silence
+"#;
+    let Some(orchestrator) = orchestrator() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let run = |name: &str, output: Answer| {
+        let socket = directory.path().join(name);
+        let _host = Scripted::unix(&socket, move |request, _| match &*request.line() {
+            "POST /v1/runs" => Answer::new(202, "{}").header("location", "/v1/runs/x"),
+            "GET /v1/runs/x/logs/stdout?follow=true" => output.clone(),
+            _ => Answer::new(200, r#"{"status": "succeeded"}"#),
+        });
+        orchestrator(&socket, SILENCE)
+    };
+    let output = run("silent.sock", Answer::new(200, "Linux\n"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "Linux\nsucceeded\n",
+        "{said}"
+    );
+    let output = run("failing.sock", Answer::new(500, "no output"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("500"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
 }
 
 #[test]
