@@ -1,7 +1,7 @@
-//! What was found out about a large file, so that it need not be read again.
+//! What was found out about a file of 64 KiB or more, so that it need not be read again.
 //!
-//! To read 20 MB of a plugin for its digest, and 30 MB of code for its checksum, takes longer than to run it. So both are
-//! noted, and a note counts for one version of one file: the same device, inode, length and time of change, since the machine
+//! To read a plugin for its digest, and its code for a checksum, can take longer than to run it. So both are noted, and a
+//! note counts for one version of one file: the same device, inode, length and time of change, since the machine
 //! was started. The kernel sets the time of change whenever a file is written, and no program can set it back. Where that
 //! is not so, a file is not noted ([`tells_changes`]):
 //!

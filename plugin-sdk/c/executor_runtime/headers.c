@@ -8,7 +8,7 @@
 #define USER_AGENT "executor-runtime-sdk-c/1.0.0"
 #define LETTERS_AND_DIGITS "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-/* The three lists are those of plugin-sdk/src/http/redirect.rs; a test of the SDK for Python compares them. */
+/* The three lists are those of plugin-sdk/protocol/src/secret_name.rs; a test of the SDK for Python compares them. */
 
 /* How a word in the name of a header ends that holds a secret. A plural counts too. */
 static const char *const SECRET_WORDS[] = {
