@@ -265,7 +265,12 @@ impl Context {
     /// seconds. If it fails, a line in the host's log says so, if the host is still there.
     ///
     /// A command that can't do its work yet exits with code 75 (`EX_TEMPFAIL`). The result is then not kept back for it, and it is
-    /// run again every second, for two minutes.
+    /// run again every second, for two minutes. A line in the host's log says so, and it is the last one about it: how the tries
+    /// end is not reported.
+    ///
+    /// A will may be run twice: when what runs the command is killed, the command is killed too and then run again. That holds
+    /// for the command's own process only; what it has started may still be at work. So it should be one process that does the
+    /// work itself, and does no harm the second time.
     ///
     /// ```
     /// use executor_runtime_sdk::{Context, Invocation, Outcome, RunError, TestHost};
