@@ -9,6 +9,8 @@ use nix::{
 };
 use std::{
     fs,
+    io::{self, Read},
+    os::{fd::AsRawFd, unix::process::CommandExt},
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -224,7 +226,7 @@ fn it_is_carried_out_whichever_process_is_killed() {
                 kill(pid, Signal::SIGKILL).unwrap();
             }
             let mut document = String::new();
-            std::io::Read::read_to_string(&mut host.stdout.take().unwrap(), &mut document).unwrap();
+            host.stdout.take().unwrap().read_to_string(&mut document).unwrap();
             let status = host.wait().unwrap();
             if status.code().is_some() {
                 let result = RuntimeResult::from_json(document.as_bytes()).unwrap();
@@ -290,7 +292,7 @@ fn an_executor_that_was_stopped_carries_out_no_will_that_is_withdrawn() {
         kill(run.executor, Signal::SIGSTOP).unwrap();
         installed.scene.file("told-go-on", "");
         let mut document = String::new();
-        std::io::Read::read_to_string(&mut host.stdout.take().unwrap(), &mut document).unwrap();
+        host.stdout.take().unwrap().read_to_string(&mut document).unwrap();
         host.wait().unwrap();
         let left = installed.scene.processes_with("__last-will");
         go_on(run.executor);
@@ -377,16 +379,66 @@ fn one_that_can_not_be_carried_out_yet_is_run_again_after_the_result() {
     assert_eq!(carried_out(&installed), ONCE);
 }
 
+/// The one executor that there is. What is about to become a command looks like another one for a moment.
+fn executor(installed: &Installed) -> Pid {
+    eventually("one executor", || {
+        match &installed.scene.processes_with("__last-will")[..] {
+            [executor] => Some(Pid::from_raw(executor.pid)),
+            _ => None,
+        }
+    })
+}
+
+/// Stops an executor that waits before it runs its command again.
+fn stop_between_tries(executor: Pid) {
+    eventually("a moment without a command", || {
+        kill(executor, Signal::SIGSTOP).unwrap();
+        let children = fs::read_to_string(format!("/proc/{executor}/task/{executor}/children")).unwrap();
+        let waits = status_field(executor.as_raw(), "State").unwrap().starts_with('T') && children.is_empty();
+        if !waits {
+            go_on(executor);
+        }
+        waits.then_some(())
+    });
+}
+
 #[test]
 fn an_executor_that_is_asked_to_end_does_not_try_again() {
     let installed = installed();
     let finished = installed.run(&invocation(&installed, "return", &will_that_waits(&installed)));
     finished.expect(Status::Succeeded);
-    let executor = installed.scene.processes_with("__last-will");
-    assert_eq!(executor.len(), 1, "{executor:?}");
-    kill(Pid::from_raw(executor[0].pid), Signal::SIGTERM).unwrap();
+    let executor = executor(&installed);
+    stop_between_tries(executor);
+    let before = tries(&installed);
+    kill(executor, Signal::SIGTERM).unwrap();
+    go_on(executor);
     installed
         .scene
         .assert_nothing_left_within(Duration::from_secs(20));
+    assert_eq!(tries(&installed), before);
     assert_eq!(carried_out(&installed), "");
+}
+
+#[test]
+fn an_executor_that_tries_again_keeps_nothing_that_the_host_was_given() {
+    let installed = installed();
+    let (mut end, given) = io::pipe().unwrap();
+    let inherited = given.as_raw_fd();
+    let text = invocation(&installed, "return", &will_that_waits(&installed)).text();
+    let mut command = installed.host();
+    // SAFETY: `dup2` may be called between `fork` and `exec`. The copy is not closed by that.
+    unsafe {
+        command.pre_exec(move || match libc::dup2(inherited, 99) {
+            99 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+    }
+    let finished = installed.scene.run_command(&mut command, text.as_bytes());
+    finished.expect(Status::Succeeded);
+    drop(given);
+    assert_eq!(end.read(&mut [0]).unwrap(), 0);
+    kill(executor(&installed), Signal::SIGTERM).unwrap();
+    installed
+        .scene
+        .assert_nothing_left_within(Duration::from_secs(20));
 }

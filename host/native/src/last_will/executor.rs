@@ -16,7 +16,7 @@ use executor_runtime_supervisor::{open_process, reset_dispositions};
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open},
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::{PollFd, PollFlags, PollTimeout, poll, ppoll},
     sys::{
         memfd::{MFdFlags, memfd_create},
         prctl::set_pdeathsig,
@@ -35,7 +35,6 @@ use std::{
     },
     process::{Command, ExitCode, Stdio},
     sync::atomic::{AtomicBool, Ordering},
-    thread,
     time::Instant,
 };
 
@@ -48,8 +47,15 @@ const TOLD: usize = 400;
 /// A signal has asked this process to end.
 static ASKED_TO_END: AtomicBool = AtomicBool::new(false);
 
+/// The signals that do.
+const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+
 /// Becomes the executor. The process has one thread.
 pub(crate) fn main() -> ExitCode {
+    // What the host was given: the executor may live for minutes after the host, and someone may wait for the end of a pipe
+    // or for a lock.
+    // SAFETY: this process has opened nothing beyond its stdin, stdout and stderr.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
     // Out of the host's session and process group, and no child of the host's.
     // SAFETY: this process has one thread.
     match unsafe { fork() } {
@@ -96,13 +102,7 @@ fn take_places() -> io::Result<(File, UnixStream)> {
     }
     // A handler, and not to ignore them: the command would inherit that.
     let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
-    for signal in [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-        Signal::SIGPIPE,
-    ] {
+    for signal in ENDING.into_iter().chain([Signal::SIGPIPE]) {
         // SAFETY: the handler only sets an atomic.
         unsafe { sigaction(signal, &action) }?;
     }
@@ -144,15 +144,27 @@ fn execute(mut life: File, host: &mut Option<UnixStream>) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a command that could not do its work yet until it has, or its time is over.
+/// Runs a command that could not do its work yet until it has, or its time is over, or a signal asks this process to end.
 fn carry_out_again(will: &Will) {
     let until = Instant::now() + AGAIN_FOR;
-    while Instant::now() < until && !ASKED_TO_END.load(Ordering::Relaxed) {
-        thread::sleep(PAUSE);
-        if !matches!(carry_out(will, false), Answer::Later(_)) {
+    while Instant::now() < until {
+        pause();
+        let is_over = ASKED_TO_END.load(Ordering::Relaxed);
+        if is_over || !matches!(carry_out(will, false), Answer::Later(_)) {
             break;
         }
     }
+}
+
+/// Waits before another try, or until a signal asks this process to end.
+fn pause() {
+    // They are let in only by the wait: one that came just before it would be missed otherwise.
+    let ending = SigSet::from_iter(ENDING);
+    let _ = ending.thread_block();
+    if !ASKED_TO_END.load(Ordering::Relaxed) {
+        let _ = ppoll(&mut [], Some(PAUSE.into()), Some(SigSet::empty()));
+    }
+    let _ = ending.thread_unblock();
 }
 
 /// Takes one order; a host that is gone gives no more.
@@ -172,7 +184,8 @@ fn obey(host: &mut Option<UnixStream>, will: &mut Option<Will>) {
 }
 
 /// Runs the command. With a host that starts another executor if this one is killed, the command ends with this one: it would
-/// be run twice at the same time.
+/// be run twice at the same time. That holds for the process of the command itself, and not for what it has started: the
+/// kernel ends only a child with its parent.
 fn carry_out(will: &Will, has_host: bool) -> Answer {
     match run(will, has_host) {
         Ok((WaitStatus::Exited(_, 0), _)) => Answer::Done,
