@@ -9,8 +9,9 @@ use nix::{
 };
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, BufRead, BufReader, Read, Write},
     os::{fd::AsRawFd, unix::process::CommandExt},
+    path::PathBuf,
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -441,4 +442,39 @@ fn an_executor_that_tries_again_keeps_nothing_that_the_host_was_given() {
     installed
         .scene
         .assert_nothing_left_within(Duration::from_secs(20));
+}
+
+#[test]
+fn an_executor_that_tries_again_is_collected_by_a_host_that_inherits_orphans() {
+    let installed = installed();
+    let mut command = installed.scene.host(&["batch", "-"]);
+    installed
+        .equip(&mut command)
+        .env("XDG_STATE_HOME", installed.scene.path("state"))
+        .stdin(Stdio::piped());
+    // As the first process of a container does.
+    // SAFETY: no memory is involved.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+    }
+    let mut host = command.spawn().unwrap();
+    let mut stdin = host.stdin.take().unwrap();
+    let invocation = invocation(&installed, "return", &will_that_waits(&installed));
+    writeln!(stdin, "{}", invocation.text()).unwrap();
+    let mut result = String::new();
+    let mut stdout = BufReader::new(host.stdout.take().unwrap());
+    stdout.read_line(&mut result).unwrap();
+    let executor = executor(&installed);
+    let parent = status_field(executor.as_raw(), "PPid").unwrap();
+    assert_eq!(parent, host.id().to_string());
+    installed.scene.file("may-be-done", "");
+    let process = PathBuf::from(format!("/proc/{executor}"));
+    eventually("the end of the executor", || (!process.exists()).then_some(()));
+    assert_eq!(carried_out(&installed), ONCE);
+    drop(stdin);
+    host.wait().unwrap();
+    installed.scene.assert_nothing_left();
 }

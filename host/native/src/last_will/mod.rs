@@ -14,6 +14,7 @@
 //! command again, for [`AGAIN_FOR`].
 
 mod executor;
+mod orphans;
 mod process;
 mod program;
 mod wire;

@@ -2,14 +2,15 @@
 //!
 //! The executor may be stopped (`SIGSTOP`) at any moment and go on at any other, with what it was told before. So an executor
 //! that does not answer is killed: once that is asked for, it runs no more code of its own.
+//!
+//! One that is let go of without that goes on with its will: then the run is not waited for any more.
 
 use super::{
     super::rights,
-    END_TIME, EXECUTOR_MODE, ORDER_TIME, SLACK, TIME,
+    END_TIME, EXECUTOR_MODE, ORDER_TIME, SLACK, TIME, orphans,
     wire::{self, Answer, MAX_FRAME, Order},
 };
 use executor_runtime_run::exhaustion;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
     io,
     os::{
@@ -19,6 +20,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     ptr,
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -30,8 +32,17 @@ use tokio::{
 #[derive(Debug)]
 pub(super) struct Executor {
     socket: UnixStream,
-    /// Its process, as a descriptor.
-    process: OwnedFd,
+    process: Process,
+}
+
+/// An executor's process, as a descriptor. It may go on when this is dropped, and be the host's to collect.
+#[derive(Debug)]
+struct Process(Arc<OwnedFd>);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        orphans::collect(Arc::clone(&self.0));
+    }
 }
 
 impl Executor {
@@ -81,7 +92,7 @@ impl Executor {
         unsafe {
             libc::syscall(
                 libc::SYS_pidfd_send_signal,
-                self.process.as_raw_fd(),
+                self.process.0.as_raw_fd(),
                 libc::SIGKILL,
                 ptr::null::<libc::siginfo_t>(),
                 0,
@@ -92,18 +103,12 @@ impl Executor {
 
     async fn ends_within(&self, time: Duration) -> bool {
         let ended = async {
-            let process = self.process.as_fd();
+            let process = self.process.0.as_fd();
             // SAFETY: it is one descriptor, which is open for as long as it is borrowed.
             let process = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?;
             process.readable().await.map(drop)
         };
-        let ended = matches!(timeout(time, ended).await, Ok(Ok(())));
-        // Where this process is the one to collect it.
-        let _ = waitid(
-            Id::PIDFd(self.process.as_fd()),
-            WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG,
-        );
-        ended
+        matches!(timeout(time, ended).await, Ok(Ok(())))
     }
 
     async fn answer(&mut self) -> io::Result<Answer> {
@@ -123,7 +128,7 @@ fn late() -> io::Error {
 
 /// Starts an executor. Blocks until it is on its own: what the host has started ends at once, leaves the executor, and sends
 /// a hold on its process.
-fn start(program: &Path, life: OwnedFd) -> io::Result<(unix::net::UnixStream, OwnedFd)> {
+fn start(program: &Path, life: OwnedFd) -> io::Result<(unix::net::UnixStream, Process)> {
     let (ours, theirs) = unix::net::UnixStream::pair()?;
     let status = Command::new(program)
         .arg0("executor-runtime")
@@ -139,5 +144,5 @@ fn start(program: &Path, life: OwnedFd) -> io::Result<(unix::net::UnixStream, Ow
     ours.set_nonblocking(true)?;
     let (_, mut process) = rights::receive(&ours)?;
     let process = process.pop().ok_or(io::ErrorKind::UnexpectedEof)?;
-    Ok((ours, process))
+    Ok((ours, Process(Arc::new(process))))
 }
