@@ -326,6 +326,28 @@ fn an_executor_that_is_stopped_at_the_end_is_replaced_and_does_not_come_after_it
 }
 
 #[test]
+fn an_executor_that_is_stopped_while_it_is_given_a_will_carries_out_none_after_another_has() {
+    for way in WAYS {
+        let installed = installed();
+        let invocation = invocation(&installed, "leave_again_when_asked", &will(&installed));
+        let mut host = start(&installed, way, &invocation.with("timeout_seconds", 120));
+        let run = plugin(&installed);
+        kill(run.executor, Signal::SIGSTOP).unwrap();
+        installed.scene.file("told-go-on", "");
+        installed.scene.await_file("told-goes-on");
+        kill(run.plugin, Signal::SIGKILL).unwrap();
+        host.wait().unwrap();
+        let done = carried_out(&installed);
+        go_on(run.executor);
+        installed
+            .scene
+            .assert_nothing_left_within(Duration::from_secs(10));
+        assert_eq!(done, ONCE, "{way}");
+        assert_eq!(carried_out(&installed), ONCE, "{way}");
+    }
+}
+
+#[test]
 fn another_executor_runs_the_program_that_was_there_when_it_was_left() {
     let installed = installed();
     let file = installed.scene.path("carried-out");

@@ -8,7 +8,7 @@
 
 use super::{
     super::rights,
-    AGAIN_FOR, PAUSE, TIME, TRY_AGAIN, Will,
+    AGAIN_FOR, PAUSE, TIME, TRY_AGAIN,
     program::path_of,
     wire::{Answer, Order, receive, send},
 };
@@ -49,6 +49,12 @@ static ASKED_TO_END: AtomicBool = AtomicBool::new(false);
 
 /// The signals that do.
 const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// The will, from the executor's side.
+struct Will {
+    command: Vec<String>,
+    program: OwnedFd,
+}
 
 /// Becomes the executor. The process has one thread.
 pub(crate) fn main() -> ExitCode {

@@ -8,7 +8,7 @@
 use super::{
     super::rights,
     END_TIME, EXECUTOR_MODE, ORDER_TIME, SLACK, TIME, orphans,
-    wire::{self, Answer, MAX_FRAME, Order},
+    wire::{Answer, MAX_FRAME},
 };
 use executor_runtime_run::exhaustion;
 use std::{
@@ -56,12 +56,11 @@ impl Executor {
         })
     }
 
-    /// Gives an order, with the program if there is one.
-    pub(super) async fn order(&mut self, order: &Order, program: Option<OwnedFd>) -> io::Result<Answer> {
+    /// Gives an order, which is a frame, with the program if there is one.
+    pub(super) async fn order(&mut self, order: &[u8], program: &[OwnedFd]) -> io::Result<Answer> {
         let asked = async {
-            let frame = wire::encode(order)?;
-            rights::send_when_writable(&self.socket, frame[0], program.as_slice()).await?;
-            self.socket.write_all(&frame[1..]).await?;
+            rights::send_when_writable(&self.socket, order[0], program).await?;
+            self.socket.write_all(&order[1..]).await?;
             self.answer().await
         };
         timeout(ORDER_TIME, asked).await.map_err(|_| late())?
