@@ -33,7 +33,7 @@ const WIDE: usize = 64;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let parts: [(&str, fn(&mut Kept)); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("batch", batch),
         ("serve", serve),
         ("component", component),
@@ -89,6 +89,9 @@ fn numbers(scene: &Scene, count: usize) -> File {
 /// The places of earlier rounds. They are removed when all is measured: ext4 without a journal looks for seconds at each inode
 /// that was deleted before it gives one to a new file, which would be measured instead.
 type Kept = Vec<Scene>;
+
+/// What is measured under a name.
+type Part = fn(&mut Kept);
 
 /// The time of a `batch` of `JOBS` times `/bin/true`, as invocations.
 fn batch_of_true(round: usize, kept: &mut Kept) -> f64 {
