@@ -111,7 +111,7 @@ async fn run_checks(
 fn has_base(plugin: &Arc<Plugin>, plugins: &PluginSet) -> Verdict {
     match plugins.runner(plugin) {
         Ok(_) => Verdict::Passed,
-        Err(failure) => Verdict::failed(failure.summary, "install the base, or set what it takes"),
+        Err(failure) => Verdict::failed(failure.summary, "correct the recipe, or install its base"),
     }
 }
 

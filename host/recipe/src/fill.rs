@@ -37,11 +37,14 @@ impl Recipe {
             .find(|key| !own(key) && is_of(base, key))
         {
             let keys: Vec<_> = descriptor.metadata.keys().map(String::as_str).collect();
+            let own = match keys.is_empty() {
+                true => "it has no keys of its own".to_owned(),
+                false => format!("its own keys are {}", keys.join(", ")),
+            };
             return Err(Unfit(format!(
-                "{key}: found a key of {}, which the recipe {} sets; its own keys are {}",
+                "{key}: found a key of {}, the base, which only the recipe {} itself may set; {own}",
                 self.base(),
                 descriptor.name,
-                keys.join(", ")
             )));
         }
         let values = Values {

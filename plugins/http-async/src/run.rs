@@ -202,7 +202,7 @@ impl Record {
             StatusCode::ACCEPTED => {}
             other if plan.kickoff_codes.contains(&other.as_u16()) => {}
             _ => {
-                let expected = expected_kickoff(&plan.kickoff_codes);
+                let expected = expected_kickoff(&plan.kickoff_codes, answer.status);
                 return Err(failed(unexpected_code(&expected, &answer)));
             }
         }

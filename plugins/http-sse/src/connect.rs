@@ -66,7 +66,7 @@ impl Follower<'_> {
         let is_expected = matches!(answer.status, StatusCode::OK | StatusCode::ACCEPTED)
             || self.plan.kickoff_codes.contains(&answer.status.as_u16());
         if !is_expected {
-            let expected = expected_kickoff(&self.plan.kickoff_codes);
+            let expected = expected_kickoff(&self.plan.kickoff_codes, answer.status);
             return Err(failed(unexpected_code(&expected, &answer)));
         }
         if let Some(path) = &self.plan.run_id {

@@ -364,7 +364,7 @@ fn a_recipe_reaches_only_the_hosts_of_its_urls() {
         ),
         (
             ("http.url", "http://evil.example/"),
-            "http.url: found a key of http_async, which the recipe api sets",
+            "http.url: found a key of http_async, the base, which only the recipe api itself may set",
         ),
         (("http.header.x", "1"), "http.header.x: found a key of http_async"),
     ] {

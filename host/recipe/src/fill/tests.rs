@@ -496,7 +496,7 @@ fn the_callers_own_keys_go_on_and_the_bases_are_the_recipes() {
     let problem = filled(URL, &[("http.header.x", "1")]).unwrap_err();
     assert!(
         problem.starts_with(
-            "http.header.x: found a key of http_async, which the recipe my-kind sets; its own keys"
+            "http.header.x: found a key of http_async, the base, which only the recipe my-kind itself may set; its own keys"
         ),
         "{problem}"
     );
