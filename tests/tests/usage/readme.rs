@@ -2,13 +2,13 @@
 //! their links lead somewhere.
 
 use executor_runtime::{
-    ErrorKind,
+    CancelToken, ErrorKind,
     config::Config,
     protocol::{RuntimeInvocation, Status},
     receipt,
 };
 use executor_runtime_tests::{
-    Scene, fixtures,
+    Scene, eventually, fixtures,
     plugins::Plugins,
     readme::{PAGES, page_text, section},
     scripted::{Answer, Scripted},
@@ -20,6 +20,7 @@ use std::{
     io::Write,
     path::Path,
     process::{Command, Output, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -521,7 +522,26 @@ fn the_receipts_of_official_kinds_are_as_listed() {
         .unwrap();
     let mut with_artifacts = plugins.invocation("http", &[("http.url", &server.url("/"))]);
     with_artifacts.artifact_directory = Some(plugins.directory().join("kept").display().to_string());
-    let asynchronous = |seconds, poll: &str, cancel: &str| {
+    // To its end; or, where the server never lets it end, cancelled once the server has been asked for that.
+    let run = |kind: &str, metadata: &[(&str, &str)], endless: Option<&str>| {
+        let times = |line: &str| server.lines().iter().filter(|seen| *seen == line).count();
+        let cancel = CancelToken::new();
+        let before = endless.map(times);
+        thread::scope(|scope| {
+            if let Some(line) = endless {
+                let (cancel, times) = (cancel.clone(), &times);
+                scope.spawn(move || {
+                    eventually("the server is asked", || {
+                        (Some(times(line)) > before).then_some(())
+                    });
+                    cancel.cancel();
+                });
+            }
+            let invocation = plugins.invocation(kind, metadata);
+            plugins.runtime.run_blocking_until(invocation, &cancel)
+        })
+    };
+    let asynchronous = |poll: &str, cancel: &str, endless: Option<&str>| {
         let metadata = [
             ("http.url", &*server.url("/kickoff")),
             (
@@ -530,14 +550,15 @@ fn the_receipts_of_official_kinds_are_as_listed() {
             ),
             ("http.poll_run_id_path", "id"),
             ("http.poll_status_path", "status"),
+            ("http.poll_interval_seconds", "0.1"),
             ("http.poll_terminal_states", "completed"),
             ("http.cancel_url_template", cancel),
             ("http.result_url_template", &server.url("/result")),
             ("http.cleanup_url_template", cancel),
         ];
-        plugins.run_for(seconds, "http_async", &metadata)
+        run("http_async", &metadata, endless)
     };
-    let streaming = |seconds, stream: &str, cancel: &str| {
+    let streaming = |stream: &str, cancel: &str, endless: Option<&str>| {
         let metadata = [
             ("http.url", &*server.url(stream)),
             ("http.method", "GET"),
@@ -545,17 +566,17 @@ fn the_receipts_of_official_kinds_are_as_listed() {
             ("sse.success_data", "end"),
             ("http.cancel_url_template", cancel),
         ];
-        plugins.run_for(seconds, "http_sse", &metadata)
+        run("http_sse", &metadata, endless)
     };
+    let (running, pings) = (Some("GET /running/7"), Some("GET /pings"));
     let results = [
         plugins.runtime.run_blocking(with_artifacts),
-        // The first compiles it.
-        asynchronous(60, "done", &server.url("/cancel")),
-        asynchronous(1, "running", &server.url("/cancel")),
-        asynchronous(1, "running", &format!("http://{closed}/")),
-        streaming(60, "/events", &server.url("/cancel")),
-        streaming(1, "/pings", &server.url("/cancel")),
-        streaming(1, "/pings", &format!("http://{closed}/")),
+        asynchronous("done", &server.url("/cancel"), None),
+        asynchronous("running", &server.url("/cancel"), running),
+        asynchronous("running", &format!("http://{closed}/"), running),
+        streaming("/events", &server.url("/cancel"), None),
+        streaming("/pings", &server.url("/cancel"), pings),
+        streaming("/pings", &format!("http://{closed}/"), pings),
         plugins.run("manual", &[("manual.url", &server.url("/"))]),
     ];
     let mut sent: BTreeSet<(String, String)> = results
