@@ -278,10 +278,10 @@ fn a_failure_says_what_failed_and_leaves_nothing() {
         ),
         (
             "apt-get",
-            "case \"$*\" in *download*) echo 'E: Could not connect to deb.debian.org:80' >&2; exit 100;; esac",
+            "case \"$*\" in *download*) echo 'E: Could not connect to mirror.example:80' >&2; exit 100;; esac",
             &[
                 "apt-get failed (exit status: 100)",
-                "E: Could not connect to deb.debian.org:80",
+                "E: Could not connect to mirror.example:80",
             ],
         ),
         (
@@ -332,11 +332,11 @@ fn a_machine_whose_debian_has_no_such_package_says_so() {
         .program("apt-cache", "exit 100")
         .program(
             "apt-get",
-            "echo 'W: Temporary failure resolving deb.debian.org' >&2",
+            "echo 'W: Temporary failure resolving mirror.example' >&2",
         );
     assert_error(
         offline.answer(),
-        &["apt-get update failed: W: Temporary failure resolving deb.debian.org"],
+        &["apt-get update failed: W: Temporary failure resolving mirror.example"],
     );
 
     let old = Machine::new();
