@@ -375,13 +375,13 @@ impl Recipe {
     fn unknown(&self, key: &str, base: &PluginDescriptor) -> String {
         if !key.contains('.') {
             return format!(
-                "is no key of {}: write a key with dots in quotes, as in \"http.url\" = \"..\"",
+                "is not a key of {}: write a key with dots in quotes, as in \"http.url\" = \"..\"",
                 self.base
             );
         }
         let meant = closest(key, base.metadata.keys().map(String::as_str))
             .map_or_else(String::new, |meant| format!("; did you mean \"{meant}\"?"));
-        format!("is no key of {}{meant}", self.base)
+        format!("is not a key of {}{meant}", self.base)
     }
 
     /// Whether a placeholder is a URL of the invocation's, which grants access to its host.

@@ -44,7 +44,7 @@ pub(crate) fn check(template: &Template, descriptor: &PluginDescriptor) -> Resul
             let name = &placeholder.name;
             if !Recipe::is_url(descriptor, name, placeholder.form) {
                 return Err(format!(
-                    "begins with {{{{{name}}}}}, which is no key of the type url: only such a key can say which host is \
+                    "begins with {{{{{name}}}}}, which is not a key of type url: only such a key can say which host is \
                      reached"
                 ));
             }

@@ -455,11 +455,11 @@ fn a_recipe_that_does_not_fit_is_listed_with_the_reason() {
         (("http_async", "other"), "its base 'other' is a recipe too"),
         (
             ("\"http.url\"", "\"http.ulr\""),
-            "[set] \"http.ulr\" is no key of http_async; did you mean \"http.url\"?",
+            "[set] \"http.ulr\" is not a key of http_async; did you mean \"http.url\"?",
         ),
         (
             ("{{api.url}}/{{", "{{api.path}}/{{"),
-            "begins with {{api.path}}, which is no key of the type url",
+            "begins with {{api.path}}, which is not a key of type url",
         ),
         (("summary", "sumary"), "line 3: unknown key `sumary`"),
         (("[set]", "[set"), "is not a recipe that can be used: line 7: "),
@@ -535,7 +535,9 @@ fn a_recipe_is_installed_and_removed_as_a_plugin() {
     place.scene.file("again.kind.toml", unfit);
     let installed = said(&place, &install).succeeds();
     assert!(
-        installed.stderr.contains("is no key of http_async; did you mean"),
+        installed
+            .stderr
+            .contains("is not a key of http_async; did you mean"),
         "{installed:?}"
     );
     said(&place, &["--plugins-dir", directory, "plugin", "remove", "again"]).succeeds();

@@ -1,8 +1,8 @@
-//! Collects executors that go on alone, and end when no run waits for them any more.
+//! Reaps executors that outlive their run.
 //!
-//! An executor is no child of the host's, but becomes one where it is the host that inherits orphans: as the first process
-//! of a container, for example. It would then stay a zombie for as long as the host lives. So the host looks for its end
-//! every now and then.
+//! An executor is normally not a child of the host. It becomes one where the host inherits orphans, for example as the first
+//! process of a container, and would then stay a zombie for as long as the host lives. So the host checks now and then
+//! whether it has ended.
 
 use executor_runtime_supervisor::idle::{self, Idle};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it is looked for the end of those that are left.
+/// How often they are checked.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Executors that are children of this process.

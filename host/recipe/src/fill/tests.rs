@@ -122,8 +122,8 @@ fn only_a_url_says_which_host_is_reached() {
         ("http://{{my.name}}/", "does not begin with a whole host"),
         ("http://h{{my.name}}/", "does not begin with a whole host"),
         ("http://h:{{my.number}}/", "does not begin with a whole host"),
-        ("{{my.name}}/x", "which is no key of the type url"),
-        ("{{my.server|json}}/x", "which is no key of the type url"),
+        ("{{my.name}}/x", "which is not a key of type url"),
+        ("{{my.server|json}}/x", "which is not a key of type url"),
         ("{{my.server}}.evil.example/", "could change its host"),
         ("{{my.server}}{{my.name}}", "could change its host"),
         ("h/{{my.name}}", "does not begin with a whole host"),
@@ -539,7 +539,7 @@ fn what_does_not_fit_the_base_is_told() {
         ),
         (
             r#""http.ulr" = "x""#,
-            "[set] \"http.ulr\" is no key of http_async; did you mean \"http.url\"?",
+            "[set] \"http.ulr\" is not a key of http_async; did you mean \"http.url\"?",
         ),
         (r#"http.url = "http://h/""#, "write a key with dots in quotes"),
         (
