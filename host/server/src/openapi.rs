@@ -51,6 +51,11 @@ pub(crate) fn describe() -> Value {
     // A document of texts, numbers and the like is always JSON.
     let mut api = serde_json::to_value(api).unwrap_or_default();
     api["security"] = json!([{}, {"token": []}]);
+    // With `wait` it is the one, without it the other.
+    api["paths"]["/v1/runs"]["post"]["responses"]["200"]["content"]["application/json"]["schema"] = json!({"anyOf": [
+        {"$ref": "#/components/schemas/RuntimeResult"},
+        {"$ref": "#/components/schemas/RunSummary"},
+    ]});
     let components = &mut api["components"];
     components["securitySchemes"] = json!({
         "token": {

@@ -222,6 +222,53 @@ fn who_waits_is_answered_at_the_end_or_in_time() {
 }
 
 #[test]
+fn one_request_submits_a_run_and_is_answered_with_its_result() {
+    let scene = Scene::new();
+    let serving = Serving::start(&scene, &["-j1"]);
+    let short = scene.script("echo out; exit 3").id("short").text();
+    let answer = serving.post("/v1/runs?wait=60", &short).expect(200);
+    assert_eq!(answer.header("location"), "/v1/runs/short");
+    let told = RuntimeResult::from_json(&answer.body).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(told.exit_code, Some(3));
+    assert_eq!(answer.body, serving.get("/v1/runs/short/result").expect(200).body);
+    // Sent again, it is the same run and has the same result; without waiting, the answer is the run.
+    let again = serving.post("/v1/runs?wait=0", &short).expect(200);
+    assert_eq!(again.body, answer.body);
+    assert_eq!(
+        serving.post("/v1/runs", &short).expect(200).json()["status"],
+        "failed"
+    );
+    serving
+        .post("/v1/runs?wait=60", &scene.script("echo other").id("short").text())
+        .expect_problem(409);
+
+    let held = scene
+        .script("until [ -e go ]; do sleep 0.01; done")
+        .id("held")
+        .text();
+    let early = serving.post("/v1/runs?wait=0", &held).expect(202);
+    assert_eq!(early.header("location"), "/v1/runs/held");
+    assert_eq!(early.json()["status"], "running");
+    // One that waits for its turn is answered in time, too, and a caller that goes away leaves it as it is.
+    let queued = scene.script("echo ran > ran").id("queued").text();
+    let waited = serving.post("/v1/runs?wait=0.1", &queued).expect(202).json();
+    assert_eq!(waited["status"], "pending");
+    let mut gone = serving.connect();
+    gone.send("POST", "/v1/runs?wait=60", &[], queued.as_bytes());
+    let mut waiting = serving.connect();
+    waiting.send("POST", "/v1/runs?wait=60", &[], queued.as_bytes());
+    drop(gone);
+    scene.file("go", "");
+    assert_eq!(waiting.answer().expect(200).json()["status"], "succeeded");
+    assert_eq!(result(&serving, "held").status.as_str(), "succeeded");
+    for bad in ["-1", "3601", "x"] {
+        serving
+            .post(&format!("/v1/runs?wait={bad}"), &held)
+            .expect_problem(400);
+    }
+}
+
+#[test]
 fn a_run_is_cancelled_wherever_it_is() {
     let scene = Scene::new();
     let serving = Serving::start(&scene, &["-j1"]);

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use utoipa::IntoParams;
 
 /// The longest time that a request may wait.
-const MAX_WAIT: Duration = Duration::from_secs(3600);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -45,14 +45,19 @@ pub(crate) async fn result(
     Query(query): Query<ResultQuery>,
 ) -> Result<Response, Problem> {
     let wait = seconds("wait", query.wait, MAX_WAIT)?.unwrap_or_default();
+    result_within(&api, &id, wait).await
+}
+
+/// The result of a run, or the run itself if it has not ended in time.
+pub(super) async fn result_within(api: &Api, id: &str, wait: Duration) -> Result<Response, Problem> {
     let now = Instant::now();
     let mut ending = api.ending();
     let waited = tokio::select! {
         biased;
-        waited = api.runs.wait(&id, Some(now + wait)) => waited,
-        () = ending.reached() => api.runs.wait(&id, Some(now)).await,
+        waited = api.runs.wait(id, Some(now + wait)) => waited,
+        () = ending.reached() => api.runs.wait(id, Some(now)).await,
     };
-    match waited?.ok_or_else(|| Problem::no_run(&id))? {
+    match waited?.ok_or_else(|| Problem::no_run(id))? {
         Waited::Ended(result) => Ok(json(StatusCode::OK, &*result)),
         Waited::Unfinished(run) => Ok(json(StatusCode::ACCEPTED, &RunSummary::from(*run))),
     }

@@ -5,6 +5,7 @@ use crate::{
     documents::{RunList, RunStatus, RunSummary},
     extract::{self, Path, Query, seconds},
     problem::Problem,
+    routes::result::{MAX_WAIT, result_within},
     traced,
 };
 use axum::{body::Body, extract::State, response::Response};
@@ -29,12 +30,17 @@ pub(crate) struct SubmitQuery {
     /// as it takes.
     #[param(minimum = 0, maximum = 31_536_000)]
     queue_timeout: Option<f64>,
+    /// How many seconds to wait for the end of the run. If it ends within them, the answer is its result; without this it is
+    /// the run as it is when it was accepted.
+    #[param(minimum = 0, maximum = 3600)]
+    wait: Option<f64>,
 }
 
 /// Submit a run
 ///
 /// Idempotent by `invocation_id`: the same document again is the same run, also after its end. (`timeout_seconds` and
-/// `output_result_path` may differ.)
+/// `output_result_path` may differ.) With `wait`, one request is all that a short run takes: it is submitted, and answered as
+/// `GET /v1/runs/{id}/result` is. A caller that goes away meanwhile leaves the run as it is.
 #[utoipa::path(
     post, path = "/v1/runs", tag = "runs",
     params(
@@ -44,9 +50,9 @@ pub(crate) struct SubmitQuery {
     ),
     request_body(content = ref("#/components/schemas/RuntimeInvocation"), content_type = "application/json"),
     responses(
-        (status = 202, description = "It is accepted, and kept in the journal", body = RunSummary,
+        (status = 202, description = "It is accepted, and kept in the journal; with `wait`, it has not ended yet", body = RunSummary,
          headers(("Location" = String, description = "The path of the run"))),
-        (status = 200, description = "The same document was accepted before", body = RunSummary,
+        (status = 200, description = "With `wait`, the result; without, the same document was accepted before", body = RunSummary,
          headers(("Location" = String, description = "The path of the run"))),
         (status = 400, description = "The document is no invocation", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another document has this id", body = Problem, content_type = "application/problem+json"),
@@ -65,16 +71,17 @@ pub(crate) async fn submit(
         queue_timeout: seconds("queue_timeout", query.queue_timeout, MAX_QUEUE_TIMEOUT)?,
         ..SubmitOptions::default()
     };
+    let wait = seconds("wait", query.wait, MAX_WAIT)?;
     let (mut invocation, place) = extract::invocation(&api, &headers, body).await?;
     traced::take_over(&headers, &mut invocation);
     let submitted = api.runs.submit(invocation, options).await?;
     drop(place);
-    let status = match submitted.is_new {
-        true => StatusCode::ACCEPTED,
-        false => StatusCode::OK,
-    };
     let location = path_of(&submitted.run.invocation_id);
-    let mut response = json(status, &RunSummary::from(submitted.run));
+    let mut response = match wait {
+        Some(wait) => result_within(&api, &submitted.run.invocation_id, wait).await?,
+        None if submitted.is_new => json(StatusCode::ACCEPTED, &RunSummary::from(submitted.run)),
+        None => json(StatusCode::OK, &RunSummary::from(submitted.run)),
+    };
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);
     }

@@ -101,7 +101,7 @@ pub enum SubmitError {
 
 impl Runs {
     /// Accepts a run, which then begins when its turn comes. The same invocation again (but for its time-out and where its
-    /// result goes) is the same run.
+    /// result goes) is the same run. Of one that begins at once, the journal notes both in one transaction.
     ///
     /// # Errors
     /// When it is not accepted; nothing is kept of it then.
@@ -113,7 +113,8 @@ impl Runs {
         let runs = self.clone();
         // A caller that goes away does not leave it half accepted.
         let accepting = tokio::spawn(async move {
-            let entered = runs.accept(invocation, options, None).await?;
+            let slot = runs.0.service.try_slot(&invocation.runtime_kind);
+            let entered = runs.accept(invocation, options, slot).await?;
             if let (Some(entry), Some(beginning)) = (entered.entry, entered.beginning) {
                 tokio::spawn(async move { runs.drive(&entry, options, beginning).await });
             }
@@ -123,7 +124,7 @@ impl Runs {
     }
 
     /// Accepts a run as [`Runs::submit`] does, and waits for its end. It has to be waited for: where the caller goes away, the
-    /// run is given up. Of a run that begins at once, the journal notes both in one transaction.
+    /// run is given up.
     ///
     /// # Errors
     /// When it is not accepted, or is left to the next host.
