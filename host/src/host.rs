@@ -303,10 +303,13 @@ fn into_result(
     let status = outcome.status();
     let mut metadata = outcome.receipt;
     let error_summary = match outcome.ending {
-        Ending::Succeeded => None,
+        Ending::Succeeded => {
+            metadata.remove(receipt::ERROR_TRANSIENT);
+            None
+        }
         Ending::Unsuccessful(Failure { kind, summary }) => {
             metadata.insert(receipt::ERROR_KIND.to_owned(), kind.code().into_owned());
-            // A dispatcher may know better.
+            // A dispatcher or a plugin may know better.
             metadata
                 .entry(receipt::ERROR_TRANSIENT.to_owned())
                 .or_insert_with(|| kind.is_transient().to_string());

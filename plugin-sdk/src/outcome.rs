@@ -164,6 +164,14 @@ impl RunError {
         self
     }
 
+    /// Whether trying the same invocation again may help, which is what `--retries` goes by. Without this it may where the run
+    /// failed or timed out, unless the host has a code of its own for that and knows better. Say `false` where another try
+    /// would do something twice. It is the key `error.transient` of the receipt.
+    #[must_use]
+    pub fn transient(self, transient: bool) -> Self {
+        self.receipt("error.transient", transient)
+    }
+
     /// The same as [`Outcome::delegated_run`], for a run that did not succeed.
     ///
     /// Only a native plugin can say so: a component has no files, and is not believed about those of others.

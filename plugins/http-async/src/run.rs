@@ -27,6 +27,8 @@ struct Record {
     state: State,
     /// The backend may have started the run.
     started: bool,
+    /// It has said so.
+    accepted: bool,
     run_status: Option<String>,
     progress: Option<Progress>,
     polls: u64,
@@ -57,12 +59,15 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
         record.cancelled = Some(cancel.send(ctx, record.values(), share));
     }
     let kept = record.keep_payload(invocation, ctx);
+    let may_go_on = followed.is_err() && record.may_go_on();
     let ended = followed.and_then(|ended| record.conclude(ctx, &plan, ended));
     record.clean_up(ctx, &plan);
     let ended = ended.map_err(|halt| match halt {
         Halt::Interrupted(doing) => interrupted(invocation, ctx, doing),
         Halt::Lost(error) | Halt::Failed(error) => error,
     });
+    // Another try would start a second run beside it.
+    let ended = ended.map_err(|error| if may_go_on { error.transient(false) } else { error });
     let receipt = record.into_receipt();
     match ended.and_then(|code| kept.map(|()| code)) {
         Ok(code) => Ok(receipt
@@ -89,10 +94,10 @@ fn failure(plan: &Plan, ended: &Ended) -> Option<RunError> {
         .unwrap_or_default();
     match plan.verdict(status) {
         Some(Verdict::Success) => None,
-        Some(Verdict::NeedsInput) => Some(RunError::failed(
-            "needs_input",
-            format!("the run waits for input: {status}{words}"),
-        )),
+        Some(Verdict::NeedsInput) => {
+            let summary = format!("the run waits for input: {status}{words}");
+            Some(RunError::failed("needs_input", summary).transient(false))
+        }
         Some(Verdict::Failure) | None => Some(
             RunError::failed(
                 "backend_status",
@@ -104,6 +109,12 @@ fn failure(plan: &Plan, ended: &Ended) -> Option<RunError> {
 }
 
 impl Record {
+    /// Whether the backend has started a run that may still be under way. Ask only before its end is known.
+    fn may_go_on(&self) -> bool {
+        let is_cancelled = matches!(&self.cancelled, Some(Ok(code)) if code.is_success());
+        self.accepted && !is_cancelled
+    }
+
     fn values(&self) -> Values<'_> {
         Values::run_id(self.state.run_id.as_deref())
     }
@@ -114,7 +125,7 @@ impl Record {
         // A second kickoff would start a second run: rather fail.
         if let Some(state) = State::resumed(ctx).map_err(Halt::Failed)? {
             self.state = state;
-            self.started = true;
+            (self.started, self.accepted) = (true, true);
             self.resumed = true;
             if let Some(ended) = self.state.ended.clone() {
                 self.run_status = Some(ended.status.clone());
@@ -194,6 +205,7 @@ impl Record {
             }
         })?;
         self.code = Some(answer.status);
+        self.accepted = answer.status.is_success();
         match answer.status {
             StatusCode::OK => {
                 // Anything but a terminal status is an acknowledgement.

@@ -54,9 +54,11 @@ impl Follower<'_> {
         self.code = Some(response.status());
         if self.plan.stream.is_none() {
             self.state.location = self.location(&url, response.headers());
+            self.accepted = self.state.location.is_some() && response.status().is_success();
             let opened = self.open(response, self.plan.repeats_kickoff, false);
             return opened.map(Some).map_err(|halt| halt.context(DOING));
         }
+        self.accepted = response.status().is_success();
         let failed = |error: RunError| Halt::Failed(error.context(DOING));
         let answer = answer(self.ctx, response).map_err(|error| match error {
             ExchangeError::Interrupted => Halt::Interrupted(DOING),

@@ -47,6 +47,8 @@ pub(crate) struct Follower<'r> {
     pub(crate) journal: &'r mut Journal,
     pub(crate) state: State,
     pub(crate) code: Option<StatusCode>,
+    /// Whether the backend has said that it has started a run, which is more than the stream.
+    pub(crate) accepted: bool,
     /// How often the stream was asked for again.
     pub(crate) reconnects: u64,
     /// Attempts in a row that brought nothing.
@@ -78,6 +80,7 @@ impl<'r> Follower<'r> {
             journal,
             state: State::default(),
             code: None,
+            accepted: false,
             reconnects: 0,
             failures: 0,
             message: None,
@@ -94,6 +97,7 @@ impl<'r> Follower<'r> {
         let mut attempt = None;
         if let Some(state) = resumed {
             self.state = state;
+            self.accepted = self.plan.stream.is_some() || self.state.location.is_some();
             if let Some(ended) = self.state.ended.clone() {
                 return Ok(ended);
             }

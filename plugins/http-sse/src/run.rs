@@ -26,6 +26,8 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
         }
         _ => None,
     };
+    let is_cancelled = matches!(&cancelled, Some(Ok(code)) if code.is_success());
+    let may_go_on = followed.is_err() && follower.accepted && !is_cancelled;
     let Follower {
         state,
         code,
@@ -40,6 +42,8 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
         Halt::Interrupted(doing) => interrupted(invocation, ctx, doing),
         Halt::Lost(error) | Halt::Failed(error) => error,
     });
+    // Another try would start a second run beside it.
+    let outcome = outcome.map_err(|error| if may_go_on { error.transient(false) } else { error });
     let outcome = outcome.and_then(|ended| judge(ended, state.input)).and(kept);
     let receipt = [
         ("http.status", code.map(|code| code.as_str().to_owned())),
@@ -74,7 +78,7 @@ fn judge(ended: Ended, input: Option<String>) -> Result<(), RunError> {
             None => Ok(()),
             Some(input) => {
                 let summary = format!("the run waits for input: {input}");
-                Err(RunError::failed("needs_input", summary))
+                Err(RunError::failed("needs_input", summary).transient(false))
             }
         };
     }

@@ -37,6 +37,7 @@ on_every_carrier! {
     a_result_that_cant_be_had_is_a_failure,
     a_run_that_is_stopped_is_cleaned_up_within_its_grace,
     a_run_that_waits_for_a_person_needs_input,
+    what_may_still_be_under_way_is_not_to_be_tried_again,
     what_the_backend_says_of_a_failure_is_in_the_summary,
     polls_have_a_method_and_a_body_and_any_plain_status,
     intervals_grow_where_that_is_asked_for,
@@ -655,6 +656,43 @@ fn a_run_that_waits_for_a_person_needs_input(kind: &Kind) {
     assert_eq!(server.lines().len(), 3, "it is not cancelled");
     let result = kind.run(&invocation);
     assert_eq!(summary(&result), "the run waits for input: requires_action");
+}
+
+fn what_may_still_be_under_way_is_not_to_be_tried_again(kind: &Kind) {
+    let running = || vec![accepted(), status("running")];
+    for (case, answers, transient) in [
+        ("refused", vec![Answer::new(500, "")], "true"),
+        ("not allowed", vec![Answer::new(201, STARTED)], "false"),
+        ("no id", vec![Answer::new(202, "{}")], "false"),
+        ("lost", [running(), vec![Answer::new(404, "")]].concat(), "false"),
+        ("failed", [running(), vec![status("failed")]].concat(), "true"),
+        ("asks", [running(), vec![status("paused")]].concat(), "false"),
+    ] {
+        let server = Scripted::sequence(answers);
+        let result = kind.run(&to(kind, &server).with("http.poll_input_states", "paused"));
+        assert_eq!(result.status, Status::Failed, "{case}: {result:?}");
+        assert_eq!(
+            result.metadata["error.transient"], transient,
+            "{case}: {result:?}"
+        );
+    }
+    for (cancel, transient) in [(None, "false"), (Some(500), "false"), (Some(204), "true")] {
+        let server = Scripted::start(move |request, _| match (&*request.line(), cancel) {
+            ("POST /start", _) => accepted(),
+            ("POST /cancel", Some(code)) => Answer::new(code, ""),
+            _ => status("running"),
+        });
+        let mut invocation = to(kind, &server).field("timeout_seconds", 1);
+        if cancel.is_some() {
+            invocation = invocation.with("http.cancel_url_template", server.url("/cancel"));
+        }
+        let result = kind.run(&invocation);
+        assert_eq!(result.status, Status::TimedOut, "{result:?}");
+        assert_eq!(
+            result.metadata["error.transient"], transient,
+            "cancel: {cancel:?}"
+        );
+    }
 }
 
 fn what_the_backend_says_of_a_failure_is_in_the_summary(kind: &Kind) {

@@ -31,6 +31,7 @@ on_every_carrier! {
     a_status_url_tells_what_the_stream_does_not,
     codes_are_final_or_may_pass,
     what_is_no_event_stream_is_a_failure,
+    only_what_is_more_than_its_stream_is_not_to_be_tried_again,
     an_event_that_is_too_long_is_a_failure,
     pings_for_ever_are_silence,
     a_stream_without_end_meets_the_deadline,
@@ -233,6 +234,10 @@ fn a_kickoff_may_be_answered_as_the_invocation_says(kind: &Kind) {
             assert_eq!((result.status, code(&result)), (Status::Failed, "http_status"));
             let expected =
                 "kickoff: expected HTTP 202, 200 or 204 (metadata key 'http.kickoff_codes'), got HTTP 201";
+            assert_eq!(
+                result.metadata["error.transient"], "false",
+                "it has started something"
+            );
             let summary = result.error_summary.unwrap_or_default();
             assert!(summary.starts_with(expected), "{summary}");
         }
@@ -406,6 +411,32 @@ fn what_is_no_event_stream_is_a_failure(kind: &Kind) {
             Status::Succeeded,
             "{content_type}"
         );
+    }
+}
+
+fn only_what_is_more_than_its_stream_is_not_to_be_tried_again(kind: &Kind) {
+    for (located, cancel, transient) in [
+        (false, None, "true"),
+        (true, None, "false"),
+        (true, Some(500), "false"),
+        (true, Some(204), "true"),
+    ] {
+        let server = Scripted::start(move |request, _| match (&*request.line(), cancel) {
+            ("POST /start", _) if located => {
+                Answer::events("id: 1\ndata: a\n\n").header("location", "/runs/1")
+            }
+            ("POST /start", _) => Answer::events("id: 1\ndata: a\n\n"),
+            ("POST /cancel", Some(code)) => Answer::new(code, ""),
+            _ => Answer::new(404, ""),
+        });
+        let mut invocation = to(kind, &server);
+        if cancel.is_some() {
+            invocation = invocation.with("http.cancel_url_template", server.url("/cancel"));
+        }
+        let result = kind.run(&invocation);
+        assert_eq!(result.status, Status::Failed, "{result:?}");
+        let case = format!("located: {located}, cancel: {cancel:?}: {result:?}");
+        assert_eq!(result.metadata["error.transient"], transient, "{case}");
     }
 }
 

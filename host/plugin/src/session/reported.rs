@@ -19,14 +19,14 @@ const MAX_KEYS: usize = 256;
 const MAX_KEY: usize = 128;
 const MAX_VALUE: usize = 4096;
 
-/// Prefixes of keys that only the host writes.
+/// Prefixes of keys that only the host writes, but for [`receipt::ERROR_TRANSIENT`]: the plugin may know better.
 const RESERVED: [&str; 3] = ["error.", "usage.", "plugin."];
 
 /// The plugin's receipt, as far as it is the plugin's to write.
 pub fn receipt(pairs: Vec<(String, String)>) -> Receipt {
     pairs
         .into_iter()
-        .filter(|(key, _)| is_free_key(key))
+        .filter(|(key, value)| is_free_key(key) || is_transience(key, value))
         .take(MAX_KEYS)
         .map(|(key, mut value)| {
             value.truncate(cut(&value, MAX_VALUE).len());
@@ -38,6 +38,10 @@ pub fn receipt(pairs: Vec<(String, String)>) -> Receipt {
 /// Whether a key of the receipt tells of this host's own part in a run, and not of the run.
 pub fn is_about_this_host(key: &str) -> bool {
     key == receipt::RESULT_FILE_ERROR || ["error.", "plugin."].iter().any(|prefix| key.starts_with(prefix))
+}
+
+fn is_transience(key: &str, value: &str) -> bool {
+    key == receipt::ERROR_TRANSIENT && ["true", "false"].contains(&value)
 }
 
 fn is_free_key(key: &str) -> bool {
@@ -133,6 +137,14 @@ mod tests {
         let receipt = receipt(pairs.into());
         assert_eq!(receipt.len(), 1);
         assert_eq!(receipt["http.status"].len(), MAX_VALUE);
+    }
+
+    #[test]
+    fn a_plugin_may_say_whether_to_try_again() {
+        for (value, expected) in [("true", true), ("false", true), ("no", false), ("", false)] {
+            let receipt = receipt(vec![("error.transient".to_owned(), value.to_owned())]);
+            assert_eq!(receipt.contains_key("error.transient"), expected, "{value}");
+        }
     }
 
     #[test]

@@ -128,6 +128,7 @@ fn a_run_that_asks_a_person_needs_input_and_goes_on_with_the_answer() {
     });
     let result = place.run(&run(&place, &server)).expect(Status::Failed);
     assert_eq!(result.metadata["error.kind"], "needs_input");
+    assert_eq!(result.metadata["error.transient"], "false");
     assert_eq!(
         summary(&result),
         "the run waits for input: {\"question\": \"Go on?\"}"
