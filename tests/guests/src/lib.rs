@@ -19,6 +19,31 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// Packages of which each is built with the others, whichever is asked for: cargo settles the features of their dependencies
+/// once for all of them, and compiles none of those again for the next.
+const TOGETHER: [&[&str]; 2] = [
+    &[
+        "executor-runtime-plugin-http",
+        "executor-runtime-plugin-http-async",
+        "executor-runtime-plugin-http-sse",
+    ],
+    &[
+        "executor-runtime-plugin-container",
+        "executor-runtime-plugin-manual",
+    ],
+];
+
+/// What cargo is told to build for a package.
+fn selection(package: &str) -> Vec<String> {
+    let alone = [package];
+    let together = TOGETHER.into_iter().find(|together| together.contains(&package));
+    let packages = together.unwrap_or(&alone);
+    packages
+        .iter()
+        .map(|package| format!("--package={package}"))
+        .collect()
+}
+
 /// The workspace's folder.
 pub fn workspace() -> PathBuf {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
@@ -37,7 +62,9 @@ pub fn target_directory() -> PathBuf {
 /// Builds the native plugin of `package`, and returns its file.
 pub fn native(package: &str) -> Result<PathBuf> {
     let target = target_directory();
-    run(cargo(&target).args(["build", "--quiet", "--release", "--package", package]))?;
+    run(cargo(&target)
+        .args(["build", "--quiet", "--release"])
+        .args(selection(package)))?;
     let file = target
         .join("release")
         .join(format!("lib{}.so", package.replace('-', "_")));
@@ -57,7 +84,8 @@ pub fn component_with(package: &str, toolchain: &Toolchain) -> Result<PathBuf> {
         // Debug information and the names of functions are nine tenths of such a small component; nobody reads
         // them, because the host shows no frames of a guest.
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-        .args(["build", "--quiet", "--release", "--package", package]);
+        .args(["build", "--quiet", "--release"])
+        .args(selection(package));
     let module = format!("{}.wasm", package.replace('-', "_"));
     match toolchain {
         Toolchain::Rustup => {

@@ -70,21 +70,7 @@ struct Graph {
 
 impl Graph {
     fn read() -> Self {
-        // Of the crates for other systems, none may be downloaded.
-        let platform = format!("--filter-platform={}-unknown-linux-gnu", std::env::consts::ARCH);
-        let output = guest_build::cargo_command()
-            .args([
-                "metadata",
-                "--offline",
-                "--locked",
-                "--format-version=1",
-                &platform,
-            ])
-            .current_dir(guest_build::workspace())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        let metadata: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+        let metadata = metadata();
         let packages = entries(&metadata["packages"]);
         let names: BTreeMap<_, _> = packages
             .iter()
@@ -126,7 +112,26 @@ impl Graph {
     }
 }
 
-fn entries(value: &Value) -> &[Value] {
+/// What cargo says of the packages of the workspace and of the registry, for this system.
+pub(super) fn metadata() -> Value {
+    // Of the crates for other systems, none may be downloaded.
+    let platform = format!("--filter-platform={}-unknown-linux-gnu", std::env::consts::ARCH);
+    let output = guest_build::cargo_command()
+        .args([
+            "metadata",
+            "--offline",
+            "--locked",
+            "--format-version=1",
+            &platform,
+        ])
+        .current_dir(guest_build::workspace())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"))
+}
+
+pub(super) fn entries(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 

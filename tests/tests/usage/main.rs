@@ -6,6 +6,7 @@ mod batch_journal;
 mod clients;
 mod command_line;
 mod crate_graph;
+mod dependencies;
 mod library;
 mod readme;
 mod serve;

@@ -4,7 +4,7 @@
 //! Home, cargo's home, the plugins directory and the cache are empty. Each step is timed on its own; what a language's tool
 //! takes to be installed, and what the crates of the SDK take to be built, is told apart from what is promised.
 
-use crate::{ENGINE, SMALL, build_executable};
+use crate::{ENGINE, SMALL, build_executable, scratch::Scratch};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::{
@@ -62,7 +62,7 @@ const LANGUAGES: [Language; 4] = [
 
 /// Where an author is.
 struct Place {
-    home: tempfile::TempDir,
+    home: Scratch,
     path: OsString,
 }
 
@@ -147,7 +147,7 @@ fn greets(output: &Output) -> Result<String> {
 
 impl Place {
     fn new(download: bool) -> Result<Self> {
-        let home = tempfile::tempdir()?;
+        let home = Scratch::new("authors")?;
         let executables = home.path().join("bin");
         fs::create_dir(&executables)?;
         let built = guest_build::target_directory().join("release");

@@ -1,6 +1,6 @@
 //! The main job, shown: an invocation of each kind and its result.
 
-use crate::{ENGINE, SMALL, build_executable, plugins, server};
+use crate::{ENGINE, SMALL, build_executable, plugins, scratch::Scratch, server};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::{
@@ -17,7 +17,7 @@ struct Example {
 }
 
 pub(crate) fn demo() -> Result<()> {
-    let directory = tempfile::tempdir()?;
+    let directory = Scratch::new("demo")?;
     eprintln!("building the small executable, which runs subprocesses");
     build_executable(SMALL)?;
     let host = guest_build::target_directory().join("release").join(SMALL);

@@ -1,60 +1,21 @@
 //! Builds, demonstrates and tests executor-runtime: `cargo xtask demo`, `cargo xtask test`.
 
+mod arguments;
 mod authors;
 mod demo;
 mod package;
 mod plugins;
+mod scratch;
 mod server;
 mod soak;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
+use arguments::Task;
 use guest_build::{TOOLCHAIN_VARIABLE, Toolchain};
 use std::process::Command;
 
-#[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about)]
-struct Arguments {
-    #[command(subcommand)]
-    task: Task,
-}
-
-#[derive(Debug, Subcommand)]
-enum Task {
-    /// Build the host and the official plugins, and run an invocation of each kind
-    Demo,
-    /// Run all tests
-    Test {
-        /// Arguments for `cargo test`
-        #[arg(last = true)]
-        arguments: Vec<String>,
-    },
-    /// Build the official plugins into target/plugins, where a host in target/release finds them
-    Plugins,
-    /// Find the toolchain that builds components, install it if it is missing, and print which it is
-    Toolchain,
-    /// Repeat the tests about many kills, runs and races
-    Soak {
-        /// How often
-        #[arg(long, default_value_t = 20)]
-        rounds: u32,
-    },
-    /// Make a new plugin in each language in an empty home, run, test and install it, and print what each step takes
-    Authors {
-        /// Languages; all by default
-        languages: Vec<String>,
-        /// Have cargo download all crates, instead of using those that this machine has
-        #[arg(long)]
-        download: bool,
-    },
-    /// Pack the crates for authors of plugins, and build each from its package
-    Package,
-    /// What CI runs: formatting, clippy with warnings denied, all tests, packages, documentation
-    Ci,
-}
-
 fn main() -> Result<()> {
-    match Arguments::parse().task {
+    match arguments::read()? {
         Task::Demo => demo::demo(),
         Task::Plugins => plugins::build_all().map(drop),
         Task::Test { arguments } => test(&arguments),
@@ -63,6 +24,10 @@ fn main() -> Result<()> {
         Task::Authors { languages, download } => authors::authors(&languages, download),
         Task::Package => package::package(),
         Task::Ci => ci(),
+        Task::Help => {
+            print!("{}", arguments::HELP);
+            Ok(())
+        }
     }
 }
 
