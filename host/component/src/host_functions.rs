@@ -1,7 +1,7 @@
 //! The functions of the WIT interface `host`.
 
 use super::{
-    artifact::{Artifact, CreateError},
+    artifact::{Artifact, ArtifactStore, CreateError, Need},
     bindings::host::{ArtifactError, Host, HostArtifact, Level},
     state::RunState,
 };
@@ -77,10 +77,10 @@ impl Host for RunState {
         kind: String,
         description: String,
     ) -> wasmtime::Result<Result<Resource<Artifact>, ArtifactError>> {
-        let store = self.given.artifacts.clone();
         let kind = session::printable(&kind, MAX_KIND);
         let description = session::printable(&description, MAX_DESCRIPTION);
-        let created = spawn_blocking(move || store.create(name, kind, description)).await?;
+        let create = move |store: &ArtifactStore| store.create(name, kind, description);
+        let created = self.given.artifacts.perform(Need::Artifacts, create).await;
         self.begun(created)
     }
 
@@ -99,13 +99,16 @@ impl Host for RunState {
     }
 
     async fn checkpoint(&mut self, state: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
-        let store = self.given.artifacts.clone();
-        Ok(spawn_blocking(move || store.checkpoint(&state)).await?)
+        let keep = move |store: &ArtifactStore| store.checkpoint(&state);
+        Ok(self.given.artifacts.perform(Need::Written, keep).await)
     }
 
     async fn resumed(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
-        let store = self.given.artifacts.clone();
-        Ok(spawn_blocking(move || store.resumed()).await?)
+        Ok(self
+            .given
+            .artifacts
+            .perform(Need::Directory, ArtifactStore::resumed)
+            .await)
     }
 }
 

@@ -7,6 +7,6 @@
 mod store;
 mod stream;
 
-pub(super) use store::{ArtifactStore, CreateError};
+pub(super) use store::{ArtifactStore, CreateError, Need};
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use stream::Artifact;

@@ -3,7 +3,7 @@
 //! They are in the run's capture directory, which is opened (and locked) when the first file is made: a run
 //! that leaves nothing touches no disk.
 
-use super::stream::{Artifact, WriterHandle, Written};
+use super::stream::{Artifact, WriterHandle, Written, run_blocking};
 use executor_runtime_plugin::{
     Limits,
     session::{MAX_ARTIFACT_NAME, is_valid_artifact_name},
@@ -13,8 +13,8 @@ use executor_runtime_run::{
     ArtifactState, Event, Events, Run,
     capture::{
         CaptureDirectory, CaptureError, Collected, EarlierArtifacts, FileVersion, Fingerprint,
-        FinishedArtifacts, ReadDeadline, ReopenError, create_file_at, remove_unfinished, reopen_unfinished,
-        unfinished_name,
+        FinishedArtifacts, ReadDeadline, ReopenError, answers_at_once, create_file_at, remove_unfinished,
+        reopen_unfinished, unfinished_name,
     },
 };
 use std::{
@@ -44,6 +44,17 @@ pub(crate) enum CreateError {
     Unwritable(#[from] CaptureError),
     #[error(transparent)]
     NotResumable(#[from] ReopenError),
+}
+
+/// What something that is done with the artifacts needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need {
+    /// The capture directory.
+    Directory,
+    /// The artifacts directory, with nothing of an earlier run in it.
+    Artifacts,
+    /// The capture directory, and that all is in its file that was written to artifacts.
+    Written,
 }
 
 /// The artifacts of one run. Clones are the same.
@@ -98,6 +109,48 @@ impl ArtifactStore {
             events: run.events.clone(),
             state: Mutex::default(),
         }))
+    }
+
+    /// Does something with the artifacts: here if `need` is there at once, else on another thread.
+    pub(crate) async fn perform<T: Send + 'static>(
+        &self,
+        need: Need,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        if self.has_at_once(need) {
+            return work(self);
+        }
+        let store = self.clone();
+        run_blocking(move || {
+            let done = work(&store);
+            if let Some(opened) = &store.state().opened {
+                opened.capture.remember_file_system();
+            }
+            done
+        })
+        .await
+    }
+
+    /// Opens what is needed, if that takes microseconds: its file system answers at once, and there is nothing of an earlier
+    /// run to remove or to read. What can't be opened at all is left to be said by who needs it.
+    fn has_at_once(&self, need: Need) -> bool {
+        let Ok(mut state) = self.0.state.try_lock() else {
+            return false;
+        };
+        if state.opened.is_none() && !answers_at_once(&self.0.invocation) {
+            return false;
+        }
+        if matches!(need, Need::Written) && !state.open.iter().all(WriterHandle::is_idle) {
+            return false;
+        }
+        let Ok(opened) = state.opened(&self.0) else {
+            return true;
+        };
+        opened.capture.answers_at_once()
+            && match need {
+                Need::Directory | Need::Written => opened.artifacts.is_some() || opened.resumed.is_none(),
+                Need::Artifacts => opened.has_artifacts_at_once(),
+            }
     }
 
     /// Begins a new artifact. Blocks on the file system.
@@ -369,6 +422,19 @@ impl Opened {
         self.earlier = finished.names().map(str::to_owned).collect();
         self.finished = finished;
         Ok(())
+    }
+
+    /// Whether the artifacts directory is open, or can be opened in no time.
+    fn has_artifacts_at_once(&mut self) -> bool {
+        if self.artifacts.is_some() {
+            return true;
+        }
+        if self.resumed.is_some() {
+            return false;
+        }
+        let opened = self.capture.open_artifacts(EarlierArtifacts::Keep);
+        self.artifacts = opened.ok().map(Arc::new);
+        self.artifacts.is_some()
     }
 
     /// The artifacts directory.

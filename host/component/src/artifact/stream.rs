@@ -3,7 +3,7 @@
 //! Writes happen on the executor's blocking threads, one at a time, so that a slow disk holds up this guest
 //! only. The file has a temporary name until it is finished.
 
-use super::ArtifactStore;
+use super::store::{ArtifactStore, Need};
 use bytes::Bytes;
 use executor_runtime_protocol::ArtifactDescriptor;
 use executor_runtime_run::{ArtifactState, Event, Events, capture::ReadDeadline};
@@ -83,6 +83,11 @@ pub(super) struct WriterHandle(Weak<Mutex<Writer>>);
 impl WriterHandle {
     pub(super) fn is_open(&self) -> bool {
         self.0.strong_count() > 0
+    }
+
+    /// Whether what was given to the artifact is written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.upgrade().is_none_or(|writer| writer.try_lock().is_ok())
     }
 
     /// Waits until what was given to the artifact is written. Blocks.
@@ -170,7 +175,9 @@ impl Artifact {
     /// Waits for what was written, and has the file listed in the result; returns its length.
     pub(crate) async fn finish(self, store: ArtifactStore) -> Result<u64, String> {
         let mut writer = self.writer.lock_owned().await;
-        run_blocking(move || writer.finish(&store)).await
+        store
+            .perform(Need::Artifacts, move |store| writer.finish(store))
+            .await
     }
 }
 

@@ -13,7 +13,7 @@ use executor_runtime::{
     receipt, reject,
 };
 use executor_runtime_run::{
-    capture::{is_held, location, marker},
+    capture::{answers_at_once, is_held, location, marker},
     exhaustion,
 };
 use serde_json::{Map, Value, json};
@@ -396,12 +396,15 @@ async fn capture_of(invocation: &RuntimeInvocation, result: &RuntimeResult) -> O
     if !left.any(|file| Path::new(file).starts_with(&path)) {
         return None;
     }
-    let mark = exhaustion::run_blocking(move || {
+    let mark = move || {
         let marker = marker(&path).ok()?;
         let path = path.into_os_string().into_string().ok()?;
         Some(Capture { path, marker })
-    });
-    mark.await.ok().flatten()
+    };
+    if answers_at_once(invocation) {
+        return mark();
+    }
+    exhaustion::run_blocking(mark).await.ok().flatten()
 }
 
 fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
