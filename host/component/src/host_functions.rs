@@ -5,7 +5,7 @@ use super::{
     bindings::host::{ArtifactError, Host, HostArtifact, Level},
     state::RunState,
 };
-use executor_runtime_plugin::session::{self, StopRequest};
+use executor_runtime_plugin::session::{self, StopRequest, is_valid_artifact_name};
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 use tokio::{sync::watch, task::spawn_blocking};
 use wasmtime::component::Resource;
@@ -77,10 +77,13 @@ impl Host for RunState {
         kind: String,
         description: String,
     ) -> wasmtime::Result<Result<Resource<Artifact>, ArtifactError>> {
+        if !is_valid_artifact_name(&name) {
+            return self.begun(Err(CreateError::InvalidName(name)));
+        }
         let kind = session::printable(&kind, MAX_KIND);
         let description = session::printable(&description, MAX_DESCRIPTION);
         let create = move |store: &ArtifactStore| store.create(name, kind, description);
-        let created = self.given.artifacts.perform(Need::Artifacts, create).await;
+        let created = self.given.artifacts.in_directory(Need::Artifacts, create).await;
         self.begun(created)
     }
 
@@ -100,15 +103,19 @@ impl Host for RunState {
 
     async fn checkpoint(&mut self, state: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
         let keep = move |store: &ArtifactStore| store.checkpoint(&state);
-        Ok(self.given.artifacts.perform(Need::Written, keep).await)
+        Ok(self.given.artifacts.in_directory(Need::Written, keep).await)
     }
 
     async fn resumed(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
-        Ok(self
-            .given
-            .artifacts
-            .perform(Need::Directory, ArtifactStore::resumed)
-            .await)
+        let artifacts = &self.given.artifacts;
+        let resumed = artifacts
+            .in_directory(Need::Directory, ArtifactStore::resumed)
+            .await;
+        match artifacts.taken() {
+            None => Ok(resumed),
+            // It may have a checkpoint, and this one would begin what that has begun.
+            Some(words) => Err(AlreadyRunning(words).into()),
+        }
     }
 }
 
@@ -150,6 +157,11 @@ impl HostArtifact for RunState {
         Ok(())
     }
 }
+
+/// Ends a run whose directory another run of the same id has.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct AlreadyRunning(pub(super) String);
 
 /// Ready once the run is asked to stop.
 struct StopWaiter(watch::Receiver<Option<StopRequest>>);

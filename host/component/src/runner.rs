@@ -12,6 +12,7 @@ use super::{
     egress::EgressHooks,
     engine::{Engine, EngineError, Prepared, exhausted},
     guest_failure::GuestFailure,
+    host_functions::AlreadyRunning,
     limits::{ExceededLimit, Limiter, MAX_CALL_BYTES},
     state::{RunResources, RunState},
 };
@@ -150,6 +151,7 @@ impl Component {
             log: &log,
             request_failures: &request_failures,
             asked: stop.requested(),
+            taken: artifacts.taken(),
             run,
         };
         let mut outcome = report.outcome(end);
@@ -233,6 +235,8 @@ struct Report<'a> {
     log: &'a RunLog,
     request_failures: &'a RequestFailures,
     asked: Option<StopCause>,
+    /// Why there are no artifacts, if another run of the same id has their directory.
+    taken: Option<String>,
     run: &'a Run,
 }
 
@@ -241,6 +245,9 @@ impl Report<'_> {
         match end {
             End::Returned(returned, exceeded) => self.returned(returned, exceeded),
             End::Broke(error, exceeded) => {
+                if let Some(AlreadyRunning(words)) = error.downcast_ref() {
+                    return Failure::new(ErrorKind::AlreadyRunning, words.clone()).into();
+                }
                 let stderr = self.log.stderr_tail();
                 let failure = GuestFailure {
                     plugin: self.name,
@@ -276,6 +283,12 @@ impl Report<'_> {
                     summary: &reported.summary,
                 }
                 .failure(self.asked);
+                let failure = match &self.taken {
+                    Some(words) if failure.kind == ErrorKind::ArtifactsUnwritable => {
+                        Failure::new(ErrorKind::AlreadyRunning, words.clone())
+                    }
+                    _ => failure,
+                };
                 let outcome = match self.asked {
                     Some(cause) if failure.kind.status() != cause.status() => {
                         self.stopped(cause, Some(&failure.summary))

@@ -3,7 +3,7 @@
 //! They are in the run's capture directory, which is opened (and locked) when the first file is made: a run
 //! that leaves nothing touches no disk.
 
-use super::stream::{Artifact, WriterHandle, Written, run_blocking};
+use super::stream::{Artifact, WriterHandle, Written};
 use executor_runtime_plugin::{
     Limits,
     session::{MAX_ARTIFACT_NAME, is_valid_artifact_name},
@@ -16,6 +16,7 @@ use executor_runtime_run::{
         FinishedArtifacts, ReadDeadline, ReopenError, answers_at_once, create_file_at, remove_unfinished,
         reopen_unfinished, unfinished_name,
     },
+    exhaustion,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,7 +47,7 @@ pub(crate) enum CreateError {
     NotResumable(#[from] ReopenError),
 }
 
-/// What something that is done with the artifacts needs.
+/// What an operation on the artifacts needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
     /// The capture directory.
@@ -77,6 +78,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     opened: Option<Opened>,
+    /// Why the directory can't be had, if another run of the same id has it.
+    taken: Option<String>,
     /// The run is over: what one of its threads still asks for comes too late, and must not open the directory again.
     is_closed: bool,
     /// What this run has begun.
@@ -111,8 +114,8 @@ impl ArtifactStore {
         }))
     }
 
-    /// Does something with the artifacts: here if `need` is there at once, else on another thread.
-    pub(crate) async fn perform<T: Send + 'static>(
+    /// Does something in the run's directory: here if what it needs is there at once, else on another thread.
+    pub(crate) async fn in_directory<T: Send + 'static>(
         &self,
         need: Need,
         work: impl FnOnce(&Self) -> T + Send + 'static,
@@ -121,18 +124,19 @@ impl ArtifactStore {
             return work(self);
         }
         let store = self.clone();
-        run_blocking(move || {
+        let done = exhaustion::run_blocking(move || {
             let done = work(&store);
             if let Some(opened) = &store.state().opened {
                 opened.capture.remember_file_system();
             }
             done
-        })
-        .await
+        });
+        // It panics here if it has panicked there.
+        done.await.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Opens what is needed, if that takes microseconds: its file system answers at once, and there is nothing of an earlier
-    /// run to remove or to read. What can't be opened at all is left to be said by who needs it.
+    /// Opens what is needed, if that takes microseconds: its file system answers at once, and there are no artifacts of an
+    /// earlier run to remove or to read. Why something can't be opened at all is left for the operation to say.
     fn has_at_once(&self, need: Need) -> bool {
         let Ok(mut state) = self.0.state.try_lock() else {
             return false;
@@ -315,6 +319,11 @@ impl ArtifactStore {
         opened.resumed.clone()
     }
 
+    /// Why the directory can't be had, if another run of the same id has it.
+    pub(crate) fn taken(&self) -> Option<String> {
+        self.state().taken.clone()
+    }
+
     /// [`ArtifactStore::close`], without waiting for a file system longer than `time`: here if there is little to look at
     /// where it answers at once, else on another thread. What a thread of the guest still holds up is left to itself.
     pub(crate) async fn close_in_time(&self, time: &ReadDeadline) -> Collected {
@@ -392,7 +401,11 @@ impl State {
         match &mut self.opened {
             Some(opened) => Ok(opened),
             none => {
-                let capture = CaptureDirectory::open(&shared.invocation)?;
+                let capture = CaptureDirectory::open(&shared.invocation).inspect_err(|error| {
+                    if matches!(error, CaptureError::AlreadyRunning { .. }) {
+                        self.taken = Some(error.to_string());
+                    }
+                })?;
                 let of = shared
                     .asked
                     .unwrap_or_else(|| Fingerprint::of(&shared.invocation));
@@ -456,7 +469,7 @@ mod tests {
     use bytes::Bytes;
     use executor_runtime_run::CancelToken;
     use std::{fs, path::Path};
-    use wasmtime_wasi::p2::OutputStream;
+    use wasmtime_wasi::p2::{OutputStream, Pollable};
 
     /// The artifacts of a run that has its directories in `base`.
     fn store(base: &Path) -> ArtifactStore {
@@ -515,6 +528,32 @@ mod tests {
         let kept = tokio::task::spawn_blocking(move || store.checkpoint(b"state"));
         let error = kept.await.unwrap().unwrap_err();
         assert!(error.contains("an artifact can't be written"), "{error}");
+    }
+
+    /// Also where the file system answers at once, and nothing may block where the run is polled.
+    #[tokio::test]
+    async fn a_checkpoint_can_be_made_while_an_artifact_is_written() {
+        let base = tempfile::tempdir().unwrap();
+        let store = store(base.path());
+        // The second run knows the file system.
+        for bytes in [&b"some"[..], b"more"] {
+            let name = String::from_utf8_lossy(bytes).into_owned();
+            let create = move |store: &ArtifactStore| create(store, &name);
+            let mut artifact = store.in_directory(Need::Artifacts, create).await.unwrap();
+            let mut body = artifact.body().unwrap();
+            for is_written in [false, true] {
+                body.write(Bytes::copy_from_slice(bytes)).unwrap();
+                if is_written {
+                    body.ready().await;
+                }
+                let keep = move |store: &ArtifactStore| store.checkpoint(bytes);
+                store.in_directory(Need::Written, keep).await.unwrap();
+                body.ready().await;
+            }
+            let length = artifact.finish(store.clone()).await.unwrap();
+            assert_eq!(length, 2 * bytes.len() as u64);
+        }
+        assert_eq!(store.close().artifacts.len(), 2);
     }
 
     #[tokio::test]

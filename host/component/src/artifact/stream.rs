@@ -90,7 +90,7 @@ impl WriterHandle {
         self.0.upgrade().is_none_or(|writer| writer.try_lock().is_ok())
     }
 
-    /// Waits until what was given to the artifact is written. Blocks.
+    /// Waits until what was given to the artifact is written. Blocks, unless it is [idle](Self::is_idle).
     ///
     /// # Errors
     /// Why it could not be written.
@@ -98,7 +98,9 @@ impl WriterHandle {
         let Some(writer) = self.0.upgrade() else {
             return Ok(());
         };
-        match &writer.blocking_lock().error {
+        // Where runs are polled, nothing may block, and tokio does not let it.
+        let writer = writer.try_lock().unwrap_or_else(|_| writer.blocking_lock());
+        match &writer.error {
             Some(error) => Err(error.to_string()),
             None => Ok(()),
         }
@@ -176,7 +178,7 @@ impl Artifact {
     pub(crate) async fn finish(self, store: ArtifactStore) -> Result<u64, String> {
         let mut writer = self.writer.lock_owned().await;
         store
-            .perform(Need::Artifacts, move |store| writer.finish(store))
+            .in_directory(Need::Artifacts, move |store| writer.finish(store))
             .await
     }
 }
@@ -298,17 +300,5 @@ impl OutputStream for BodyStream {
 
     async fn cancel(&mut self) {
         self.ready().await;
-    }
-}
-
-/// Runs `work` on a blocking thread.
-pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that is shutting down cancels; then nothing waits for this future either.
-            Err(_) => std::future::pending().await,
-        },
     }
 }
