@@ -3,17 +3,25 @@
 //! Opening a capture directory takes microseconds on a local file system, less than handing the work to another
 //! thread. On a network file system, or one that a process serves, it takes as long as whatever is at the other end
 //! likes, and everything that is polled on the same thread would wait with it. So a run asks here first, and this asks
-//! only the kernel's own memory: a path that can be walked in its lookup cache, on a block device or on a file system
-//! that was seen to be local before, answers at once. Everything else (a path that was not used for long, a file system
-//! that is not known yet, a kernel before 5.12, or before 6.8 for what is on no block device) does not, and is
-//! left to another thread, for which the run waits no longer than its deadline.
+//! only the kernel's own memory: a path that can be walked in its lookup cache, on a file system of a kind that is
+//! local, answers at once. Everything else (a path that was not used for long, a kind that is not known here, a kernel
+//! before 5.12) does not, and is left to another thread, for which the run waits no longer than its deadline.
+//!
+//! The kind counts, and not the device: a process may serve what is on a block device (`fuseblk`). From 6.8 on the
+//! kernel tells the kind of a mount from memory. An older one is asked on the other thread ([`remember`]), and only the
+//! device of a mount tells it from others then.
+//!
+//! A local file system may hang, too, while it is frozen for a snapshot or its disk does not answer.
 
 use super::DEFAULT_BASE;
 use executor_runtime_protocol::RuntimeInvocation;
 use nix::{
     errno::Errno,
     fcntl::AT_FDCWD,
-    sys::statfs::{BTRFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, fstatfs},
+    sys::statfs::{
+        BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC,
+        XFS_SUPER_MAGIC, fstatfs,
+    },
 };
 use std::{
     ffi::CString,
@@ -26,16 +34,29 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-/// Mounts of local file systems without a block device, the latest last.
-static LOCAL: RwLock<Vec<u64>> = RwLock::new(Vec::new());
+/// Kinds that are local.
+const KINDS: [FsType; 6] = [
+    BTRFS_SUPER_MAGIC,
+    EXT4_SUPER_MAGIC,
+    F2FS_SUPER_MAGIC,
+    OVERLAYFS_SUPER_MAGIC,
+    TMPFS_MAGIC,
+    XFS_SUPER_MAGIC,
+];
+
+/// Devices with a file system of these kinds, the latest last; where the kernel does not tell the kind of a mount.
+static LOCAL: RwLock<Vec<Device>> = RwLock::new(Vec::new());
 /// How many of them are known at a time.
 const MAX_LOCAL: usize = 64;
+
+/// Major and minor number.
+type Device = (u32, u32);
 
 /// Where something is mounted.
 #[derive(Clone, Copy)]
 struct Mount {
-    on_block_device: bool,
-    /// No later mount has the same, unlike the number of its device. None if the kernel does not tell.
+    device: Device,
+    /// No later mount has the same. None if the kernel does not tell.
     id: Option<u64>,
 }
 
@@ -55,19 +76,77 @@ impl Mount {
             )
         };
         (result == 0).then_some(Self {
-            // Only a block device has a major number.
-            on_block_device: status.stx_dev_major != 0,
+            device: (status.stx_dev_major, status.stx_dev_minor),
             id: (status.stx_mask & libc::STATX_MNT_ID_UNIQUE != 0).then_some(status.stx_mnt_id),
         })
     }
 
     fn is_local(self) -> bool {
-        self.on_block_device
-            || self.id.is_some_and(|id| {
+        match self.id.and_then(kind_of_mount) {
+            Some(kind) => KINDS.contains(&kind),
+            None => {
                 let local = LOCAL.read().unwrap_or_else(PoisonError::into_inner);
-                local.contains(&id)
-            })
+                local.contains(&self.device)
+            }
+        }
     }
+
+    /// Whether another mount may have the same device later, without being on the same file system.
+    fn is_on_block_device(self) -> bool {
+        // Only a block device has a major number.
+        self.device.0 != 0
+    }
+}
+
+/// What `statmount(2)` is asked, as the kernel has it (`struct mnt_id_req`).
+#[repr(C)]
+struct MountRequest {
+    size: u32,
+    spare: u32,
+    id: u64,
+    parameters: u64,
+}
+
+/// The beginning of what it answers (`struct statmount`).
+#[repr(C)]
+struct MountStatus {
+    size: u32,
+    options: u32,
+    mask: u64,
+    device_major: u32,
+    device_minor: u32,
+    magic: u64,
+    /// What there may be more.
+    rest: [u64; 60],
+}
+
+/// `statmount`, which has the same number on every system that this is built for.
+const SYS_STATMOUNT: libc::c_long = 457;
+/// Asks for the device and the kind of the file system.
+const STATMOUNT_SB_BASIC: u64 = 1;
+
+/// The kind of the file system of a mount. None if the kernel does not tell.
+fn kind_of_mount(id: u64) -> Option<FsType> {
+    let request = MountRequest {
+        size: size_of::<MountRequest>() as u32,
+        spare: 0,
+        id,
+        parameters: STATMOUNT_SB_BASIC,
+    };
+    // SAFETY: a structure of integers, which may all be 0.
+    let mut status: MountStatus = unsafe { zeroed() };
+    // SAFETY: `request` is readable and has the size that it says; `status` is writable, and its size is given.
+    let result = unsafe {
+        libc::syscall(
+            SYS_STATMOUNT,
+            &raw const request,
+            &raw mut status,
+            size_of::<MountStatus>(),
+            0,
+        )
+    };
+    let is_told = result == 0 && status.mask & STATMOUNT_SB_BASIC != 0;
+    is_told.then_some(FsType(status.magic as _))
 }
 
 /// Whether the directories that a run is started in and keeps its files in answer at once, and its input too.
@@ -102,21 +181,20 @@ pub(super) fn remember(directory: impl AsFd) {
     let Some(mount) = Mount::of(directory.as_fd()) else {
         return;
     };
-    let Some(id) = mount.id.filter(|_| !mount.is_local()) else {
+    if mount.id.and_then(kind_of_mount).is_some() || !mount.is_on_block_device() || mount.is_local() {
         return;
-    };
-    let kinds = [TMPFS_MAGIC, BTRFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC];
-    if !fstatfs(directory).is_ok_and(|status| kinds.contains(&status.filesystem_type())) {
+    }
+    if !fstatfs(directory).is_ok_and(|status| KINDS.contains(&status.filesystem_type())) {
         return;
     }
     let mut local = LOCAL.write().unwrap_or_else(PoisonError::into_inner);
-    if local.contains(&id) {
+    if local.contains(&mount.device) {
         return;
     }
     if local.len() == MAX_LOCAL {
         local.remove(0);
     }
-    local.push(id);
+    local.push(mount.device);
 }
 
 /// Opens what is at `path`, without reading it, if the kernel has all that it takes in its lookup cache.
@@ -150,10 +228,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let open = std::fs::File::open(directory.path()).unwrap();
         remember(&open);
-        let known = fstatfs(&open).unwrap().filesystem_type();
+        let kind = fstatfs(&open).unwrap().filesystem_type();
         let mount = Mount::of(open.as_fd()).unwrap();
-        let named = mount.id.is_some() && (known == TMPFS_MAGIC || known == OVERLAYFS_SUPER_MAGIC);
-        if mount.on_block_device || named {
+        let told = mount.id.and_then(kind_of_mount);
+        if let Some(told) = told {
+            assert_eq!(told, kind, "the kernel tells the same in both ways");
+        }
+        if KINDS.contains(&kind) && (told.is_some() || mount.is_on_block_device()) {
             assert!(is_local_path(directory.path()));
         }
         let proc = std::fs::File::open("/proc/self").unwrap();
