@@ -309,7 +309,10 @@ fn into_result(
         }
         Ending::Unsuccessful(Failure { kind, summary }) => {
             metadata.insert(receipt::ERROR_KIND.to_owned(), kind.code().into_owned());
-            // A dispatcher or a plugin may know better.
+            // A dispatcher or a plugin may know better, except of a run that was cancelled here.
+            if kind.status() == Status::Cancelled {
+                metadata.remove(receipt::ERROR_TRANSIENT);
+            }
             metadata
                 .entry(receipt::ERROR_TRANSIENT.to_owned())
                 .or_insert_with(|| kind.is_transient().to_string());

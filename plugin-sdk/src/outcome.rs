@@ -34,7 +34,8 @@ impl Outcome {
         self
     }
 
-    /// A key for the result's metadata. The host keeps `error.`, `usage.` and `plugin.` to itself.
+    /// A key for the result's metadata. The host keeps `error.`, `usage.` and `plugin.` to itself, except for `error.transient` of a
+    /// [`RunError`].
     #[must_use]
     pub fn receipt(mut self, key: impl Into<String>, value: impl fmt::Display) -> Self {
         self.receipt.insert(key.into(), value.to_string());

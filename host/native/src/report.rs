@@ -169,7 +169,9 @@ impl FinishedRun<'_> {
             return;
         };
         outcome.receipt = receipt;
-        outcome.receipt.retain(|key, _| !is_about_this_host(key));
+        outcome
+            .receipt
+            .retain(|key, value| !is_about_this_host(key, value));
         if self.asked.is_none() && !delegated_run.finished_at.is_before(&delegated_run.started_at) {
             outcome.times = Some((delegated_run.started_at, delegated_run.finished_at));
         }

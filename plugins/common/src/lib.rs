@@ -21,7 +21,9 @@ mod template;
 pub use answer::{Answer, ExchangeError, answer, exchange, text_at, unexpected_code, unusable, words_at};
 pub use artifact::keep_artifact;
 pub use call::{Call, call_receipt};
-pub use ending::{ReadFailure, http_error, interrupted, read_failure};
+pub use ending::{
+    ReadFailure, http_error, interrupted, may_have_arrived, may_have_started, may_pass, read_failure, refused,
+};
 pub use keys::{
     KICKOFF_CODES, MIN_INTERVAL, codes, count, expected_kickoff, invalid, kickoff_codes, path, sendable,
     states,

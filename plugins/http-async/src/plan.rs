@@ -2,7 +2,7 @@
 
 use crate::exit::ExitPaths;
 use executor_runtime_plugin_common::{
-    Call, MIN_INTERVAL, Paths, Template, Values, add_headers, codes, count, invalid, kickoff_codes,
+    Call, MIN_INTERVAL, Paths, Template, Values, add_headers, codes, count, invalid, kickoff_codes, method,
     method_or, path, sendable, states,
 };
 use executor_runtime_sdk::{
@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) error: Option<Paths>,
     pub(crate) exit: ExitPaths,
     pub(crate) intervals: Intervals,
+    /// Whether the kickoff is of a method that only asks, so that it may be sent again.
+    pub(crate) only_asks: bool,
     /// What the kickoff may be answered with besides 200 and 202.
     pub(crate) kickoff_codes: Vec<u16>,
     pub(crate) pending_codes: Vec<u16>,
@@ -108,6 +110,7 @@ impl Plan {
             error: path(invocation, "http.poll_error_path")?,
             exit: ExitPaths::read(invocation)?,
             intervals: Intervals::read(invocation)?,
+            only_asks: method(invocation, "http.method")?.is_safe(),
             kickoff_codes: kickoff_codes(invocation)?,
             pending_codes: codes(invocation, "http.poll_pending_codes")?,
             max_failures: count(invocation, "http.poll_max_failures", 0)?,

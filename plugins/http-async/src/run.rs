@@ -9,7 +9,7 @@ use crate::{
 };
 use executor_runtime_plugin_common::{
     Answer, ExchangeError, Values, call_receipt, exchange, expected_kickoff, interrupted, keep_artifact,
-    kickoff_request, text_at, unexpected_code, words_at,
+    kickoff_request, may_have_arrived, may_have_started, refused, text_at, unexpected_code, words_at,
 };
 use executor_runtime_sdk::{
     Context, HttpError, Invocation, Level, Outcome, RunError, http_types::StatusCode,
@@ -27,8 +27,6 @@ struct Record {
     state: State,
     /// The backend may have started the run.
     started: bool,
-    /// It has said so.
-    accepted: bool,
     run_status: Option<String>,
     progress: Option<Progress>,
     polls: u64,
@@ -59,26 +57,32 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
         record.cancelled = Some(cancel.send(ctx, record.values(), share));
     }
     let kept = record.keep_payload(invocation, ctx);
-    let may_go_on = followed.is_err() && record.may_go_on();
+    let may_still_run = followed.is_err() && record.may_still_run(&plan);
+    let has_succeeded = matches!(&followed, Ok(ended) if failure(&plan, ended).is_none());
     let ended = followed.and_then(|ended| record.conclude(ctx, &plan, ended));
     record.clean_up(ctx, &plan);
     let ended = ended.map_err(|halt| match halt {
         Halt::Interrupted(doing) => interrupted(invocation, ctx, doing),
         Halt::Lost(error) | Halt::Failed(error) => error,
     });
-    // Another try would start a second run beside it.
-    let ended = ended.map_err(|error| if may_go_on { error.transient(false) } else { error });
     let receipt = record.into_receipt();
     match ended.and_then(|code| kept.map(|()| code)) {
+        // Another try would start a second run beside it, or do its work again.
+        Err(error) if may_still_run || has_succeeded && !plan.only_asks => {
+            Err(with_receipt(error.transient(false), receipt))
+        }
+        Err(error) => Err(with_receipt(error, receipt)),
         Ok(code) => Ok(receipt
             .into_iter()
             .fold(Outcome::succeeded().exit_code(code), |outcome, (key, value)| {
                 outcome.receipt(key, value)
             })),
-        Err(error) => Err(receipt
-            .into_iter()
-            .fold(error, |error, (key, value)| error.receipt(key, value))),
     }
+}
+
+fn with_receipt(error: RunError, receipt: Vec<(&'static str, String)>) -> RunError {
+    let with = |error: RunError, (key, value)| error.receipt(key, value);
+    receipt.into_iter().fold(error, with)
 }
 
 /// The end of a run whose status is no success.
@@ -109,10 +113,10 @@ fn failure(plan: &Plan, ended: &Ended) -> Option<RunError> {
 }
 
 impl Record {
-    /// Whether the backend has started a run that may still be under way. Ask only before its end is known.
-    fn may_go_on(&self) -> bool {
+    /// Whether the backend may have a run under way whose end is not known.
+    fn may_still_run(&self, plan: &Plan) -> bool {
         let is_cancelled = matches!(&self.cancelled, Some(Ok(code)) if code.is_success());
-        self.accepted && !is_cancelled
+        self.started && !plan.only_asks && !is_cancelled
     }
 
     fn values(&self) -> Values<'_> {
@@ -125,7 +129,7 @@ impl Record {
         // A second kickoff would start a second run: rather fail.
         if let Some(state) = State::resumed(ctx).map_err(Halt::Failed)? {
             self.state = state;
-            (self.started, self.accepted) = (true, true);
+            self.started = true;
             self.resumed = true;
             if let Some(ended) = self.state.ended.clone() {
                 self.run_status = Some(ended.status.clone());
@@ -205,7 +209,7 @@ impl Record {
             }
         })?;
         self.code = Some(answer.status);
-        self.accepted = answer.status.is_success();
+        self.started = may_have_started(answer.status);
         match answer.status {
             StatusCode::OK => {
                 // Anything but a terminal status is an acknowledgement.
@@ -215,10 +219,10 @@ impl Record {
             other if plan.kickoff_codes.contains(&other.as_u16()) => {}
             _ => {
                 let expected = expected_kickoff(&plan.kickoff_codes, answer.status);
-                return Err(failed(unexpected_code(&expected, &answer)));
+                let error = unexpected_code(&expected, &answer);
+                return Err(failed(refused(error, answer.status)));
             }
         }
-        self.started = true;
         let ended = self
             .run_status
             .as_ref()
@@ -377,17 +381,4 @@ impl Record {
         .filter_map(|(key, value)| Some((key, value?)))
         .collect()
     }
-}
-
-/// Whether the backend may have got a request that failed like this, and carried it out.
-fn may_have_arrived(error: &HttpError) -> bool {
-    !matches!(
-        error,
-        HttpError::InvalidRequest { .. }
-            | HttpError::Denied { .. }
-            | HttpError::Dns { .. }
-            | HttpError::Refused { .. }
-            | HttpError::Tls { .. }
-            | HttpError::HandshakeBroken { .. }
-    )
 }

@@ -41,6 +41,8 @@ impl State {
                 "invalid_checkpoint",
                 format!("the checkpoint of the earlier run can't be read: {error}"),
             )
+            // What that run has started may still be under way.
+            .transient(false)
         })
     }
 

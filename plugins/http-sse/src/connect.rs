@@ -6,8 +6,8 @@ use crate::{
     state::State,
 };
 use executor_runtime_plugin_common::{
-    Answer, ExchangeError, Values, answer, expected_kickoff, kickoff_request, same_origin_location, text_at,
-    unexpected_code, unusable,
+    Answer, ExchangeError, Values, answer, expected_kickoff, kickoff_request, may_have_arrived,
+    may_have_started, may_pass, refused, same_origin_location, text_at, unexpected_code, unusable,
 };
 use executor_runtime_sdk::{
     Body, BodyReader, HttpError, Level, RunError,
@@ -43,22 +43,25 @@ impl Follower<'_> {
         if self.plan.stream.is_none() {
             accept_events(&mut request);
         }
+        self.started = true;
         let response = match self.ctx.http().send(request) {
             Ok(response) => response,
             Err(HttpError::Timeout | HttpError::Stopped) => return Err(Halt::Interrupted(DOING)),
             Err(error) if self.plan.repeats_kickoff && error.is_transient() => {
                 return Ok(Some(Attempt::MayPass(RunError::from_http(&error), None)));
             }
-            Err(error) => return Err(Halt::Failed(RunError::from_http(&error).context(DOING))),
+            Err(error) => {
+                self.started = may_have_arrived(&error);
+                return Err(Halt::Failed(RunError::from_http(&error).context(DOING)));
+            }
         };
+        self.started = may_have_started(response.status());
         self.code = Some(response.status());
         if self.plan.stream.is_none() {
             self.state.location = self.location(&url, response.headers());
-            self.accepted = self.state.location.is_some() && response.status().is_success();
             let opened = self.open(response, self.plan.repeats_kickoff, false);
             return opened.map(Some).map_err(|halt| halt.context(DOING));
         }
-        self.accepted = response.status().is_success();
         let failed = |error: RunError| Halt::Failed(error.context(DOING));
         let answer = answer(self.ctx, response).map_err(|error| match error {
             ExchangeError::Interrupted => Halt::Interrupted(DOING),
@@ -69,7 +72,8 @@ impl Follower<'_> {
             || self.plan.kickoff_codes.contains(&answer.status.as_u16());
         if !is_expected {
             let expected = expected_kickoff(&self.plan.kickoff_codes, answer.status);
-            return Err(failed(unexpected_code(&expected, &answer)));
+            let error = unexpected_code(&expected, &answer);
+            return Err(failed(refused(error, answer.status)));
         }
         if let Some(path) = &self.plan.run_id {
             let id = text_at(path, &answer.payload).map_err(failed)?;
@@ -194,14 +198,10 @@ impl Follower<'_> {
         let error = unexpected_code("200", &answer);
         match repeats && may_pass(head.status) {
             true => Ok(Attempt::MayPass(error, answer.retry_after)),
-            false => Err(lost(error)),
+            false if started => Err(lost(error)),
+            false => Err(lost(refused(error, head.status))),
         }
     }
-}
-
-/// Whether a server may answer otherwise the next time.
-pub(crate) fn may_pass(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {

@@ -1,14 +1,15 @@
 //! One run: the stream, asked for again as often as it breaks off, to its end.
 
 use crate::{
-    connect::{Attempt, may_pass},
+    connect::Attempt,
     journal::Journal,
     parser::{Event, Item, Parser},
     plan::{Plan, StatusPlan},
     state::{Ended, Known, State},
 };
 use executor_runtime_plugin_common::{
-    ExchangeError, Found, ReadFailure, Values, exchange, read_failure, text_at, unexpected_code, words_at,
+    ExchangeError, Found, ReadFailure, Values, exchange, may_pass, read_failure, text_at, unexpected_code,
+    words_at,
 };
 use executor_runtime_sdk::{
     BodyReader, Context, HttpError, Invocation, Level, RunError, http_types::StatusCode,
@@ -47,8 +48,8 @@ pub(crate) struct Follower<'r> {
     pub(crate) journal: &'r mut Journal,
     pub(crate) state: State,
     pub(crate) code: Option<StatusCode>,
-    /// Whether the backend has said that it has started a run, which is more than the stream.
-    pub(crate) accepted: bool,
+    /// Whether the backend may have started what the kickoff asks for.
+    pub(crate) started: bool,
     /// How often the stream was asked for again.
     pub(crate) reconnects: u64,
     /// Attempts in a row that brought nothing.
@@ -80,11 +81,18 @@ impl<'r> Follower<'r> {
             journal,
             state: State::default(),
             code: None,
-            accepted: false,
+            started: false,
             reconnects: 0,
             failures: 0,
             message: None,
         }
+    }
+
+    /// Whether the backend may have a run under way that is more than its stream. Ask only while its end is not known.
+    pub(crate) fn may_still_run(&self) -> bool {
+        let is_known = self.state.location.is_some() || self.state.run_id.is_some();
+        let outlives_stream = self.plan.outlives_stream() || is_known;
+        self.started && outlives_stream && !self.plan.only_asks
     }
 
     pub(crate) fn values(&self) -> Values<'_> {
@@ -97,7 +105,7 @@ impl<'r> Follower<'r> {
         let mut attempt = None;
         if let Some(state) = resumed {
             self.state = state;
-            self.accepted = self.plan.stream.is_some() || self.state.location.is_some();
+            self.started = true;
             if let Some(ended) = self.state.ended.clone() {
                 return Ok(ended);
             }

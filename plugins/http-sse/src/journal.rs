@@ -62,7 +62,8 @@ impl Journal {
             Err(error) => Err(RunError::failed(
                 "artifact_lost",
                 format!("the events of the earlier run are lost: {error}"),
-            )),
+            )
+            .transient(false)),
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) reconnect: Option<Template>,
     /// Whether the kickoff may be sent again, because it only asks.
     pub(crate) repeats_kickoff: bool,
+    /// Whether it is of a method that only asks.
+    pub(crate) only_asks: bool,
     /// What the kickoff may be answered with besides 200 and 202.
     pub(crate) kickoff_codes: Vec<u16>,
     pub(crate) run_id: Option<Paths>,
@@ -87,6 +89,7 @@ impl Plan {
         let stream = template(invocation, STREAM)?;
         let plan = Self {
             repeats_kickoff: stream.is_none() && method(invocation, "http.method")? == Method::GET,
+            only_asks: method(invocation, "http.method")?.is_safe(),
             stream,
             reconnect: template(invocation, "sse.reconnect_url_template")?,
             kickoff_codes: kickoff_codes(invocation)?,
@@ -128,6 +131,11 @@ impl Plan {
         };
         plan.check()?;
         Ok(plan)
+    }
+
+    /// Whether what the kickoff starts is more than its stream: it is known by a URL of its own.
+    pub(crate) fn outlives_stream(&self) -> bool {
+        self.stream.is_some() || self.reconnect.is_some() || self.status.is_some() || self.cancel.is_some()
     }
 
     fn check(&self) -> Result<(), RunError> {

@@ -27,7 +27,7 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
         _ => None,
     };
     let is_cancelled = matches!(&cancelled, Some(Ok(code)) if code.is_success());
-    let may_go_on = followed.is_err() && follower.accepted && !is_cancelled;
+    let may_still_run = followed.is_err() && follower.may_still_run() && !is_cancelled;
     let Follower {
         state,
         code,
@@ -42,9 +42,13 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
         Halt::Interrupted(doing) => interrupted(invocation, ctx, doing),
         Halt::Lost(error) | Halt::Failed(error) => error,
     });
-    // Another try would start a second run beside it.
-    let outcome = outcome.map_err(|error| if may_go_on { error.transient(false) } else { error });
-    let outcome = outcome.and_then(|ended| judge(ended, state.input)).and(kept);
+    let outcome = outcome.and_then(|ended| judge(ended, state.input));
+    // Another try would start a second run beside it, or do its work again.
+    let is_final = may_still_run || outcome.is_ok() && !plan.only_asks;
+    let outcome = outcome.and(kept).map_err(|error| match is_final {
+        true => error.transient(false),
+        false => error,
+    });
     let receipt = [
         ("http.status", code.map(|code| code.as_str().to_owned())),
         ("sse.events", Some(state.events.to_string())),

@@ -141,4 +141,5 @@ fn an_unreadable_checkpoint_is_a_failure_and_no_second_kickoff() {
         (error.status(), error.kind()),
         (FailureStatus::Failed, "invalid_checkpoint")
     );
+    assert_eq!(error.get_receipt("error.transient"), Some("false"));
 }

@@ -8,7 +8,7 @@
 //! `http.header.*`, and with an artifact `http.body_bytes` and, where it was cut off, `http.body_truncated`.
 
 use executor_runtime_plugin_common::{
-    ReadFailure, answer_receipt, beginning, http_error, kickoff_request, preview, read_failure,
+    ReadFailure, answer_receipt, beginning, http_error, kickoff_request, preview, read_failure, refused,
 };
 use executor_runtime_sdk::{
     ArtifactWriter, BodyReader, Context, Copied, Invocation, Outcome, RunError, Runner, export_runner,
@@ -100,7 +100,8 @@ fn finish(
         }
         Ok(start) => {
             let summary = format!("HTTP {}: {}", status.as_str(), preview(&start));
-            RunError::failed("http_status", summary.trim_end()).exit_code(code)
+            let error = RunError::failed("http_status", summary.trim_end()).exit_code(code);
+            refused(error, status)
         }
         Err(error) => error,
     };

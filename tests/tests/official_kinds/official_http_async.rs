@@ -662,8 +662,19 @@ fn what_may_still_be_under_way_is_not_to_be_tried_again(kind: &Kind) {
     let running = || vec![accepted(), status("running")];
     for (case, answers, transient) in [
         ("refused", vec![Answer::new(500, "")], "true"),
+        ("busy", vec![Answer::new(429, "")], "true"),
+        ("unknown", vec![Answer::new(404, "")], "false"),
+        ("given up", vec![Answer::new(504, "")], "false"),
         ("not allowed", vec![Answer::new(201, STARTED)], "false"),
         ("no id", vec![Answer::new(202, "{}")], "false"),
+        ("no answer", vec![Answer::Bytes(Vec::new())], "false"),
+        (
+            "half an answer",
+            vec![Answer::Bytes(
+                b"HTTP/1.1 202 Accepted\r\ncontent-length: 100\r\n\r\n{".to_vec(),
+            )],
+            "false",
+        ),
         ("lost", [running(), vec![Answer::new(404, "")]].concat(), "false"),
         ("failed", [running(), vec![status("failed")]].concat(), "true"),
         ("asks", [running(), vec![status("paused")]].concat(), "false"),
@@ -676,8 +687,21 @@ fn what_may_still_be_under_way_is_not_to_be_tried_again(kind: &Kind) {
             "{case}: {result:?}"
         );
     }
-    for (cancel, transient) in [(None, "false"), (Some(500), "false"), (Some(204), "true")] {
+    let done = vec![accepted(), status("completed"), Answer::new(404, "")];
+    let server = Scripted::sequence(done);
+    let result = kind.run(&to(kind, &server).with("http.result_url_template", server.url("/result")));
+    assert_eq!(result.metadata["error.transient"], "false", "{result:?}");
+    let asks = Scripted::sequence(vec![accepted(), Answer::new(200, "{}")]);
+    let result = kind.run(&to(kind, &asks).with("http.method", "GET"));
+    assert_eq!(result.metadata["error.transient"], "true", "{result:?}");
+    for (answered, cancel, transient) in [
+        (true, None, "false"),
+        (true, Some(500), "false"),
+        (true, Some(204), "true"),
+        (false, None, "false"),
+    ] {
         let server = Scripted::start(move |request, _| match (&*request.line(), cancel) {
+            ("POST /start", _) if !answered => Answer::Silence,
             ("POST /start", _) => accepted(),
             ("POST /cancel", Some(code)) => Answer::new(code, ""),
             _ => status("running"),

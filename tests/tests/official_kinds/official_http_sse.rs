@@ -420,6 +420,7 @@ fn only_what_is_more_than_its_stream_is_not_to_be_tried_again(kind: &Kind) {
         (true, None, "false"),
         (true, Some(500), "false"),
         (true, Some(204), "true"),
+        (false, Some(500), "false"),
     ] {
         let server = Scripted::start(move |request, _| match (&*request.line(), cancel) {
             ("POST /start", _) if located => {

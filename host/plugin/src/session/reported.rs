@@ -26,7 +26,7 @@ const RESERVED: [&str; 3] = ["error.", "usage.", "plugin."];
 pub fn receipt(pairs: Vec<(String, String)>) -> Receipt {
     pairs
         .into_iter()
-        .filter(|(key, value)| is_free_key(key) || is_transience(key, value))
+        .filter(|(key, value)| is_free_key(key) || is_transient_key(key, value))
         .take(MAX_KEYS)
         .map(|(key, mut value)| {
             value.truncate(cut(&value, MAX_VALUE).len());
@@ -35,12 +35,13 @@ pub fn receipt(pairs: Vec<(String, String)>) -> Receipt {
         .collect()
 }
 
-/// Whether a key of the receipt tells of this host's own part in a run, and not of the run.
-pub fn is_about_this_host(key: &str) -> bool {
-    key == receipt::RESULT_FILE_ERROR || ["error.", "plugin."].iter().any(|prefix| key.starts_with(prefix))
+/// Whether an entry of the receipt tells of this host's own part in a run, and not of the run.
+pub fn is_about_this_host(key: &str, value: &str) -> bool {
+    let is_reserved = ["error.", "plugin."].iter().any(|prefix| key.starts_with(prefix));
+    key == receipt::RESULT_FILE_ERROR || is_reserved && !is_transient_key(key, value)
 }
 
-fn is_transience(key: &str, value: &str) -> bool {
+fn is_transient_key(key: &str, value: &str) -> bool {
     key == receipt::ERROR_TRANSIENT && ["true", "false"].contains(&value)
 }
 
