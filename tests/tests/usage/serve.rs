@@ -254,13 +254,23 @@ fn one_request_submits_a_run_and_is_answered_with_its_result() {
     let waited = serving.post("/v1/runs?wait=0.1", &queued).expect(202).json();
     assert_eq!(waited["status"], "pending");
     let mut gone = serving.connect();
-    gone.send("POST", "/v1/runs?wait=60", &[], queued.as_bytes());
+    let left = scene.script("echo ran").id("left").text();
+    gone.send("POST", "/v1/runs?wait=60", &[], left.as_bytes());
+    eventually("it being accepted", || {
+        (serving.get("/v1/runs/left").status() == 200).then_some(())
+    });
     let mut waiting = serving.connect();
     waiting.send("POST", "/v1/runs?wait=60", &[], queued.as_bytes());
     drop(gone);
     scene.file("go", "");
     assert_eq!(waiting.answer().expect(200).json()["status"], "succeeded");
-    assert_eq!(result(&serving, "held").status.as_str(), "succeeded");
+    for id in ["held", "left"] {
+        assert_eq!(result(&serving, id).status.as_str(), "succeeded");
+    }
+    // Without patience it runs if there is room now.
+    let now = scene.script("true").id("now").text();
+    let answer = serving.post("/v1/runs?wait=60&queue_timeout=0", &now).expect(200);
+    assert_eq!(answer.json()["status"], "succeeded");
     for bad in ["-1", "3601", "x"] {
         serving
             .post(&format!("/v1/runs?wait={bad}"), &held)

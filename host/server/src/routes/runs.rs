@@ -30,8 +30,8 @@ pub(crate) struct SubmitQuery {
     /// as it takes.
     #[param(minimum = 0, maximum = 31_536_000)]
     queue_timeout: Option<f64>,
-    /// How many seconds to wait for the end of the run. If it ends within them, the answer is its result; without this it is
-    /// the run as it is when it was accepted.
+    /// How many seconds to wait for the end of the run. If it has ended by then, the answer is its result (200), else the run
+    /// (202). Without this the answer is the run: 202 if it is new, 200 if it was there before.
     #[param(minimum = 0, maximum = 3600)]
     wait: Option<f64>,
 }
@@ -39,8 +39,8 @@ pub(crate) struct SubmitQuery {
 /// Submit a run
 ///
 /// Idempotent by `invocation_id`: the same document again is the same run, also after its end. (`timeout_seconds` and
-/// `output_result_path` may differ.) With `wait`, one request is all that a short run takes: it is submitted, and answered as
-/// `GET /v1/runs/{id}/result` is. A caller that goes away meanwhile leaves the run as it is.
+/// `output_result_path` may differ.) With `wait`, the answer is that of `GET /v1/runs/{id}/result`, so that a short run needs
+/// only one request. If the caller disconnects while it waits, the run continues.
 #[utoipa::path(
     post, path = "/v1/runs", tag = "runs",
     params(
@@ -54,7 +54,7 @@ pub(crate) struct SubmitQuery {
          headers(("Location" = String, description = "The path of the run"))),
         (status = 200, description = "With `wait`, the result; without, the same document was accepted before", body = RunSummary,
          headers(("Location" = String, description = "The path of the run"))),
-        (status = 400, description = "The document is no invocation", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The document is not an invocation, or the query can't be used", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another document has this id", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The document is too long", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The queue is full; see Retry-After", body = Problem, content_type = "application/problem+json"),

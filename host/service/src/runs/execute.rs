@@ -71,7 +71,7 @@ impl Runs {
                 self.leave_queue_to_run(entry);
                 self.come_at_once(entry, slot).await
             }
-            None => self.turn(entry, options).await,
+            None => self.turn(entry, options, beginning.is_resumed).await,
         };
         let result = match turn {
             Turn::Come(slot, invocation) if is_begun || !self.is_closing() => {
@@ -107,7 +107,8 @@ impl Runs {
         self.leave(entry, result);
     }
 
-    async fn turn(&self, entry: &Entry, options: SubmitOptions) -> Turn {
+    /// Waits for its turn.
+    async fn turn(&self, entry: &Entry, options: SubmitOptions, is_resumed: bool) -> Turn {
         let patience = async {
             match options.queue_timeout {
                 Some(Duration::ZERO) => {}
@@ -123,14 +124,18 @@ impl Runs {
             biased;
             () = entry.cancel.raised(CancelReason::Requested) => Turn::Ended(Failure::new(
                 ErrorKind::Cancelled,
-                "cancelled before its turn came",
+                match is_resumed {
+                    true => "the host ended before the run had stopped; what it has started elsewhere may still be under way",
+                    false => "cancelled before its turn came",
+                },
             )),
             () = self.0.closing.raised(CancelReason::Requested) => Turn::Closing,
+            // Before its patience: without any, it begins if there is room now.
+            turn = come => turn,
             () = patience => Turn::Ended(Failure::new(
                 ErrorKind::Timeout,
                 "timed out before its turn came",
             )),
-            turn = come => turn,
         }
     }
 
@@ -147,10 +152,8 @@ impl Runs {
         tokio::select! {
             biased;
             turn = self.come(entry, slot) => turn,
-            () = entry.cancel.raised(CancelReason::Requested) => Turn::Ended(Failure::new(
-                ErrorKind::Cancelled,
-                "cancelled before it was started",
-            )),
+            () = entry.cancel.raised(CancelReason::Requested) => Turn::Ended(cancelled_at_once()),
+            () = self.0.stopping.raised(CancelReason::Requested) => Turn::Ended(cancelled_at_once()),
         }
     }
 
@@ -362,6 +365,11 @@ impl Runs {
         self.0.table.remove(entry.id());
         entry.leave();
     }
+}
+
+/// Of a run whose start is in the journal, and that has done nothing yet.
+fn cancelled_at_once() -> Failure {
+    Failure::new(ErrorKind::Cancelled, "cancelled as it was about to begin")
 }
 
 /// What the event of a start says.

@@ -5,7 +5,6 @@ use super::{
     execute::{Beginning, started},
 };
 use crate::{
-    admission::Slot,
     event::EventKind,
     journal::{Accepted, JournalError, NewRun, RunNumber},
     summary::RunSummary,
@@ -113,8 +112,7 @@ impl Runs {
         let runs = self.clone();
         // A caller that goes away does not leave it half accepted.
         let accepting = tokio::spawn(async move {
-            let slot = runs.0.service.try_slot(&invocation.runtime_kind);
-            let entered = runs.accept(invocation, options, slot).await?;
+            let entered = runs.accept(invocation, options).await?;
             if let (Some(entry), Some(beginning)) = (entered.entry, entered.beginning) {
                 tokio::spawn(async move { runs.drive(&entry, options, beginning).await });
             }
@@ -133,9 +131,8 @@ impl Runs {
         invocation: RuntimeInvocation,
         options: SubmitOptions,
     ) -> Result<Completed, SubmitError> {
-        let slot = self.0.service.try_slot(&invocation.runtime_kind);
         let id = invocation.invocation_id.clone();
-        let entered = self.accept(invocation, options, slot).await?;
+        let entered = self.accept(invocation, options).await?;
         let is_new = entered.submitted.is_new;
         let Some(entry) = entered.entry else {
             let recorded = self.journal().find(&id).await?.ok_or(SubmitError::Closing)?;
@@ -159,7 +156,6 @@ impl Runs {
         &self,
         invocation: RuntimeInvocation,
         options: SubmitOptions,
-        slot: Option<Slot>,
     ) -> Result<Entered, SubmitError> {
         let fingerprint = Fingerprint::of(&invocation);
         let entry = Arc::new(Entry::new(invocation, fingerprint));
@@ -182,7 +178,7 @@ impl Runs {
             }
             return Ok(Entered::known(there.summary(), Some(there)));
         }
-        let accepted = self.enter(&entry, options, slot).await;
+        let accepted = self.enter(&entry, options).await;
         if accepted.is_err() || entry.number() < 0 {
             self.0.table.remove(entry.id());
             entry.refuse();
@@ -196,12 +192,7 @@ impl Runs {
     }
 
     /// Enters a run in the journal, unless it is there.
-    async fn enter(
-        &self,
-        entry: &Arc<Entry>,
-        options: SubmitOptions,
-        slot: Option<Slot>,
-    ) -> Result<Entered, SubmitError> {
+    async fn enter(&self, entry: &Arc<Entry>, options: SubmitOptions) -> Result<Entered, SubmitError> {
         let place = self.take_place();
         if place.is_err() {
             // A run that has ended needs none.
@@ -210,7 +201,7 @@ impl Runs {
                 .await?
                 .map_or_else(|| place.map(|()| unreachable!()), Ok);
         }
-        let accepted = self.enter_in_place(entry, options, slot).await;
+        let accepted = self.enter_in_place(entry, options).await;
         if !matches!(&accepted, Ok(entered) if entered.submitted.is_new) {
             self.leave_queue();
         }
@@ -221,7 +212,6 @@ impl Runs {
         &self,
         entry: &Arc<Entry>,
         options: SubmitOptions,
-        slot: Option<Slot>,
     ) -> Result<Entered, SubmitError> {
         let (invocation, room) = (&entry.invocation, &self.0.room);
         if !entry.document.take_room_for(invocation, room) {
@@ -234,6 +224,11 @@ impl Runs {
             return Err(SubmitError::Closing);
         };
         let at = accepted.time.clone();
+        // It begins at once, if it is new and there is room.
+        let slot = match self.is_closing() {
+            true => None,
+            false => self.0.service.try_slot(&invocation.runtime_kind),
+        };
         let started = slot
             .as_ref()
             .and_then(|_| entry.write(self.journal(), EventKind::Started, started(false), |event| event));
