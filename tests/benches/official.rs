@@ -1,14 +1,17 @@
 //! What the official kinds cost as a user meets them: through the host's command line, and a thousand at a time.
 //!
-//! `cargo bench --workspace --bench official -- [one_shot|installed|polling]`
+//! `cargo bench --workspace --bench official -- [one_shot|installed|polling|in_flight]`
 //!
 //! The backend is this program in a process of its own, so that its memory and its work are not counted.
 
+mod bare;
+
+use bare::Bare;
 use executor_runtime::{
     Host,
     protocol::{RuntimeInvocation, Status},
 };
-use executor_runtime_component::{CodeCache, Components, Mode};
+use executor_runtime_component::{CodeCache, Components, Engine, Mode};
 use executor_runtime_tests::{
     fixtures, helper_binary, host_binary,
     memory::proportional_set_size,
@@ -36,16 +39,29 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Polls of each run.
 const POLLS: usize = 10;
 
+/// Runs of `in_flight`, each of which polls that often.
+const IN_FLIGHT: usize = 10_000;
+const LONG_INTERVAL: Duration = Duration::from_secs(10);
+const FEW_POLLS: usize = 4;
+/// Has this program keep so many instances of the code in the file that comes next, and tell what memory each takes.
+const SLEEPERS: &str = "sleepers";
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "serve") {
         return serve();
     }
+    if let [what, code] = arguments.as_slice()
+        && what == SLEEPERS
+    {
+        return sleepers(Path::new(code));
+    }
     type Part = fn(&Backend);
-    let parts: [(&str, Part); 3] = [
+    let parts: [(&str, Part); 4] = [
         ("one_shot", one_shot),
         ("installed", installed),
         ("polling", polling),
+        ("in_flight", in_flight),
     ];
     let wanted = |name: &str| arguments.iter().any(|argument| argument == name);
     let all = !parts.iter().any(|(name, _)| wanted(name));
@@ -247,7 +263,7 @@ fn polling(backend: &Backend) {
             for n in 0..RUNS {
                 let runtime = Arc::clone(&runtime);
                 let id = format!("started {how}-{n}").replace(' ', "-");
-                let invocation = polling_invocation(backend, &id, POLLS);
+                let invocation = polling_invocation(backend, &id, POLLS, INTERVAL);
                 running.spawn(async move {
                     let result = runtime.run(invocation).await;
                     assert_eq!(result.status, Status::Succeeded, "{result:?}");
@@ -280,23 +296,135 @@ fn polling(backend: &Backend) {
             ("http_async, started at once", "started-at-"),
             ("tokio and hyper, started at once", "hyper-"),
         ] {
-            let url = backend.url(&format!("/lateness/{prefix}"));
-            let report = client.get(url.parse().expect("a URL")).await.expect("an answer");
-            let report = report.into_body().collect().await.expect("a body").to_bytes();
-            println!(
-                "lateness of {RUNS} pollers each {INTERVAL:?}, {who}: {} (goal: p99 50 ms)",
-                String::from_utf8_lossy(&report)
-            );
+            let report = report(&client, &backend.url(&format!("/lateness/{prefix}/1"))).await;
+            println!("lateness of {RUNS} pollers each {INTERVAL:?}, {who}: {report} (goal: p99 50 ms)");
         }
     });
 }
 
+async fn report(
+    client: &Client<hyper_util::client::legacy::connect::HttpConnector, Empty<bytes::Bytes>>,
+    url: &str,
+) -> String {
+    let report = client.get(url.parse().expect("a URL")).await.expect("an answer");
+    let report = report.into_body().collect().await.expect("a body").to_bytes();
+    String::from_utf8_lossy(&report).into_owned()
+}
+
+/// Ten thousand runs in one host, beside as many instances in a program that has wasmtime and nothing else.
+fn in_flight(backend: &Backend) {
+    let place = Installation::new(&[("http-async.wasm".to_owned(), official("http-async"))]);
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let cache = place.directory.path().join("cache");
+    let code_cache = CodeCache::new(cache.clone());
+    let host = Host::builder()
+        .plugins_in(vec![place.directory.path().join("plugins")])
+        .carrier(move |_| Components::new(POOL, code_cache))
+        .build()
+        .expect("this system can supervise processes");
+    let host = Arc::new(host);
+    let (ours, lateness) = tokio.block_on(async {
+        warm_up(&host, backend).await;
+        let before = proportional_set_size();
+        let mut running = JoinSet::new();
+        for n in 0..IN_FLIGHT {
+            let host = Arc::clone(&host);
+            let invocation = polling_invocation(backend, &format!("long-{n}"), FEW_POLLS, LONG_INTERVAL);
+            running.spawn(async move {
+                let result = host.run(invocation).await;
+                assert_eq!(result.status, Status::Succeeded, "{result:?}");
+            });
+            tokio::time::sleep(LONG_INTERVAL / 2 / IN_FLIGHT as u32).await;
+        }
+        assert_eq!(running.len(), IN_FLIGHT, "all are in flight");
+        let each = (proportional_set_size() - before) / IN_FLIGHT;
+        while let Some(run) = running.join_next().await {
+            run.expect("it does not panic");
+        }
+        let client: Client<_, Empty<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let url = format!("/lateness/long-/{}", LONG_INTERVAL.as_secs());
+        (each, report(&client, &backend.url(&url)).await)
+    });
+    let files = fs::read_dir(&cache)
+        .expect("what was compiled is cached")
+        .flatten();
+    let code = files
+        .map(|file| file.path())
+        .find(|path| path.extension().is_some_and(|end| end == "code"));
+    let bare = Command::new(std::env::current_exe().expect("a program has a path"))
+        .arg(SLEEPERS)
+        .arg(code.expect("what was compiled is cached"))
+        .output()
+        .expect("it starts");
+    let bare = String::from_utf8_lossy(&bare.stdout);
+    let bare: usize = bare.trim().parse().expect("it tells a number");
+    println!(
+        "{IN_FLIGHT} http_async runs in flight: {} KB each; as many bare wasmtime instances that sleep: {} KB each, ratio \
+         {:.2} (required 1.3)",
+        ours / 1024,
+        bare / 1024,
+        ours as f64 / bare as f64
+    );
+    println!("lateness of their polls, each {LONG_INTERVAL:?}: {lateness} (required: p99 50 ms)");
+}
+
+/// Room for all that are in flight.
+const POOL: Mode = Mode::LongLived {
+    concurrency: NonZeroU32::new(IN_FLIGHT as u32).expect("not 0"),
+};
+
+/// Prints how many bytes an instance takes that has made its first requests and sleeps until the next.
+fn sleepers(code: &Path) {
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let engine = Engine::new(POOL).expect("an engine");
+    let bare = Arc::new(Bare::new(engine.wasmtime(), code));
+    tokio.block_on(async {
+        let sleep = |bare: Arc<Bare>| async move {
+            let invocation = bare::invocation(
+                "http_async",
+                &[
+                    ("http.url", "http://localhost/runs"),
+                    ("http.poll_url_template", "http://localhost/runs/1"),
+                    ("http.poll_status_path", "status"),
+                    ("http.poll_terminal_states", "completed"),
+                    ("http.poll_interval_seconds", "3600"),
+                ],
+            );
+            bare.run(&invocation).await
+        };
+        let mut running = JoinSet::new();
+        running.spawn(sleep(Arc::clone(&bare)));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = proportional_set_size();
+        for _ in 0..IN_FLIGHT - 1 {
+            running.spawn(sleep(Arc::clone(&bare)));
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let each = (proportional_set_size() - before) / (IN_FLIGHT - 1);
+        assert!(running.try_join_next().is_none(), "all sleep");
+        println!("{each}");
+    });
+    // Nobody waits for them.
+    std::process::exit(0);
+}
+
 async fn warm_up(runtime: &Host, backend: &Backend) {
-    let result = runtime.run(polling_invocation(backend, "warm-up", 1)).await;
+    let result = runtime
+        .run(polling_invocation(backend, "warm-up", 1, INTERVAL))
+        .await;
     assert_eq!(result.status, Status::Succeeded, "{result:?}");
 }
 
-fn polling_invocation(backend: &Backend, id: &str, polls: usize) -> RuntimeInvocation {
+fn polling_invocation(backend: &Backend, id: &str, polls: usize, interval: Duration) -> RuntimeInvocation {
     let document = json!({
         "invocation_id": id, "runtime_name": "bench", "runtime_kind": "http_async",
         "working_directory": "/tmp", "command": ["-"], "timeout_seconds": 120,
@@ -305,7 +433,7 @@ fn polling_invocation(backend: &Backend, id: &str, polls: usize) -> RuntimeInvoc
             "http.poll_url_template": backend.url(&format!("/runs/{id}/{polls}")),
             "http.poll_status_path": "status",
             "http.poll_terminal_states": "completed",
-            "http.poll_interval_seconds": INTERVAL.as_secs_f64().to_string(),
+            "http.poll_interval_seconds": interval.as_secs_f64().to_string(),
         },
     });
     RuntimeInvocation::from_json(document.to_string().as_bytes()).expect("a valid invocation")
@@ -363,7 +491,7 @@ impl Drop for Backend {
     }
 }
 
-/// `/runs/ID/N` is `running` until it was asked N times, then `completed`; `/lateness/PREFIX` tells how much later
+/// `/runs/ID/N` is `running` until it was asked N times, then `completed`; `/lateness/PREFIX/SECONDS` tells how much later
 /// than its interval each run with such an id was polled, counted from its first poll.
 fn serve() {
     let polls: Mutex<HashMap<String, Vec<Instant>>> = Mutex::default();
@@ -379,7 +507,10 @@ fn serve() {
                 let status = if over { "completed" } else { "running" };
                 Answer::new(200, json!({"status": status}).to_string())
             }
-            ["lateness", prefix] => Answer::new(200, lateness(&polls, prefix)),
+            ["lateness", prefix, seconds] => {
+                let interval = Duration::from_secs(seconds.parse().expect("a number"));
+                Answer::new(200, lateness(&polls, prefix, interval))
+            }
             _ => Answer::new(200, "hello"),
         }
     });
@@ -387,12 +518,12 @@ fn serve() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
-fn lateness(polls: &HashMap<String, Vec<Instant>>, prefix: &str) -> String {
+fn lateness(polls: &HashMap<String, Vec<Instant>>, prefix: &str, interval: Duration) -> String {
     let mut late: Vec<f64> = polls
         .iter()
         .filter(|(id, _)| id.starts_with(prefix))
         .flat_map(|(_, times)| {
-            let due = (0u32..).map(|n| times[0] + INTERVAL * n);
+            let due = (0u32..).map(|n| times[0] + interval * n);
             times
                 .iter()
                 .zip(due)
