@@ -19,19 +19,20 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// The official plugins that are components.
+pub const COMPONENTS: [&str; 3] = [
+    "executor-runtime-plugin-http",
+    "executor-runtime-plugin-http-async",
+    "executor-runtime-plugin-http-sse",
+];
+/// Those that are native, because a component can't do what they do.
+pub const NATIVE: [&str; 2] = [
+    "executor-runtime-plugin-container",
+    "executor-runtime-plugin-manual",
+];
 /// Packages of which each is built with the others, whichever is asked for: cargo settles the features of their dependencies
 /// once for all of them, and compiles none of those again for the next.
-const TOGETHER: [&[&str]; 2] = [
-    &[
-        "executor-runtime-plugin-http",
-        "executor-runtime-plugin-http-async",
-        "executor-runtime-plugin-http-sse",
-    ],
-    &[
-        "executor-runtime-plugin-container",
-        "executor-runtime-plugin-manual",
-    ],
-];
+const TOGETHER: [&[&str]; 2] = [&COMPONENTS, &NATIVE];
 
 /// What cargo is told to build for a package.
 fn selection(package: &str) -> Vec<String> {
@@ -81,8 +82,8 @@ pub fn component_with(package: &str, toolchain: &Toolchain) -> Result<PathBuf> {
     let target = target_directory();
     let mut cargo = cargo(&target);
     cargo
-        // Debug information and the names of functions are nine tenths of such a small component; nobody reads
-        // them, because the host shows no frames of a guest.
+        // The names of functions are a large part of such a small component; nobody reads them, because the host shows
+        // no frames of a guest.
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .args(["build", "--quiet", "--release"])
         .args(selection(package));

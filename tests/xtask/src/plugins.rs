@@ -3,28 +3,17 @@
 use anyhow::{Context, Result};
 use std::{fs, path::PathBuf};
 
-/// The official plugins, each with the carrier that is installed: a component wherever there is one.
-const COMPONENTS: [&str; 3] = [
-    "executor-runtime-plugin-http",
-    "executor-runtime-plugin-http-async",
-    "executor-runtime-plugin-http-sse",
-];
-const NATIVE: [&str; 2] = [
-    "executor-runtime-plugin-container",
-    "executor-runtime-plugin-manual",
-];
-
-/// Builds all of them; returns the directory.
+/// Builds all of them, each for the carrier that it is installed for; returns the directory.
 pub(crate) fn build_all() -> Result<PathBuf> {
     let directory = guest_build::target_directory().join("plugins");
     fs::create_dir_all(&directory).with_context(|| format!("'{}' can't be created", directory.display()))?;
-    for package in COMPONENTS {
+    for package in guest_build::COMPONENTS {
         install(
             &guest_build::component(package)?,
             &directory.join(format!("{}.wasm", short(package))),
         )?;
     }
-    for package in NATIVE {
+    for package in guest_build::NATIVE {
         install(
             &guest_build::native(package)?,
             &directory.join(format!("{}.so", short(package))),

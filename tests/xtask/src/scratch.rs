@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::{
-    env, fs,
+    env, fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process,
@@ -14,12 +14,19 @@ pub(crate) struct Scratch(PathBuf);
 impl Scratch {
     /// A new one, which only this user may enter.
     pub(crate) fn new(task: &str) -> Result<Self> {
-        let path = env::temp_dir().join(format!("executor-runtime-{task}-{}", process::id()));
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .with_context(|| format!("'{}' can't be made", path.display()))?;
-        Ok(Self(path))
+        // What an earlier one has left is left alone.
+        let mut number = 0;
+        loop {
+            let name = format!("executor-runtime-{task}-{}-{number}", process::id());
+            let path = env::temp_dir().join(name);
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => {
+                    return Err(error).with_context(|| format!("'{}' can't be made", path.display()));
+                }
+            }
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
