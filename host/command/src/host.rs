@@ -76,7 +76,10 @@ pub(super) fn start(builder: HostBuilder) -> Result<io::Result<Host>> {
 }
 
 /// Fails where what is configured for plugins looks like a mistake, as a run of a plugin does.
-pub(super) fn check_configured_names(plugins: &PluginSet) -> Result<()> {
+///
+/// # Errors
+/// What is wrong, and what was probably meant.
+pub fn check_configured_names(plugins: &PluginSet) -> Result<()> {
     plugins.warn_of_unknown_names();
     plugins
         .check_configured_names()

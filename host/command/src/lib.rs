@@ -53,7 +53,7 @@ pub use args::{BatchOptions, ServeOptions, TemplateOptions};
 pub use batch::{Batch, Batching, Halt};
 use clap::{ColorChoice, error::ErrorKind};
 pub use executable::{Executable, Export, Runs, is_for_one_component};
-pub use host::ConfigurationFile;
+pub use host::{ConfigurationFile, check_configured_names};
 pub use many_runs::StartHost;
 pub use prompt::new_id;
 pub use serve::{Serve, Serving};

@@ -24,18 +24,25 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long after SIGHUP files are looked at again, to see that they are whole.
 const SETTLING: Duration = Duration::from_millis(50);
 
-/// Takes up what changes, for as long as what is returned is polled. From now on SIGHUP does not end this process.
+/// Takes up what is no longer as in `read`, for as long as what is returned is polled. From now on SIGHUP does not end this
+/// process.
 pub(super) fn follow_changes(
     service: Service,
     config: ConfigurationFile,
+    read: Option<Snapshot>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let asked = signal(SignalKind::hangup()).ok();
-    follow(service, config, asked)
+    follow(service, config, read, asked)
 }
 
-async fn follow(service: Service, config: ConfigurationFile, mut asked: Option<Signal>) {
+async fn follow(
+    service: Service,
+    config: ConfigurationFile,
+    read: Option<Snapshot>,
+    mut asked: Option<Signal>,
+) {
     let directories = service.host().plugins().directories().to_vec();
-    let mut taken_up = look(&config, &directories).await;
+    let mut taken_up = read;
     let mut before = taken_up.clone();
     loop {
         let is_asked = match &mut asked {
@@ -98,10 +105,16 @@ fn reason(found: &Found) -> String {
 }
 
 async fn look(config: &ConfigurationFile, directories: &[PathBuf]) -> Option<Snapshot> {
+    let (config, directories) = (config.clone(), directories.to_vec());
+    let look = move || snapshot(&config, &directories);
+    exhaustion::run_blocking(look).await.ok()
+}
+
+/// What the files are like now. Blocks.
+pub(super) fn snapshot(config: &ConfigurationFile, directories: &[PathBuf]) -> Snapshot {
     let mut paths = directories.to_vec();
     paths.extend(config.path());
-    let look = move || Snapshot::of(paths.iter().map(PathBuf::as_path));
-    exhaustion::run_blocking(look).await.ok()
+    Snapshot::of(paths.iter().map(PathBuf::as_path))
 }
 
 fn read_again(current: &Host, config: &ConfigurationFile) -> Result<Host> {

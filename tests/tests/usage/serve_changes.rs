@@ -10,6 +10,7 @@ use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -17,10 +18,14 @@ use std::{
 
 fn start(scene: &Scene) -> Serving {
     let mut command = serving::command(scene, &["--log-level", "info"]);
+    Serving::started(scene, equip(scene, &mut command))
+}
+
+/// Gives a command the plugins and the configuration of the scene.
+fn equip<'a>(scene: &Scene, command: &'a mut Command) -> &'a mut Command {
     command.env("EXECUTOR_RUNTIME_PLUGINS_DIR", scene.path("plugins"));
     command.env("EXECUTOR_RUNTIME_CONFIG", scene.path("executor-runtime.toml"));
-    command.env("XDG_CACHE_HOME", cache());
-    Serving::started(scene, &mut command)
+    command.env("XDG_CACHE_HOME", cache())
 }
 
 fn kinds(serving: &Serving) -> Vec<String> {
@@ -100,6 +105,31 @@ fn plugins_and_configuration_are_taken_up_or_refused_while_the_old_ones_go_on() 
     eventually("the plugin being gone", || {
         (kinds(&serving) == ["subprocess"]).then_some(())
     });
+}
+
+#[test]
+fn a_configuration_that_misspells_a_plugin_is_refused_at_the_start_and_later() {
+    const MISSPELT: &str = "[plugins.gret]\nenabled = false\n";
+    let file = fixtures::component("fixture-greet");
+    let place = Installed::file("greet", &file).configured(MISSPELT);
+    let scene = &place.scene;
+    let refused = |command: &mut Command| {
+        let finished = scene.run_command(equip(scene, command), b"");
+        assert_eq!(finished.code, Some(2), "{finished:?}");
+        finished.stderr
+    };
+    let said = refused(&mut serving::command(scene, &[]));
+    assert!(said.contains("did you mean [plugins.greet]?"), "{said}");
+    assert_eq!(said, refused(&mut scene.host(&["kinds"])));
+
+    scene.file("executor-runtime.toml", "");
+    let serving = start(scene);
+    scene.file("executor-runtime.toml", MISSPELT);
+    eventually("the mistake being told of", || {
+        let told = "stay as they were: [plugins.gret] in the configuration matches no plugin";
+        serving.said().contains(told).then_some(())
+    });
+    assert_eq!(greet(&serving, &place, "after")["status"], "succeeded");
 }
 
 #[test]
