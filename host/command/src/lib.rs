@@ -38,6 +38,7 @@ mod problems;
 mod prompt;
 mod run;
 mod schema;
+mod separator;
 mod serve;
 pub mod shown;
 pub mod standard;
@@ -51,7 +52,10 @@ mod validate;
 use args::{Arguments, Command, PluginCommand};
 pub use args::{BatchOptions, ServeOptions, TemplateOptions};
 pub use batch::{Batch, Batching, Halt};
-use clap::{ColorChoice, error::ErrorKind};
+use clap::{
+    ColorChoice,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 pub use executable::{Executable, Export, Runs, is_for_one_component};
 pub use host::{ConfigurationFile, check_configured_names};
 pub use many_runs::StartHost;
@@ -194,7 +198,7 @@ fn parse(words: &[OsString]) -> Arguments {
     } else {
         ColorChoice::Auto
     };
-    Arguments::read(words, colour).unwrap_or_else(|error| {
+    Arguments::read(words, colour).unwrap_or_else(|mut error| {
         if !error.use_stderr() {
             error.exit();
         }
@@ -202,11 +206,13 @@ fn parse(words: &[OsString]) -> Arguments {
             tell!("{}", error.render());
             std::process::exit(exit::UNUSABLE.into());
         }
-        // What is wrong is quoted.
-        let mut message = shown::message(&error.render().to_string(), "");
-        if let Some(hint) = batch::hint(words) {
-            message.push_str(&format!("\n  tip: {hint}\n"));
+        if let Some(tip) = batch::hint(words).or_else(|| separator::tip(words, &error)) {
+            // It takes the place of clap's own, which would have a word passed as a file.
+            error.remove(ContextKind::SuggestedArg);
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
         }
+        // What is wrong is quoted.
+        let message = shown::message(&error.render().to_string(), "");
         let rest = message.strip_prefix("error: ").unwrap_or(&message);
         let style = style::stderr();
         tell!("{}", style.after(&style.error("error:"), "error:", rest, ""));

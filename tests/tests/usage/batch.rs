@@ -692,7 +692,13 @@ fn what_people_write_for_other_programs_is_told_as_it_is_here() {
         let finished = scene.run_with(arguments, b"");
         assert_eq!(finished.code, Some(2), "{arguments:?}: {finished:?}");
         assert!(finished.stderr.contains(words), "{arguments:?}: {finished:?}");
+        assert_eq!(finished.stderr.matches("tip:").count(), 1, "{finished:?}");
     }
+    // Only the job log is missing here.
+    let finished = scene.run_with(&["batch", "--resume", "invocations"], b"");
+    assert_eq!(finished.code, Some(2), "{finished:?}");
+    assert!(finished.stderr.contains("--joblog"), "{finished:?}");
+    assert!(!finished.stderr.contains("tip:"), "{finished:?}");
 }
 
 #[test]

@@ -48,6 +48,8 @@ fn a_wrong_command_line_is_explained_and_exits_with_2() {
         &["run", "--frobnicate"],
         &["run", "file", "--", "true"],
         &["run", "--cwd", "/", "file"],
+        &["run", "sh", "-c", "true"],
+        &["submit", "sleep", "3"],
         &["run", "--"],
         &["run", "--timeout", "1", "--"],
         &["run", "--timeout", "0", "--", "true"],

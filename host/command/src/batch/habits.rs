@@ -41,12 +41,7 @@ pub(crate) fn hint(words: &[OsString]) -> Option<String> {
             }
         })
     });
-    if let Some((habit, here)) = habit {
-        return Some(format!("instead of `{habit}`: {here}"));
-    }
-    let has_command = words.iter().any(|word| word == "--");
-    (!has_command)
-        .then(|| "a command goes after `--`: executor-runtime batch [OPTIONS] -- COMMAND".to_owned())
+    habit.map(|(habit, here)| format!("instead of `{habit}`: {here}"))
 }
 
 #[cfg(test)]
@@ -62,12 +57,12 @@ mod tests {
             ("x batch --max-procs=8 gzip", "-j N"),
             ("x batch -I{} gzip {}", "`{}`"),
             ("x batch gzip ::: a b", "lines of stdin"),
-            ("x batch --jobs=8 gzip -9", "after `--`"),
         ] {
             let told = hint(line).unwrap_or_default();
             assert!(told.contains(here), "{line}: {told}");
         }
         assert_eq!(hint("x batch --no-such -- gzip -P8"), None);
+        assert_eq!(hint("x batch --jobs=8 gzip -9"), None);
         assert_eq!(hint("x run -P8"), None);
     }
 }
