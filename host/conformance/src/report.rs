@@ -66,6 +66,16 @@ check_names! {
     Stop => "stop", "returns within its grace period when it is told to stop";
 }
 
+impl CheckName {
+    /// Whether a recipe can pass it, which has no code.
+    pub fn applies_to_recipes(self) -> bool {
+        matches!(
+            self,
+            Self::File | Self::Format | Self::Descriptor | Self::Configuration | Self::Loads
+        )
+    }
+}
+
 impl serde::Serialize for CheckName {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -134,6 +144,9 @@ pub struct Report {
     pub passed: bool,
     /// Every check, in the order of [`CheckName::ALL`].
     pub checks: Vec<Check>,
+    /// Whether it is a recipe, nothing of which runs.
+    #[serde(skip)]
+    pub is_recipe: bool,
 }
 
 impl Report {
@@ -154,7 +167,27 @@ impl Report {
             path: path.to_owned(),
             passed: !checks.iter().any(failed),
             checks,
+            is_recipe: false,
         }
+    }
+
+    /// The same of a recipe.
+    pub(super) fn of_recipe(
+        path: &Path,
+        mut verdicts: BTreeMap<CheckName, Verdict>,
+        otherwise: &str,
+    ) -> Self {
+        verdicts.retain(|name, _| name.applies_to_recipes());
+        let mut report = Self::new(path, verdicts, otherwise);
+        report.is_recipe = true;
+        for check in &mut report.checks {
+            check.promise = match check.name {
+                CheckName::Format => "is a recipe",
+                CheckName::Loads => "has a base that is here and takes what the recipe sets",
+                _ => check.promise,
+            };
+        }
+        report
     }
 
     /// How one check ended.

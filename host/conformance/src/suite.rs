@@ -8,7 +8,7 @@ use super::{
 };
 use executor_runtime::{
     ErrorKind,
-    plugin::{Limits, Plugin, PluginSet, inspect},
+    plugin::{Carrier, Limits, Plugin, PluginSet, inspect},
     protocol::{RuntimeKind, Status},
 };
 use std::{collections::BTreeMap, io, num::NonZeroU64, path::Path, sync::Arc, time::Duration};
@@ -41,13 +41,17 @@ pub async fn check(path: &Path, plugins: &PluginSet) -> io::Result<Report> {
     let mut verdicts = file::verdicts(&found);
     let failed = |verdict: &Verdict| matches!(verdict, Verdict::Failed { .. });
     let (Some(plugin), false) = (&found.plugin, verdicts.values().any(failed)) else {
-        return Ok(Report::new(path, verdicts, "the file can't be used"));
+        let why = "the file can't be used";
+        return Ok(match Carrier::of(path) {
+            Some(Carrier::Recipe) => Report::of_recipe(path, verdicts, why),
+            _ => Report::new(path, verdicts, why),
+        });
     };
     if plugin.recipe.is_some() {
         // Runs would reach whatever hosts the recipe names.
         verdicts.insert(CheckName::Loads, has_base(plugin, plugins));
         let why = "nothing of a recipe runs; its base does, which has checks of its own";
-        return Ok(Report::new(path, verdicts, why));
+        return Ok(Report::of_recipe(path, verdicts, why));
     }
     if !plugins.runs(plugin) {
         let why = format!("this host runs no {} plugins", plugin.carrier.as_str());

@@ -39,7 +39,8 @@ impl Carrier {
         }
     }
 
-    fn of(path: &Path) -> Option<Self> {
+    /// What a file of this name is; none if it is no plugin's.
+    pub fn of(path: &Path) -> Option<Self> {
         match path.extension().and_then(OsStr::to_str) {
             _ if RecipeFile::is_name(path) => Some(Self::Recipe),
             Some("wasm") => Some(Self::Component),

@@ -265,6 +265,10 @@ fn the_official_recipes_are_listed_and_conform() {
         let mut verdicts = verdicts(&report).into_iter();
         let loads = verdicts.find(|(name, _, _)| name == "loads").unwrap();
         assert_eq!(loads.1, "passed");
+        let human = said(&place, &["plugin", "check", kind, "--format", "human"]);
+        assert!(human.stdout.contains("ok      is a recipe\n"), "{human:?}");
+        let skipped = human.stdout.lines().filter(|line| line.starts_with("skipped "));
+        assert_eq!(skipped.count(), 1, "{human:?}");
         let inspected = said(&place, &["plugin", "inspect", kind]).succeeds().json();
         assert_eq!(inspected["carrier"], "recipe");
         assert_eq!(inspected["descriptor"]["kinds"], json!([kind]));

@@ -61,10 +61,20 @@ fn print(report: &Report) -> io::Result<()> {
             }
             Verdict::Skipped { reason } => {
                 counts[2] += 1;
+                if report.is_recipe && !check.name.applies_to_recipes() {
+                    continue;
+                }
                 let reason = indented(reason);
                 writeln!(out, "{} {promise} ({reason})", style.faint("skipped"))?;
             }
         }
+    }
+    if report.is_recipe {
+        writeln!(
+            out,
+            "{} everything about code and how it runs: a recipe has none; check the plugin of its base for that",
+            style.faint("skipped")
+        )?;
     }
     let [passed, failed, skipped] = counts;
     writeln!(
