@@ -158,7 +158,7 @@ impl fmt::Display for Problem {
                 write!(f, "\n  {text}")?;
             }
         }
-        match self.retry_after {
+        match self.retry_after.filter(|_| !told("try again in ")) {
             Some(time) => write!(f, "; try again in {}", seconds(time)),
             None => Ok(()),
         }
@@ -189,6 +189,8 @@ mod tests {
         let mut full =
             problem(r#"{"title": "Too Many Requests", "status": 429, "detail": "the queue is full"}"#);
         full.retry_after = Some(Duration::from_secs(2));
+        assert_eq!(full.to_string(), "the queue is full; try again in 2 s");
+        full.detail = Some(full.to_string());
         assert_eq!(full.to_string(), "the queue is full; try again in 2 s");
         assert_eq!(problem(r#"{"title": "Not Found"}"#).to_string(), "Not Found");
         assert_eq!(problem(r#"{"status": 500, "x": 1}"#).to_string(), "status 500");

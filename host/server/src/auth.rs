@@ -50,8 +50,11 @@ impl Guard {
         if request.uri().path() == HEALTH || self.has_token(request) {
             return Ok(());
         }
-        Err(Problem::bare(StatusCode::UNAUTHORIZED)
-            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+        let problem = Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "the token is missing or wrong; send 'Authorization: Bearer TOKEN'",
+        );
+        Err(problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
     }
 
     fn check_host(&self, request: &Request) -> Result<(), Problem> {

@@ -32,7 +32,7 @@ pub(crate) struct RunSummary {
     error_kind: Option<String>,
     /// The same in words.
     error_summary: Option<String>,
-    /// Whether it was asked to stop.
+    /// Whether it was asked to stop and has not ended yet.
     cancel_requested: bool,
 }
 

@@ -84,11 +84,13 @@ fn reason(error: &dyn std::error::Error) -> String {
     error.to_string()
 }
 
-/// A number of seconds, which may have a fraction.
-pub(crate) fn seconds(name: &str, value: Option<f64>, most: Duration) -> Result<Option<Duration>, Problem> {
+/// A number of seconds, which may have a fraction. It is read here and not with the query, so that what is no number is
+/// refused in the same words as what is out of range.
+pub(crate) fn seconds(name: &str, value: Option<&str>, most: Duration) -> Result<Option<Duration>, Problem> {
     let Some(value) = value else { return Ok(None) };
-    Duration::try_from_secs_f64(value)
-        .ok()
+    let number = value.parse().ok();
+    number
+        .and_then(|number| Duration::try_from_secs_f64(number).ok())
         .filter(|duration| *duration <= most)
         .map(Some)
         .ok_or_else(|| {

@@ -28,8 +28,7 @@ pub(crate) struct Problem {
     /// The status.
     status: u16,
     /// What is wrong, and what to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    detail: String,
     /// Everything that is wrong with a document.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<DocumentProblem>,
@@ -54,18 +53,10 @@ struct DocumentProblem {
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
-            detail: Some(detail.into()),
-            ..Self::bare(status)
-        }
-    }
-
-    /// One that tells nothing.
-    pub(crate) fn bare(status: StatusCode) -> Self {
-        Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
-            detail: None,
+            detail: detail.into(),
             errors: Vec::new(),
             errors_omitted: None,
             headers: Box::default(),
@@ -172,16 +163,12 @@ mod tests {
                 }],
             })
         );
-        let bare = serde_json::to_value(Problem::bare(StatusCode::UNAUTHORIZED)).unwrap();
-        assert_eq!(
-            bare,
-            serde_json::json!({"type": "about:blank", "title": "Unauthorized", "status": 401})
-        );
     }
 
     #[test]
     fn a_wait_of_less_than_a_second_is_told_as_one() {
-        let problem = Problem::bare(StatusCode::TOO_MANY_REQUESTS).retry_after(Duration::from_millis(3));
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "the queue is full")
+            .retry_after(Duration::from_millis(3));
         assert_eq!(problem.into_response().headers()[RETRY_AFTER], "1");
     }
 }

@@ -211,9 +211,12 @@ fn who_waits_is_answered_at_the_end_or_in_time() {
     waiting.send("GET", "/v1/runs/held/result?wait=60", &[], b"");
     scene.file("go", "");
     assert_eq!(waiting.answer().expect(200).json()["status"], "succeeded");
-    for bad in ["-1", "3601", "x", "NaN", "1e400"] {
+    for bad in ["-1", "3601", "x", "NaN", "1e400", "60s", ""] {
         let answer = serving.get(&format!("/v1/runs/held/result?wait={bad}"));
-        answer.expect_problem(400);
+        assert_eq!(
+            answer.expect_problem(400),
+            format!("wait={bad}: expected a number of seconds from 0 to 3600")
+        );
     }
     for path in ["", "/result", "/events", "/logs/stdout", "/artifacts/stdout"] {
         serving.get(&format!("/v1/runs/none{path}")).expect_problem(404);

@@ -96,7 +96,8 @@ fn nobody_gets_in_over_tcp_without_the_token() {
         TOKEN,
     ] {
         let answer = ask("/v1/runs", &[("Authorization", wrong)]);
-        assert_eq!(answer.expect_problem(401), "", "no detail");
+        let detail = answer.expect_problem(401);
+        assert!(detail.ends_with("send 'Authorization: Bearer TOKEN'"), "{detail}");
         assert_eq!(answer.header("www-authenticate"), "Bearer");
     }
     for path in [

@@ -25,7 +25,10 @@ fn a_full_queue_refuses_and_says_when_to_come_again() {
     submit(&serving, &held("queued-1"));
     submit(&serving, &held("queued-2"));
     let refused = serving.post("/v1/runs", &held("refused").text());
-    refused.expect_problem(429);
+    assert_eq!(
+        refused.expect_problem(429),
+        "the queue is full (2 runs are waiting); try again in 1 s"
+    );
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
     serving.get("/v1/runs/refused").expect_problem(404);
     // What is accepted already is no new run.

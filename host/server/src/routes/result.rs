@@ -22,8 +22,8 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(3600);
 #[into_params(parameter_in = Query)]
 pub(crate) struct ResultQuery {
     /// How many seconds to wait for the end of the run.
-    #[param(minimum = 0, maximum = 3600, default = 0)]
-    wait: Option<f64>,
+    #[param(value_type = Option<f64>, minimum = 0, maximum = 3600, default = 0)]
+    wait: Option<String>,
 }
 
 /// Get the result of a run
@@ -44,7 +44,7 @@ pub(crate) async fn result(
     Path(id): Path<String>,
     Query(query): Query<ResultQuery>,
 ) -> Result<Response, Problem> {
-    let wait = seconds("wait", query.wait, MAX_WAIT)?.unwrap_or_default();
+    let wait = seconds("wait", query.wait.as_deref(), MAX_WAIT)?.unwrap_or_default();
     result_within(&api, &id, wait).await
 }
 

@@ -28,12 +28,12 @@ const DEFAULT_PAGE: usize = 100;
 pub(crate) struct SubmitQuery {
     /// How many seconds the run may wait until it is started. After that it ends, timed out. Without this it waits as long
     /// as it takes.
-    #[param(minimum = 0, maximum = 31_536_000)]
-    queue_timeout: Option<f64>,
+    #[param(value_type = Option<f64>, minimum = 0, maximum = 31_536_000)]
+    queue_timeout: Option<String>,
     /// How many seconds to wait for the end of the run. If it has ended by then, the answer is its result (200), else the run
     /// (202). Without this the answer is the run: 202 if it is new, 200 if it was there before.
-    #[param(minimum = 0, maximum = 3600)]
-    wait: Option<f64>,
+    #[param(value_type = Option<f64>, minimum = 0, maximum = 3600)]
+    wait: Option<String>,
 }
 
 /// Submit a run
@@ -68,10 +68,10 @@ pub(crate) async fn submit(
     body: Body,
 ) -> Result<Response, Problem> {
     let options = SubmitOptions {
-        queue_timeout: seconds("queue_timeout", query.queue_timeout, MAX_QUEUE_TIMEOUT)?,
+        queue_timeout: seconds("queue_timeout", query.queue_timeout.as_deref(), MAX_QUEUE_TIMEOUT)?,
         ..SubmitOptions::default()
     };
-    let wait = seconds("wait", query.wait, MAX_WAIT)?;
+    let wait = seconds("wait", query.wait.as_deref(), MAX_WAIT)?;
     let (mut invocation, place) = extract::invocation(&api, &headers, body).await?;
     traced::take_over(&headers, &mut invocation);
     let submitted = api.runs.submit(invocation, options).await?;

@@ -77,7 +77,11 @@ pub enum SubmitError {
         id: String,
     },
     /// As many runs wait as may.
-    #[error("{max_queued} runs wait for their turn, which is as many as may; try again later")]
+    #[error(
+        "the queue is full ({} waiting); try again in {} s",
+        counted(*max_queued),
+        retry_after.as_secs()
+    )]
     QueueFull {
         /// How many may wait.
         max_queued: usize,
@@ -85,7 +89,10 @@ pub enum SubmitError {
         retry_after: Duration,
     },
     /// The documents of the runs that wait are as long as they may be.
-    #[error("the ids and paths of the runs that wait take as much memory as they may; try again later")]
+    #[error(
+        "the queue is full (the ids and paths of the runs in it take as much memory as they may); try again in {} s",
+        retry_after.as_secs()
+    )]
     QueueTooLarge {
         /// When to try again.
         retry_after: Duration,
@@ -96,6 +103,13 @@ pub enum SubmitError {
     /// The journal can't be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
+}
+
+fn counted(runs: usize) -> String {
+    match runs {
+        1 => "1 run is".to_owned(),
+        runs => format!("{runs} runs are"),
+    }
 }
 
 impl Runs {

@@ -148,7 +148,8 @@ fn what_is_refused_is_told() {
     );
     let full = run(&scene, &["submit", "--id", "too many", "--", "true"]);
     assert_eq!(full.code, Some(6), "{full:?}");
-    assert!(full.stderr.contains("; try again in "), "{full:?}");
+    let told = "error: the queue is full (1 run is waiting); try again in 1 s (";
+    assert!(full.stderr.starts_with(told), "{full:?}");
     let unknown = run(&scene, &["logs", "too many"]);
     assert!(
         unknown
