@@ -33,7 +33,7 @@ executor-runtime batch [OPTIONS] [FILE]
 pub(super) const BATCH_EXIT_STATUS_HELP: &str = "\
 Exit status of `batch`:
   0    every run succeeded
-  1    a run did not succeed, or a line was no invocation
+  1    a run did not succeed (also one that --resume skips), or a line was no invocation
   2    the command line, the configuration, the job log, the journal or the input can't be used
   4    a result could not be written
   130  cancelled (128 + N if this process received signal N)";
@@ -77,10 +77,19 @@ Exit status of `wait`, of one run:
   130  cancelled
 Of several: 0 if all succeeded; else 2, 6, 4 or 5 if that is true of one of them; else 1";
 
+/// Of the clients that are given the ids of runs.
 pub(super) const CLIENT_EXIT_STATUS_HELP: &str = "\
 Exit status:
   0    done
   2    invalid command line, or there is no such run
+  4    done, but what there is to print could not be written to stdout
+  6    no host answers, or it can't do it at the moment";
+
+/// Of the others.
+pub(super) const CLIENT_WITHOUT_IDS_EXIT_STATUS_HELP: &str = "\
+Exit status:
+  0    done
+  2    invalid command line
   4    done, but what there is to print could not be written to stdout
   6    no host answers, or it can't do it at the moment";
 
@@ -278,8 +287,8 @@ pub(super) struct PsOptions {
     /// List the runs that have ended, too
     #[arg(long, short)]
     pub(super) all: bool,
-    /// List the runs with this status (repeatable)
-    #[arg(long, value_name = "STATUS", conflicts_with = "all", value_parser = super::clients::status_names())]
+    /// List only the runs with this status, whether or not they have ended (repeatable)
+    #[arg(long, value_name = "STATUS", value_parser = super::clients::status_names())]
     pub(super) status: Vec<String>,
     /// List only runs of this kind
     #[arg(long, value_name = "KIND", value_parser = super::clients::kind)]
@@ -338,7 +347,7 @@ pub(super) struct CancelOptions {
     /// Ids of the runs
     #[arg(value_name = "ID", required = true)]
     pub(super) ids: Vec<String>,
-    /// End them at once, without the time that they have to stop in order
+    /// End them at once, without a grace period
     #[arg(long)]
     pub(super) now: bool,
     #[command(flatten)]
@@ -497,7 +506,8 @@ pub(super) struct PromptOptions {
     /// Set a metadata key (repeatable)
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = metadata, requires = "prompted", conflicts_with = "file")]
     pub(super) metadata: Vec<(String, String)>,
-    /// Runtime kind; all but subprocess need no COMMAND [default: subprocess]
+    /// Runtime kind; of all but subprocess, COMMAND may be left out: `command` is then the name of the kind [default:
+    /// subprocess]
     #[arg(long, value_name = "KIND", conflicts_with = "file")]
     pub(super) kind: Option<String>,
     /// Runtime name [default: prompt]

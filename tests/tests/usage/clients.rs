@@ -466,6 +466,11 @@ fn runs_are_listed_page_after_page() {
         (String::new(), Value::Null)
     );
 
+    assert_eq!(
+        ids(&[&["ps", "--all", "--status", "timed_out"], &since[..]].concat()),
+        (String::new(), Value::Null)
+    );
+
     let mut command = stage.scene.host(&["ps", "--all", "-n3"]);
     command
         .env("EXECUTOR_RUNTIME_SOCKET", socket(&stage.scene))

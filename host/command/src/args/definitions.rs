@@ -65,7 +65,7 @@ const DEFINITIONS: [Definition; 16] = [
     Definition {
         name: "ps",
         about: "List the runs of a host that serves: those that wait or are under way",
-        define: |command| PsOptions::augment_args(command).after_help(CLIENT_EXIT_STATUS_HELP),
+        define: |command| PsOptions::augment_args(command).after_help(CLIENT_WITHOUT_IDS_EXIT_STATUS_HELP),
         read: |matches| PsOptions::from_arg_matches(matches).map(Command::Ps),
     },
     Definition {
@@ -89,7 +89,7 @@ const DEFINITIONS: [Definition; 16] = [
     Definition {
         name: "prune",
         about: "Have a host that serves forget runs that ended long ago",
-        define: |command| PruneOptions::augment_args(command).after_help(CLIENT_EXIT_STATUS_HELP),
+        define: |command| PruneOptions::augment_args(command).after_help(CLIENT_WITHOUT_IDS_EXIT_STATUS_HELP),
         read: |matches| PruneOptions::from_arg_matches(matches).map(Command::Prune),
     },
     Definition {

@@ -97,7 +97,8 @@ async fn list(client: &Client, options: &PsOptions) -> Result<Page> {
         kind: options.kind.clone(),
         since: options.since.clone(),
     };
-    if options.all {
+    // Statuses say more than `--all` does: of them, runs that have ended are listed without it as well.
+    if options.all && options.status.is_empty() {
         return Ok(client.list(&filter, most).await?);
     }
     let mut statuses: Vec<_> = options
