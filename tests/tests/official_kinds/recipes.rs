@@ -296,9 +296,9 @@ fn the_recipe_of_the_guide_runs() {
         .invocation(&[
             ("build.api", &server.url("/v2")),
             ("build.project", "web/x"),
-            ("build.token", "TOKEN"),
             ("build.cores", "4"),
         ])
+        .with("environment", json!({"BUILD_TOKEN": "TOKEN"}))
         .with("command", json!(["make", "test"]));
     place.run(&invocation).expect(Status::Succeeded);
     let requests = server.requests();
