@@ -29,9 +29,14 @@ const STEP: usize = 64 * 1024;
 
 fn downloaders() -> [Installed; 2] {
     [
-        Installed::file("download", &fixtures::component("examples-rust")),
-        Installed::file("download", &fixtures::native("examples-rust")),
+        fixtures::component("examples-rust"),
+        fixtures::native("examples-rust"),
     ]
+    .map(|file| {
+        // 1 GB is more than an artifact may have by default.
+        let limits = "[plugins.examples-rust.limits]\nartifact_bytes = 2147483648\n";
+        Installed::file("download", &file).configured(limits)
+    })
 }
 
 fn file() -> Arc<Vec<u8>> {
