@@ -84,6 +84,23 @@ fn a_run_goes_on_from_where_the_host_died_and_only_once() {
     }
 }
 
+/// What the first has begun, the second must not begin too.
+#[test]
+fn a_run_whose_id_another_host_is_running_is_rejected_before_it_begins() {
+    for place in greeters() {
+        let server = silent_at_first(1);
+        let invocation = greet(&place, "Ada", &server);
+        let mut host = place.start(&invocation);
+        server.wait_for(1);
+        let result = place.run(&invocation).expect(Status::Rejected);
+        assert_eq!(result.metadata["error.kind"], "already_running", "{result:?}");
+        assert_eq!(server.requests().len(), 1);
+        host.kill().unwrap();
+        host.wait().unwrap();
+        place.scene.assert_nothing_left_within(Duration::from_secs(1));
+    }
+}
+
 #[test]
 fn another_invocation_of_the_same_id_starts_anew() {
     for place in greeters() {
