@@ -43,7 +43,8 @@ const POLLS: usize = 10;
 const IN_FLIGHT: usize = 10_000;
 const LONG_INTERVAL: Duration = Duration::from_secs(10);
 const FEW_POLLS: usize = 4;
-/// Has this program keep so many instances of the code in the file that comes next, and tell what memory each takes.
+/// The argument that makes this program keep that many instances of the code in the next argument's file, and print how much
+/// memory each takes.
 const SLEEPERS: &str = "sleepers";
 
 fn main() {
@@ -235,13 +236,17 @@ fn installed(_: &Backend) {
     );
 }
 
-fn polling(backend: &Backend) {
-    let place = Installation::new(&[("http-async.wasm".to_owned(), official("http-async"))]);
-    let tokio = tokio::runtime::Builder::new_multi_thread()
+fn two_workers() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .expect("a runtime");
+        .expect("a runtime")
+}
+
+fn polling(backend: &Backend) {
+    let place = Installation::new(&[("http-async.wasm".to_owned(), official("http-async"))]);
+    let tokio = two_workers();
     let mode = Mode::LongLived {
         concurrency: NonZeroU32::new(RUNS as u32).expect("not 0"),
     };
@@ -314,11 +319,7 @@ async fn report(
 /// Ten thousand runs in one host, beside as many instances in a program that has wasmtime and nothing else.
 fn in_flight(backend: &Backend) {
     let place = Installation::new(&[("http-async.wasm".to_owned(), official("http-async"))]);
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let tokio = two_workers();
     let cache = place.directory.path().join("cache");
     let code_cache = CodeCache::new(cache.clone());
     let host = Host::builder()
@@ -379,11 +380,7 @@ const POOL: Mode = Mode::LongLived {
 
 /// Prints how many bytes an instance takes that has made its first requests and sleeps until the next.
 fn sleepers(code: &Path) {
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let tokio = two_workers();
     let engine = Engine::new(POOL).expect("an engine");
     let bare = Arc::new(Bare::new(engine.wasmtime(), code));
     tokio.block_on(async {
@@ -413,7 +410,7 @@ fn sleepers(code: &Path) {
         assert!(running.try_join_next().is_none(), "all sleep");
         println!("{each}");
     });
-    // Nobody waits for them.
+    // The instances would sleep for an hour.
     std::process::exit(0);
 }
 

@@ -1,6 +1,6 @@
-//! The tip that a command goes after `--`, where a command line that can't be read lacks it.
+//! The tip that a command goes after `--`, for a command line where that is missing.
 //!
-//! `run make -k` means the file `make` to the parser, and what it says about `-k` does not tell what is missing.
+//! In `run make -k` the parser takes `make` for a file, so that its error about `-k` does not say what is wrong.
 
 use crate::args::definition;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

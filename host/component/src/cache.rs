@@ -275,8 +275,8 @@ fn load(path: &Path, name: &str, engine: &Engine) -> Result<Option<Component>, C
     // and must not change. It is a file that only this user could write, in a directory that only this user
     // could enter (checked on the open descriptors), under a name that `store` gives to the output of
     // `serialize` alone and never writes to again, and it has the checksum that `store` computed, or had it
-    // since it was last changed, so that it is complete. wasmtime checks on its own that the engine is compatible, and that the length of the code is
-    // what its ELF header says, so that the trailer is not part of it.
+    // since it was last changed, so that it is complete. wasmtime checks on its own that the engine is compatible,
+    // and that the length of the code is what its ELF header says, so that the trailer is not part of it.
     let component = unsafe { Component::deserialize_file(engine, path) };
     match component {
         Ok(component) => Ok(Some(component)),

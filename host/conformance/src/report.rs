@@ -67,7 +67,7 @@ check_names! {
 }
 
 impl CheckName {
-    /// Whether a recipe can pass it, which has no code.
+    /// Whether it is a check for recipes, too, which have no code.
     pub fn applies_to_recipes(self) -> bool {
         matches!(
             self,
@@ -144,7 +144,7 @@ pub struct Report {
     pub passed: bool,
     /// Every check, in the order of [`CheckName::ALL`].
     pub checks: Vec<Check>,
-    /// Whether it is a recipe, nothing of which runs.
+    /// Whether it is a recipe, which is data and never runs.
     #[serde(skip)]
     pub is_recipe: bool,
 }

@@ -15,8 +15,8 @@
 //! - **Exit code**: what the last answer tells (`exit`); else 0 after a success and 1 after a failure.
 //! - **Another try**: where the backend may have started a run that is still under way (the kickoff may have arrived, its end
 //!   was not seen, and no cancel call was answered with success), the failure is not `error.transient`: another try would
-//!   start a second run beside it. Nor is `needs_input`,
-//!   or a failure after the backend's success. A kickoff that only asks, such as a GET, may be sent again.
+//!   start a second run beside it. Nor is `needs_input`, or a failure after the backend's success. A kickoff that only asks,
+//!   such as a GET, may be sent again.
 //! - **Input**: a run that waits for a person ends `failed`, `needs_input`. It is not cancelled.
 //! - **Cleanup**: at the end, whichever it was, the cleanup URL is called if the backend may have started a run; after a stop
 //!   within what the cancel call has left of the grace. That it fails is told in the receipt and nowhere else.

@@ -18,10 +18,9 @@
 //!   and pings don't count.
 //! - **Stop**: a run that times out, is cancelled or can't be followed calls the cancel URL, once.
 //! - **Another try**: where the backend may have started a run that is more than its stream (it has a URL for the stream, its
-//!   state or its cancellation, a `Location`, or an id) and is still under way (the kickoff may have arrived, its end was not seen,
-//!   and no cancel call was answered with success), the failure is not `error.transient`: another try would start a second
-//!   run beside it. Nor is `needs_input`,
-//!   or a failure after the backend's success. A kickoff that only asks, such as a GET, may be sent again.
+//!   state or its cancellation, a `Location`, or an id) and is still under way (the kickoff may have arrived, its end was not
+//!   seen, and no cancel call was answered with success), the failure is not `error.transient`: another try would start a
+//!   second run beside it. Nor is `needs_input`, or a failure after the backend's success. A kickoff that only asks, such as a GET, may be sent again.
 //!
 //! Every event is a line of artifact `events` as soon as it comes (`journal`). Its length is checkpointed together with the
 //! place in the stream: a run whose host died goes on there, and has every event once if the server can go on from a place.

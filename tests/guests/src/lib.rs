@@ -82,8 +82,8 @@ pub fn component_with(package: &str, toolchain: &Toolchain) -> Result<PathBuf> {
     let target = target_directory();
     let mut cargo = cargo(&target);
     cargo
-        // The names of functions are a large part of such a small component; nobody reads them, because the host shows
-        // no frames of a guest.
+        // The names of functions are a large part of such a small component, and are not used: the host shows no frames of
+        // a guest.
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .args(["build", "--quiet", "--release"])
         .args(selection(package));

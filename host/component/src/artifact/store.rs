@@ -52,9 +52,9 @@ pub(crate) enum CreateError {
 pub(crate) enum Need {
     /// The capture directory.
     Directory,
-    /// The artifacts directory, with nothing of an earlier run in it.
+    /// The artifacts directory, without anything that an earlier run has left.
     Artifacts,
-    /// The capture directory, and that all is in its file that was written to artifacts.
+    /// The capture directory, with everything that was written to artifacts in their files.
     Written,
 }
 

@@ -91,9 +91,9 @@ impl Mount {
         }
     }
 
-    /// Whether another mount may have the same device later, without being on the same file system.
+    /// Whether its device is a block device: no other file system gets that while it is mounted.
     fn is_on_block_device(self) -> bool {
-        // Only a block device has a major number.
+        // Only block devices have a major number.
         self.device.0 != 0
     }
 }
