@@ -45,8 +45,9 @@ pub(super) struct RunDirectory {
 impl RunFiles {
     /// Opens everything in the time that the run has.
     pub(super) async fn open_in_time(run: &Run) -> Result<Self, Failure> {
+        let of = run.fingerprint();
         if answers_at_once(&run.invocation)
-            && let Some(files) = Self::open(&run.invocation, EarlierArtifacts::Keep)?
+            && let Some(files) = Self::open(&run.invocation, of, EarlierArtifacts::Keep)?
         {
             return Ok(files);
         }
@@ -54,7 +55,7 @@ impl RunFiles {
         let time = ReadDeadline::new(run.deadline, &run.cancel);
         let what = "while the files of the run were opened";
         let opening = run.blocking(what, move || {
-            let files = Self::open(&invocation, EarlierArtifacts::Remove(&time));
+            let files = Self::open(&invocation, of, EarlierArtifacts::Remove(&time));
             if let Ok(Some(Self {
                 directory: Some(directory),
                 ..
@@ -69,8 +70,12 @@ impl RunFiles {
         opening.await??.ok_or_else(late)
     }
 
-    /// None if artifacts of an earlier run are in the way.
-    fn open(invocation: &RuntimeInvocation, earlier: EarlierArtifacts<'_>) -> Result<Option<Self>, Failure> {
+    /// What a run of `invocation`, which was asked for `of`, has open; None if artifacts of an earlier run are in the way.
+    fn open(
+        invocation: &RuntimeInvocation,
+        of: Fingerprint,
+        earlier: EarlierArtifacts<'_>,
+    ) -> Result<Option<Self>, Failure> {
         let input = invocation.input_payload_path.as_deref().map(input_payload);
         let (input, no_input) = match input.transpose() {
             Ok(input) => (input.map(|(file, _)| file), None),
@@ -86,7 +91,6 @@ impl RunFiles {
             }
             Err(error) => (None, Some(error.to_string())),
         };
-        let of = Fingerprint::of(invocation);
         let resumed = capture.as_ref().and_then(|capture| capture.checkpoint(of));
         let directory =
             match capture.map(|capture| RunDirectory::open(capture, of, resumed.is_some(), earlier)) {

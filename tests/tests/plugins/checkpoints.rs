@@ -86,6 +86,31 @@ fn a_run_goes_on_from_where_the_host_died_and_only_once() {
 
 /// What the first has begun, the second must not begin too.
 #[test]
+fn a_run_of_a_recipe_goes_on_too() {
+    for place in greeters() {
+        let server = silent_at_first(1);
+        let recipe = r#"
+            version = "1.0.0"
+            summary = "Greets"
+            base = "greet"
+            metadata."welcome.url" = { type = "url", required = true, help = "What to ask" }
+            [set]
+            "greet.name" = "Ada"
+            "greet.remember" = "yes"
+            "greet.url" = "{{welcome.url}}"
+        "#;
+        place.scene.file("plugins/welcome.kind.toml", recipe);
+        let invocation = place
+            .invocation(&[("welcome.url", &server.url("/"))])
+            .with("runtime_kind", "welcome")
+            .id("the-run");
+        interrupt(&place, &invocation, &server, 1);
+        assert_eq!(before(&place, &invocation), "Ada;");
+        assert_eq!(before(&place, &invocation), "");
+    }
+}
+
+#[test]
 fn a_run_whose_id_another_host_is_running_is_rejected_before_it_begins() {
     for place in greeters() {
         let server = silent_at_first(1);
