@@ -18,7 +18,7 @@ use executor_runtime_plugin::{
 };
 use executor_runtime_protocol::RuntimeInvocation;
 use executor_runtime_run::{
-    CancelReason, CancelToken, ErrorKind, Failure, Outcome, Run, RunFuture, RunPermissions, Runner,
+    CancelReason, CancelToken, ErrorKind, Event, Failure, Outcome, Run, RunFuture, RunPermissions, Runner,
     capture::ReadDeadline,
     exhaustion, panic_message,
     supervised::{self, Lost},
@@ -115,6 +115,8 @@ struct Prepared {
     /// Asks the child to stop.
     stop: StopRequest,
     directory: Option<SharedDirectory>,
+    /// It goes on from an interrupted run.
+    is_resumed: bool,
 }
 
 impl NativeRunner {
@@ -139,6 +141,9 @@ impl NativeRunner {
                 () = asked_to_stop(&stop) => return Err(self.stopped_while_loading(&stop)),
             };
             let (prepared, life) = self.prepare(run, &admission).await?;
+            if prepared.is_resumed {
+                run.events.report(Event::Resumed);
+            }
             let directory = prepared.directory.clone();
             let last_will = LastWill::new(&self.plugins.program, life);
             let conversation = Conversation::new(
@@ -174,7 +179,8 @@ impl NativeRunner {
                     if let Some(directory) = directory {
                         let told = std::mem::take(&mut outcome.artifacts);
                         let read_deadline = ReadDeadline::new(run.deadline, &run.cancel);
-                        let collected = artifacts::list(directory, read_deadline).await;
+                        let collected =
+                            artifacts::list(directory, run.unrecorded.clone(), read_deadline).await;
                         collected.account(&mut outcome.receipt);
                         outcome.artifacts = collected.artifacts;
                         name_captured_output(&mut outcome);
@@ -308,6 +314,7 @@ impl NativeRunner {
         let RunFiles {
             input,
             directory,
+            resumed,
             cwd,
             ..
         } = files;
@@ -365,6 +372,7 @@ impl NativeRunner {
             ],
             stop,
             directory: directory.map(|directory| Arc::new(std::sync::Mutex::new(directory))),
+            is_resumed: resumed.is_some(),
         };
         Ok((prepared, life.into()))
     }
@@ -455,6 +463,7 @@ async fn converse(
         output: [stdout, stderr],
         stop: stop_request,
         directory: _,
+        is_resumed: _,
     } = prepared;
     let supervised = match template.children.supervise(job) {
         Ok(supervised) => supervised,

@@ -28,6 +28,8 @@ pub enum Event {
     },
     /// What is running has logged a line.
     Log(LogLine),
+    /// It has been given the checkpoint of the run that it goes on from.
+    Resumed,
     /// It has stored a checkpoint, from which it could go on.
     Checkpoint {
         /// How long the checkpoint is.

@@ -1,8 +1,10 @@
 //! The seam between the runtime and whatever executes a kind.
 
 use crate::{
-    CancelReason, CancelToken, ErrorKind, Event, Events, Failure, Outcome, capture::Fingerprint, exhaustion,
-    panic_message, trace::Span,
+    CancelReason, CancelToken, ErrorKind, Event, Events, Failure, Outcome,
+    capture::{Fingerprint, Unrecorded},
+    exhaustion, panic_message,
+    trace::Span,
 };
 use executor_runtime_protocol::RuntimeInvocation;
 use std::{
@@ -36,6 +38,8 @@ pub struct Run {
     pub queued: Option<Duration>,
     /// What the caller asked for, where `invocation` was made of that.
     pub asked: Option<Fingerprint>,
+    /// What there is to go on from when it has ended, until that is recorded.
+    pub unrecorded: Unrecorded,
     span: OnceLock<Span>,
 }
 
@@ -53,6 +57,7 @@ impl Run {
             stdin: None,
             queued: None,
             asked: None,
+            unrecorded: Unrecorded::default(),
             span: OnceLock::new(),
         }
     }
@@ -69,6 +74,7 @@ impl Run {
             stdin: None,
             queued: self.queued,
             asked: Some(self.fingerprint()),
+            unrecorded: self.unrecorded.clone(),
             span: self.span.clone(),
         }
     }

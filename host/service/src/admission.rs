@@ -44,7 +44,7 @@ struct Inner {
 /// The right to have one run under way. Clones are the same right, which ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Slot {
-    _permits: Arc<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>,
+    _permits: Arc<Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>>,
 }
 
 impl Service {
@@ -96,7 +96,7 @@ impl Service {
         };
         let permit = Arc::clone(&self.0.slots).acquire_owned().await;
         Slot {
-            _permits: Arc::new((permit.expect(never_closed), of_kind)),
+            _permits: Arc::new(Some((permit.expect(never_closed), of_kind))),
         }
     }
 
@@ -108,8 +108,15 @@ impl Service {
         };
         let permit = Arc::clone(&self.0.slots).try_acquire_owned().ok()?;
         Some(Slot {
-            _permits: Arc::new((permit, of_kind)),
+            _permits: Arc::new(Some((permit, of_kind))),
         })
+    }
+
+    /// A slot beyond all limits, for a run that goes on only to stop.
+    pub(crate) fn slot_to_stop(&self) -> Slot {
+        Slot {
+            _permits: Arc::new(None),
+        }
     }
 
     /// Starts a run, on the tokio runtime that this is called in. It goes on if the handle is dropped.

@@ -3,10 +3,10 @@
 //! | it was | it becomes |
 //! |---|---|
 //! | accepted, and had not begun | begun when its turn comes |
-//! | begun, and has left a checkpoint | gone on with |
-//! | begun, and has written its result to its file | what that says |
-//! | begun, and has left neither | `failed`, `host_lost`: it may have done anything, so it is not begun again |
-//! | told to stop | `cancelled`, unless it has written its result: its caller was told that it stops, so it must not begin again |
+//! | begun, and has left a checkpoint | gone on with; if it was told to stop, it is told so again, and can stop what it has started elsewhere |
+//! | begun, and has ended, but the journal does not know | what is in its capture directory, or in its result file |
+//! | begun, and has left nothing of this | `failed`, `host_lost`: it may have done anything, so it is not begun again |
+//! | told to stop, and has left nothing of this | `cancelled`: its caller was told that it stops, so it must not begin again |
 
 use crate::{
     journal::JournalError,
@@ -19,7 +19,7 @@ use executor_runtime::{
     reject,
 };
 use executor_runtime_run::{
-    capture::{Left, left_by},
+    capture::{Left, forget_left, left_by},
     exhaustion,
 };
 use std::{fs::File, io::Read, sync::Arc, time::Duration};
@@ -64,16 +64,24 @@ impl Runs {
         let (invocation, of) = (entry.invocation.clone(), entry.fingerprint);
         let (is_cancelled, retries) = (entry.cancel.reason().is_some(), self.retries());
         let found = exhaustion::run_blocking(move || {
-            let left = left_by(&invocation, of);
-            match left {
-                Left { can_resume: true, .. } => None,
-                left => Some(result_of(&invocation, left, started_at, is_cancelled, retries)),
+            let mut left = left_by(&invocation, of);
+            match left.result.take() {
+                Some(result) if is_of(&result, &invocation, &started_at) => Some((result, true)),
+                _ if left.can_resume => None,
+                _ => {
+                    let result = result_of(&invocation, left, started_at, is_cancelled, retries);
+                    Some((result, false))
+                }
             }
         });
         match found.await {
             Ok(None) => self.readmit(entry, SubmitOptions::default(), true),
-            Ok(Some(result)) => {
+            Ok(Some((result, was_kept))) => {
                 let result = self.end(entry, &result).await.then_some(result);
+                if result.is_some() && was_kept {
+                    let invocation = entry.invocation.clone();
+                    let _ = exhaustion::run_blocking(move || forget_left(&invocation)).await;
+                }
                 self.let_be_known(entry, result);
             }
             Err(error) => tracing::error!("'{}' can't be taken up: {error}", entry.id()),
@@ -133,8 +141,12 @@ fn written_result(invocation: &RuntimeInvocation, started_at: &Timestamp) -> Opt
     let mut text = Vec::new();
     file.take(MAX_RESULT).read_to_end(&mut text).ok()?;
     let result: RuntimeResult = serde_json::from_slice(&text).ok()?;
-    let is_of_this_run = result.invocation_id == invocation.invocation_id
+    is_of(&result, invocation, started_at).then_some(result)
+}
+
+/// Whether a result is of the run of `invocation` that began then, and not of an earlier one.
+fn is_of(result: &RuntimeResult, invocation: &RuntimeInvocation, started_at: &Timestamp) -> bool {
+    result.invocation_id == invocation.invocation_id
         && result.runtime_kind == invocation.runtime_kind
-        && !result.finished_at.is_before(started_at);
-    is_of_this_run.then_some(result)
+        && !result.finished_at.is_before(started_at)
 }

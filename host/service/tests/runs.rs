@@ -5,6 +5,7 @@ use executor_runtime::{
     protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status},
     receipt, reject,
 };
+use executor_runtime_run::capture::{CaptureDirectory, FinishedArtifacts, location};
 use executor_runtime_service::{
     Attempts, EventKind, EventRecord, Filter, Journal, JournalError, Limits, OutputStream, Prune, Runs,
     RunsOptions, Service, SubmitError, SubmitOptions, Waited,
@@ -55,6 +56,17 @@ impl Runner for Scripted {
                 "go" => self.go.notified().await,
                 "flood" => flood(run).await,
                 "panic" => panic!("on purpose"),
+                "keep" => {
+                    self.go.notified().await;
+                    let capture = CaptureDirectory::open(&run.invocation).unwrap();
+                    let kept =
+                        FinishedArtifacts::default().checkpoint(&capture, run.fingerprint(), b"half of it");
+                    kept.unwrap();
+                    run.unrecorded.leave(&capture);
+                    let mut outcome = Outcome::succeeded();
+                    outcome.exit_code = Some(7);
+                    return outcome;
+                }
                 "wait" => {
                     run.cancel.raised(CancelReason::Requested).await;
                     return Outcome::failure(ErrorKind::Cancelled, "cancelled");
@@ -597,24 +609,78 @@ fn a_cancel_that_was_acknowledged_is_known_to_the_next_host() {
     first.shutdown_background();
     let second = tokio::runtime::Runtime::new().unwrap();
     second.block_on(async {
-        let deadline = Instant::now() + LIMIT;
-        while matches!(Journal::open(directory.path()), Err(JournalError::InUse { .. })) {
-            assert!(Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until_closed(directory.path()).await;
         let other = rusqlite::Connection::open(&database).unwrap();
-        let ended: i64 = other
-            .query_row("SELECT count(*) FROM runs WHERE result IS NOT NULL", [], |row| {
-                row.get(0)
-            })
-            .unwrap();
-        assert_eq!(ended, 0);
+        assert_eq!(ends(&other), 0);
         other.execute_batch("DROP TRIGGER no_end").unwrap();
         let Opened { runs, runner } = open(directory.path(), 1, 10).await;
         assert_eq!(result(&runs, "queued").await.status, Status::Cancelled);
         assert_eq!(error_kind(&result(&runs, "first").await), "host_lost");
         assert_eq!(runner.started.load(Ordering::SeqCst), 0);
     });
+}
+
+/// Between the end of a run and the journal's note of it, the host dies.
+#[test]
+fn what_a_run_with_a_checkpoint_came_to_is_known_although_the_journal_was_not_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let mut asked = invocation("it", "keep");
+    asked.working_directory = directory.path().to_str().unwrap().to_owned();
+    let capture = location(&asked);
+    let database = state.join("journal.sqlite");
+    let first = tokio::runtime::Runtime::new().unwrap();
+    let lock = first.block_on(async {
+        let Opened { runs, runner } = open(&state, 1, 10).await;
+        submit(&runs, asked.clone()).await;
+        until_running(&runs, "it").await;
+        let lock = rusqlite::Connection::open(&database).unwrap();
+        lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+        runner.go.notify_one();
+        let deadline = Instant::now() + LIMIT;
+        while !capture.join(".result").exists() {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let now = Some(Instant::now());
+        let waited = runs.wait("it", now).await.unwrap();
+        assert!(matches!(waited, Some(Waited::Unfinished(_))), "{waited:?}");
+        lock
+    });
+    first.shutdown_background();
+    let second = tokio::runtime::Runtime::new().unwrap();
+    second.block_on(async {
+        until_closed(&state).await;
+        lock.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(ends(&lock), 0);
+        let Opened { runs, runner } = open(&state, 1, 10).await;
+        let ended = result(&runs, "it").await;
+        assert_eq!((ended.status, ended.exit_code), (Status::Succeeded, Some(7)));
+        assert_eq!(runner.started.load(Ordering::SeqCst), 0);
+        runs.idle().await;
+        assert!(!capture.exists());
+        // Nor is anything left of one whose end is recorded.
+        asked.invocation_id = "another".to_owned();
+        submit(&runs, asked.clone()).await;
+        runner.go.notify_one();
+        assert_eq!(result(&runs, "another").await.exit_code, Some(7));
+        assert!(!location(&asked).exists());
+    });
+}
+
+/// How many ends a journal has.
+fn ends(database: &rusqlite::Connection) -> i64 {
+    let count = "SELECT count(*) FROM runs WHERE result IS NOT NULL";
+    database.query_row(count, [], |row| row.get(0)).unwrap()
+}
+
+/// Waits until no task of a dead host has the journal.
+async fn until_closed(directory: &Path) {
+    let deadline = Instant::now() + LIMIT;
+    while matches!(Journal::open(directory), Err(JournalError::InUse { .. })) {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
@@ -696,11 +762,7 @@ fn a_result_that_a_run_has_written_to_its_file_is_its_end_even_if_the_host_died_
     let written = serde_json::to_string(&written).unwrap();
     let second = tokio::runtime::Runtime::new().unwrap();
     second.block_on(async {
-        let deadline = Instant::now() + LIMIT;
-        while matches!(Journal::open(&state), Err(JournalError::InUse { .. })) {
-            assert!(Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until_closed(&state).await;
         // No task of the first host is left that could write it.
         std::fs::write(&file, &written).unwrap();
         let Opened { runs, .. } = open(&state, 2, 10).await;

@@ -238,7 +238,11 @@ fn a_host_that_is_killed_loses_no_run_and_begins_none_twice() {
             assert!(beginnings <= 1, "begun {beginnings} times: {at}");
             match result.status {
                 Status::Succeeded => assert_eq!(beginnings, 1, "{at}"),
-                Status::Failed => assert_eq!(result.metadata["error.kind"], "host_lost", "{at}"),
+                Status::Failed => {
+                    assert_eq!(result.metadata["error.kind"], "host_lost", "{at}");
+                    // Its checkpoint is kept before its first poll.
+                    assert_eq!(backend.count(&format!("GET /poll/{id}")), 0, "{at}");
+                }
                 _ => panic!("{at}"),
             }
             if number % 4 == 0 {

@@ -96,6 +96,52 @@ fn a_run_with_a_checkpoint_that_was_cancelled_does_not_go_on() {
     }
 }
 
+/// Its backend is told then, too.
+#[test]
+fn a_run_whose_host_dies_while_it_is_being_cancelled_is_cancelled_by_the_next_one() {
+    for place in Installed::on_both("http_async") {
+        let server = Scripted::start(|request, n| match (&*request.line(), n) {
+            ("POST /runs", _) => Answer::new(202, json!({"id": 7}).to_string()),
+            ("POST /cancel/7", 0..3) => Answer::Silence,
+            ("POST /cancel/7" | "DELETE /runs/7", _) => Answer::new(200, ""),
+            _ => Answer::Silence,
+        });
+        let serving = serving_with(&place);
+        let invocation = place
+            .invocation(&[("plugin.grace_seconds", "60")])
+            .id("elsewhere")
+            .with("timeout_seconds", 60)
+            .metadata("http.url", server.url("/runs"))
+            .metadata("http.poll_url_template", server.url("/runs/{run_id}"))
+            .metadata("http.poll_run_id_path", "id")
+            .metadata("http.poll_status_path", "status")
+            .metadata("http.poll_terminal_states", "completed")
+            .metadata("http.cancel_url_template", server.url("/cancel/{run_id}"))
+            .metadata("http.cleanup_url_template", server.url("/runs/{run_id}"));
+        submit(&serving, &invocation);
+        server.wait_for(2);
+        cancel(&serving, "elsewhere");
+        server.wait_for(3);
+        serving.signal(libc::SIGKILL);
+        drop(serving);
+        place.scene.assert_nothing_left_within(Duration::from_secs(5));
+        let serving = serving_with(&place);
+        let result = result(&serving, "elsewhere");
+        assert_eq!(result.status, Status::Cancelled, "{result:?}");
+        for (key, value) in [
+            ("http.resumed", "true"),
+            ("http.cancel_status", "200"),
+            ("http.cleanup_status", "200"),
+        ] {
+            assert_eq!(result.metadata[key], value);
+        }
+        let lines = server.lines();
+        let kickoffs = lines.iter().filter(|line| *line == "POST /runs").count();
+        assert_eq!(kickoffs, 1, "{lines:?}");
+        assert_eq!(lines[lines.len() - 2..], ["POST /cancel/7", "DELETE /runs/7"]);
+    }
+}
+
 #[test]
 fn a_signal_cancels_what_runs_keeps_what_waits_and_answers_who_waits() {
     let scene = Scene::new();

@@ -13,8 +13,8 @@ use executor_runtime_run::{
     ArtifactState, Event, Events, Run,
     capture::{
         CaptureDirectory, CaptureError, Collected, EarlierArtifacts, FileVersion, Fingerprint,
-        FinishedArtifacts, ReadDeadline, ReopenError, answers_at_once, create_file_at, remove_unfinished,
-        reopen_unfinished, unfinished_name,
+        FinishedArtifacts, ReadDeadline, ReopenError, Unrecorded, answers_at_once, create_file_at,
+        remove_unfinished, reopen_unfinished, unfinished_name,
     },
     exhaustion,
 };
@@ -72,6 +72,7 @@ struct Shared {
     /// The time that there is to remove what an earlier run has left.
     time: ReadDeadline,
     events: Events,
+    unrecorded: Unrecorded,
     state: Mutex<State>,
 }
 
@@ -110,6 +111,7 @@ impl ArtifactStore {
             max_bytes: limits.artifact_bytes,
             time: ReadDeadline::new(run.deadline, &run.cancel),
             events: run.events.clone(),
+            unrecorded: run.unrecorded.clone(),
             state: Mutex::default(),
         }))
     }
@@ -316,7 +318,11 @@ impl ArtifactStore {
         let opened = state.opened(&self.0).ok()?;
         // If what it had finished can't be opened, that is said when another artifact or checkpoint is made.
         let _ = opened.resume(&self.0.time);
-        opened.resumed.clone()
+        let resumed = opened.resumed.clone();
+        if resumed.is_some() {
+            self.0.events.report(Event::Resumed);
+        }
+        resumed
     }
 
     /// Why the directory can't be had, if another run of the same id has it.
@@ -369,13 +375,11 @@ impl ArtifactStore {
             let directory = directory.as_ref();
             directory.is_some_and(|directory| artifact.version.is_called(directory, name))
         });
-        capture.forget_checkpoint();
         if let (Some(directory), Some(_)) = (&directory, resumed) {
             // What the interrupted run had begun, and this one has not gone on with.
             remove_unfinished(directory);
         }
-        capture.remove_if_empty();
-        capture.unlock();
+        self.0.unrecorded.leave(&capture);
         collected
     }
 

@@ -1,22 +1,22 @@
 //! The checkpoint of a run: what a plugin wants to know if its run is interrupted.
 //!
-//! It is a file in the capture directory. A run that comes to an end removes it, whatever the end; only a host
-//! that dies leaves one. The next run of the same invocation in the same base is then told what it says.
+//! It is a file in the capture directory. A run that comes to an end removes it, whatever the end, once that is recorded if
+//! it is to be (see the module `unrecorded`); only a host that dies leaves one. The next run of the same invocation in the same base is then told what it says.
 //!
 //! The same is one that asks for the same: the file begins with a digest of the invocation, without what only
 //! says how long it may take, where its result goes, and which trace it is part of. Another invocation that was given an id again does not
 //! go on from what it never began.
 
-use super::{CaptureDirectory, CaptureError, finished, open_regular_at};
+use super::{CaptureDirectory, finished, open_regular_at, unrecorded};
 use crate::trace;
 use executor_runtime_protocol::RuntimeInvocation;
-use nix::unistd::{UnlinkatFlags, unlinkat};
-use sha2::{Digest, Sha256};
-use std::{
-    fmt,
-    fs::File,
-    io::{Read, Write},
+use nix::{
+    fcntl::AtFlags,
+    sys::stat::fstatat,
+    unistd::{UnlinkatFlags, unlinkat},
 };
+use sha2::{Digest, Sha256};
+use std::{fmt, io::Read};
 
 /// The longest checkpoint, in bytes.
 pub(super) const MAX_CHECKPOINT: usize = 64 * 1024;
@@ -76,16 +76,14 @@ impl CaptureDirectory {
     /// Keeps `state` in place of the checkpoint before.
     pub(super) fn keep_checkpoint(&self, of: Fingerprint, state: &[u8]) -> Result<(), String> {
         check_length(state)?;
-        let write = || {
-            File::from(self.create_file(PARTIAL)?)
-                .write_all(&[&of.0, state].concat())
-                .map_err(|source| CaptureError::Unwritable {
-                    path: self.path().join(NAME),
-                    source,
-                })?;
-            self.rename_file(PARTIAL, NAME)
-        };
-        write().map_err(|error| format!("can't write the checkpoint: {error}"))
+        self.replace_file(PARTIAL, NAME, &[&of.0, state].concat())
+            .map(drop)
+            .map_err(|error| format!("can't write the checkpoint: {error}"))
+    }
+
+    /// Whether there is one.
+    pub(super) fn has_checkpoint(&self) -> bool {
+        fstatat(&self.handle, NAME, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// What an interrupted run of the same invocation has left. A file that is not a checkpoint of it, such as one
@@ -100,8 +98,15 @@ impl CaptureDirectory {
     }
 
     /// The run has come to an end: nothing is left to go on from, and no record of what was finished before that.
-    pub fn forget_checkpoint(&self) {
-        for name in [NAME, PARTIAL, finished::NAME, finished::PARTIAL] {
+    pub(super) fn forget_checkpoint(&self) {
+        for name in [
+            NAME,
+            PARTIAL,
+            finished::NAME,
+            finished::PARTIAL,
+            unrecorded::NAME,
+            unrecorded::PARTIAL,
+        ] {
             // Mostly there is none.
             let _ = unlinkat(&self.handle, name, UnlinkatFlags::NoRemoveDir);
         }

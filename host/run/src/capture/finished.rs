@@ -261,10 +261,7 @@ fn write(
     for artifact in artifacts {
         text.extend(line(&artifact.descriptor, artifact.version).map_err(unwritable)?);
     }
-    let mut file = File::from(capture.create_file(PARTIAL)?);
-    file.write_all(&text).map_err(unwritable)?;
-    capture.rename_file(PARTIAL, NAME)?;
-    Ok(file)
+    capture.replace_file(PARTIAL, NAME, &text)
 }
 
 /// What an interrupted run of the same invocation has recorded; nothing if that can't be read.

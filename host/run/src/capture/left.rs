@@ -3,9 +3,9 @@
 
 use super::{
     ARTIFACTS, CaptureDirectory, DEFAULT_BASE, DIRECTORY, Fingerprint, ReadDeadline, checkpoint,
-    collect::read_directory, finished, is_default_base, lock, name::directory_name,
+    collect::read_directory, finished, is_default_base, lock, name::directory_name, unrecorded,
 };
-use executor_runtime_protocol::RuntimeInvocation;
+use executor_runtime_protocol::{RuntimeInvocation, RuntimeResult};
 use nix::{
     errno::Errno,
     fcntl::{AtFlags, OFlag, open, openat},
@@ -32,6 +32,8 @@ pub const STDERR_FILE: &str = "stderr.txt";
 pub struct Left {
     /// It left a checkpoint, and can go on from it.
     pub can_resume: bool,
+    /// What it has come to, if it had ended, and that was to be recorded.
+    pub result: Option<RuntimeResult>,
     /// Its output so far.
     pub stdout_path: Option<String>,
     /// The same of the other stream.
@@ -66,8 +68,25 @@ pub fn left_by(invocation: &RuntimeInvocation, of: Fingerprint) -> Left {
     };
     Left {
         can_resume: directory.checkpoint(of).is_some(),
+        result: directory.unrecorded_result(of),
         stdout_path,
         stderr_path,
+    }
+}
+
+/// Removes what the run of an invocation has left to go on from, or that it had ended: that is recorded now. Blocks.
+pub fn forget_left(invocation: &RuntimeInvocation) {
+    let path = location(invocation);
+    if let Ok(handle) = open_directory(&path)
+        && lock(&handle, &path).is_ok()
+    {
+        let location = None;
+        CaptureDirectory {
+            path,
+            handle,
+            location,
+        }
+        .leave();
     }
 }
 
@@ -153,13 +172,15 @@ pub fn remove_marked(capture: &CaptureMark, time: &ReadDeadline) -> io::Result<R
 
 /// Removes what a run has left in its capture directory; tells whether that was all there is.
 fn remove_left(directory: &OwnedFd, ended_at: i64, time: &ReadDeadline) -> nix::Result<bool> {
-    const FILES: [&str; 6] = [
+    const FILES: [&str; 8] = [
         STDOUT_FILE,
         STDERR_FILE,
         checkpoint::NAME,
         checkpoint::PARTIAL,
         finished::NAME,
         finished::PARTIAL,
+        unrecorded::NAME,
+        unrecorded::PARTIAL,
     ];
     let (directory, entries) = read_directory(openat(directory, ".", DIRECTORY, Mode::empty())?)?;
     let mut is_all = true;

@@ -24,17 +24,20 @@ mod name;
 mod read_deadline;
 mod restore;
 mod unfinished;
+mod unrecorded;
 
 pub use at_once::answers_at_once;
 pub use checkpoint::{Fingerprint, check_length as check_checkpoint};
 pub use collect::{Collected, collect};
 pub use finished::{FinishedArtifact, FinishedArtifacts};
 pub use left::{
-    CaptureMark, Left, Removal, STDERR_FILE, STDOUT_FILE, is_held, left_by, location, marker, remove_marked,
+    CaptureMark, Left, Removal, STDERR_FILE, STDOUT_FILE, forget_left, is_held, left_by, location, marker,
+    remove_marked,
 };
 pub use read_deadline::ReadDeadline;
 pub use restore::{CapturedFiles, FileVersion, Kept, OutputFile};
 pub use unfinished::{ReopenError, remove_unfinished, reopen_unfinished, unfinished_name};
+pub use unrecorded::Unrecorded;
 
 use collect::{Size, open_regular_at, read_directory};
 use executor_runtime_protocol::RuntimeInvocation;
@@ -189,9 +192,15 @@ impl CaptureDirectory {
         create_file_at(self.handle.as_fd(), name).map_err(|errno| unwritable(&self.path.join(name), errno))
     }
 
-    /// Gives the file `from` the name `to`, replacing what has it.
-    pub fn rename_file(&self, from: &str, to: &str) -> Result<(), CaptureError> {
-        renameat(&self.handle, from, &self.handle, to).map_err(|errno| unwritable(&self.path.join(to), errno))
+    /// Gives the file `name` this content in place of what it had, and returns it: until it is whole it is called `partial`,
+    /// so that a host that dies leaves the one before.
+    fn replace_file(&self, partial: &str, name: &str, content: &[u8]) -> Result<fs::File, CaptureError> {
+        let path = || self.path.join(name);
+        let mut file = fs::File::from(self.create_file(partial)?);
+        file.write_all(content)
+            .map_err(|source| CaptureError::Unwritable { path: path(), source })?;
+        renameat(&self.handle, partial, &self.handle, name).map_err(|errno| unwritable(&path(), errno))?;
+        Ok(file)
     }
 
     /// Makes the artifacts directory, empty.

@@ -13,18 +13,20 @@ use executor_runtime::{
     receipt, reject,
 };
 use executor_runtime_run::{
-    capture::{answers_at_once, is_held, location, marker},
+    capture::{Unrecorded, answers_at_once, is_held, location, marker},
     exhaustion,
 };
 use serde_json::{Map, Value, json};
-use std::{path::Path, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::Instant};
 
 /// How long a run that goes on waits while what is left of its host still has its directory.
 const MAX_WAIT_FOR_DIRECTORY: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a run whose turn has come waits before it tries again to read its document.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+/// How long a run that goes on, and is to stop, may take until it has its checkpoint.
+const MAX_WAIT_FOR_CHECKPOINT: Duration = Duration::from_secs(10);
 /// How long runs that are to stop wait for a journal that can't be written.
 const MAX_WAIT_FOR_JOURNAL: Duration = Duration::from_secs(1);
 
@@ -64,6 +66,7 @@ impl Runs {
 
     /// Waits for its turn, runs it, and notes how it ended.
     pub(super) async fn drive(&self, entry: &Arc<Entry>, options: SubmitOptions, mut beginning: Beginning) {
+        let unrecorded = Unrecorded::held();
         let begun_in = beginning.begun_in.take();
         let is_begun = begun_in.is_some();
         let turn = match begun_in {
@@ -79,7 +82,18 @@ impl Runs {
                     self.leave_queue_to_run(entry);
                 }
                 match is_begun || self.begin(entry, &beginning).await {
-                    true => Some(self.execute(entry, slot, *invocation, &beginning).await),
+                    true => {
+                        let result = self
+                            .execute(entry, slot, *invocation, &beginning, &unrecorded)
+                            .await;
+                        if let Err(error) = unrecorded.keep(entry.fingerprint, &result).await {
+                            tracing::warn!(
+                                "the result of '{}' is not kept until it is recorded: {error}",
+                                entry.id()
+                            );
+                        }
+                        Some(result)
+                    }
                     false => None,
                 }
             }
@@ -100,7 +114,10 @@ impl Runs {
             }
         };
         let result = match result {
-            Some(result) if self.end(entry, &result).await => Some(result),
+            Some(result) if self.end(entry, &result).await => {
+                unrecorded.forget().await;
+                Some(result)
+            }
             // This process ends, and the next host finds out.
             _ => None,
         };
@@ -122,13 +139,11 @@ impl Runs {
         };
         tokio::select! {
             biased;
-            () = entry.cancel.raised(CancelReason::Requested) => Turn::Ended(Failure::new(
-                ErrorKind::Cancelled,
-                match is_resumed {
-                    true => "the host ended before the run had stopped; what it has started elsewhere may still be under way",
-                    false => "cancelled before its turn came",
-                },
-            )),
+            () = entry.cancel.raised(CancelReason::Requested) => match is_resumed {
+                // It stops what it has started elsewhere.
+                true => self.come(entry, self.0.service.slot_to_stop()).await,
+                false => Turn::Ended(Failure::new(ErrorKind::Cancelled, "cancelled before its turn came")),
+            },
             () = self.0.closing.raised(CancelReason::Requested) => Turn::Closing,
             // Before its patience: without any, it begins if there is room now.
             turn = come => turn,
@@ -209,6 +224,7 @@ impl Runs {
         slot: Slot,
         invocation: RuntimeInvocation,
         beginning: &Beginning,
+        unrecorded: &Unrecorded,
     ) -> RuntimeResult {
         if let Some(reason) = self.0.stopping.reason() {
             entry.cancel.raise(reason);
@@ -226,10 +242,14 @@ impl Runs {
             let mut run = Run::new(invocation.clone());
             run.cancel = entry.cancel.clone();
             run.queued = waited;
+            run.unrecorded = unrecorded.clone();
             if self.journal().keeps_all() {
                 run.events = self.listener(entry);
             }
-            let mut result = self.0.service.start(slot.clone(), run).wait().await;
+            let mut result = match beginning.is_resumed {
+                true => self.resume(slot.clone(), run).await,
+                false => self.0.service.start(slot.clone(), run).wait().await,
+            };
             attempting.mark(&mut result);
             if entry.cancel.reason().is_some() {
                 return result;
@@ -241,6 +261,44 @@ impl Runs {
                 () = tokio::time::sleep(pause) => {}
                 () = entry.cancel.raised(CancelReason::Requested) => return result,
             }
+            // The next attempt does not go on from this one.
+            unrecorded.forget().await;
+        }
+    }
+
+    /// Goes on with a run. That it is to stop it learns when it has its checkpoint: then it can stop what it has started
+    /// elsewhere.
+    async fn resume(&self, slot: Slot, mut run: Run) -> RuntimeResult {
+        let (asked, listener) = (std::mem::take(&mut run.cancel), std::mem::take(&mut run.events));
+        let (told, begun) = (run.cancel.clone(), Arc::new(Notify::new()));
+        let to_listener = (asked.clone(), told.clone(), Arc::clone(&begun));
+        run.events = Events::to(move |event| match event {
+            Event::Resumed => {
+                let (asked, told, begun) = &to_listener;
+                // At once, before it does anything else.
+                if let Some(reason) = asked.reason() {
+                    told.raise(reason);
+                }
+                begun.notify_one();
+            }
+            event => listener.report(event),
+        });
+        let pass_on = async {
+            tokio::select! {
+                () = begun.notified() => {}
+                // It may do without.
+                () = tokio::time::sleep(MAX_WAIT_FOR_CHECKPOINT) => {}
+                () = asked.raised(CancelReason::Immediate) => {}
+            }
+            for reason in [CancelReason::Requested, CancelReason::Immediate] {
+                asked.raised(reason).await;
+                told.raise(reason);
+            }
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            result = self.0.service.start(slot, run).wait() => result,
+            never = pass_on => match never {},
         }
     }
 
@@ -278,6 +336,8 @@ impl Runs {
             Event::Checkpoint { bytes } => {
                 entry.report(&runs, EventKind::Checkpoint, object([("bytes", json!(bytes))]));
             }
+            // The event of its start says so.
+            Event::Resumed => {}
             Event::Artifact(artifact) => runs.tell_artifact(&entry, &artifact),
             Event::Stopping { grace } => {
                 let body = object([("grace_seconds", json!(grace.as_secs_f64()))]);
