@@ -16,7 +16,10 @@ use executor_runtime::{
 };
 use executor_runtime_component::{Admitted, CodeCache, Component, Components, Engine, Mode};
 use executor_runtime_egress::Grant;
-use executor_runtime_tests::{examples, host_binary, installed::Installed};
+use executor_runtime_tests::{
+    examples, host_binary,
+    installed::{self, Installed},
+};
 use std::{
     collections::BTreeMap,
     fs,
@@ -258,6 +261,7 @@ fn one_shot(language: &Language, greeter: &Path) {
         .join("bench")
         .join(format!("{}-one-shot", language.name));
     let (_, code) = cache(language, "one-shot", greeter, |_| succeed(ours(&folder)));
+    installed::await_settled();
     let program = std::env::current_exe().expect("a program has a path");
     let (ours, beside) = medians(
         language.processes,

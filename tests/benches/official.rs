@@ -13,7 +13,7 @@ use executor_runtime::{
 };
 use executor_runtime_component::{CodeCache, Components, Engine, Mode};
 use executor_runtime_tests::{
-    fixtures, helper_binary, host_binary,
+    fixtures, helper_binary, host_binary, installed,
     memory::proportional_set_size,
     scripted::{Answer, Scripted},
 };
@@ -173,6 +173,7 @@ fn one_shot(backend: &Backend) {
     let run = Path::new("run");
     // Compiles it.
     place.host(&[run, &document]);
+    installed::await_settled();
     let request = || {
         use std::io::Write;
         let authority = backend.url.trim_start_matches("http://");

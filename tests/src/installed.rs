@@ -5,6 +5,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 /// A scene in which one plugin is installed.
@@ -97,6 +99,12 @@ impl Installed {
             .spawn()
             .expect("it starts")
     }
+}
+
+/// Waits until hosts take down what they find out about files that were written until now: those that were changed just
+/// before they read each time.
+pub fn await_settled() {
+    thread::sleep(Duration::from_secs(4));
 }
 
 /// The cache of compiled components that the tests of a program share.
