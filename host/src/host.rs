@@ -22,7 +22,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::Poll,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 /// Executes invocations, each with the runner of its kind.
@@ -112,9 +112,9 @@ impl Host {
     pub async fn execute(&self, run: &Run) -> RuntimeResult {
         // What the caller has done since counts against the deadline, and so it does here.
         let started = run.begun;
-        let before = i64::try_from(started.elapsed().as_micros()).unwrap_or(0);
+        let now = SystemTime::now();
+        let started_at = now.checked_sub(started.elapsed()).unwrap_or(now).into();
         traced::begin(run, &self.tracing);
-        let started_at = Timestamp::from_unix_micros(Timestamp::now().unix_micros() - before);
         let outcome = match self.find(run).await {
             Ok(runner) => guarded(&*runner, run).await,
             Err(failure) => failure.into(),

@@ -13,6 +13,9 @@ pub(crate) fn begin(run: &Run, tracing: &Tracing) {
         Some(text) => named(run, text),
         None => tracing.parent.clone(),
     };
+    if tracing.tracer.is_none() && named.is_none() {
+        return;
+    }
     let name = format!("run {}", invocation.runtime_kind);
     let span = Span::begin(
         tracing.tracer.as_ref(),

@@ -18,6 +18,8 @@ wasmtime::component::bindgen!({
         default: trappable,
     },
     exports: { default: async },
+    // What a guest is called with is passed as it is.
+    ownership: Borrowing { duplicate_if_necessary: false },
     require_store_data_send: true,
     with: {
         "wasi:io": wasmtime_wasi::p2::bindings::io,

@@ -5,9 +5,9 @@ use super::{
     bindings::host::{ArtifactError, Host, HostArtifact, Level},
     state::RunState,
 };
-use executor_runtime_plugin::session::{self, StopRequest, is_valid_artifact_name};
+use executor_runtime_plugin::session::{self, Stop, is_valid_artifact_name};
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 use wasmtime::component::Resource;
 use wasmtime_wasi::{
     async_trait,
@@ -44,7 +44,7 @@ impl Host for RunState {
     }
 
     fn subscribe_stop(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
-        let waiter = self.table.push(StopWaiter(self.given.stop.subscribe()))?;
+        let waiter = self.table.push(StopWaiter(self.given.stop.clone()))?;
         subscribe(&mut self.table, waiter)
     }
 
@@ -164,13 +164,12 @@ impl HostArtifact for RunState {
 pub(super) struct AlreadyRunning(pub(super) String);
 
 /// Ready once the run is asked to stop.
-struct StopWaiter(watch::Receiver<Option<StopRequest>>);
+struct StopWaiter(Stop);
 
 #[async_trait]
 impl Pollable for StopWaiter {
     async fn ready(&mut self) {
-        // An error means that the run is over, and nothing polls any more.
-        let _ = self.0.wait_for(Option::is_some).await;
+        self.0.asked().await;
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     artifact::ArtifactStore,
     bindings::runner_types::{Invocation, Outcome as Returned},
     cache::CodeCache,
-    convert,
+    convert::{self, GuestInvocation},
     egress::EgressHooks,
     engine::{Engine, EngineError, Prepared, exhausted},
     guest_failure::GuestFailure,
@@ -135,13 +135,12 @@ impl Component {
         );
         let state = RunState::new(given, egress, Limiter::new(&admitted.limits));
 
-        let mut metadata = admitted.metadata.clone();
-        trace::put_into(&mut metadata, run.span().context());
-        let invocation = convert::invocation(&run.invocation, &metadata);
+        let metadata = trace::with_context(&admitted.metadata, run.span().context());
+        let invocation = GuestInvocation::new(&run.invocation, &metadata);
 
         let end = tokio::select! {
             biased;
-            end = self.call(state, invocation, run.span()) => end,
+            end = self.call(state, invocation.as_wit(), run.span()) => end,
             () = stop.supervise() => End::Forced,
             never = run.report_stopping(admitted.limits.grace) => match never {},
         };
@@ -156,7 +155,7 @@ impl Component {
         };
         let mut outcome = report.outcome(end);
         let collected = artifacts
-            .close_in_time(&ReadDeadline::new(run.deadline, &run.cancel))
+            .close_in_time(|| ReadDeadline::new(run.deadline, &run.cancel))
             .await;
         collected.account(&mut outcome.receipt);
         outcome.artifacts = collected.artifacts;
@@ -166,7 +165,7 @@ impl Component {
     }
 
     /// Instantiates and calls the guest. Dropping the future ends it.
-    async fn call(&self, state: RunState, invocation: Invocation, run: &Span) -> End {
+    async fn call(&self, state: RunState, invocation: Invocation<'_>, run: &Span) -> End {
         let span = run.child("instantiate", SpanKind::Internal);
         let _admission = match self.engine.admit(&self.prepared).await {
             Ok(admission) => admission,
@@ -188,7 +187,7 @@ impl Component {
                 drop(span);
                 let plugin = instance.executor_runtime_plugin_run();
                 let _span = run.child("call", SpanKind::Internal);
-                plugin.call_run(&mut store, &invocation).await
+                plugin.call_run(&mut store, invocation).await
             }
             Err(error) => match exhausted(&error) {
                 Some(exhausted) => return End::Exhausted(exhausted),

@@ -475,9 +475,7 @@ async fn converse(
         kill.kill();
     };
     let ask = async {
-        let mut requests = stop.subscribe();
-        // An error means that the run is over.
-        let _ = requests.wait_for(Option::is_some).await;
+        stop.asked().await;
         stop_request.send();
     };
     let listen = async {
@@ -519,10 +517,9 @@ async fn converse(
 }
 
 async fn asked_to_stop(stop: &Stop) {
-    let mut requests = stop.subscribe();
     tokio::select! {
         () = stop.supervise() => {}
-        _ = requests.wait_for(Option::is_some) => {}
+        () = stop.asked() => {}
     }
 }
 

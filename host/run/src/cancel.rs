@@ -4,36 +4,40 @@
 //! because a person who presses Ctrl-C twice means it: `cancel` asks for an orderly end (TERM, grace,
 //! KILL), `kill` ends at once. A step is never taken back.
 
-use std::sync::Arc;
-use tokio::sync::watch;
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+use tokio::sync::Notify;
 
 /// How urgently a run has been told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CancelReason {
     /// Stop gracefully: the run gets its grace period.
-    Requested,
+    Requested = 1,
     /// Stop now: nothing gets a grace period.
     Immediate,
 }
 
 /// A shared request to stop. Clones are the same token.
-#[derive(Clone, Debug)]
-pub struct CancelToken {
-    state: Arc<watch::Sender<Option<CancelReason>>>,
-}
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken(Arc<State>);
 
-impl Default for CancelToken {
-    fn default() -> Self {
-        Self::new()
-    }
+#[derive(Debug, Default)]
+struct State {
+    /// A [`CancelReason`], or 0. It only grows.
+    reason: AtomicU8,
+    /// Wakes those who wait for more.
+    raised: Notify,
 }
 
 impl CancelToken {
     /// A token that has not been raised yet.
     pub fn new() -> Self {
-        Self {
-            state: Arc::new(watch::Sender::new(None)),
-        }
+        Self::default()
     }
 
     /// Asks for an orderly end.
@@ -48,25 +52,32 @@ impl CancelToken {
 
     /// What has been asked for so far.
     pub fn reason(&self) -> Option<CancelReason> {
-        *self.state.borrow()
+        match self.0.reason.load(Ordering::SeqCst) {
+            0 => None,
+            1 => Some(CancelReason::Requested),
+            _ => Some(CancelReason::Immediate),
+        }
     }
 
     /// Completes as soon as `at_least` (or more) has been asked for; never, if that does not happen.
     pub async fn raised(&self, at_least: CancelReason) {
-        let mut changes = self.state.subscribe();
-        // The sender lives in `self`, so waiting can't fail.
-        let _ = changes.wait_for(|reason| *reason >= Some(at_least)).await;
+        let mut raised = pin!(self.0.raised.notified());
+        loop {
+            // Before it is looked: what is raised from then on wakes this.
+            raised.as_mut().enable();
+            if self.reason() >= Some(at_least) {
+                return;
+            }
+            raised.as_mut().await;
+            raised.set(self.0.raised.notified());
+        }
     }
 
     /// Asks for an end as urgent as `to`; what was asked for before is not taken back.
     pub fn raise(&self, to: CancelReason) {
-        self.state.send_if_modified(|reason| {
-            let raised = *reason < Some(to);
-            if raised {
-                *reason = Some(to);
-            }
-            raised
-        });
+        if self.0.reason.fetch_max(to as u8, Ordering::SeqCst) < to as u8 {
+            self.0.raised.notify_waiters();
+        }
     }
 }
 

@@ -332,7 +332,7 @@ impl ArtifactStore {
 
     /// [`ArtifactStore::close`], without waiting for a file system longer than `time`: here if there is little to look at
     /// where it answers at once, else on another thread. What a thread of the guest still holds up is left to itself.
-    pub(crate) async fn close_in_time(&self, time: &ReadDeadline) -> Collected {
+    pub(crate) async fn close_in_time(&self, time: impl FnOnce() -> ReadDeadline) -> Collected {
         let mut finished = 0;
         if let Ok(mut state) = self.0.state.try_lock() {
             let Some(opened) = &state.opened else {
@@ -346,6 +346,7 @@ impl ArtifactStore {
             }
         }
         let store = self.clone();
+        let time = time();
         let closing = time.look(move || store.close());
         closing.await.unwrap_or_else(|_| Collected {
             omitted: finished as u64,
@@ -504,13 +505,13 @@ mod tests {
     #[tokio::test]
     async fn a_run_that_is_over_makes_neither_a_checkpoint_nor_an_artifact() {
         let base = tempfile::tempdir().unwrap();
-        let time = ReadDeadline::new(None, &CancelToken::new());
         for has_begun in [true, false] {
+            let time = ReadDeadline::new(None, &CancelToken::new());
             let store = store(base.path());
             if has_begun {
                 store.checkpoint(b"state").unwrap();
             }
-            store.close_in_time(&time).await;
+            store.close_in_time(|| time).await;
             // What a thread of the run asks for that was held up.
             assert!(store.checkpoint(b"late").unwrap_err().contains("the run is over"));
             assert!(create(&store, "late").is_err());

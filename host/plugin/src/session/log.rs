@@ -10,7 +10,7 @@
 use executor_runtime_run::{Event, Events, LogLine};
 use std::{
     collections::VecDeque,
-    fmt::Write as _,
+    fmt::{self, Write as _},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -133,7 +133,8 @@ impl RunLog {
             }
         }
         let (plugin, invocation) = (self.plugin.as_str(), self.invocation.as_str());
-        let message = printable(message, MAX_LINE);
+        // Made only where it is written.
+        let message = Printable(message);
         match level {
             Level::Trace => tracing::trace!(target: "plugin", plugin, invocation, "{message}"),
             Level::Debug => tracing::debug!(target: "plugin", plugin, invocation, "{message}"),
@@ -224,6 +225,15 @@ impl RunLog {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A line as the host's log has it.
+struct Printable<'a>(&'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(self.0, MAX_LINE))
     }
 }
 

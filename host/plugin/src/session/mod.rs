@@ -11,4 +11,4 @@ pub use artifact_name::{MAX_ARTIFACT_NAME, is_valid_artifact_name};
 pub use lines::{LineStream, Source};
 pub use log::{Level, RunLog, cut, printable};
 pub use reported::{ReportedFailure, is_about_this_host, receipt};
-pub use stop::{Stop, StopCause, StopRequest};
+pub use stop::{Stop, StopCause};

@@ -8,10 +8,11 @@ use executor_runtime_protocol::Status;
 use executor_runtime_run::{CancelReason, CancelToken, ErrorKind, Outcome, until};
 use std::{
     num::NonZeroU64,
-    sync::Arc,
+    pin::pin,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Why a run was asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,16 +58,15 @@ impl StopCause {
 
 /// The request to stop, once it has been made.
 #[derive(Clone, Copy, Debug)]
-pub struct StopRequest {
-    /// Why.
-    pub cause: StopCause,
+struct StopRequest {
+    cause: StopCause,
     at: Instant,
 }
 
 /// The stopping of one run. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Stop {
-    request: Arc<watch::Sender<Option<StopRequest>>>,
+    request: Arc<(OnceLock<StopRequest>, Notify)>,
     deadline: Option<Instant>,
     grace: Duration,
     cancel: CancelToken,
@@ -76,7 +76,7 @@ impl Stop {
     /// The stopping of a run that has to be over at `deadline`, or is told to stop by `cancel`.
     pub fn new(deadline: Option<Instant>, grace: Duration, cancel: CancelToken) -> Self {
         Self {
-            request: Arc::new(watch::Sender::new(None)),
+            request: Arc::default(),
             deadline,
             grace,
             cancel,
@@ -85,12 +85,18 @@ impl Stop {
 
     /// Why the run was asked to stop, if it was.
     pub fn requested(&self) -> Option<StopCause> {
-        self.request.borrow().map(|request| request.cause)
+        self.request.0.get().map(|request| request.cause)
     }
 
-    /// A receiver whose value becomes `Some` when the run is asked to stop.
-    pub fn subscribe(&self) -> watch::Receiver<Option<StopRequest>> {
-        self.request.subscribe()
+    /// Completes when the run is asked to stop.
+    pub async fn asked(&self) {
+        let (request, asked) = &*self.request;
+        let mut asked = pin!(asked.notified());
+        // Before it is looked: a request from then on wakes this.
+        asked.as_mut().enable();
+        if request.get().is_none() {
+            asked.await;
+        }
     }
 
     /// Time between the request to stop and the forced end.
@@ -126,10 +132,7 @@ impl Stop {
             self.request(StopCause::Cancelled);
         }
         cancelled == Some(CancelReason::Immediate)
-            || self
-                .request
-                .borrow()
-                .is_some_and(|request| request.at + self.grace <= Instant::now())
+            || (self.request.0.get()).is_some_and(|request| request.at + self.grace <= Instant::now())
     }
 
     /// Asks the run to stop, unless it was asked before. The grace counts from the deadline itself, however
@@ -140,13 +143,16 @@ impl Stop {
             (StopCause::Deadline, Some(deadline)) => deadline,
             _ => now,
         };
-        let mut first = StopRequest { cause, at };
-        self.request.send_if_modified(|request| {
-            let new = request.is_none();
-            first = *request.get_or_insert(first);
-            new
+        let (request, asked) = &*self.request;
+        let mut is_first = false;
+        let request = request.get_or_init(|| {
+            is_first = true;
+            StopRequest { cause, at }
         });
-        first
+        if is_first {
+            asked.notify_waiters();
+        }
+        *request
     }
 }
 

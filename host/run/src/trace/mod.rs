@@ -13,7 +13,7 @@ pub use context::{TraceContext, TraceContextError};
 pub use span::{AttributeValue, FinishedSpan, Span, SpanKind, Tracer, Tracing};
 pub use state::TraceStateError;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// The metadata key, and the HTTP header, with the context that a run continues.
 pub const TRACEPARENT: &str = "traceparent";
@@ -23,6 +23,22 @@ pub const TRACESTATE: &str = "tracestate";
 pub const TRACEPARENT_VARIABLE: &str = "TRACEPARENT";
 /// The same for what else is passed on.
 pub const TRACESTATE_VARIABLE: &str = "TRACESTATE";
+
+/// The metadata that a plugin is given: it names `context`, and no other.
+pub fn with_context<'m>(
+    metadata: &'m BTreeMap<String, String>,
+    context: Option<&TraceContext>,
+) -> Cow<'m, BTreeMap<String, String>> {
+    let names_one = [TRACEPARENT, TRACESTATE]
+        .iter()
+        .any(|key| metadata.contains_key(*key));
+    if context.is_none() && !names_one {
+        return Cow::Borrowed(metadata);
+    }
+    let mut metadata = metadata.clone();
+    put_into(&mut metadata, context);
+    Cow::Owned(metadata)
+}
 
 /// Has the metadata that a plugin is given name `context`, and no other.
 pub fn put_into(metadata: &mut BTreeMap<String, String>, context: Option<&TraceContext>) {

@@ -7,10 +7,7 @@ use crate::{
     problem::{MAX_PROBLEMS, shown_key},
     suggest,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 /// What is wrong with one metadata key of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -57,13 +54,15 @@ impl PluginDescriptor {
         &self,
         metadata: &BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, String>, Vec<MetadataProblem>> {
-        let namespaces: BTreeSet<&str> = self.metadata.keys().map(|key| namespace(key)).collect();
+        let is_of_a_namespace = |key: &str| {
+            self.metadata
+                .keys()
+                .any(|known| namespace(known) == namespace(key))
+        };
         let given = metadata.iter().filter_map(|(key, value)| {
             let (found, expected) = match self.key(key) {
                 Some(spec) => (spec.check(value).err()?, spec.expected()),
-                None if namespaces.contains(namespace(key)) => {
-                    ("an unknown key".into(), self.known_keys(key))
-                }
+                None if is_of_a_namespace(key) => ("an unknown key".into(), self.known_keys(key)),
                 None => return None,
             };
             Some(MetadataProblem {
