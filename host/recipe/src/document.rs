@@ -6,7 +6,9 @@ use crate::{
     template::{Field, Form, Name, Part, Placeholder, Template},
     url,
 };
-use executor_runtime_protocol::{INTERFACE_VERSION, PluginDescriptor, RuntimeKind, ValueType, closest};
+use executor_runtime_protocol::{
+    INTERFACE_VERSION, PluginDescriptor, Problem, RuntimeKind, ValueType, closest, printable,
+};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +21,8 @@ pub struct Recipe {
     pub(crate) settings: BTreeMap<String, Setting>,
     /// Which of them are under `[set_text]`.
     texts: BTreeSet<String>,
+    /// Which of them are written as tables or arrays, and not as text.
+    tables: BTreeSet<String>,
 }
 
 /// Why a text is not a recipe, or not one for its base; a sentence that goes after the file's path.
@@ -38,13 +42,16 @@ struct Document {
     #[serde(default)]
     set: Option<BTreeMap<String, toml::Value>>,
     #[serde(default)]
-    set_text: BTreeMap<String, String>,
+    set_text: BTreeMap<String, toml::Value>,
 }
 
 /// How text becomes JSON with values in it.
 const IN_STRINGS: &str =
     "placeholders stand in strings, as in {\"n\": \"{{my.number}}\"}, which makes a number of a number";
 const ELSE_TEXT: &str = "if it is meant as text that is not read as JSON, write it under [set_text]";
+
+/// The table of the keys that invocations give.
+const METADATA: &str = "metadata";
 
 /// The tables of templates.
 const SET: &str = "set";
@@ -79,9 +86,13 @@ impl Recipe {
         let told =
             |name: &str, value| json(value).map_err(|problem| InvalidRecipe(format!("{name} has {problem}")));
         let (version, summary) = (told("version", version)?, told("summary", summary)?);
+        if let Some(key) = metadata.keys().find(|key| !key.contains('.')) {
+            let problem = "has no dot in it: write a key with dots in quotes, as in [metadata.\"build.ref\"]";
+            return Err(in_table(METADATA, key, problem));
+        }
         let metadata: BTreeMap<_, _> = metadata
             .into_iter()
-            .map(|(key, value)| Ok((key.clone(), told(&format!("[metadata] \"{key}\""), value)?)))
+            .map(|(key, value)| Ok((key.clone(), told(&format!("[{METADATA}] \"{key}\""), value)?)))
             .collect::<Result<_, _>>()?;
         let descriptor = serde_json::json!({
             "name": kind.replace('_', "-"),
@@ -93,7 +104,7 @@ impl Recipe {
         });
         let descriptor =
             PluginDescriptor::from_json(descriptor.to_string().as_bytes()).map_err(|invalid| {
-                let problems: Vec<_> = invalid.problems.iter().map(ToString::to_string).collect();
+                let problems: Vec<_> = invalid.problems.iter().map(in_file).collect();
                 InvalidRecipe(problems.join("; "))
             })?;
         let base = RuntimeKind::new(&base)
@@ -102,12 +113,20 @@ impl Recipe {
         if let Some(key) = set.keys().find(|key| texts.contains(*key)) {
             return Err(in_table(SET_TEXT, key, "is under [set], too"));
         }
+        let tables = set.iter().filter(|(_, value)| !value.is_str());
+        let tables = tables.map(|(key, _)| key.clone()).collect();
         let templates = set.into_iter().map(|(key, value)| {
             let setting = json(value).and_then(Setting::read);
             (SET, key, setting)
         });
-        let plain = set_text.into_iter().map(|(key, text)| {
-            let setting = Setting::plain(&text);
+        let plain = set_text.into_iter().map(|(key, value)| {
+            let setting = match value {
+                toml::Value::String(text) => Setting::plain(&text),
+                other => Err(format!(
+                    "a value of the type {}: only text stands here, other values under [{SET}]",
+                    other.type_str()
+                )),
+            };
             (SET_TEXT, key, setting)
         });
         let settings = templates
@@ -122,6 +141,7 @@ impl Recipe {
             base,
             settings,
             texts,
+            tables,
         };
         recipe.check()?;
         Ok(recipe)
@@ -203,6 +223,7 @@ impl Recipe {
             let Some(spec) = base.key(key) else {
                 return Err(self.in_setting(key, &self.unknown(key, base)));
             };
+            self.check_members(key, setting, base)?;
             let is_json_text = self.is_json_text(base, key);
             match setting {
                 Setting::Text {
@@ -261,6 +282,31 @@ impl Recipe {
             }
         }
         self.check_literals(base)
+    }
+
+    /// A key of the base in a table such as `[set."http.body"]` would be sent as a member of the body. It was most likely
+    /// added at the end of the file, which is where such a table is.
+    fn check_members(
+        &self,
+        key: &str,
+        setting: &Setting,
+        base: &PluginDescriptor,
+    ) -> Result<(), InvalidRecipe> {
+        let Setting::Json(node) = setting else {
+            return Ok(());
+        };
+        let names = node.member_names();
+        let misplaced = names
+            .into_iter()
+            .find(|name| self.tables.contains(key) && base.key(name).is_some());
+        match misplaced {
+            None => Ok(()),
+            Some(name) => Err(InvalidRecipe(format!(
+                "[{SET}.\"{key}\"] has \"{name}\", which is a key of {}: write it under [{SET}], before any table in that; or, \
+                 if it is meant as a member, write \"{key}\" as JSON text",
+                self.base
+            ))),
+        }
     }
 
     fn in_setting(&self, key: &str, problem: &str) -> InvalidRecipe {
@@ -416,6 +462,24 @@ fn problem_key(problems: &[executor_runtime_protocol::MetadataProblem]) -> &str 
     problems.first().map_or("", |problem| problem.key.as_str())
 }
 
+/// A problem of the descriptor, in the words of the file that it was made of: `/metadata/build.ref/typ` is `typ` in the table
+/// `[metadata."build.ref"]`.
+fn in_file(problem: &Problem) -> String {
+    let Some(place) = problem.pointer.strip_prefix("/metadata/") else {
+        return problem.to_string();
+    };
+    let (key, within) = match place.split_once('/') {
+        Some((key, within)) => (key, format!(" \"{within}\"")),
+        None => (place, String::new()),
+    };
+    let Problem { found, expected, .. } = problem;
+    format!(
+        "[{METADATA}.\"{}\"]{}: found {found}, expected {expected}",
+        printable(key),
+        printable(&within)
+    )
+}
+
 fn in_table(table: &str, key: &str, problem: &str) -> InvalidRecipe {
     InvalidRecipe(format!("[{table}] \"{key}\" {problem}"))
 }
@@ -455,5 +519,17 @@ fn not_understood(text: &str, error: &toml::de::Error) -> String {
         + 1;
     let message = error.message().replace("unknown field", "unknown key");
     let message = message.replace("missing field", "missing key");
-    format!("line {line}: {message}")
+    if message.starts_with("missing key") {
+        return format!("{message}: it stands at the top of the file, before any table");
+    }
+    let mut names = message.split('`').skip(1).step_by(2);
+    let hint = match names.next() {
+        Some(unknown) if message.starts_with("unknown key") => match closest(unknown, names) {
+            _ if unknown.contains('.') => format!("; a key of the base stands under [{SET}]"),
+            Some(meant) => format!("; did you mean `{meant}`?"),
+            None => String::new(),
+        },
+        _ => String::new(),
+    };
+    format!("line {line}: {message}{hint}")
 }

@@ -81,7 +81,7 @@ fn check_explains_files_that_are_no_plugins() {
             "our_api.kind.toml",
             b"base = 'http'",
             "descriptor",
-            "it is not a recipe that can be used: line 1: missing key `version`",
+            "it is not a recipe that can be used: missing key `version`: it stands at the top of the file",
         ),
         (
             "plugin.zip",

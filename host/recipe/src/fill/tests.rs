@@ -574,16 +574,48 @@ fn what_does_not_fit_the_base_is_told() {
             "\"http.url\" = \"http://h/\"\n[set.\"http.body\"]\nmost = inf",
             "has inf, which JSON has no number for",
         ),
+        (
+            "\"http.url\" = \"http://h/\"\n\"http.seconds\" = \"abc\"",
+            "[set] \"http.seconds\" is \"abc\", and has to be a number of seconds",
+        ),
+        (
+            "\"http.url\" = \"http://h/\"\n[set.\"http.body\"]\na = 1\n\"http.seconds\" = 5",
+            "[set.\"http.body\"] has \"http.seconds\", which is a key of http_async: write it under [set], before any",
+        ),
+        (
+            "\"http.url\" = \"http://h/\"\n[[set.\"http.body\".tasks]]\na = 1\n\"http.header.x\" = 5",
+            "[set.\"http.body\"] has \"http.header.x\", which is a key of http_async",
+        ),
+        (
+            "\"http.url\" = \"http://h/\"\n[set_text.\"http.body\"]\na = 1",
+            "[set_text] \"http.body\" has a value of the type table: only text stands here, other values under [set]",
+        ),
     ] {
         let problem = recipe(set).unwrap_err();
         assert!(problem.contains(words), "{set}: {problem}");
     }
+    // As text it is JSON that is meant.
+    recipe("\"http.url\" = \"http://h/\"\n\"http.body\" = '{\"http.url\": \"{{my.name}}\"}'").unwrap();
     for (text, words) in [
         (
             "version = \"0.1.0\"\nsumary = \"s\"",
             "line 2: unknown key `sumary`",
         ),
-        ("version = \"0.1.0\"", "missing key"),
+        (
+            "version = \"0.1.0\"",
+            "missing key `summary`: it stands at the top of the file, before any table",
+        ),
+        ("[sett]", "line 1: unknown key `sett`, expected one of"),
+        ("[sett]", "; did you mean `set`?"),
+        ("\"http.url\" = \"x\"", "; a key of the base stands under [set]"),
+        (
+            "version = \"0.1.0\"\nsummary = \"s\"\nbase = \"b\"\nset = {}\nmetadata.\"a.b\" = { tpe = \"string\", help = \"h\" }",
+            "[metadata.\"a.b\"] \"tpe\": found an unknown field, expected",
+        ),
+        (
+            "version = \"0.1.0\"\nsummary = \"s\"\nbase = \"b\"\nset = {}\n[metadata.a.b]\ntype = \"string\"",
+            "[metadata] \"a\" has no dot in it: write a key with dots in quotes, as in [metadata.\"build.ref\"]",
+        ),
         (
             "version = \"1\"\nsummary = \"s\"\nbase = \"b\"\nset = {}",
             "/version: found \"1\", expected a semantic version",
