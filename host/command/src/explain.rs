@@ -44,24 +44,38 @@ struct Base {
     carrier: &'static str,
     plugin: String,
     path: String,
-    /// The keys that the recipe sets, each with its template. What an invocation's values make of them is not told: it may
-    /// be secret.
+    /// The keys that the recipe sets, each with its template.
     set: BTreeMap<String, String>,
+    /// What the base would be given; none of an invocation that does not fit.
+    given: Option<Given>,
 }
 
-impl From<MadeOf> for Base {
-    fn from(made_of: MadeOf) -> Self {
+/// What a recipe makes of an invocation. What may be secret is hidden in the metadata.
+#[derive(serde::Serialize)]
+struct Given {
+    command: Vec<String>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Base {
+    fn new(made_of: MadeOf, invocation: &RuntimeInvocation) -> Self {
         let MadeOf {
             kind,
             plugin,
             templates,
+            metadata,
         } = made_of;
+        let given = metadata.map(|metadata| Given {
+            command: invocation.command.clone(),
+            metadata,
+        });
         Self {
             runtime_kind: kind.to_string(),
             carrier: plugin.carrier.as_str(),
             plugin: name(&plugin),
             path: plugin.path.display().to_string(),
             set: templates,
+            given,
         }
     }
 }
@@ -126,7 +140,7 @@ fn describe(invocation: &RuntimeInvocation, explained: executor_runtime::Explana
         carrier: None,
         plugin: None,
         path: None,
-        base: explained.made_of.map(Base::from),
+        base: explained.made_of.map(|made_of| Base::new(made_of, invocation)),
         limits: BTreeMap::new(),
         grants: Vec::new(),
         rejected: None,
@@ -173,6 +187,13 @@ fn print(explanation: &Explanation) -> io::Result<()> {
         row("base", &format!("{}: {runner}", base.runtime_kind))?;
         for (key, template) in &base.set {
             row("sets", &format!("{key} = {}", shown::value(template)))?;
+        }
+        if let Some(Given { command, metadata }) = &base.given {
+            let words = serde_json::to_string(command)?;
+            row("given", &format!("command = {}", shown::value(&words)))?;
+            for (key, value) in metadata {
+                row("given", &shown::value(&format!("{key} = {value}")))?;
+            }
         }
     }
     for (name, value) in &explanation.limits {

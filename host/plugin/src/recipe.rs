@@ -98,6 +98,8 @@ pub struct MadeOf {
     pub plugin: Arc<Plugin>,
     /// The keys that the recipe sets for this invocation, each with its template: no value of the invocation is in it.
     pub templates: BTreeMap<String, String>,
+    /// The metadata that the base would be given, without what may be secret; none if the invocation does not fit.
+    pub metadata: Option<BTreeMap<String, String>>,
 }
 
 impl MadeOf {
@@ -107,14 +109,16 @@ impl MadeOf {
             .templates()
             .map(|(key, template)| (key.to_owned(), template))
             .collect();
+        let metadata = shown(recipe, base, invocation).ok();
         // Of an invocation that does not fit it is not known what would be left out.
-        if let Ok(filled) = filled(recipe, base, invocation) {
-            templates.retain(|key, _| filled.metadata.contains_key(key));
+        if let Some(given) = &metadata {
+            templates.retain(|key, _| given.contains_key(key));
         }
         Self {
             kind: file.base().clone(),
             plugin: Arc::clone(base),
             templates,
+            metadata,
         }
     }
 }
@@ -128,6 +132,18 @@ fn filled(
     let metadata = admission::checked(recipe.descriptor(), &invocation.metadata)?;
     recipe
         .fill(&base.descriptor, invocation, &metadata)
+        .map_err(|unfit| admission::invalid(unfit.to_string()))
+}
+
+/// The metadata that the base is given, without what may be secret.
+fn shown(
+    recipe: &Recipe,
+    base: &Plugin,
+    invocation: &RuntimeInvocation,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let metadata = admission::checked(recipe.descriptor(), &invocation.metadata)?;
+    recipe
+        .filled(&base.descriptor, invocation, &metadata)
         .map_err(|unfit| admission::invalid(unfit.to_string()))
 }
 

@@ -302,7 +302,7 @@ impl Recipe {
         match misplaced {
             None => Ok(()),
             Some(name) => Err(InvalidRecipe(format!(
-                "[{SET}.\"{key}\"] has \"{name}\", which is a key of {}: write it under [{SET}], before any table in that; or, \
+                "[{SET}.\"{key}\"] has \"{name}\", which is a key of {}: write it under [{SET}], above [{SET}.\"{key}\"]; or, \
                  if it is meant as a member, write \"{key}\" as JSON text",
                 self.base
             ))),

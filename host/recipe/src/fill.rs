@@ -6,7 +6,7 @@ use crate::{
     setting::{Node, Object, Setting},
     template::{Form, Name, Part, Placeholder, Template},
     url,
-    value::Values,
+    value::{Secrets, Values},
 };
 use executor_runtime_protocol::{PluginDescriptor, RuntimeInvocation, ValueType};
 use serde_json::Value as Json;
@@ -28,6 +28,17 @@ impl Recipe {
         base: &PluginDescriptor,
         invocation: &RuntimeInvocation,
         metadata: &BTreeMap<String, String>,
+    ) -> Result<RuntimeInvocation, Unfit> {
+        self.fill_with(base, invocation, metadata, Secrets::Given)
+    }
+
+    /// The same, with something else for secrets.
+    pub(crate) fn fill_with(
+        &self,
+        base: &PluginDescriptor,
+        invocation: &RuntimeInvocation,
+        metadata: &BTreeMap<String, String>,
+        secrets: Secrets,
     ) -> Result<RuntimeInvocation, Unfit> {
         let descriptor = self.descriptor();
         let own = |key: &str| descriptor.metadata.contains_key(key);
@@ -51,6 +62,7 @@ impl Recipe {
             invocation,
             descriptor,
             metadata,
+            secrets,
         };
         let mut given = invocation.metadata.clone();
         given.retain(|key, _| !own(key));

@@ -1,22 +1,23 @@
-//! What a recipe sets, for people: templates as the recipe writes them. No value of an invocation is in them, so they can
-//! be shown anywhere. What the recipe itself writes out is left out where it may be a secret:
+//! What a recipe sets, for people: its templates as it writes them, and what they make of an invocation. What is written out
+//! is left out where it may be a secret:
 //!
 //! - under a name that says so: of the key, of a member, of an object or array around it, of a parameter (`token=...`);
 //! - as user and password of a URL.
 //!
-//! Placeholders are shown everywhere.
+//! Placeholders are shown everywhere. What an invocation gives for one is left out under the same names, and where the
+//! placeholder's own name says that it is secret.
 
+use crate::Unfit;
 use crate::{
     document::Recipe,
     json,
     setting::{Node, Object, Setting},
     template::{Part, Placeholder, Template},
+    value::{HIDDEN, Secrets, names_secret},
 };
-use executor_runtime_protocol::holds_secret;
+use executor_runtime_protocol::{PluginDescriptor, RuntimeInvocation, holds_secret};
 use serde_json::Value as Json;
-
-/// Stands for a secret that is written out.
-const HIDDEN: &str = "(hidden)";
+use std::collections::BTreeMap;
 
 /// What precedes a secret in a header, and is none.
 const SCHEMES: [&str; 3] = ["basic", "bearer", "token"];
@@ -25,13 +26,35 @@ impl Recipe {
     /// The base's keys that it sets, each with its template; JSON as JSON text.
     pub fn templates(&self) -> impl Iterator<Item = (&str, String)> {
         self.settings.iter().map(|(key, setting)| {
-            let is_secret = key.split('.').any(holds_secret);
+            let is_secret = names_secret(key);
             let shown = match setting {
                 Setting::Text { template, .. } => text(template, is_secret),
                 Setting::Json(node) => json(node, is_secret),
             };
             (key.as_str(), shown)
         })
+    }
+
+    /// The metadata that the base is given, as [`Recipe::fill`] makes it, without what may be secret.
+    ///
+    /// # Errors
+    /// As for [`Recipe::fill`].
+    pub fn filled(
+        &self,
+        base: &PluginDescriptor,
+        invocation: &RuntimeInvocation,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Unfit> {
+        // A value that does not fit may be one that is hidden.
+        self.fill(base, invocation, metadata)?;
+        let filled = self.fill_with(base, invocation, metadata, Secrets::Hidden)?;
+        let shown = filled.metadata.into_iter().map(|(key, value)| {
+            let shown = text(&Template::of_text(&value), names_secret(&key));
+            // A URL has it percent-encoded.
+            let shown = shown.replace("%28hidden%29", HIDDEN);
+            (key, shown)
+        });
+        Ok(shown.collect())
     }
 }
 
@@ -47,7 +70,7 @@ fn json(node: &Node, is_secret: bool) -> String {
         }
         Node::Object(object) => {
             let all_of = object.all_of.iter().map(|all| ("...", quoted(&all.to_string())));
-            let is_named_secret = names_secret(object);
+            let is_named_secret = is_named_secret(object);
             let members = object.members.iter().map(|(name, node)| {
                 let is_secret = is_secret
                     || holds_secret(name) && !is_count(name, node)
@@ -67,7 +90,7 @@ fn json(node: &Node, is_secret: bool) -> String {
 const NAMES: [&str; 2] = ["name", "key"];
 
 /// Whether an object has a member that says that the others are secret.
-fn names_secret(object: &Object) -> bool {
+fn is_named_secret(object: &Object) -> bool {
     object.members.iter().any(|(name, node)| {
         NAMES.contains(&name.as_str())
             && matches!(node, Node::String(template) if template.literal().is_some_and(holds_secret))
@@ -335,5 +358,66 @@ mod tests {
             let shown: Vec<_> = recipe.templates().map(|(_, shown)| shown).collect();
             assert_eq!(shown, [expected], "{set}");
         }
+    }
+
+    #[test]
+    fn what_the_base_is_given_is_shown_without_secrets() {
+        let base = PluginDescriptor::from_json(
+            br#"{"name": "http", "version": "0.1.0", "kinds": ["http"], "interface": "1.0", "summary": "s",
+                 "metadata": {"http.url": {"type": "url", "required": true, "help": "h"},
+                              "http.body": {"type": "string", "help": "h"},
+                              "http.header.*": {"type": "string", "help": "h"}}}"#,
+        )
+        .unwrap();
+        let recipe = Recipe::parse(
+            "k",
+            r#"
+            version = "0.1.0"
+            summary = "s"
+            base = "http"
+            metadata."my.url" = { type = "url", required = true, help = "h" }
+            metadata."my.token" = { type = "string", help = "h" }
+            metadata."my.max_tokens" = { type = "integer", help = "h" }
+            metadata."my.more" = { type = "json", help = "h" }
+            metadata."my.credentials" = { type = "json", help = "h" }
+            [set]
+            "http.url" = "{{my.url}}/{{my.token}}?sig={{my.max_tokens}}&n={{my.max_tokens}}"
+            "http.header.authorization" = "Bearer {{my.token}}"
+            "http.header.x-note" = "{{environment.API_KEY}} of {{environment.HOME}}"
+            [set."http.body"]
+            "..." = "{{my.more}}"
+            all = { "..." = "{{my.credentials}}" }
+            environment = "{{environment}}"
+            first = "{{my.token}}"
+            most = "{{my.max_tokens}}"
+            password = "{{command}}"
+            "#,
+        )
+        .unwrap();
+        let invocation = serde_json::json!({
+            "invocation_id": "i", "runtime_name": "r", "runtime_kind": "k", "working_directory": "/w", "command": ["S3CRET"],
+            "environment": {"API_KEY": "S3CRET", "HOME": "/h"},
+            "metadata": {"my.url": "http://u:S3CRET@h", "my.token": "S3CRET", "my.max_tokens": "5",
+                         "my.more": "{\"secret\": \"S3CRET\", \"x\": 0.10}", "my.credentials": "{\"user\": \"S3CRET\"}",
+                         "other.token": "S3CRET", "other.key": "S3CRET", "other.name": "n"},
+        });
+        let invocation = RuntimeInvocation::from_json(invocation.to_string().as_bytes()).unwrap();
+        let shown = recipe.filled(&base, &invocation, &invocation.metadata).unwrap();
+        let expected = [
+            (
+                "http.body",
+                r#"{"all":{"(hidden)":"(hidden)"},"environment":{"API_KEY":"(hidden)","HOME":"/h"},"first":"(hidden)","most":5,"password":["(hidden)"],"secret":"(hidden)","x":0.10}"#,
+            ),
+            ("http.header.authorization", "(hidden)"),
+            ("http.header.x-note", "(hidden) of /h"),
+            ("http.url", "http://(hidden)@h/(hidden)?sig=(hidden)&n=5"),
+            ("other.key", "(hidden)"),
+            ("other.name", "n"),
+            ("other.token", "(hidden)"),
+        ];
+        assert_eq!(
+            shown,
+            BTreeMap::from(expected.map(|(key, shown)| (key.to_owned(), shown.to_owned())))
+        );
     }
 }

@@ -114,6 +114,11 @@ impl fmt::Display for Template {
 }
 
 impl Template {
+    /// Text without placeholders, whatever stands in it.
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self(vec![Part::Text(text.to_owned())])
+    }
+
     /// Reads the text of a template.
     ///
     /// # Errors

@@ -4,7 +4,9 @@ use crate::{
     json,
     template::{Field, Form, Name, Placeholder},
 };
-use executor_runtime_protocol::{PluginDescriptor, RuntimeInvocation, ValueType, parse_duration};
+use executor_runtime_protocol::{
+    PluginDescriptor, RuntimeInvocation, ValueType, holds_secret, parse_duration,
+};
 use serde::de::IgnoredAny;
 use serde_json::Value as Json;
 use std::{borrow::Cow, collections::BTreeMap};
@@ -16,7 +18,20 @@ pub(crate) struct Values<'a> {
     pub(crate) descriptor: &'a PluginDescriptor,
     /// The metadata, with defaults.
     pub(crate) metadata: &'a BTreeMap<String, String>,
+    pub(crate) secrets: Secrets,
 }
+
+/// What stands for a value whose name says that it is secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Secrets {
+    /// The value.
+    Given,
+    /// [`HIDDEN`].
+    Hidden,
+}
+
+/// Stands for a secret that is not shown.
+pub(crate) const HIDDEN: &str = "(hidden)";
 
 /// One value.
 #[derive(Clone, Debug)]
@@ -41,6 +56,14 @@ impl Value {
         }
     }
 
+    /// In place of a secret: an object for one, text for anything else.
+    fn hidden(secret: &Self) -> Self {
+        match json::members(&secret.json) {
+            Some(_) => Self::both(&serde_json::json!({ HIDDEN: HIDDEN })),
+            None => Self::string(HIDDEN),
+        }
+    }
+
     /// As it stands in text.
     pub(crate) fn text(&self) -> &str {
         &self.text
@@ -60,6 +83,9 @@ impl Values<'_> {
             Name::Environment(name) => Value::string(self.invocation.environment.get(name)?),
             Name::Metadata(key) => self.metadata(key)?,
         };
+        if self.secrets == Secrets::Hidden && self.is_secret(&placeholder.name) {
+            return Some(Value::hidden(&value));
+        }
         Some(match placeholder.form {
             Form::Plain => value,
             Form::Json => Value::string(&value.json),
@@ -73,6 +99,21 @@ impl Values<'_> {
                 None => quoted(&value.text).into_owned(),
             }),
         })
+    }
+
+    /// Whether the name of a value says that it is secret. Of the environment as a whole, its members say it; of a URL, its
+    /// parts; and a number of tokens is none.
+    fn is_secret(&self, name: &Name) -> bool {
+        match name {
+            Name::Field(_) => false,
+            Name::Environment(name) => holds_secret(name),
+            Name::Metadata(key) => {
+                let value_type = self.descriptor.metadata.get(key).map(|spec| spec.value_type);
+                let is_count = matches!(value_type, Some(ValueType::Integer | ValueType::Number))
+                    && key.ends_with("_tokens");
+                names_secret(key) && !is_count && value_type != Some(ValueType::Url)
+            }
+        }
     }
 
     fn field(&self, field: Field) -> Option<Value> {
@@ -111,6 +152,11 @@ impl Values<'_> {
             json,
         })
     }
+}
+
+/// Whether a part of a metadata key says that its value is secret.
+pub(crate) fn names_secret(key: &str) -> bool {
+    key.split('.').any(holds_secret)
 }
 
 /// A number as it is written, if that is how JSON writes one; else as JSON writes it: `+7`, `.5`, `007`.

@@ -402,7 +402,11 @@ fn the_base_and_what_it_is_given_are_explained_without_secrets() {
         let file = place.scene.file("explained.json", invocation.text());
         said(&place, &["explain", file.to_str().unwrap(), "--format", format])
     };
-    let given = [("api.url", "http://127.0.0.1:9/"), ("api.token", "SECRET-TOKEN")];
+    let given = [
+        ("api.url", "http://127.0.0.1:9/"),
+        ("limits.memory_bytes", "64MiB"),
+        ("api.token", "SECRET-TOKEN"),
+    ];
     let told = explain(&given, "json").succeeds().json();
     assert_eq!(told["carrier"], "recipe");
     assert_eq!(told["base"]["runtime_kind"], "http_async");
@@ -413,7 +417,7 @@ fn the_base_and_what_it_is_given_are_explained_without_secrets() {
         "{told}"
     );
     // The variable is not there, so the header is not set.
-    let expected = json!({
+    let templates = json!({
         "http.body": r#"{"path":"{{api.path}}"}"#,
         "http.header.authorization": "Bearer {{api.token}}",
         "http.header.x-api-key": "(hidden)",
@@ -422,12 +426,29 @@ fn the_base_and_what_it_is_given_are_explained_without_secrets() {
         "http.poll_url_template": "{{api.url}}/polls",
         "http.url": "{{api.url}}/{{api.path}}",
     });
-    assert_eq!(told["base"]["set"], expected);
+    assert_eq!(told["base"]["set"], templates);
+    let metadata = json!({
+        "http.body": r#"{"path":"x"}"#,
+        "http.header.authorization": "(hidden)",
+        "http.header.x-api-key": "(hidden)",
+        "http.poll_status_path": "status",
+        "http.poll_terminal_states": "done",
+        "http.poll_url_template": "http://127.0.0.1:9/polls",
+        "http.url": "http://127.0.0.1:9/x",
+        "limits.memory_bytes": "64MiB",
+    });
+    assert_eq!(
+        told["base"]["given"],
+        json!({"command": ["run"], "metadata": metadata})
+    );
     let shown = explain(&given, "human").succeeds().stdout;
     for line in [
         "base       http_async: component, plugin http-async 0.1.0, '",
         "sets       http.url = {{api.url}}/{{api.path}}\n",
         "sets       http.header.authorization = Bearer {{api.token}}\n",
+        "given      command = [\"run\"]\n",
+        "given      http.url = http://127.0.0.1:9/x\n",
+        "given      http.header.authorization = (hidden)\n",
     ] {
         assert!(shown.contains(line), "{line}: {shown}");
     }
@@ -435,8 +456,9 @@ fn the_base_and_what_it_is_given_are_explained_without_secrets() {
         assert!(!text.contains("SECRET") && !text.contains("WRITTEN"), "{text}");
     }
     // What is rejected is explained as far as it is known.
-    let rejected = explain(&given[..1], "json").json();
+    let rejected = explain(&given[..2], "json").json();
     assert_eq!(rejected["rejected"]["error_kind"], "invalid_metadata");
+    assert_eq!(rejected["base"]["given"], Value::Null);
     assert_eq!(
         rejected["base"]["set"]["http.header.x-user"],
         "{{environment.API_USER}}"

@@ -580,7 +580,7 @@ fn what_does_not_fit_the_base_is_told() {
         ),
         (
             "\"http.url\" = \"http://h/\"\n[set.\"http.body\"]\na = 1\n\"http.seconds\" = 5",
-            "[set.\"http.body\"] has \"http.seconds\", which is a key of http_async: write it under [set], before any",
+            "[set.\"http.body\"] has \"http.seconds\", which is a key of http_async: write it under [set], above [set.\"http.body\"]; or,",
         ),
         (
             "\"http.url\" = \"http://h/\"\n[[set.\"http.body\".tasks]]\na = 1\n\"http.header.x\" = 5",
