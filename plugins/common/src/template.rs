@@ -91,32 +91,31 @@ impl Template {
     pub fn fill(&self, values: Values<'_>) -> Result<Uri, RunError> {
         let run_id = values.run_id.unwrap_or_default();
         let cursor = values.cursor.unwrap_or_default();
-        let of_run_id = ("run's id", "invalid_run_id", run_id);
-        let of_cursor = ("cursor", "invalid_cursor", cursor);
+        let bad_run_id =
+            |why: &dyn Display| RunError::failed("invalid_run_id", self.unusable("run's id", run_id, why));
+        let bad_cursor =
+            |why: &dyn Display| RunError::failed("invalid_cursor", self.unusable("cursor", cursor, why));
         if self.needs_run_id() && matches!(run_id, "" | "." | "..") {
-            return Err(self.unusable(of_run_id, "the URL would lead elsewhere"));
+            return Err(bad_run_id(&"the URL would lead elsewhere"));
         }
         if self.needs_cursor() && matches!(cursor, "." | "..") {
-            return Err(self.unusable(of_cursor, "the URL would lead elsewhere"));
+            return Err(bad_cursor(&"the URL would lead elsewhere"));
         }
         self.with(run_id, cursor).parse().map_err(|error| {
-            let longer = match self.needs_cursor() && cursor.len() > run_id.len() {
-                true => of_cursor,
-                false => of_run_id,
-            };
-            self.unusable(longer, error)
+            match self.needs_cursor() && cursor.len() > run_id.len() {
+                true => bad_cursor(&error),
+                false => bad_run_id(&error),
+            }
         })
     }
 
-    fn unusable(&self, (what, kind, value): (&str, &str, &str), why: impl Display) -> RunError {
-        RunError::failed(
-            kind,
-            format!(
-                "the {what} that the backend gave ({} bytes, '{}') can't be put into {}: {why}",
-                value.len(),
-                value.chars().take(SHOWN).collect::<String>().escape_debug(),
-                self.key,
-            ),
+    /// Why what the backend gave makes no URL.
+    fn unusable(&self, what: &str, value: &str, why: &dyn Display) -> String {
+        format!(
+            "the {what} that the backend gave ({} bytes, '{}') can't be put into {}: {why}",
+            value.len(),
+            value.chars().take(SHOWN).collect::<String>().escape_debug(),
+            self.key,
         )
     }
 

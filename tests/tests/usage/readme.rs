@@ -16,7 +16,7 @@ use executor_runtime_tests::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     path::Path,
     process::{Command, Output, Stdio},
@@ -76,6 +76,99 @@ fn the_error_kind_table_is_the_codes() {
         })
         .collect();
     assert_eq!(rows("error kinds"), expected);
+}
+
+/// The code that an expression stands for in `RunError::failed(...)`, where it is none of its own.
+const CODES_OF_OTHERS: [&str; 2] = [
+    // Of the SDK, which is looked at as well.
+    "error.code()",
+    // Of an error that was made before.
+    "cut.error.kind()",
+];
+
+#[test]
+fn the_official_error_kind_table_has_every_code_of_the_sources() {
+    let listed: BTreeMap<String, (BTreeSet<String>, Vec<String>)> = rows("official error kinds")
+        .into_iter()
+        .map(|row| {
+            let plain = |text: &str| text.replace('`', "");
+            let kinds = plain(&row[1]).split(", ").map(str::to_owned).collect();
+            (plain(&row[0]), (kinds, vec![plain(&row[2]), row[3].clone()]))
+        })
+        .collect();
+    let mut found = BTreeSet::new();
+    for (package, kinds) in [
+        ("common", vec![]),
+        ("http", vec!["http"]),
+        ("http-async", vec!["http_async"]),
+        ("http-sse", vec!["http_sse"]),
+    ] {
+        for code in codes_in(&guest_build::workspace().join("plugins").join(package).join("src")) {
+            let Some((of, _)) = listed.get(&code) else {
+                panic!("plugins/README.md does not list the error.kind '{code}' of plugins/{package}");
+            };
+            let missing: Vec<_> = kinds.iter().filter(|kind| !of.contains(**kind)).collect();
+            assert!(missing.is_empty(), "'{code}' is listed without {missing:?}");
+            found.insert(code);
+        }
+    }
+    for code in codes_of_requests() {
+        assert!(
+            listed.contains_key(&code),
+            "plugins/README.md does not list '{code}'"
+        );
+        found.insert(code);
+    }
+    let extra: Vec<_> = listed.keys().filter(|code| !found.contains(*code)).collect();
+    assert!(extra.is_empty(), "nothing ends with {extra:?}");
+    for (kind, _) in ErrorKind::ALL {
+        if let Some((_, told)) = listed.get(&*kind.code()) {
+            let transient = if kind.is_transient() { "yes" } else { "no" };
+            assert_eq!(told, &[kind.status().as_str(), transient], "{}", kind.code());
+        }
+    }
+}
+
+/// The codes that the sources of a plugin end runs with, the tests aside.
+fn codes_in(sources: &Path) -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for entry in std::fs::read_dir(sources).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            codes.extend(codes_in(&path));
+            continue;
+        }
+        if path.file_stem().is_some_and(|name| name == "tests") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        for call in ["failed(", "rejected(", "timed_out(", "cancelled("] {
+            for argument in text.split(&format!("RunError::{call}")).skip(1) {
+                let argument = argument.trim_start();
+                match argument.strip_prefix('"') {
+                    Some(literal) => codes.extend(literal.split('"').next().map(str::to_owned)),
+                    None => {
+                        let known = CODES_OF_OTHERS.iter().any(|other| argument.starts_with(other));
+                        let shown: String = argument.chars().take(40).collect();
+                        assert!(known, "{}: which codes can this be? {shown}", path.display());
+                    }
+                }
+            }
+        }
+    }
+    codes
+}
+
+/// The codes of requests that fail.
+fn codes_of_requests() -> BTreeSet<String> {
+    let path = guest_build::workspace().join("plugin-sdk/src/http/error.rs");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, code) = text.split_once("pub fn code(&self)").unwrap();
+    let (code, _) = code.split_once("\n    }\n").unwrap();
+    let codes: BTreeSet<_> = code.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(codes.contains("network"), "{codes:?}");
+    codes
 }
 
 #[test]
