@@ -31,6 +31,8 @@ pub(super) struct Report {
     keep_order: bool,
     has_progress: bool,
     has_summary: bool,
+    quiet: bool,
+    is_all_read: bool,
     counts: Counts,
     /// Jobs whose results were printed since this was asked last.
     printed: Vec<Printed>,
@@ -53,6 +55,8 @@ impl Report {
             keep_order,
             has_progress: for_people && io::stderr().is_terminal() && !style::is_dumb(),
             has_summary: for_people,
+            quiet,
+            is_all_read: false,
             counts: Counts::default(),
             printed: Vec::new(),
             waiting: BTreeMap::new(),
@@ -118,6 +122,7 @@ impl Report {
 
     /// The input is at its end, after this many jobs.
     pub(super) fn all_read(&mut self, jobs: u64) {
+        self.is_all_read = true;
         if self.counts.forgotten > 0 {
             self.note(&format!(
                 "{} jobs were left out: they succeeded before, their results were written, and the journal no longer has them",
@@ -222,6 +227,27 @@ impl Report {
         stderr::show_status(&style.fit(&line));
     }
 
+    /// Where there is no summary, and no result either, that all jobs were done before.
+    fn tell_if_nothing_was_left(&self) {
+        let Counts {
+            ended,
+            skipped,
+            forgotten,
+            unsuccessful_before,
+            ..
+        } = self.counts;
+        // Of those that were forgotten a note tells.
+        if ended > 0 || skipped == forgotten {
+            return;
+        }
+        let jobs = if skipped == 1 { "job was" } else { "jobs were" };
+        let mut text = format!("nothing was left to do: {skipped} {jobs} done before");
+        if unsuccessful_before > 0 {
+            text.push_str(&unsuccessful_of_them(unsuccessful_before));
+        }
+        self.note(&text);
+    }
+
     /// The end: what still waits, and the summary.
     pub(super) fn finish(&mut self) {
         if self.has_progress {
@@ -240,6 +266,9 @@ impl Report {
             return;
         }
         if !self.has_summary {
+            if self.is_all_read && !self.quiet {
+                self.tell_if_nothing_was_left();
+            }
             return;
         }
         let Counts {
@@ -259,15 +288,17 @@ impl Report {
             line.push_str(&format!(", {skipped} left out (done before)"));
         }
         if unsuccessful_before > 0 {
-            line.push_str(&format!(
-                ", {unsuccessful_before} of which did not succeed (--retry-failed does them again)"
-            ));
+            line.push_str(&unsuccessful_of_them(unsuccessful_before));
         }
         let rate = ended as f64 / elapsed.as_secs_f64().max(1e-3);
         line.push_str(&format!(", in {} ({rate:.1}/s)", shown::duration(elapsed)));
         let style = style::stderr();
         tell!("{}", style.wrap(&line, 0, "  "));
     }
+}
+
+fn unsuccessful_of_them(jobs: u64) -> String {
+    format!(", {jobs} of which did not succeed (--retry-failed does them again)")
 }
 
 /// Prints a result on a line of its own.

@@ -522,6 +522,18 @@ fn not_understood(text: &str, error: &toml::de::Error) -> String {
     if message.starts_with("missing key") {
         return format!("{message}: it stands at the top of the file, before any table");
     }
+    if message == "duplicate key" {
+        let place = text.lines().nth(line - 1).unwrap_or_default().trim();
+        let again = match (
+            place.starts_with('['),
+            error.span().and_then(|span| text.get(span)),
+        ) {
+            (true, _) => format!("{place} is there already: put its keys under the first one"),
+            (false, Some(key)) => format!("{key} is there already: a table has each key once"),
+            (false, None) => message,
+        };
+        return format!("line {line}: {again}");
+    }
     let mut names = message.split('`').skip(1).step_by(2);
     let hint = match names.next() {
         Some(unknown) if message.starts_with("unknown key") => match closest(unknown, names) {

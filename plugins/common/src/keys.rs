@@ -68,7 +68,9 @@ pub fn kickoff_codes(invocation: &Invocation) -> Result<Vec<u16>, RunError> {
 pub fn expected_kickoff(codes: &[u16], answered: StatusCode) -> String {
     match codes.split_last() {
         // Another code of a success may be how this backend says it.
-        None if answered.is_success() => format!("202 or 200 (metadata key '{KICKOFF_CODES}' allows others)"),
+        None if answered.is_success() => format!(
+            "202 or 200 (to allow others: metadata key '{KICKOFF_CODES}', in a recipe set by its file)"
+        ),
         None => "202 or 200".to_owned(),
         Some((last, others)) => {
             let others: String = others.iter().map(|code| format!(", {code}")).collect();

@@ -148,7 +148,7 @@ fn any_other_200_is_an_acknowledgement(kind: &Kind) {
 }
 
 fn other_kickoff_codes_are_failures(kind: &Kind) {
-    let others = " (metadata key 'http.kickoff_codes' allows others)";
+    let others = " (to allow others: metadata key 'http.kickoff_codes', in a recipe set by its file)";
     for (status, others) in [(201, others), (400, ""), (500, "")] {
         let (result, lines) = run(kind, vec![Answer::new(status, "no room")]);
         assert_eq!((result.status, code(&result)), (Status::Failed, "http_status"));

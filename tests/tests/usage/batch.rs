@@ -281,12 +281,17 @@ fn a_batch_goes_on_where_its_job_log_ends() {
         (Some(0), 1, 10),
         "{finished:?}"
     );
-    let finished = command(&scene, &["--joblog", log, "--resume"], &words, &numbers(9));
+    let again = ["--joblog", log, "--resume"];
+    let finished = command(&scene, &again, &words, &numbers(9));
     assert_eq!(
         (finished.code, results(&finished).len(), done()),
         (Some(0), 0, 10),
         "{finished:?}"
     );
+    let nothing_left = "note: nothing was left to do: 9 jobs were done before\n";
+    assert_eq!(finished.stderr, nothing_left);
+    let finished = command(&scene, &[&again[..], &["--quiet"]].concat(), &words, &numbers(9));
+    assert_eq!(finished.stderr, "");
 
     // Another input under the same numbers.
     let finished = command(&scene, &["--joblog", log, "--resume"], &words, "7\n");

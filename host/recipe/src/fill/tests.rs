@@ -606,6 +606,18 @@ fn what_does_not_fit_the_base_is_told() {
             "missing key `summary`: it stands at the top of the file, before any table",
         ),
         ("[sett]", "line 1: unknown key `sett`, expected one of"),
+        (
+            "[set]\n\"a.b\" = 1\n[set_text]\n[set]\n\"a.c\" = 1",
+            "line 4: [set] is there already: put its keys under the first one",
+        ),
+        (
+            "[set]\n\"a.b\" = 1\n\"a.b\" = 2",
+            "line 3: \"a.b\" is there already: a table has each key once",
+        ),
+        (
+            "[metadata.\"a.b\"]\nhelp = \"h\"\n[metadata.\"a.b\"]",
+            "line 3: [metadata.\"a.b\"] is there already",
+        ),
         ("[sett]", "; did you mean `set`?"),
         ("\"http.url\" = \"x\"", "; a key of the base stands under [set]"),
         (
