@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{
-    Host, HostBuilder,
+    Failure, Host, HostBuilder,
     config::{self, Config},
     plugin::{DIRECTORY_VARIABLE, PluginSet, directory_of_variable, search_path},
 };
@@ -75,15 +75,20 @@ pub(super) fn start(builder: HostBuilder) -> Result<io::Result<Host>> {
     }
 }
 
-/// Fails where what is configured for plugins looks like a mistake, as a run of a plugin does.
+/// Fails where a name of a plugin in the configuration looks like a mistake, as a run of a plugin does, or one of a kind.
+/// Warns of those that look like nothing here.
 ///
 /// # Errors
 /// What is wrong, and what was probably meant.
 pub fn check_configured_names(plugins: &PluginSet) -> Result<()> {
+    let failed = |failure: Failure| anyhow!(failure.summary);
+    plugins.check_configured_names().map_err(failed)?;
+    let unknown = plugins.check_limited_kinds().map_err(failed)?;
     plugins.warn_of_unknown_names();
-    plugins
-        .check_configured_names()
-        .map_err(|failure| anyhow!(failure.summary))
+    for warning in unknown {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
 }
 
 /// A plugins directory that is named has to be there. One that a variable names may come later, and is only told of.

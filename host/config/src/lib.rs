@@ -364,9 +364,15 @@ fn by_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Runtim
     let kinds = named.into_iter().map(|(name, number)| {
         let kind = RuntimeKind::new(&name);
         kind.map(|kind| (kind, number))
-            .ok_or_else(|| de::Error::custom(format!("{name:?} is not a valid kind")))
+            .ok_or_else(|| de::Error::custom(no_kind(&name)))
     });
     kinds.collect()
+}
+
+fn no_kind(name: &str) -> String {
+    let meant = RuntimeKind::new(&name.replace('-', "_"));
+    let hint = meant.map_or_else(String::new, |meant| format!("; did you mean \"{meant}\"?"));
+    format!("{name:?} is not a valid kind{hint}")
 }
 
 /// A number of bytes that may be 0.

@@ -4,12 +4,12 @@
 //! a whole, for runs that begin later, or not at all: a configuration that can't be used, or a plugin that could be used
 //! before and can't be now, is told of, and what was before goes on. A plugin file that is gone takes its kinds with it.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use executor_runtime::{
     Host,
     plugin::{Found, PluginSet, Snapshot, State, Unusable},
 };
-use executor_runtime_command::ConfigurationFile;
+use executor_runtime_command::{ConfigurationFile, check_configured_names};
 use executor_runtime_run::exhaustion;
 use executor_runtime_service::Service;
 use std::{
@@ -119,9 +119,6 @@ pub(super) fn snapshot(config: &ConfigurationFile, directories: &[PathBuf]) -> S
 
 fn read_again(current: &Host, config: &ConfigurationFile) -> Result<Host> {
     let host = current.read_again(config.read()?);
-    host.plugins()
-        .check_configured_names()
-        .map_err(|failure| anyhow!(failure.summary))?;
     if let Some(broken) = broken(current.plugins(), host.plugins()) {
         bail!(
             "'{}' can't be used any more: it {}",
@@ -129,6 +126,6 @@ fn read_again(current: &Host, config: &ConfigurationFile) -> Result<Host> {
             reason(broken)
         );
     }
-    host.plugins().warn_of_unknown_names();
+    check_configured_names(host.plugins())?;
     Ok(host)
 }

@@ -2,7 +2,8 @@
 //!
 //! What is configured under a wrong name does not count for the plugin that was meant: it runs although it is disabled,
 //! or with another file than the pinned one. So a name that looks like a mistake is an error. One that looks like
-//! nothing here may be for a plugin that another machine has, and is a warning.
+//! nothing here may be for a plugin that another machine has, or that comes later, and is a warning. So it is with the kinds
+//! whose runs a host that serves is to limit.
 
 use crate::Plugin;
 use executor_runtime_config::Config;
@@ -40,6 +41,25 @@ pub(super) fn check<'a>(config: &Config, plugins: impl Iterator<Item = &'a Plugi
         ));
     }
     found
+}
+
+/// Compares the kinds whose runs are limited with those that were found.
+pub(super) fn check_limited_kinds<'a>(config: &Config, plugins: impl Iterator<Item = &'a Plugin>) -> Names {
+    let found = plugins.flat_map(|plugin| plugin.descriptor.kinds.iter().map(RuntimeKind::as_str));
+    let kinds: Vec<_> = found.chain([BUILT_IN]).collect();
+    let mut names = Names::default();
+    for kind in config.serve().max_running_by_kind.keys() {
+        let kind = kind.as_str();
+        if kinds.contains(&kind) {
+            continue;
+        }
+        let problem = format!("max_running_by_kind in the configuration has '{kind}', which is no kind here");
+        match misspelt(kind, kinds.iter().copied()) {
+            Some(meant) => names.mistakes.push(format!("{problem}; did you mean '{meant}'?")),
+            None => names.unknown.push(problem),
+        }
+    }
+    names
 }
 
 /// What is wrong with `name`, which no plugin has, if it looks like a mistake.

@@ -93,10 +93,7 @@ impl PluginSet {
     /// When a name in the configuration looks like a mistake for one of theirs. What is configured under it would not
     /// count, so none of them runs.
     pub fn check_configured_names(&self) -> Result<(), Failure> {
-        match self.listing().names.mistakes.as_slice() {
-            [] => Ok(()),
-            mistakes => Err(Failure::new(ErrorKind::PluginUnusable, mistakes.join("; "))),
-        }
+        failed(&self.listing().names.mistakes)
     }
 
     /// Logs the names in the configuration that look like nothing here. Does it once.
@@ -107,6 +104,18 @@ impl PluginSet {
                 tracing::warn!("{warning}");
             }
         });
+    }
+
+    /// Whether the kinds are there whose runs the configuration limits. Returns a sentence about each that looks like nothing
+    /// here.
+    ///
+    /// # Errors
+    /// When one looks like a mistake for a kind that is there, which would not be limited.
+    pub fn check_limited_kinds(&self) -> Result<Vec<String>, Failure> {
+        let plugins = self.list().iter().filter_map(|found| found.plugin.as_deref());
+        let Names { mistakes, unknown } = configured_names::check_limited_kinds(&self.config, plugins);
+        failed(&mistakes)?;
+        Ok(unknown)
     }
 
     fn listing(&self) -> &Listing {
@@ -243,6 +252,15 @@ impl PluginSet {
 
     fn loader(&self, carrier: Carrier) -> Option<&Arc<dyn Loader>> {
         self.loaders.iter().find(|loader| loader.carrier() == carrier)
+    }
+}
+
+/// # Errors
+/// When the configuration has mistakes.
+fn failed(mistakes: &[String]) -> Result<(), Failure> {
+    match mistakes {
+        [] => Ok(()),
+        mistakes => Err(Failure::new(ErrorKind::PluginUnusable, mistakes.join("; "))),
     }
 }
 

@@ -21,10 +21,15 @@ pub fn misspelt<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -
     if name.len() > MAX_NAME_BYTES {
         return None;
     }
-    let name = letters(name);
+    let begins = |candidate: &str| {
+        let rest = candidate.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with(['_', '-']))
+    };
+    let letters_of_name = letters(name);
     candidates
         .into_iter()
-        .filter_map(|candidate| Some((slips(&name, &letters(candidate))?, candidate)))
+        .filter(|candidate| !begins(candidate))
+        .filter_map(|candidate| Some((slips(&letters_of_name, &letters(candidate))?, candidate)))
         .min_by_key(|(slips, _)| *slips)
         .map(|(_, candidate)| candidate)
 }
@@ -79,6 +84,7 @@ mod tests {
         let names = ["http-async", "manual"];
         assert_eq!(misspelt("http", names), None);
         assert_eq!(closest("http", names), Some("http-async"));
+        assert_eq!(misspelt("openai-response", ["openai-response-stream"]), None);
         for typed in ["http_async", "htpp-async", "httpasync"] {
             assert_eq!(misspelt(typed, names), Some("http-async"), "{typed}");
         }

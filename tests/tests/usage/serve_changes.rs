@@ -133,6 +133,45 @@ fn a_configuration_that_misspells_a_plugin_is_refused_at_the_start_and_later() {
 }
 
 #[test]
+fn the_kinds_whose_runs_are_limited_are_those_that_are_there() {
+    let place = Installed::file("greet", &fixtures::component("fixture-greet"));
+    let scene = &place.scene;
+    let configure = |kinds: &str| {
+        scene.file(
+            "executor-runtime.toml",
+            format!("[serve]\nmax_running_by_kind = {{ {kinds} }}"),
+        );
+    };
+    for (kinds, words) in [
+        (
+            "gret = 2",
+            "max_running_by_kind in the configuration has 'gret', which is no kind here; did you mean 'greet'?",
+        ),
+        ("subproces = 2, greet = 1", "did you mean 'subprocess'?"),
+        (
+            "gr-eet = 2",
+            "\"gr-eet\" is not a valid kind; did you mean \"gr_eet\"?",
+        ),
+    ] {
+        configure(kinds);
+        for mut command in [serving::command(scene, &[]), scene.host(&["kinds"])] {
+            let finished = scene.run_command(equip(scene, &mut command), b"");
+            assert_eq!(finished.code, Some(2), "{finished:?}");
+            assert!(finished.stderr.contains(words), "{finished:?}");
+        }
+    }
+    // A plugin for it may come later.
+    configure("another = 2, greet = 1, subprocess = 1");
+    const WARNING: &str = "max_running_by_kind in the configuration has 'another', which is no kind here\n";
+    let finished = scene.run_command(equip(scene, &mut scene.host(&["kinds"])), b"");
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.stderr.contains(WARNING), "{finished:?}");
+    let serving = start(scene);
+    assert!(serving.said().contains(WARNING), "{}", serving.said());
+    assert_eq!(kinds(&serving), ["greet", "subprocess"]);
+}
+
+#[test]
 fn a_plugin_that_is_replaced_again_and_again_hurts_no_other_run() {
     let file = fixtures::component("fixture-greet");
     let place = Installed::file("greet", &file).configured("");
