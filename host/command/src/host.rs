@@ -75,15 +75,15 @@ pub(super) fn start(builder: HostBuilder) -> Result<io::Result<Host>> {
     }
 }
 
-/// Fails where a name of a plugin in the configuration looks like a mistake, as a run of a plugin does, or one of a kind.
-/// Warns of those that look like nothing here.
+/// Fails where a name of a plugin in the configuration looks like a mistake, as a run of a plugin does, or one of a kind, or
+/// where a recipe is configured with what does not count for it. Warns of names that look like nothing here.
 ///
 /// # Errors
 /// What is wrong, and what was probably meant.
 pub fn check_configured_names(plugins: &PluginSet) -> Result<()> {
     let failed = |failure: Failure| anyhow!(failure.summary);
     plugins.check_configured_names().map_err(failed)?;
-    let unknown = plugins.check_limited_kinds().map_err(failed)?;
+    let unknown = plugins.check_configuration().map_err(failed)?;
     plugins.warn_of_unknown_names();
     for warning in unknown {
         tracing::warn!("{warning}");

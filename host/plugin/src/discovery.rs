@@ -298,8 +298,9 @@ fn check(plugin: &Plugin, file: &PluginFile, config: &Config) -> Result<(), Unus
             None => check_digest(&hex(&file.sha256()?), pinned)?,
         }
     }
-    match &plugin.recipe {
-        Some(recipe) => recipe.check_config(config),
+    let recipe = plugin.recipe.as_ref();
+    match recipe.and_then(|recipe| recipe.config_problem(config)) {
+        Some(problem) => Err(Unusable::Recipe(problem)),
         None => Ok(()),
     }
 }

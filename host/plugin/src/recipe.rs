@@ -53,22 +53,21 @@ impl RecipeFile {
         self.recipe.base()
     }
 
-    /// Whether a recipe can be configured so. What a run may use and reach is its base's.
-    pub(crate) fn check_config(&self, config: &PluginConfig) -> Result<(), Unusable> {
+    /// What is wrong with the configuration of a recipe. What a run may use and reach is its base's.
+    pub(crate) fn config_problem(&self, config: &PluginConfig) -> Option<String> {
         let plain = PluginConfig {
             enabled: config.enabled,
             sha256: config.sha256.clone(),
             ..PluginConfig::default()
         };
-        match *config == plain {
-            true => Ok(()),
-            false => Err(Unusable::Recipe(format!(
-                "[plugins.{}] in the configuration can have only enabled and sha256: what its runs may use is that of its \
-                 base, the kind {}",
+        (*config != plain).then(|| {
+            format!(
+                "[plugins.{}] in the configuration can have only enabled and sha256, because it is a recipe: what its runs may \
+                 use is configured for the plugin of its base, the kind {}",
                 self.recipe.descriptor().name,
                 self.base()
-            ))),
-        }
+            )
+        })
     }
 }
 

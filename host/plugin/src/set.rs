@@ -106,14 +106,22 @@ impl PluginSet {
         });
     }
 
-    /// Whether the kinds are there whose runs the configuration limits. Returns a sentence about each that looks like nothing
-    /// here.
+    /// What else is configured for plugins: whether recipes have only what counts for them, and whether the kinds are there
+    /// whose runs are limited. Returns a sentence about each kind that looks like nothing here.
     ///
     /// # Errors
-    /// When one looks like a mistake for a kind that is there, which would not be limited.
-    pub fn check_limited_kinds(&self) -> Result<Vec<String>, Failure> {
-        let plugins = self.list().iter().filter_map(|found| found.plugin.as_deref());
-        let Names { mistakes, unknown } = configured_names::check_limited_kinds(&self.config, plugins);
+    /// When something is configured for a recipe that is its base's, or a kind looks like a mistake for one that is there,
+    /// which would not be limited.
+    pub fn check_configuration(&self) -> Result<Vec<String>, Failure> {
+        let plugins = || self.list().iter().filter_map(|found| found.plugin.as_deref());
+        let Names {
+            mut mistakes,
+            unknown,
+        } = configured_names::check_limited_kinds(&self.config, plugins());
+        mistakes.extend(plugins().filter_map(|plugin| {
+            let config = self.config.plugin(&plugin.descriptor.name);
+            plugin.recipe.as_ref()?.config_problem(config)
+        }));
         failed(&mistakes)?;
         Ok(unknown)
     }

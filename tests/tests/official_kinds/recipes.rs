@@ -515,7 +515,7 @@ fn the_operator_pins_and_disables_recipes_as_plugins() {
         ),
         (
             "[plugins.api]\nallow_hosts = [\"*\"]",
-            "[plugins.api] in the configuration can have only enabled and sha256",
+            "[plugins.api] in the configuration can have only enabled and sha256, because it is a recipe",
         ),
         (
             "[plugins.http-async]\nenabled = false",
@@ -528,6 +528,14 @@ fn the_operator_pins_and_disables_recipes_as_plugins() {
             .expect_rejected("plugin_unusable");
         let summary = result.error_summary.unwrap();
         assert!(summary.contains(words), "{summary}");
+    }
+    // What is configured for a recipe and does not count is refused wherever the configuration is looked at.
+    let place = with_base("api", MINIMAL).configured("[plugins.api]\nallow_hosts = [\"*\"]");
+    for command in [&["kinds"][..], &["plugin", "list"]] {
+        let told = said(&place, command);
+        assert_eq!(told.code, Some(2), "{command:?}");
+        let words = "use is configured for the plugin of its base, the kind http_async";
+        assert!(told.stderr.contains(words), "{command:?}: {}", told.stderr);
     }
     // What the base may use counts.
     let place =
