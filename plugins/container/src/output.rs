@@ -14,10 +14,7 @@ pub(crate) struct Output {
 #[derive(Debug)]
 struct Stream {
     artifact: ArtifactWriter,
-    /// Bytes that have come.
-    seen: u64,
-    /// Bytes that come again, and are left out.
-    again: u64,
+    position: Position,
     /// It is as long as an artifact may be.
     full: bool,
     /// Why no more of it can be kept.
@@ -31,8 +28,7 @@ impl Output {
             let artifact = ctx.artifact_described(name, "log_excerpt", &description)?;
             Ok::<_, RunError>(Stream {
                 artifact,
-                seen: 0,
-                again: 0,
+                position: Position::default(),
                 full: false,
                 error: None,
             })
@@ -46,8 +42,7 @@ impl Output {
     /// What comes from now on begins anew: what was seen is not kept again.
     pub(crate) fn repeats(&mut self) {
         for stream in [&mut self.stdout, &mut self.stderr] {
-            stream.again = stream.seen;
-            stream.seen = 0;
+            stream.position.at = 0;
         }
     }
 
@@ -76,11 +71,7 @@ impl Output {
 
 impl Stream {
     fn take(&mut self, bytes: &[u8]) {
-        let length = bytes.len() as u64;
-        let again = self.again.saturating_sub(self.seen).min(length);
-        self.seen += length;
-        // At most `length`.
-        let bytes = &bytes[again as usize..];
+        let bytes = self.position.without_known(bytes);
         if self.full || self.error.is_some() {
             return;
         }
@@ -88,6 +79,52 @@ impl Stream {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::FileTooLarge => self.full = true,
             Err(error) => self.error = Some(error),
+        }
+    }
+}
+
+/// Where a stream is that may begin anew, more than once, and end before it is where it was.
+#[derive(Debug, Default)]
+struct Position {
+    /// Bytes that have come since it began.
+    at: u64,
+    /// The most that have ever come.
+    furthest: u64,
+}
+
+impl Position {
+    /// What of the next bytes has not come before.
+    fn without_known<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let length = bytes.len() as u64;
+        let known = self.furthest.saturating_sub(self.at).min(length);
+        self.at += length;
+        self.furthest = self.furthest.max(self.at);
+        // At most their length.
+        &bytes[known as usize..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_byte_is_kept_once_however_often_the_stream_begins_anew() {
+        let all: Vec<u8> = (0..100).collect();
+        for lengths in [
+            &[100, 30, 100][..],
+            &[30, 100, 70, 100],
+            &[0, 50, 10, 60, 100],
+            &[100, 0],
+        ] {
+            let (mut position, mut kept) = (Position::default(), Vec::new());
+            for length in lengths {
+                position.at = 0;
+                for piece in all[..*length].chunks(7) {
+                    kept.extend_from_slice(position.without_known(piece));
+                }
+            }
+            assert_eq!(kept, all, "{lengths:?}");
         }
     }
 }
