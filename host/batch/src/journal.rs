@@ -183,8 +183,8 @@ impl BatchJournal {
         }
         if let Some(trouble) = runs.trouble() {
             tracing::warn!(
-                "the ends of the last runs are not in the journal: {trouble}; a batch that continues with it reports them as \
-                 `host_lost`"
+                "the ends of the last runs are not in the journal: {trouble}; a batch that continues with it reports those of \
+                 runs without a checkpoint as `host_lost`"
             );
             // To close it would wait until it can be written.
             std::mem::forget(runs);

@@ -172,7 +172,11 @@ impl Shared {
                     news.lines.push_back(line.message);
                 }
                 // Warnings are on stderr already, and the summary at the end tells of the files.
-                Event::Log(_) | Event::Resumed | Event::Checkpoint { .. } | Event::Artifact(_) => return,
+                Event::Log(_)
+                | Event::Called
+                | Event::Resumed
+                | Event::Checkpoint { .. }
+                | Event::Artifact(_) => return,
             }
         }
         self.wake.notify();

@@ -23,7 +23,7 @@ use executor_runtime_plugin::{
 };
 use executor_runtime_protocol::Status;
 use executor_runtime_run::{
-    ErrorKind, Failure, Outcome, Run,
+    ErrorKind, Event, Failure, Outcome, Run,
     capture::ReadDeadline,
     trace::{self, Span, SpanKind},
 };
@@ -124,6 +124,7 @@ impl Component {
             log: Arc::clone(&log),
             stop: stop.clone(),
             artifacts: artifacts.clone(),
+            events: run.events.clone(),
             input: run.invocation.input_payload_path.as_ref().map(PathBuf::from),
             config: Arc::clone(&self.config),
         };
@@ -185,6 +186,7 @@ impl Component {
         let result = match self.prepared.pre.instantiate_async(&mut store).await {
             Ok(instance) => {
                 drop(span);
+                store.data().given.events.report(Event::Called);
                 let plugin = instance.executor_runtime_plugin_run();
                 let _span = run.child("call", SpanKind::Internal);
                 plugin.call_run(&mut store, invocation).await

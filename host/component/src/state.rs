@@ -10,6 +10,7 @@ use super::{
     output::GuestOutput,
 };
 use executor_runtime_plugin::session::{LineStream, RunLog, Source, Stop};
+use executor_runtime_run::Events;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -35,6 +36,7 @@ pub(super) struct RunResources {
     pub(super) log: Arc<RunLog>,
     pub(super) stop: Stop,
     pub(super) artifacts: ArtifactStore,
+    pub(super) events: Events,
     pub(super) input: Option<PathBuf>,
     pub(super) config: Arc<BTreeMap<String, String>>,
 }

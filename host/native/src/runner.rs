@@ -141,6 +141,7 @@ impl NativeRunner {
                 () = asked_to_stop(&stop) => return Err(self.stopped_while_loading(&stop)),
             };
             let (prepared, life) = self.prepare(run, &admission).await?;
+            run.events.report(Event::Called);
             if prepared.is_resumed {
                 run.events.report(Event::Resumed);
             }

@@ -28,6 +28,8 @@ pub enum Event {
     },
     /// What is running has logged a line.
     Log(LogLine),
+    /// A plugin's code is about to be called for it.
+    Called,
     /// It has been given the checkpoint of the run that it goes on from.
     Resumed,
     /// It has stored a checkpoint, from which it could go on.

@@ -38,13 +38,15 @@ struct Inner {
     host: RwLock<Arc<Host>>,
     limits: Limits,
     slots: Arc<Semaphore>,
+    /// For runs that go on only to stop, as many again.
+    slots_to_stop: Arc<Semaphore>,
     slots_of_kind: BTreeMap<RuntimeKind, Arc<Semaphore>>,
 }
 
 /// The right to have one run under way. Clones are the same right, which ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Slot {
-    _permits: Arc<Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>>,
+    _permits: Arc<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>,
 }
 
 impl Service {
@@ -56,6 +58,7 @@ impl Service {
         Self(Arc::new(Inner {
             host: RwLock::new(Arc::new(host)),
             slots: semaphore(limits.max_running),
+            slots_to_stop: semaphore(limits.max_running),
             slots_of_kind: limits
                 .max_running_by_kind
                 .iter()
@@ -96,7 +99,7 @@ impl Service {
         };
         let permit = Arc::clone(&self.0.slots).acquire_owned().await;
         Slot {
-            _permits: Arc::new(Some((permit.expect(never_closed), of_kind))),
+            _permits: Arc::new((permit.expect(never_closed), of_kind)),
         }
     }
 
@@ -108,14 +111,18 @@ impl Service {
         };
         let permit = Arc::clone(&self.0.slots).try_acquire_owned().ok()?;
         Some(Slot {
-            _permits: Arc::new(Some((permit, of_kind))),
+            _permits: Arc::new((permit, of_kind)),
         })
     }
 
-    /// A slot beyond all limits, for a run that goes on only to stop.
-    pub(crate) fn slot_to_stop(&self) -> Slot {
+    /// A slot for a run that goes on only to stop: it waits for none of those that are not to stop.
+    ///
+    /// # Panics
+    /// Never: the semaphore is not closed.
+    pub(crate) async fn slot_to_stop(&self) -> Slot {
+        let permit = Arc::clone(&self.0.slots_to_stop).acquire_owned().await;
         Slot {
-            _permits: Arc::new(None),
+            _permits: Arc::new((permit.expect("the semaphore is never closed"), None)),
         }
     }
 

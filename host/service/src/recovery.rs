@@ -3,14 +3,14 @@
 //! | it was | it becomes |
 //! |---|---|
 //! | accepted, and had not begun | begun when its turn comes |
-//! | begun, and has left a checkpoint | gone on with; if it was told to stop, it is told so again, and can stop what it has started elsewhere |
 //! | begun, and has ended, but the journal does not know | what is in its capture directory, or in its result file |
+//! | begun, and has left a checkpoint | gone on with; if it was told to stop, it is told so again, and can stop what it has started elsewhere |
 //! | begun, and has left nothing of this | `failed`, `host_lost`: it may have done anything, so it is not begun again |
 //! | told to stop, and has left nothing of this | `cancelled`: its caller was told that it stops, so it must not begin again |
 
 use crate::{
     journal::JournalError,
-    runs::{Runs, SubmitOptions},
+    runs::{Beginning, Recorded, Runs, SubmitOptions},
     table::Entry,
 };
 use executor_runtime::{
@@ -40,7 +40,12 @@ impl Runs {
             match started_at {
                 None => {
                     queued += 1;
-                    self.readmit(&entry, what_is_left_of(queue_until), false);
+                    let options = what_is_left_of(queue_until);
+                    let beginning = Beginning {
+                        is_late: options.queue_timeout == Some(Duration::ZERO),
+                        ..Beginning::default()
+                    };
+                    self.readmit(&entry, options, beginning);
                 }
                 Some(started_at) => {
                     begun += 1;
@@ -53,7 +58,7 @@ impl Runs {
         if queued + begun > 0 {
             tracing::warn!(
                 "the host before this one died with unfinished runs: {queued} had not started and start now; {begun} had \
-                 started and continue from a checkpoint, or fail as `host_lost`"
+                 started, and continue from a checkpoint, have the result that they left, or fail as `host_lost`"
             );
         }
         Ok(())
@@ -63,25 +68,39 @@ impl Runs {
     async fn take_up(&self, entry: &Arc<Entry>, started_at: Timestamp) {
         let (invocation, of) = (entry.invocation.clone(), entry.fingerprint);
         let (is_cancelled, retries) = (entry.cancel.reason().is_some(), self.retries());
+        // Where runs are tried again, a result file without success may be of an attempt before the last.
+        let is_the_end = move |result: &RuntimeResult| !retries || result.status == Status::Succeeded;
         let found = exhaustion::run_blocking(move || {
             let mut left = left_by(&invocation, of);
-            match left.result.take() {
-                Some(result) if is_of(&result, &invocation, &started_at) => Some((result, true)),
-                _ if left.can_resume => None,
-                _ => {
-                    let result = result_of(&invocation, left, started_at, is_cancelled, retries);
-                    Some((result, false))
-                }
+            let ended = left
+                .result
+                .take()
+                .filter(|result| is_of(result, &invocation, &started_at))
+                .or_else(|| written_result(&invocation, &started_at).filter(is_the_end));
+            match ended {
+                Some(result) => Some((result, true)),
+                None if left.can_resume => None,
+                None => Some((lost(&invocation, left, started_at, is_cancelled), false)),
             }
         });
         match found.await {
-            Ok(None) => self.readmit(entry, SubmitOptions::default(), true),
-            Ok(Some((result, was_kept))) => {
-                let result = self.end(entry, &result).await.then_some(result);
-                if result.is_some() && was_kept {
-                    let invocation = entry.invocation.clone();
-                    let _ = exhaustion::run_blocking(move || forget_left(&invocation)).await;
-                }
+            Ok(None) => {
+                let beginning = Beginning {
+                    is_resumed: true,
+                    ..Beginning::default()
+                };
+                self.readmit(entry, SubmitOptions::default(), beginning);
+            }
+            Ok(Some((result, has_ended))) => {
+                let result = match self.end(entry, &result).await {
+                    Recorded::Yes if has_ended => {
+                        let invocation = entry.invocation.clone();
+                        let _ = exhaustion::run_blocking(move || forget_left(&invocation)).await;
+                        Some(result)
+                    }
+                    Recorded::Yes | Recorded::GivenUp => Some(result),
+                    Recorded::No => None,
+                };
                 self.let_be_known(entry, result);
             }
             Err(error) => tracing::error!("'{}' can't be taken up: {error}", entry.id()),
@@ -102,18 +121,12 @@ fn what_is_left_of(queue_until: Option<Timestamp>) -> SubmitOptions {
 }
 
 /// The result of a run that can't go on. Blocks.
-fn result_of(
+fn lost(
     invocation: &RuntimeInvocation,
     left: Left,
     started_at: Timestamp,
     is_cancelled: bool,
-    retries: bool,
 ) -> RuntimeResult {
-    // Where runs are tried again, one that did not succeed may be of an attempt before the last.
-    let is_the_end = |result: &RuntimeResult| !retries || result.status == Status::Succeeded;
-    if let Some(result) = written_result(invocation, &started_at).filter(is_the_end) {
-        return result;
-    }
     let failure = match is_cancelled {
         true => Failure::new(
             ErrorKind::Cancelled,

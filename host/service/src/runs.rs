@@ -3,7 +3,10 @@
 
 mod attempts;
 mod execute;
+mod resume;
 mod submit;
+
+pub(crate) use execute::{Beginning, Recorded};
 
 pub use attempts::Attempts;
 pub use submit::{Completed, SubmitError, SubmitOptions, Submitted};
@@ -92,7 +95,8 @@ struct Tally {
 
 impl Runs {
     /// The runs that `journal` knows, and those that are going to be. What a dead host has left of them goes on: runs that
-    /// had not begun begin, runs with a checkpoint go on from it, others have failed as `host_lost`.
+    /// had not begun begin, runs with a checkpoint go on from it (to stop at once, if they were to stop), those that have left
+    /// their result have ended so, and others have failed as `host_lost`.
     ///
     /// # Errors
     /// When the journal can't be read.

@@ -84,7 +84,6 @@ fn a_run_goes_on_from_where_the_host_died_and_only_once() {
     }
 }
 
-/// What the first has begun, the second must not begin too.
 #[test]
 fn a_run_of_a_recipe_goes_on_too() {
     for place in greeters() {
@@ -110,6 +109,7 @@ fn a_run_of_a_recipe_goes_on_too() {
     }
 }
 
+/// What the first has begun, the second must not begin too.
 #[test]
 fn a_run_whose_id_another_host_is_running_is_rejected_before_it_begins() {
     for place in greeters() {

@@ -65,7 +65,7 @@ fn a_cancel_that_was_acknowledged_survives_the_host() {
 }
 
 #[test]
-fn a_run_with_a_checkpoint_that_was_cancelled_does_not_go_on() {
+fn a_run_with_a_checkpoint_that_was_cancelled_goes_on_only_to_stop() {
     for file in [
         fixtures::component("fixture-greet"),
         fixtures::native("fixture-greet"),
@@ -96,35 +96,41 @@ fn a_run_with_a_checkpoint_that_was_cancelled_does_not_go_on() {
     }
 }
 
+/// Has a host cancel a run, and kills it while its backend does not answer to that.
+fn die_while_cancelling(place: &Installed) -> Scripted {
+    let server = Scripted::start(|request, n| match (&*request.line(), n) {
+        ("POST /runs", _) => Answer::new(202, json!({"id": 7}).to_string()),
+        ("POST /cancel/7", 0..3) => Answer::Silence,
+        ("POST /cancel/7" | "DELETE /runs/7", _) => Answer::new(200, ""),
+        _ => Answer::Silence,
+    });
+    let serving = serving_with(place);
+    let invocation = place
+        .invocation(&[("plugin.grace_seconds", "60")])
+        .id("elsewhere")
+        .with("timeout_seconds", 60)
+        .metadata("http.url", server.url("/runs"))
+        .metadata("http.poll_url_template", server.url("/runs/{run_id}"))
+        .metadata("http.poll_run_id_path", "id")
+        .metadata("http.poll_status_path", "status")
+        .metadata("http.poll_terminal_states", "completed")
+        .metadata("http.cancel_url_template", server.url("/cancel/{run_id}"))
+        .metadata("http.cleanup_url_template", server.url("/runs/{run_id}"));
+    submit(&serving, &invocation);
+    server.wait_for(2);
+    cancel(&serving, "elsewhere");
+    server.wait_for(3);
+    serving.signal(libc::SIGKILL);
+    drop(serving);
+    place.scene.assert_nothing_left_within(Duration::from_secs(5));
+    server
+}
+
 /// Its backend is told then, too.
 #[test]
 fn a_run_whose_host_dies_while_it_is_being_cancelled_is_cancelled_by_the_next_one() {
     for place in Installed::on_both("http_async") {
-        let server = Scripted::start(|request, n| match (&*request.line(), n) {
-            ("POST /runs", _) => Answer::new(202, json!({"id": 7}).to_string()),
-            ("POST /cancel/7", 0..3) => Answer::Silence,
-            ("POST /cancel/7" | "DELETE /runs/7", _) => Answer::new(200, ""),
-            _ => Answer::Silence,
-        });
-        let serving = serving_with(&place);
-        let invocation = place
-            .invocation(&[("plugin.grace_seconds", "60")])
-            .id("elsewhere")
-            .with("timeout_seconds", 60)
-            .metadata("http.url", server.url("/runs"))
-            .metadata("http.poll_url_template", server.url("/runs/{run_id}"))
-            .metadata("http.poll_run_id_path", "id")
-            .metadata("http.poll_status_path", "status")
-            .metadata("http.poll_terminal_states", "completed")
-            .metadata("http.cancel_url_template", server.url("/cancel/{run_id}"))
-            .metadata("http.cleanup_url_template", server.url("/runs/{run_id}"));
-        submit(&serving, &invocation);
-        server.wait_for(2);
-        cancel(&serving, "elsewhere");
-        server.wait_for(3);
-        serving.signal(libc::SIGKILL);
-        drop(serving);
-        place.scene.assert_nothing_left_within(Duration::from_secs(5));
+        let server = die_while_cancelling(&place);
         let serving = serving_with(&place);
         let result = result(&serving, "elsewhere");
         assert_eq!(result.status, Status::Cancelled, "{result:?}");
@@ -140,6 +146,22 @@ fn a_run_whose_host_dies_while_it_is_being_cancelled_is_cancelled_by_the_next_on
         assert_eq!(kickoffs, 1, "{lines:?}");
         assert_eq!(lines[lines.len() - 2..], ["POST /cancel/7", "DELETE /runs/7"]);
     }
+}
+
+#[test]
+fn a_run_that_was_being_cancelled_is_cancelled_although_its_plugin_is_gone() {
+    let place = Installed::component("http_async");
+    let server = die_while_cancelling(&place);
+    for plugin in fs::read_dir(place.scene.path("plugins")).unwrap() {
+        fs::remove_file(plugin.unwrap().path()).unwrap();
+    }
+    let serving = serving_with(&place);
+    let result = result(&serving, "elsewhere");
+    assert_eq!(result.status, Status::Cancelled, "{result:?}");
+    let summary = result.error_summary.unwrap();
+    assert!(summary.contains("may still be under way"), "{summary}");
+    assert_eq!(server.requests().len(), 3);
+    assert!(!place.scene.capture("elsewhere").exists());
 }
 
 #[test]

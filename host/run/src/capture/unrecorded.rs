@@ -11,17 +11,31 @@ use executor_runtime_protocol::RuntimeResult;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::{
     io::{self, Read},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 pub(super) const NAME: &str = ".result";
 pub(super) const PARTIAL: &str = ".result.partial";
-/// The longest result that is read, in bytes.
-const MAX_RESULT: u64 = 64 << 20;
+/// The longest result that is kept, in bytes.
+const MAX_RESULT: usize = 64 << 20;
+
+/// How long a file system is waited for that does not answer.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// What there is to go on from, of a run that has ended and whose end is not recorded. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Unrecorded(Option<Arc<Mutex<Option<CaptureDirectory>>>>);
+pub struct Unrecorded(Option<Arc<Mutex<State>>>);
+
+#[derive(Debug, Default)]
+enum State {
+    /// Nothing is held: the run has not ended, or had no checkpoint.
+    #[default]
+    Empty,
+    Held(CaptureDirectory),
+    /// The end is recorded: nothing is held any more.
+    Recorded,
+}
 
 impl Unrecorded {
     /// For a run whose end is going to be recorded; by default there is nobody who does.
@@ -32,44 +46,63 @@ impl Unrecorded {
     /// The run has come to an end, and all of its artifacts are listed: the next run of its id may begin, unless its end has
     /// to be recorded first. Blocks on the file system.
     pub fn leave(&self, capture: &CaptureDirectory) {
-        if let Some(held) = &self.0
+        if self.0.is_some()
             && capture.has_checkpoint()
             && let Ok(capture) = capture.share()
         {
-            *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(capture);
-            return;
+            self.hold(capture);
+        } else {
+            capture.leave();
         }
-        capture.leave();
     }
 
-    /// Keeps what the run, which was asked for `of`, has come to, in place of what there was to go on from.
+    /// Keeps what the run, which was asked for `of`, has come to, in place of what there was to go on from. Waits for a file
+    /// system that does not answer, but not for long.
     ///
     /// # Errors
     /// When it can't be written. A host that takes the run up goes on with it then.
     pub async fn keep(&self, of: Fingerprint, result: &RuntimeResult) -> Result<(), CaptureError> {
-        let (Some(held), Some(capture)) = (&self.0, self.take()) else {
+        let Some(capture) = self.take(State::Empty) else {
             return Ok(());
         };
         let text = serde_json::to_vec(result).unwrap_or_default();
-        let keeping = in_directory(capture, move |capture| capture.keep_result(of, &text));
-        let Some((capture, kept)) = keeping.await else {
-            return Ok(());
+        let (unrecorded, is_at_once) = (self.clone(), capture.answers_at_once());
+        let keep = move || {
+            let kept = capture.keep_result(of, &text);
+            unrecorded.hold(capture);
+            kept
         };
-        *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(capture);
-        kept
+        in_time(is_at_once, keep).await.unwrap_or(Ok(()))
     }
 
-    /// The end is recorded.
+    /// The end is recorded. Waits as [`Unrecorded::keep`].
     pub async fn forget(&self) {
-        if let Some(capture) = self.take() {
-            in_directory(capture, CaptureDirectory::leave).await;
+        if let Some(capture) = self.take(State::Recorded) {
+            in_time(capture.answers_at_once(), move || capture.leave()).await;
         }
     }
 
-    fn take(&self) -> Option<CaptureDirectory> {
-        let held = self.0.as_ref()?;
-        held.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Holds it, unless the end is recorded already.
+    fn hold(&self, capture: CaptureDirectory) {
+        let mut state = self.0.as_ref().map(|state| lock_state(state));
+        match state.as_deref_mut() {
+            Some(state @ State::Empty) => *state = State::Held(capture),
+            // It comes late, from a file system that was not waited for.
+            _ => capture.leave(),
+        }
     }
+
+    /// What was held; `state` is what is then.
+    fn take(&self, state: State) -> Option<CaptureDirectory> {
+        match std::mem::replace(&mut *lock_state(self.0.as_ref()?), state) {
+            State::Held(capture) => Some(capture),
+            State::Empty | State::Recorded => None,
+        }
+    }
+}
+
+fn lock_state(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl CaptureDirectory {
@@ -89,8 +122,11 @@ impl CaptureDirectory {
         self.unlock();
     }
 
-    /// Keeps what the run has come to, in place of its checkpoint.
+    /// Keeps what the run has come to, in place of its checkpoint; one that is too long is not kept.
     fn keep_result(&self, of: Fingerprint, result: &[u8]) -> Result<(), CaptureError> {
+        if result.len() > MAX_RESULT {
+            return Ok(());
+        }
         self.replace_file(PARTIAL, NAME, &[of.as_bytes(), result].concat())?;
         for name in [checkpoint::NAME, finished::NAME] {
             // It is of no use any more, and harmless.
@@ -103,25 +139,24 @@ impl CaptureDirectory {
     pub(super) fn unrecorded_result(&self, of: Fingerprint) -> Option<RuntimeResult> {
         let file = open_regular_at(&self.handle, NAME).ok()??;
         let mut read = Vec::new();
-        file.take(MAX_RESULT).read_to_end(&mut read).ok()?;
+        file.take((of.as_bytes().len() + MAX_RESULT) as u64)
+            .read_to_end(&mut read)
+            .ok()?;
         serde_json::from_slice(read.strip_prefix(of.as_bytes())?).ok()
     }
 }
 
-/// Does something in a directory: here if its file system answers at once, else on another thread. None if there is none.
-async fn in_directory<T: Send + 'static>(
-    capture: CaptureDirectory,
-    work: impl FnOnce(&CaptureDirectory) -> T + Send + 'static,
-) -> Option<(CaptureDirectory, T)> {
-    let is_at_once = capture.answers_at_once();
-    let work = move || {
-        let done = work(&capture);
-        (capture, done)
-    };
+/// What `work` comes to in a directory: here if its file system answers at once, else on another thread, which is left to
+/// itself if it takes long.
+async fn in_time<T: Send + 'static>(
+    is_at_once: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     if is_at_once {
         return Some(work());
     }
-    exhaustion::run_blocking(work).await.ok()
+    let working = exhaustion::run_blocking(work);
+    tokio::time::timeout(MAX_WAIT, working).await.ok()?.ok()
 }
 
 #[cfg(test)]
@@ -181,6 +216,21 @@ mod tests {
 
         unrecorded.forget().await;
         assert!(!location(&invocation).exists());
+    }
+
+    #[tokio::test]
+    async fn a_run_that_leaves_late_leaves_nothing() {
+        let base = tempfile::tempdir().unwrap();
+        let invocation = invocation(&base);
+        let of = Fingerprint::of(&invocation);
+        let capture = CaptureDirectory::open(&invocation).unwrap();
+        capture.keep_checkpoint(of, b"state").unwrap();
+        let unrecorded = Unrecorded::held();
+        unrecorded.keep(of, &result()).await.unwrap();
+        unrecorded.forget().await;
+        unrecorded.leave(&capture);
+        assert!(!location(&invocation).exists());
+        CaptureDirectory::open(&invocation).unwrap();
     }
 
     #[tokio::test]

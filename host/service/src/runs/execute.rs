@@ -17,16 +17,14 @@ use executor_runtime_run::{
     exhaustion,
 };
 use serde_json::{Map, Value, json};
-use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::Instant};
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// How long a run that goes on waits while what is left of its host still has its directory.
 const MAX_WAIT_FOR_DIRECTORY: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a run whose turn has come waits before it tries again to read its document.
 const READ_AGAIN: Duration = Duration::from_secs(1);
-/// How long a run that goes on, and is to stop, may take until it has its checkpoint.
-const MAX_WAIT_FOR_CHECKPOINT: Duration = Duration::from_secs(10);
 /// How long runs that are to stop wait for a journal that can't be written.
 const MAX_WAIT_FOR_JOURNAL: Duration = Duration::from_secs(1);
 
@@ -37,20 +35,18 @@ pub(crate) struct Beginning {
     pub(crate) is_resumed: bool,
     /// It had begun under an earlier host, and what is left of that may have its directory.
     pub(crate) is_again: bool,
+    /// The time that it may wait has passed while there was no host: it does not begin, whatever room there is.
+    pub(crate) is_late: bool,
     /// What it begins in, if the journal knows already that it has.
     pub(crate) begun_in: Option<Slot>,
 }
 
 impl Runs {
     /// Takes a run that a dead host has left into the queue, where there is always room for it.
-    pub(crate) fn readmit(&self, entry: &Arc<Entry>, options: SubmitOptions, is_resumed: bool) {
+    pub(crate) fn readmit(&self, entry: &Arc<Entry>, options: SubmitOptions, beginning: Beginning) {
         self.tally().queued += 1;
         self.0.under_way.send_modify(|count| *count += 1);
         let (runs, entry) = (self.clone(), Arc::clone(entry));
-        let beginning = Beginning {
-            is_resumed,
-            ..Beginning::default()
-        };
         tokio::spawn(async move { runs.drive(&entry, options, beginning).await });
     }
 
@@ -66,7 +62,7 @@ impl Runs {
 
     /// Waits for its turn, runs it, and notes how it ended.
     pub(super) async fn drive(&self, entry: &Arc<Entry>, options: SubmitOptions, mut beginning: Beginning) {
-        let unrecorded = Unrecorded::held();
+        let mut unrecorded = Unrecorded::default();
         let begun_in = beginning.begun_in.take();
         let is_begun = begun_in.is_some();
         let turn = match begun_in {
@@ -74,6 +70,7 @@ impl Runs {
                 self.leave_queue_to_run(entry);
                 self.come_at_once(entry, slot).await
             }
+            None if beginning.is_late && entry.cancel.reason().is_none() => Turn::Ended(out_of_patience()),
             None => self.turn(entry, options, beginning.is_resumed).await,
         };
         let result = match turn {
@@ -83,9 +80,8 @@ impl Runs {
                 }
                 match is_begun || self.begin(entry, &beginning).await {
                     true => {
-                        let result = self
-                            .execute(entry, slot, *invocation, &beginning, &unrecorded)
-                            .await;
+                        let result;
+                        (result, unrecorded) = self.execute(entry, slot, *invocation, &beginning).await;
                         if let Err(error) = unrecorded.keep(entry.fingerprint, &result).await {
                             tracing::warn!(
                                 "the result of '{}' is not kept until it is recorded: {error}",
@@ -114,12 +110,16 @@ impl Runs {
             }
         };
         let result = match result {
-            Some(result) if self.end(entry, &result).await => {
-                unrecorded.forget().await;
-                Some(result)
-            }
+            Some(result) => match self.end(entry, &result).await {
+                Recorded::Yes => {
+                    unrecorded.forget().await;
+                    Some(result)
+                }
+                Recorded::GivenUp => Some(result),
+                Recorded::No => None,
+            },
             // This process ends, and the next host finds out.
-            _ => None,
+            None => None,
         };
         self.leave(entry, result);
     }
@@ -137,20 +137,25 @@ impl Runs {
             let slot = self.0.service.slot(Some(&entry.invocation.runtime_kind)).await;
             self.come(entry, slot).await
         };
+        let come_to_stop = async {
+            let slot = self.0.service.slot_to_stop().await;
+            self.come(entry, slot).await
+        };
         tokio::select! {
             biased;
             () = entry.cancel.raised(CancelReason::Requested) => match is_resumed {
                 // It stops what it has started elsewhere.
-                true => self.come(entry, self.0.service.slot_to_stop()).await,
+                true => tokio::select! {
+                    biased;
+                    () = self.0.closing.raised(CancelReason::Requested) => Turn::Closing,
+                    turn = come_to_stop => turn,
+                },
                 false => Turn::Ended(Failure::new(ErrorKind::Cancelled, "cancelled before its turn came")),
             },
             () = self.0.closing.raised(CancelReason::Requested) => Turn::Closing,
             // Before its patience: without any, it begins if there is room now.
             turn = come => turn,
-            () = patience => Turn::Ended(Failure::new(
-                ErrorKind::Timeout,
-                "timed out before its turn came",
-            )),
+            () = patience => Turn::Ended(out_of_patience()),
         }
     }
 
@@ -210,22 +215,21 @@ impl Runs {
         let Some((at, written)) = begun else {
             return false;
         };
-        let is_known = self.is_written(written, false).await;
+        let is_known = self.recorded(written).await == Recorded::Yes;
         if is_known {
             entry.start(&at);
         }
         is_known
     }
 
-    /// Runs it, as often as it takes.
+    /// Runs it, as often as it takes. Also what it leaves until its end is recorded.
     async fn execute(
         &self,
         entry: &Arc<Entry>,
         slot: Slot,
         invocation: RuntimeInvocation,
         beginning: &Beginning,
-        unrecorded: &Unrecorded,
-    ) -> RuntimeResult {
+    ) -> (RuntimeResult, Unrecorded) {
         if let Some(reason) = self.0.stopping.reason() {
             entry.cancel.raise(reason);
         }
@@ -238,7 +242,9 @@ impl Runs {
             .as_ref()
             .map(|started_at| queued(&summary.accepted_at, started_at));
         let mut attempting = Attempting::new(self.0.options.attempts);
+        let mut is_resumed = beginning.is_resumed;
         loop {
+            let unrecorded = Unrecorded::held();
             let mut run = Run::new(invocation.clone());
             run.cancel = entry.cancel.clone();
             run.queued = waited;
@@ -246,59 +252,24 @@ impl Runs {
             if self.journal().keeps_all() {
                 run.events = self.listener(entry);
             }
-            let mut result = match beginning.is_resumed {
+            // Another attempt begins anew.
+            let mut result = match std::mem::take(&mut is_resumed) {
                 true => self.resume(slot.clone(), run).await,
                 false => self.0.service.start(slot.clone(), run).wait().await,
             };
             attempting.mark(&mut result);
             if entry.cancel.reason().is_some() {
-                return result;
+                return (result, unrecorded);
             }
             let Some(pause) = attempting.pause_after(&result) else {
-                return result;
+                return (result, unrecorded);
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = entry.cancel.raised(CancelReason::Requested) => return result,
+                () = entry.cancel.raised(CancelReason::Requested) => return (result, unrecorded),
             }
             // The next attempt does not go on from this one.
             unrecorded.forget().await;
-        }
-    }
-
-    /// Goes on with a run. That it is to stop it learns when it has its checkpoint: then it can stop what it has started
-    /// elsewhere.
-    async fn resume(&self, slot: Slot, mut run: Run) -> RuntimeResult {
-        let (asked, listener) = (std::mem::take(&mut run.cancel), std::mem::take(&mut run.events));
-        let (told, begun) = (run.cancel.clone(), Arc::new(Notify::new()));
-        let to_listener = (asked.clone(), told.clone(), Arc::clone(&begun));
-        run.events = Events::to(move |event| match event {
-            Event::Resumed => {
-                let (asked, told, begun) = &to_listener;
-                // At once, before it does anything else.
-                if let Some(reason) = asked.reason() {
-                    told.raise(reason);
-                }
-                begun.notify_one();
-            }
-            event => listener.report(event),
-        });
-        let pass_on = async {
-            tokio::select! {
-                () = begun.notified() => {}
-                // It may do without.
-                () = tokio::time::sleep(MAX_WAIT_FOR_CHECKPOINT) => {}
-                () = asked.raised(CancelReason::Immediate) => {}
-            }
-            for reason in [CancelReason::Requested, CancelReason::Immediate] {
-                asked.raised(reason).await;
-                told.raise(reason);
-            }
-            std::future::pending::<Infallible>().await
-        };
-        tokio::select! {
-            result = self.0.service.start(slot, run).wait() => result,
-            never = pass_on => match never {},
         }
     }
 
@@ -337,7 +308,7 @@ impl Runs {
                 entry.report(&runs, EventKind::Checkpoint, object([("bytes", json!(bytes))]));
             }
             // The event of its start says so.
-            Event::Resumed => {}
+            Event::Called | Event::Resumed => {}
             Event::Artifact(artifact) => runs.tell_artifact(&entry, &artifact),
             Event::Stopping { grace } => {
                 let body = object([("grace_seconds", json!(grace.as_secs_f64()))]);
@@ -346,8 +317,8 @@ impl Runs {
         })
     }
 
-    /// Has the journal note how a run ended; false if it can't, because this process ends.
-    pub(crate) async fn end(&self, entry: &Arc<Entry>, result: &RuntimeResult) -> bool {
+    /// Has the journal note how a run ended.
+    pub(crate) async fn end(&self, entry: &Arc<Entry>, result: &RuntimeResult) -> Recorded {
         self.tell_last_output(entry);
         self.tell_last_artifacts(entry, result);
         let body = object([
@@ -368,17 +339,20 @@ impl Runs {
             self.journal().writer().end_run(entry.told(ended), end)
         });
         match written {
-            Some(written) => self.is_written(written, true).await,
-            None => false,
+            Some(written) => self.recorded(written).await,
+            None => Recorded::No,
         }
     }
 
-    /// Waits until the journal has something, or is given up, which is as good as `otherwise` says.
-    async fn is_written(&self, written: Written, otherwise: bool) -> bool {
+    /// Waits until the journal has something, or is given up.
+    async fn recorded(&self, written: Written) -> Recorded {
         tokio::select! {
             biased;
-            is_written = written.wait() => is_written,
-            () = self.journal_is_given_up() => otherwise,
+            is_written = written.wait() => match is_written {
+                true => Recorded::Yes,
+                false => Recorded::No,
+            },
+            () = self.journal_is_given_up() => Recorded::GivenUp,
         }
     }
 
@@ -427,6 +401,11 @@ impl Runs {
     }
 }
 
+/// Of a run that has waited for its turn as long as it may.
+fn out_of_patience() -> Failure {
+    Failure::new(ErrorKind::Timeout, "timed out before its turn came")
+}
+
 /// Of a run whose start is in the journal, and that has done nothing yet.
 fn cancelled_at_once() -> Failure {
     Failure::new(ErrorKind::Cancelled, "cancelled as it was about to begin")
@@ -441,6 +420,16 @@ pub(super) fn started(is_resumed: bool) -> Map<String, Value> {
 fn queued(accepted_at: &Timestamp, started_at: &Timestamp) -> Duration {
     let micros = started_at.unix_micros().saturating_sub(accepted_at.unix_micros());
     Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+/// Whether the journal has something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    Yes,
+    /// It can't be written, and is not waited for any more. Who waits for the result has it.
+    GivenUp,
+    /// It can't, because this process ends: the next host finds out.
+    No,
 }
 
 /// What waiting for its turn came to.

@@ -279,7 +279,7 @@ impl Runs {
                     beginning: Some(Beginning {
                         is_again,
                         begun_in: slot,
-                        is_resumed: false,
+                        ..Beginning::default()
                     }),
                 })
             }

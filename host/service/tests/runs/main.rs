@@ -10,7 +10,7 @@ use executor_runtime::{
     protocol::{RuntimeInvocation, RuntimeKind, RuntimeResult, Status},
     receipt, reject,
 };
-use executor_runtime_run::capture::{CaptureDirectory, FinishedArtifacts, location};
+use executor_runtime_run::capture::{CaptureDirectory, Fingerprint, FinishedArtifacts, location};
 use executor_runtime_service::{
     Attempts, EventKind, EventRecord, Filter, Journal, JournalError, Limits, OutputStream, Prune, Runs,
     RunsOptions, Service, SubmitError, SubmitOptions, Waited,

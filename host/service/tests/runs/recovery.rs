@@ -209,3 +209,88 @@ fn a_result_that_a_run_has_written_to_its_file_is_its_end_even_if_the_host_died_
         assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
     });
 }
+
+/// The file of the result was written, and the host died before the checkpoint gave way to the result.
+#[test]
+fn a_run_that_has_written_its_result_to_its_file_does_not_go_on_from_its_checkpoint() {
+    let directory = tempfile::tempdir().unwrap();
+    let (state, file) = (
+        directory.path().join("state"),
+        directory.path().join("result.json"),
+    );
+    let mut asked = invocation("it", "wait");
+    asked.working_directory = directory.path().to_str().unwrap().to_owned();
+    asked.output_result_path = Some(file.to_str().unwrap().to_owned());
+    let first = tokio::runtime::Runtime::new().unwrap();
+    first.block_on(async {
+        let Opened { runs, .. } = open(&state, 2, 10).await;
+        submit(&runs, asked.clone()).await;
+        until_running(&runs, "it").await;
+    });
+    first.shutdown_background();
+    let second = tokio::runtime::Runtime::new().unwrap();
+    second.block_on(async {
+        until_closed(&state).await;
+        let capture = CaptureDirectory::open(&asked).unwrap();
+        let kept = FinishedArtifacts::default().checkpoint(&capture, Fingerprint::of(&asked), b"half of it");
+        kept.unwrap();
+        drop(capture);
+        let written = RuntimeResult {
+            status: Status::Succeeded,
+            error_summary: None,
+            metadata: BTreeMap::new(),
+            ..reject(&asked, Failure::new(ErrorKind::Cancelled, ""))
+        };
+        std::fs::write(&file, serde_json::to_string(&written).unwrap()).unwrap();
+        let Opened { runs, runner } = open(&state, 2, 10).await;
+        assert_eq!(*result(&runs, "it").await, written);
+        assert_eq!(runner.started.load(Ordering::SeqCst), 0);
+        runs.idle().await;
+        assert!(!location(&asked).exists());
+    });
+}
+
+/// Runs are to stop while the journal can't be written: who waits for the result has it, and the next host, too.
+#[test]
+fn a_result_that_the_journal_was_not_waited_for_is_known_to_the_next_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let mut asked = invocation("it", "keep");
+    asked.working_directory = directory.path().to_str().unwrap().to_owned();
+    let options = || RunsOptions {
+        max_queued: 10,
+        attempts: Attempts::default(),
+    };
+    let first = tokio::runtime::Runtime::new().unwrap();
+    let lock = first.block_on(async {
+        let journal = Journal::open_for_results(&state).unwrap();
+        let Opened { runs, runner } = open_with(journal, 1, options()).await;
+        submit(&runs, asked.clone()).await;
+        let deadline = Instant::now() + LIMIT;
+        while runner.started.load(Ordering::SeqCst) == 0 {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let lock = rusqlite::Connection::open(state.join("journal.sqlite")).unwrap();
+        lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+        runner.go.notify_one();
+        while !location(&asked).join(".result").exists() {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        runs.cancel_all(CancelReason::Requested);
+        assert_eq!(result(&runs, "it").await.exit_code, Some(7));
+        lock
+    });
+    first.shutdown_background();
+    let second = tokio::runtime::Runtime::new().unwrap();
+    second.block_on(async {
+        until_closed(&state).await;
+        lock.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(ends(&lock), 0);
+        let journal = Journal::open_for_results(&state).unwrap();
+        let Opened { runs, runner } = open_with(journal, 1, options()).await;
+        assert_eq!(result(&runs, "it").await.exit_code, Some(7));
+        assert_eq!(runner.started.load(Ordering::SeqCst), 0);
+    });
+}
