@@ -6,6 +6,7 @@ use super::{
     state::RunState,
 };
 use executor_runtime_plugin::session::{self, Stop, is_valid_artifact_name};
+use executor_runtime_run::Failure;
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 use tokio::task::spawn_blocking;
 use wasmtime::component::Resource;
@@ -111,10 +112,9 @@ impl Host for RunState {
         let resumed = artifacts
             .in_directory(Need::Directory, ArtifactStore::resumed)
             .await;
-        match artifacts.taken() {
+        match artifacts.refusal(resumed.is_some()) {
             None => Ok(resumed),
-            // It may have a checkpoint, and this one would begin what that has begun.
-            Some(words) => Err(AlreadyRunning(words).into()),
+            Some(failure) => Err(Refused(failure).into()),
         }
     }
 }
@@ -158,10 +158,10 @@ impl HostArtifact for RunState {
     }
 }
 
-/// Ends a run whose directory another run of the same id has.
+/// Ends a run that must not begin.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct AlreadyRunning(pub(super) String);
+#[error("{}", .0.summary)]
+pub(super) struct Refused(pub(super) Failure);
 
 /// Ready once the run is asked to stop.
 struct StopWaiter(Stop);

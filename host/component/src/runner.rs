@@ -12,7 +12,7 @@ use super::{
     egress::EgressHooks,
     engine::{Engine, EngineError, Prepared, exhausted},
     guest_failure::GuestFailure,
-    host_functions::AlreadyRunning,
+    host_functions::Refused,
     limits::{ExceededLimit, Limiter, MAX_CALL_BYTES},
     state::{RunResources, RunState},
 };
@@ -246,8 +246,8 @@ impl Report<'_> {
         match end {
             End::Returned(returned, exceeded) => self.returned(returned, exceeded),
             End::Broke(error, exceeded) => {
-                if let Some(AlreadyRunning(words)) = error.downcast_ref() {
-                    return Failure::new(ErrorKind::AlreadyRunning, words.clone()).into();
+                if let Some(Refused(failure)) = error.downcast_ref() {
+                    return failure.clone().into();
                 }
                 let stderr = self.log.stderr_tail();
                 let failure = GuestFailure {

@@ -6,6 +6,7 @@ mod serve;
 use executor_runtime_command::{Executable, Runs};
 use executor_runtime_component::{CodeCache, Components, Mode};
 use executor_runtime_native::NativePlugins;
+use executor_runtime_service::MAX_STOPPING;
 use std::{
     num::NonZeroU32,
     process::ExitCode,
@@ -51,6 +52,8 @@ fn components(runs: Runs) -> Components {
         Runs::OneComponent => of_one_run(),
         Runs::Few => Components::new(Mode::OneShot, cache),
         Runs::AtATime(runs) => {
+            // Those that go on only to stop wait for none of the others.
+            let runs = runs.saturating_add(MAX_STOPPING);
             let concurrency = NonZeroU32::try_from(runs).map_or(MAX_POOL, |runs| runs.min(MAX_POOL));
             Components::new(Mode::LongLived { concurrency }, cache)
         }

@@ -49,7 +49,7 @@ impl RunFiles {
         if answers_at_once(&run.invocation)
             && let Some(files) = Self::open(&run.invocation, of, EarlierArtifacts::Keep)?
         {
-            return Ok(files);
+            return files.checked(run);
         }
         let invocation = run.invocation.clone();
         let time = ReadDeadline::new(run.deadline, &run.cancel);
@@ -67,7 +67,14 @@ impl RunFiles {
         });
         // Only a run that is over has no time to remove what an earlier one has left.
         let late = || Failure::new(ErrorKind::Timeout, format!("timed out {what}"));
-        opening.await??.ok_or_else(late)
+        opening.await??.ok_or_else(late)?.checked(run)
+    }
+
+    fn checked(self, run: &Run) -> Result<Self, Failure> {
+        match self.resumed {
+            None if run.must_resume => Err(Failure::without_checkpoint()),
+            _ => Ok(self),
+        }
     }
 
     /// What a run of `invocation`, which was asked for `of`, has open; None if artifacts of an earlier run are in the way.

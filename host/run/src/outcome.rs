@@ -22,6 +22,15 @@ impl Failure {
         }
     }
 
+    /// A run that goes on from a checkpoint has none any more.
+    pub fn without_checkpoint() -> Self {
+        Self::new(
+            ErrorKind::HostLost,
+            "the host ended while the run was under way, and its checkpoint can't be read any more; it may have been carried \
+             out in part",
+        )
+    }
+
     /// The host has not enough left of something to start a run with: this error says of what.
     pub fn exhausted(error: &io::Error) -> Self {
         Self::of_exhaustion(error).unwrap_or_else(|| {

@@ -38,6 +38,8 @@ pub struct Run {
     pub queued: Option<Duration>,
     /// What the caller asked for, where `invocation` was made of that.
     pub asked: Option<Fingerprint>,
+    /// It goes on from a checkpoint, and must not begin without: an earlier host has begun it.
+    pub must_resume: bool,
     /// What there is to go on from when it has ended, until that is recorded.
     pub unrecorded: Unrecorded,
     span: OnceLock<Span>,
@@ -57,6 +59,7 @@ impl Run {
             stdin: None,
             queued: None,
             asked: None,
+            must_resume: false,
             unrecorded: Unrecorded::default(),
             span: OnceLock::new(),
         }
@@ -74,6 +77,7 @@ impl Run {
             stdin: None,
             queued: self.queued,
             asked: Some(self.fingerprint()),
+            must_resume: self.must_resume,
             unrecorded: self.unrecorded.clone(),
             span: self.span.clone(),
         }

@@ -29,6 +29,9 @@ impl From<NonZeroUsize> for Limits {
     }
 }
 
+/// How many runs that an earlier host has begun may go on at a time, beside those, only to stop.
+pub const MAX_STOPPING: usize = 64;
+
 /// A host, and how many runs it has at a time.
 #[derive(Clone, Debug)]
 pub struct Service(Arc<Inner>);
@@ -38,7 +41,7 @@ struct Inner {
     host: RwLock<Arc<Host>>,
     limits: Limits,
     slots: Arc<Semaphore>,
-    /// For runs that go on only to stop, as many again.
+    /// For runs that go on only to stop.
     slots_to_stop: Arc<Semaphore>,
     slots_of_kind: BTreeMap<RuntimeKind, Arc<Semaphore>>,
 }
@@ -58,7 +61,7 @@ impl Service {
         Self(Arc::new(Inner {
             host: RwLock::new(Arc::new(host)),
             slots: semaphore(limits.max_running),
-            slots_to_stop: semaphore(limits.max_running),
+            slots_to_stop: Arc::new(Semaphore::new(MAX_STOPPING)),
             slots_of_kind: limits
                 .max_running_by_kind
                 .iter()

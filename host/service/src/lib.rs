@@ -32,7 +32,7 @@ mod state_directory;
 mod summary;
 mod table;
 
-pub use admission::{Limits, Service, Slot};
+pub use admission::{Limits, MAX_STOPPING, Service, Slot};
 pub use event::{EventKind, EventRecord};
 pub use follow::{EventFollower, GrowingFile, OutputStream};
 pub use handle::RunHandle;

@@ -165,6 +165,105 @@ fn a_run_that_was_being_cancelled_is_cancelled_although_its_plugin_is_gone() {
 }
 
 #[test]
+fn a_stream_whose_host_dies_while_it_is_being_cancelled_is_cancelled_by_the_next_one() {
+    for place in Installed::on_both("http_sse") {
+        let server = Scripted::start(|request, n| match (&*request.line(), n) {
+            ("POST /start", _) => {
+                let event = "id: 1\ndata: {\"id\": \"r1\"}\n\n";
+                Answer::endless_events("", event, Duration::from_millis(20))
+            }
+            ("POST /cancel/r1", 2..) => Answer::new(200, ""),
+            _ => Answer::Silence,
+        });
+        let serving = serving_with(&place);
+        let invocation = place
+            .invocation(&[("plugin.grace_seconds", "60")])
+            .id("stream")
+            .with("timeout_seconds", 60)
+            .metadata("http.url", server.url("/start"))
+            .metadata("sse.run_id_path", "id")
+            .metadata("sse.success_events", "end")
+            .metadata("sse.reconnect_url_template", server.url("/runs/{run_id}"))
+            .metadata("http.cancel_url_template", server.url("/cancel/{run_id}"));
+        submit(&serving, &invocation);
+        let checkpoint = place.scene.capture("stream").join("checkpoint");
+        eventually("a checkpoint", || checkpoint.exists().then_some(()));
+        cancel(&serving, "stream");
+        server.wait_for(2);
+        serving.signal(libc::SIGKILL);
+        drop(serving);
+        place.scene.assert_nothing_left_within(Duration::from_secs(5));
+        let serving = serving_with(&place);
+        let result = result(&serving, "stream");
+        assert_eq!(result.status, Status::Cancelled, "{result:?}");
+        assert!(
+            result
+                .metadata
+                .get("http.cancel_status")
+                .is_some_and(|code| code == "200"),
+            "{result:?}"
+        );
+        assert!(
+            result
+                .artifacts
+                .iter()
+                .any(|artifact| artifact.artifact_id == "events"),
+            "{result:?}"
+        );
+        let lines = server.lines();
+        assert_eq!(
+            lines.iter().filter(|line| *line == "POST /start").count(),
+            1,
+            "{lines:?}"
+        );
+    }
+}
+
+/// The next host knows that it has one, and takes it up when a slot is free.
+#[test]
+fn a_run_whose_checkpoint_is_gone_when_its_turn_comes_is_not_begun_again() {
+    for place in Installed::on_both("http_async") {
+        let server = Scripted::start(|request, _| match request.line().split_once("POST /") {
+            Some((_, id)) => Answer::new(202, json!({"id": id}).to_string()),
+            None => Answer::Silence,
+        });
+        let serving = serving_with(&place);
+        for id in ["first", "second"] {
+            let invocation = place
+                .invocation(&[])
+                .id(id)
+                .with("timeout_seconds", 60)
+                .metadata("http.url", server.url(&format!("/{id}")))
+                .metadata("http.poll_url_template", server.url("/runs/{run_id}"))
+                .metadata("http.poll_run_id_path", "id")
+                .metadata("http.poll_status_path", "status")
+                .metadata("http.poll_terminal_states", "completed");
+            submit(&serving, &invocation);
+        }
+        server.wait_for(4);
+        serving.signal(libc::SIGKILL);
+        drop(serving);
+        place.scene.assert_nothing_left_within(Duration::from_secs(5));
+        let mut command = serving::command(&place.scene, &["--jobs", "1"]);
+        let serving = Serving::started(&place.scene, place.equip(&mut command));
+        // One of the two polls, and the other waits for its turn.
+        server.wait_for(5);
+        let [id, other] = match &*server.lines()[4] {
+            "GET /runs/first" => ["first", "second"],
+            _ => ["second", "first"],
+        };
+        fs::remove_file(place.scene.capture(other).join("checkpoint")).unwrap();
+        cancel(&serving, id);
+        let result = result(&serving, other);
+        assert_eq!(result.status, Status::Failed, "{result:?}");
+        assert_eq!(result.metadata["error.kind"], "host_lost", "{result:?}");
+        let lines = server.lines();
+        let kickoffs = lines.iter().filter(|line| line.starts_with("POST")).count();
+        assert_eq!(kickoffs, 2, "{lines:?}");
+    }
+}
+
+#[test]
 fn a_signal_cancels_what_runs_keeps_what_waits_and_answers_who_waits() {
     let scene = Scene::new();
     let serving = Serving::start(&scene, &["-j1"]);

@@ -10,7 +10,7 @@ use executor_runtime_plugin::{
 };
 use executor_runtime_protocol::{ArtifactDescriptor, RuntimeInvocation};
 use executor_runtime_run::{
-    ArtifactState, Event, Events, Run,
+    ArtifactState, ErrorKind, Event, Events, Failure, Run,
     capture::{
         CaptureDirectory, CaptureError, Collected, EarlierArtifacts, FileVersion, Fingerprint,
         FinishedArtifacts, ReadDeadline, ReopenError, Unrecorded, answers_at_once, create_file_at,
@@ -72,6 +72,8 @@ struct Shared {
     /// The time that there is to remove what an earlier run has left.
     time: ReadDeadline,
     events: Events,
+    /// As in [`Run`].
+    must_resume: bool,
     unrecorded: Unrecorded,
     state: Mutex<State>,
 }
@@ -109,7 +111,8 @@ impl ArtifactStore {
             asked: run.asked,
             max_count: limits.artifacts,
             max_bytes: limits.artifact_bytes,
-            time: ReadDeadline::new(run.deadline, &run.cancel),
+            time: ReadDeadline::of_plugin(run.deadline.map(|deadline| deadline + limits.grace), &run.cancel),
+            must_resume: run.must_resume,
             events: run.events.clone(),
             unrecorded: run.unrecorded.clone(),
             state: Mutex::default(),
@@ -323,6 +326,15 @@ impl ArtifactStore {
             self.0.events.report(Event::Resumed);
         }
         resumed
+    }
+
+    /// Why a run that has asked for its checkpoint, and `has_one` or not, must not begin.
+    pub(crate) fn refusal(&self, has_one: bool) -> Option<Failure> {
+        // It may have a checkpoint, and this one would begin what that has begun.
+        let taken = self
+            .taken()
+            .map(|words| Failure::new(ErrorKind::AlreadyRunning, words));
+        taken.or_else(|| (self.0.must_resume && !has_one).then(Failure::without_checkpoint))
     }
 
     /// Why the directory can't be had, if another run of the same id has it.

@@ -46,6 +46,15 @@ impl ReadDeadline {
         }
     }
 
+    /// For a run's own use of files, which it has while it is stopping, too: until it is ended by force.
+    pub fn of_plugin(forced_end: Option<Instant>, cancel: &CancelToken) -> Self {
+        Self {
+            until: forced_end,
+            cancel: cancel.clone(),
+            ended_by: CancelReason::Immediate,
+        }
+    }
+
     /// Over from the beginning: no file is read.
     pub fn none() -> Self {
         Self {

@@ -38,7 +38,8 @@ impl Runs {
     pub(super) async fn resume(&self, slot: Slot, mut run: Run) -> RuntimeResult {
         let (asked, listener) = (std::mem::take(&mut run.cancel), std::mem::take(&mut run.events));
         let was_to_stop = asked.reason().is_some();
-        let invocation = was_to_stop.then(|| run.invocation.clone());
+        let invocation = run.invocation.clone();
+        run.must_resume = true;
         let (told, progress) = (run.cancel.clone(), Arc::new(Progress::default()));
         let to_listener = (asked.clone(), told.clone(), Arc::clone(&progress));
         run.events = Events::to(move |event| {
@@ -76,18 +77,25 @@ impl Runs {
             result = self.0.service.start(slot, run).wait() => result,
             never = pass_on => match never {},
         };
-        match invocation {
-            Some(invocation)
-                if result.status != Status::Succeeded && !progress.has_checkpoint.load(Ordering::SeqCst) =>
-            {
-                let cancelled = move || {
+        if result.status == Status::Succeeded || progress.has_checkpoint.load(Ordering::SeqCst) {
+            return result;
+        }
+        let end = match (was_to_stop, result.status) {
+            (true, _) => {
+                let end = move || {
                     forget_left(&invocation);
                     reject(&invocation, not_stopped())
                 };
-                exhaustion::run_blocking(cancelled).await.unwrap_or(result)
+                exhaustion::run_blocking(end).await
             }
-            _ => result,
-        }
+            // It is not true that nothing was run.
+            (false, Status::Rejected) => {
+                let failure = not_gone_on(result.error_summary.as_deref());
+                exhaustion::run_blocking(move || reject(&invocation, failure)).await
+            }
+            (false, _) => return result,
+        };
+        end.unwrap_or(result)
     }
 }
 
@@ -96,5 +104,16 @@ fn not_stopped() -> Failure {
     Failure::new(
         ErrorKind::Cancelled,
         "the host ended before the run had stopped; what it has started elsewhere may still be under way",
+    )
+}
+
+/// Of a run that this host does not run.
+fn not_gone_on(why: Option<&str>) -> Failure {
+    Failure::new(
+        ErrorKind::HostLost,
+        format!(
+            "the host ended while the run was under way, and it can't go on: {}",
+            why.unwrap_or("it was rejected")
+        ),
     )
 }
