@@ -14,6 +14,10 @@ use std::time::Duration;
 
 const RUN_ID: &str = "http.poll_run_id_path";
 
+/// The state that means success, unless the invocation says otherwise. A host fills it in, so that nothing tells whether the
+/// invocation gave it.
+const DEFAULT_SUCCESS: &str = "completed";
+
 /// What a body's `{run_id}` stands for.
 const PLACEHOLDER: &str = "{run_id}";
 
@@ -101,7 +105,7 @@ impl Plan {
                     .ok_or_else(|| invalid("metadata key 'http.poll_status_path' is missing"))?
             },
             terminal: states(invocation, "http.poll_terminal_states", None)?,
-            success: states(invocation, "http.poll_success_states", Some("completed"))?,
+            success: states(invocation, "http.poll_success_states", Some(DEFAULT_SUCCESS))?,
             input: match invocation.text("http.poll_input_states") {
                 Some(_) => states(invocation, "http.poll_input_states", None)?,
                 None => Vec::new(),
@@ -179,6 +183,11 @@ impl Plan {
             () if is_in(&self.success) => Some(Verdict::Success),
             () => Some(Verdict::Failure),
         }
+    }
+
+    /// Whether no run can succeed, because none of the terminal states is the one that means success by default.
+    pub(crate) fn lacks_success(&self) -> bool {
+        self.success == [DEFAULT_SUCCESS] && !self.terminal.iter().any(|state| state == DEFAULT_SUCCESS)
     }
 
     /// The request for the run's result.
@@ -278,6 +287,24 @@ mod tests {
         assert_eq!(plan.intervals.factor, 1.0);
         assert_eq!(plan.max_failures, 0);
         assert!(plan.pending_codes.is_empty() && plan.cancel.is_none() && !plan.has_aftermath());
+    }
+
+    #[test]
+    fn success_is_lacking_where_the_default_is_no_terminal_state() {
+        for (terminal, success, lacking) in [
+            ("passed,failed", None, true),
+            ("passed,failed", Some("completed"), true),
+            ("completed,failed", None, false),
+            ("passed,failed", Some("passed"), false),
+            ("passed,failed", Some("done"), false),
+        ] {
+            let mut invocation = invocation().with("http.poll_terminal_states", terminal);
+            if let Some(success) = success {
+                invocation = invocation.with("http.poll_success_states", success);
+            }
+            let plan = Plan::read(&invocation).unwrap();
+            assert_eq!(plan.lacks_success(), lacking, "{terminal} {success:?}");
+        }
     }
 
     #[test]

@@ -102,13 +102,20 @@ fn failure(plan: &Plan, ended: &Ended) -> Option<RunError> {
             let summary = format!("the run waits for input: {status}{words}");
             Some(RunError::failed("needs_input", summary).transient(false))
         }
-        Some(Verdict::Failure) | None => Some(
-            RunError::failed(
-                "backend_status",
-                format!("backend reported terminal status: {status}{words}"),
+        Some(Verdict::Failure) | None => {
+            let why = match plan.lacks_success() {
+                true => format!(
+                    ", which is not one of http.poll_success_states ({})",
+                    plan.success.join(",")
+                ),
+                false => String::new(),
+            };
+            let summary = format!("backend reported terminal status: {status}{why}{words}");
+            Some(
+                RunError::failed("backend_status", summary)
+                    .exit_code(exit_code.filter(|code| *code != 0).unwrap_or(1)),
             )
-            .exit_code(exit_code.filter(|code| *code != 0).unwrap_or(1)),
-        ),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ on_every_carrier! {
     "http_async":
     a_run_is_started_and_polled_to_its_end,
     a_terminal_status_that_is_no_success_is_a_failure,
+    a_failure_for_want_of_success_states_says_so,
     a_kickoff_may_answer_with_the_result,
     any_other_200_is_an_acknowledgement,
     other_kickoff_codes_are_failures,
@@ -120,6 +121,25 @@ fn a_terminal_status_that_is_no_success_is_a_failure(kind: &Kind) {
     assert_eq!(result.exit_code, Some(1));
     assert_eq!(summary(&result), "backend reported terminal status: failed");
     assert!(artifact(&result, "final_status").is_some());
+}
+
+fn a_failure_for_want_of_success_states_says_so(kind: &Kind) {
+    let why = ", which is not one of http.poll_success_states (completed)";
+    for (success, expected) in [(None, why), (Some("done"), "")] {
+        let server = Scripted::sequence(vec![accepted(), status("passed")]);
+        let mut invocation = to(kind, &server)
+            .with("http.poll_terminal_states", "passed,failed")
+            .with("http.poll_error_path", "run.status");
+        if let Some(success) = success {
+            invocation = invocation.with("http.poll_success_states", success);
+        }
+        let result = kind.run(&invocation);
+        assert_eq!((result.status, code(&result)), (Status::Failed, "backend_status"));
+        assert_eq!(
+            summary(&result),
+            format!("backend reported terminal status: passed{expected}: passed")
+        );
+    }
 }
 
 fn a_kickoff_may_answer_with_the_result(kind: &Kind) {
