@@ -9,10 +9,11 @@ use crate::{
 };
 use executor_runtime_plugin_common::{
     Answer, ExchangeError, Values, call_receipt, exchange, expected_kickoff, interrupted, keep_artifact,
-    kickoff_request, may_have_arrived, may_have_started, refused, text_at, unexpected_code, words_at,
+    kickoff_request, may_have_arrived, may_have_started, preview, refused, text_at, unexpected_code,
+    words_at,
 };
 use executor_runtime_sdk::{
-    Context, HttpError, Invocation, Level, Outcome, RunError, http_types::StatusCode,
+    Context, FailureStatus, HttpError, Invocation, Level, Outcome, RunError, http_types::StatusCode,
 };
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ pub(crate) fn run(invocation: &Invocation, ctx: &Context) -> Result<Outcome, Run
     let ended = followed.and_then(|ended| record.conclude(ctx, &plan, ended));
     record.clean_up(ctx, &plan);
     let ended = ended.map_err(|halt| match halt {
-        Halt::Interrupted(doing) => interrupted(invocation, ctx, doing),
+        Halt::Interrupted(doing) => record.explained(&plan, interrupted(invocation, ctx, doing)),
         Halt::Lost(error) | Halt::Failed(error) => error,
     });
     let receipt = record.into_receipt();
@@ -124,6 +125,23 @@ impl Record {
     fn may_still_run(&self, plan: &Plan) -> bool {
         let is_cancelled = matches!(&self.cancelled, Some(Ok(code)) if code.is_success());
         self.started && !plan.only_asks && !is_cancelled
+    }
+
+    /// The same end of a run that was told to stop. One that was out of time also says which status it was waiting on: it may
+    /// be that of a run that has ended, which the invocation does not know.
+    fn explained(&self, plan: &Plan, stopped: RunError) -> RunError {
+        match &self.run_status {
+            Some(status) if stopped.status() == FailureStatus::TimedOut && plan.verdict(status).is_none() => {
+                let status = preview(status.as_bytes());
+                let summary = format!(
+                    "{}; the last status was '{}', which is none of http.poll_terminal_states",
+                    stopped.summary(),
+                    status.escape_debug()
+                );
+                RunError::timed_out("timeout", summary)
+            }
+            _ => stopped,
+        }
     }
 
     fn values(&self) -> Values<'_> {

@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
     thread::JoinHandle,
+    time::Duration,
 };
 
 /// Answers one request for each body, and returns the lines that asked for them.
@@ -81,6 +82,26 @@ fn progress_is_told_as_the_backend_says() {
     host.run(&HttpAsync, &of(&url)).unwrap();
     assert_eq!(host.progress(), Some((Some(1.0), "completed".to_owned())));
     thread.join().unwrap();
+}
+
+#[test]
+fn a_run_out_of_time_says_the_beginning_of_its_last_status() {
+    let status = "\u{1b}[31m".to_owned() + &"x".repeat(1000);
+    let body = serde_json::json!({ "id": 7, "status": status }).to_string();
+    let body: &str = body.leak();
+    let (url, thread) = backend(vec![body, body].leak());
+    let invocation = invocation(&url).with("http.poll_interval_seconds", "60");
+    let host = TestHost::new().deadline(Duration::from_secs(1));
+    let error = host.run(&HttpAsync, &invocation).unwrap_err();
+    thread.join().unwrap();
+    let shown = format!("\\u{{1b}}[31m{}", "x".repeat(195));
+    assert_eq!(
+        error.summary(),
+        format!(
+            "timed out in poll; the last status was '{shown}', which is none of http.poll_terminal_states"
+        )
+    );
+    assert_eq!(error.status(), FailureStatus::TimedOut);
 }
 
 #[test]
