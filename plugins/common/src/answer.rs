@@ -82,16 +82,22 @@ pub fn answer(ctx: &Context, response: Response<BodyReader>) -> Result<Answer, E
     })
 }
 
-/// The text at `path` in the JSON of an answer.
+/// The text at `path`, the value of the metadata key `key`, in the JSON of an answer.
 ///
 /// # Errors
 /// `failed`, `invalid_response`: there is none, or it is not JSON.
-pub fn text_at(path: &Paths, payload: &[u8]) -> Result<String, RunError> {
+pub fn text_at(key: &str, path: &Paths, payload: &[u8]) -> Result<String, RunError> {
     match path.find(payload) {
         Ok(Found::Text(text)) => Ok(text),
-        Ok(Found::Nothing) => Err(unusable(format!("no field at path '{path}'"))),
+        Ok(Found::Nothing) => {
+            let hint = match path.looks_like_json_path() {
+                true => "; paths have no '$'",
+                false => "",
+            };
+            Err(unusable(format!("no field at path '{path}' ({key}){hint}")))
+        }
         Ok(Found::Composite(_)) => Err(unusable(format!(
-            "the field at path '{path}' is a list or an object, expected text or a number"
+            "the field at path '{path}' ({key}) is a list or an object, expected text or a number"
         ))),
         Err(error) => Err(unusable(format!(
             "the answer is not JSON ({error}): {}",
@@ -123,4 +129,37 @@ pub fn unexpected_code(expected: &str, answer: &Answer) -> RunError {
 /// `failed`, `invalid_response`.
 pub fn unusable(summary: impl Into<String>) -> RunError {
     RunError::failed("invalid_response", summary.into().trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_at_a_path_is_said_with_the_metadata_key() {
+        for (path, summary) in [
+            ("build.id", "no field at path 'build.id' (http.id_path)"),
+            ("a,b", "no field at path 'a,b' (http.id_path)"),
+            (
+                "$.build.id",
+                "no field at path '$.build.id' (http.id_path); paths have no '$'",
+            ),
+            (
+                "id,$[0].id",
+                "no field at path 'id,$[0].id' (http.id_path); paths have no '$'",
+            ),
+            (
+                "list",
+                "the field at path 'list' (http.id_path) is a list or an object, expected text or a number",
+            ),
+        ] {
+            let paths = Paths::parse(path).unwrap();
+            let error = text_at("http.id_path", &paths, br#"{"list": []}"#).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.summary()),
+                ("invalid_response", summary),
+                "{path}"
+            );
+        }
+    }
 }

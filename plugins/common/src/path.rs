@@ -41,6 +41,13 @@ impl Paths {
             .map(Self)
     }
 
+    /// Whether one of them begins as a JSONPath does, with `$` for the whole document.
+    pub(crate) fn looks_like_json_path(&self) -> bool {
+        self.0
+            .iter()
+            .any(|path| path.0.first().is_some_and(|part| part.starts_with('$')))
+    }
+
     /// What the first of them that leads to something leads to in a JSON document; the last of several keys of one name.
     ///
     /// # Errors

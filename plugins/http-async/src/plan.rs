@@ -12,7 +12,8 @@ use executor_runtime_sdk::{
 use serde::de::IgnoredAny;
 use std::time::Duration;
 
-const RUN_ID: &str = "http.poll_run_id_path";
+pub(crate) const RUN_ID: &str = "http.poll_run_id_path";
+pub(crate) const STATUS: &str = "http.poll_status_path";
 
 /// The state that means success, unless the invocation says otherwise. A host fills it in, so that nothing tells whether the
 /// invocation gave it.
@@ -100,9 +101,9 @@ impl Plan {
             },
             run_id: path(invocation, RUN_ID)?,
             status: {
-                invocation.required("http.poll_status_path")?;
-                path(invocation, "http.poll_status_path")?
-                    .ok_or_else(|| invalid("metadata key 'http.poll_status_path' is missing"))?
+                invocation.required(STATUS)?;
+                path(invocation, STATUS)?
+                    .ok_or_else(|| invalid(format!("metadata key '{STATUS}' is missing")))?
             },
             terminal: states(invocation, "http.poll_terminal_states", None)?,
             success: states(invocation, "http.poll_success_states", Some(DEFAULT_SUCCESS))?,

@@ -1,7 +1,7 @@
 //! One run: kickoff, polls, and what is left at the end.
 
 use crate::{
-    plan::{Plan, Verdict},
+    plan::{Plan, RUN_ID, STATUS, Verdict},
     progress::Progress,
     result,
     schedule::Schedule,
@@ -238,7 +238,7 @@ impl Record {
         match answer.status {
             StatusCode::OK => {
                 // Anything but a terminal status is an acknowledgement.
-                self.run_status = text_at(&plan.status, &answer.payload).ok();
+                self.run_status = text_at(STATUS, &plan.status, &answer.payload).ok();
             }
             StatusCode::ACCEPTED => {}
             other if plan.kickoff_codes.contains(&other.as_u16()) => {}
@@ -253,12 +253,12 @@ impl Record {
             .as_ref()
             .is_some_and(|status| plan.verdict(status).is_some());
         if let Some(path) = &plan.run_id {
-            match text_at(path, &answer.payload) {
+            match text_at(RUN_ID, path, &answer.payload) {
                 Ok(id) if !id.is_empty() => self.state.run_id = Some(id),
                 // A run that has ended already is not polled, and URLs may do without an id.
                 _ if !plan.needs_run_id(ended) => {}
                 Ok(_) => {
-                    let summary = format!("the run's id at path '{path}' is empty");
+                    let summary = format!("the run's id at path '{path}' ({RUN_ID}) is empty");
                     return Err(failed(RunError::failed("invalid_response", summary)));
                 }
                 Err(error) => return Err(failed(error)),
@@ -312,7 +312,7 @@ impl Record {
                     if plan.pending_codes.contains(&code) {
                         None
                     } else if answer.status == StatusCode::OK {
-                        let status = text_at(&plan.status, &answer.payload);
+                        let status = text_at(STATUS, &plan.status, &answer.payload);
                         let progress = match (&status, &plan.progress) {
                             (Ok(status), Some(path)) => Progress::at(path, &answer.payload, status),
                             (Ok(status), None) => Some(Progress::of(status)),

@@ -2,7 +2,7 @@
 
 use crate::{
     follow::{Follower, Halt},
-    plan::{WithoutCursor, accept_events},
+    plan::{RUN_ID, WithoutCursor, accept_events},
     state::State,
 };
 use executor_runtime_plugin_common::{
@@ -76,9 +76,9 @@ impl Follower<'_> {
             return Err(failed(refused(error, answer.status)));
         }
         if let Some(path) = &self.plan.run_id {
-            let id = text_at(path, &answer.payload).map_err(failed)?;
+            let id = text_at(RUN_ID, path, &answer.payload).map_err(failed)?;
             if id.is_empty() {
-                let summary = format!("the run's id at path '{path}' is empty");
+                let summary = format!("the run's id at path '{path}' ({RUN_ID}) is empty");
                 return Err(failed(RunError::failed("invalid_response", summary)));
             }
             self.state.run_id = Some(id);

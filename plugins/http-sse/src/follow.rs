@@ -4,7 +4,7 @@ use crate::{
     connect::Attempt,
     journal::Journal,
     parser::{Event, Item, Parser},
-    plan::{Plan, StatusPlan},
+    plan::{Plan, STATUS, StatusPlan},
     state::{Ended, Known, State},
 };
 use executor_runtime_plugin_common::{
@@ -222,7 +222,7 @@ impl<'r> Follower<'r> {
             }
             Ok(answer) if answer.status == StatusCode::OK => {
                 self.code = Some(answer.status);
-                let state = text_at(&status.path, &answer.payload).map_err(lost)?;
+                let state = text_at(STATUS, &status.path, &answer.payload).map_err(lost)?;
                 // The run is known to be alive.
                 let alive = status.verdict(&state).is_none();
                 self.failures = self.failures.min(self.plan.max_failures);

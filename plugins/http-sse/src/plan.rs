@@ -11,7 +11,8 @@ use executor_runtime_sdk::{
 };
 use std::time::Duration;
 
-const RUN_ID: &str = "sse.run_id_path";
+pub(crate) const RUN_ID: &str = "sse.run_id_path";
+pub(crate) const STATUS: &str = "sse.status_path";
 const STREAM: &str = "sse.stream_url_template";
 
 /// Where the events are, and how the run is followed.
@@ -248,14 +249,13 @@ impl Ends {
 
 impl StatusPlan {
     fn read(invocation: &Invocation) -> Result<Option<Self>, RunError> {
-        const PATH: &str = "sse.status_path";
         let Some(url) = template(invocation, "sse.status_url_template")? else {
             return Ok(None);
         };
         Ok(Some(Self {
             url,
-            path: path(invocation, PATH)?
-                .ok_or_else(|| invalid(format!("metadata key '{PATH}' is missing")))?,
+            path: path(invocation, STATUS)?
+                .ok_or_else(|| invalid(format!("metadata key '{STATUS}' is missing")))?,
             terminal: states(invocation, "sse.status_terminal_states", None)?,
             success: states(invocation, "sse.status_success_states", Some("completed"))?,
         }))

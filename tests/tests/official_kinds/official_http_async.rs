@@ -21,6 +21,7 @@ on_every_carrier! {
     other_kickoff_codes_are_failures,
     a_kickoff_may_be_answered_as_the_invocation_says,
     a_missing_run_id_is_a_failure,
+    a_path_that_begins_as_a_json_path_is_explained,
     pending_codes_mean_keep_polling,
     other_poll_codes_are_failures,
     an_unusable_poll_answer_is_a_failure_and_kept,
@@ -212,11 +213,14 @@ fn a_kickoff_may_be_answered_as_the_invocation_says(kind: &Kind) {
 
 fn a_missing_run_id_is_a_failure(kind: &Kind) {
     for (body, words) in [
-        ("{}", "kickoff: no field at path 'data.runs.0.id'"),
+        (
+            "{}",
+            "kickoff: no field at path 'data.runs.0.id' (http.poll_run_id_path)",
+        ),
         ("soon", "kickoff: the answer is not JSON"),
         (
             r#"{"data": {"runs": [{"id": ""}]}}"#,
-            "kickoff: the run's id at path 'data.runs.0.id' is empty",
+            "kickoff: the run's id at path 'data.runs.0.id' (http.poll_run_id_path) is empty",
         ),
     ] {
         let (result, _) = run(kind, vec![Answer::new(202, body)]);
@@ -226,6 +230,15 @@ fn a_missing_run_id_is_a_failure(kind: &Kind) {
         );
         assert!(summary(&result).starts_with(words), "{}", summary(&result));
     }
+}
+
+fn a_path_that_begins_as_a_json_path_is_explained(kind: &Kind) {
+    let server = Scripted::sequence(vec![accepted()]);
+    let result = kind.run(&to(kind, &server).with("http.poll_run_id_path", "$.data.runs.0.id"));
+    assert_eq!(
+        summary(&result),
+        "kickoff: no field at path '$.data.runs.0.id' (http.poll_run_id_path); paths have no '$'"
+    );
 }
 
 fn pending_codes_mean_keep_polling(kind: &Kind) {
@@ -255,14 +268,17 @@ fn other_poll_codes_are_failures(kind: &Kind) {
 fn an_unusable_poll_answer_is_a_failure_and_kept(kind: &Kind) {
     for (body, words) in [
         ("<html>", "poll: the answer is not JSON"),
-        (r#"{"run": {}}"#, "poll: no field at path 'run.status'"),
+        (
+            r#"{"run": {}}"#,
+            "poll: no field at path 'run.status' (http.poll_status_path)",
+        ),
         (
             r#"{"run": {"status": null}}"#,
-            "poll: no field at path 'run.status'",
+            "poll: no field at path 'run.status' (http.poll_status_path)",
         ),
         (
             r#"{"run": {"status": {}}}"#,
-            "poll: the field at path 'run.status' is a list or an object",
+            "poll: the field at path 'run.status' (http.poll_status_path) is a list or an object",
         ),
     ] {
         let (result, _) = run(kind, vec![accepted(), Answer::new(200, body)]);

@@ -29,6 +29,7 @@ on_every_carrier! {
     a_cursor_says_where_to_go_on,
     a_location_on_the_same_server_is_where_it_goes_on,
     a_status_url_tells_what_the_stream_does_not,
+    a_field_that_is_missing_is_named_with_its_key,
     codes_are_final_or_may_pass,
     what_is_no_event_stream_is_a_failure,
     only_what_is_more_than_its_stream_is_not_to_be_tried_again,
@@ -327,6 +328,34 @@ fn a_status_url_tells_what_the_stream_does_not(kind: &Kind) {
             ["POST /start", "GET /runs/7", "GET /runs/7", "GET /runs/7"]
         );
     }
+}
+
+fn a_field_that_is_missing_is_named_with_its_key(kind: &Kind) {
+    let server = Scripted::sequence(vec![Answer::new(202, "{}")]);
+    let invocation = to(kind, &server)
+        .with("sse.run_id_path", "id")
+        .with("sse.stream_url_template", server.url("/runs/{run_id}"));
+    let result = kind.run(&invocation);
+    assert_eq!(
+        (code(&result), summary(&result)),
+        (
+            "invalid_response",
+            "kickoff: no field at path 'id' (sse.run_id_path)"
+        )
+    );
+    let server = Scripted::sequence(vec![Answer::events("data: x\n\n"), Answer::new(200, "{}")]);
+    let invocation = to(kind, &server)
+        .with("sse.status_url_template", server.url("/status"))
+        .with("sse.status_path", "$.status")
+        .with("sse.status_terminal_states", "completed");
+    let result = kind.run(&invocation);
+    assert_eq!(
+        (code(&result), summary(&result)),
+        (
+            "invalid_response",
+            "status: no field at path '$.status' (sse.status_path); paths have no '$'"
+        )
+    );
 }
 
 fn codes_are_final_or_may_pass(kind: &Kind) {
