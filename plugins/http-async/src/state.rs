@@ -54,7 +54,7 @@ impl State {
         if let Err(error) = kept {
             ctx.log(
                 Level::Warn,
-                &format!("an interrupted run could not be resumed: {error}"),
+                &format!("if the host dies, this run can't be resumed: {error}"),
             );
         }
     }

@@ -1,7 +1,7 @@
 //! An interrupted run that is resumed, with a backend on loopback TCP.
 
 use crate::HttpAsync;
-use executor_runtime_sdk::{FailureStatus, Invocation, TestHost};
+use executor_runtime_sdk::{FailureStatus, Invocation, Level, TestHost};
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
@@ -137,6 +137,22 @@ fn a_run_whose_end_is_known_is_not_polled_again_and_cleaned_up() {
             ),
         }
     }
+}
+
+#[test]
+fn an_id_that_no_checkpoint_holds_means_that_the_run_cant_be_resumed() {
+    let body: &str = format!(r#"{{"id": "{}", "status": "completed"}}"#, "x".repeat(70_000)).leak();
+    let started: &str = body.replace("completed", "running").leak();
+    let (url, thread) = backend(vec![started, body].leak());
+    let invocation = invocation(&url).with("http.poll_url_template", format!("{url}/runs"));
+    let host = TestHost::new();
+    host.run(&HttpAsync, &invocation).unwrap();
+    thread.join().unwrap();
+    let [(Level::Warn, text)] = &host.log()[..] else {
+        panic!("one warning: {:?}", host.log());
+    };
+    let expected = "if the host dies, this run can't be resumed: ";
+    assert!(text.starts_with(expected), "{text}");
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Journal {
         if let Err(error) = kept
             && !std::mem::replace(&mut self.warned, true)
         {
-            let text = format!("an interrupted run could not be resumed: {error}");
+            let text = format!("if the host dies, this run can't be resumed: {error}");
             ctx.log(Level::Warn, &text);
         }
     }

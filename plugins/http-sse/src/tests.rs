@@ -1,7 +1,9 @@
 //! Runs against a backend on loopback TCP, some of which lose their host.
 
-use crate::HttpSse;
-use executor_runtime_sdk::{FailureStatus, HostDeath, Invocation, TestHost};
+use crate::{HttpSse, journal::Journal, state::State};
+use executor_runtime_sdk::{
+    Context, FailureStatus, HostDeath, Invocation, Level, Outcome, RunError, TestHost,
+};
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
@@ -142,4 +144,25 @@ fn an_unreadable_checkpoint_is_a_failure_and_no_second_kickoff() {
         (FailureStatus::Failed, "invalid_checkpoint")
     );
     assert_eq!(error.get_receipt("error.transient"), Some("false"));
+}
+
+#[test]
+fn a_place_that_no_checkpoint_holds_is_warned_of_once() {
+    fn run(_: &Invocation, ctx: &mut Context) -> Result<Outcome, RunError> {
+        let state = State {
+            id: "x".repeat(70_000),
+            ..State::default()
+        };
+        let mut journal = Journal::begin(ctx)?;
+        journal.keep(ctx, &state);
+        journal.keep(ctx, &state);
+        Ok(Outcome::succeeded())
+    }
+    let host = TestHost::new();
+    host.run(&run, &Invocation::new("http_sse")).unwrap();
+    let [(Level::Warn, text)] = &host.log()[..] else {
+        panic!("one warning: {:?}", host.log());
+    };
+    let expected = "if the host dies, this run can't be resumed: ";
+    assert!(text.starts_with(expected), "{text}");
 }
