@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 const ALL: &str = "...";
 
 /// How deep arrays and objects may be in one another, as `serde_json` has it for values.
-const MAX_DEPTH: usize = 127;
+pub(crate) const MAX_DEPTH: usize = 127;
 
 /// The template of one key.
 #[derive(Clone, Debug, PartialEq)]

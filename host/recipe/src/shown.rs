@@ -5,13 +5,14 @@
 //! - as user and password of a URL.
 //!
 //! Placeholders are shown everywhere. What an invocation gives for one is left out under the same names, and where the
-//! placeholder's own name says that it is secret.
+//! placeholder's own name says that it is secret. The names in a value are looked for before it is quoted or encoded, after
+//! which they can't be told; those around it, in the finished text.
 
 use crate::Unfit;
 use crate::{
     document::Recipe,
     json,
-    setting::{Node, Object, Setting},
+    setting::{MAX_DEPTH, Node, Object, Setting},
     template::{Part, Placeholder, Template},
     value::{HIDDEN, Secrets, names_secret},
 };
@@ -56,6 +57,11 @@ impl Recipe {
         });
         Ok(shown.collect())
     }
+}
+
+/// A value without what may be secret in it. JSON stays JSON, and an object stays one.
+pub(crate) fn without_secrets(value: &str) -> String {
+    text(&Template::of_text(value), false)
 }
 
 /// A JSON template as JSON text; `is_secret`: a name above it says so.
@@ -111,11 +117,10 @@ fn quoted(text: &str) -> String {
 /// A template; `is_secret`: its name or one above it says so.
 fn text(template: &Template, is_secret: bool) -> String {
     if let Some(text) = template.literal()
-        && begins_as_json(text)
+        && (begins_as_json(text) || text.trim_start().starts_with('"'))
         && json::problem(text).is_none()
-        && let Ok(node) = Node::read(text)
     {
-        return json(&node, is_secret);
+        return json(&literal(&json::compact(text), MAX_DEPTH), is_secret);
     }
     let mut pieces = Pieces::of(template);
     if is_secret || is_text_with_secret(template) {
@@ -125,6 +130,38 @@ fn text(template: &Template, is_secret: bool) -> String {
         pieces.hide_users();
     }
     pieces.shown()
+}
+
+/// Compact JSON in which no placeholders stand. Arrays and objects that are more than `depth` deep are hidden.
+fn literal(json: &str, depth: usize) -> Node {
+    // Half a surrogate pair is JSON, and no text.
+    let text =
+        |string: &str| serde_json::from_str(string).unwrap_or_else(|_| json::within(string).to_owned());
+    if json.starts_with('"') {
+        return Node::String(Template::of_text(&text(json)));
+    }
+    if !begins_as_json(json) {
+        return Node::Literal(json.to_owned());
+    }
+    let Some(depth) = depth.checked_sub(1) else {
+        return Node::Literal(quoted(HIDDEN));
+    };
+    match json::members(json) {
+        Some(members) => Node::Object(Object {
+            all_of: None,
+            members: members
+                .iter()
+                .map(|(name, member)| (text(name), literal(member, depth)))
+                .collect(),
+        }),
+        None => Node::Array(
+            json::items(json)
+                .unwrap_or_default()
+                .iter()
+                .map(|item| literal(item, depth))
+                .collect(),
+        ),
+    }
 }
 
 fn begins_as_json(text: &str) -> bool {
@@ -419,5 +456,85 @@ mod tests {
             shown,
             BTreeMap::from(expected.map(|(key, shown)| (key.to_owned(), shown.to_owned())))
         );
+    }
+
+    #[test]
+    fn a_secret_in_a_value_is_hidden_however_the_value_is_written() {
+        let base = PluginDescriptor::from_json(
+            br#"{"name": "http", "version": "0.1.0", "kinds": ["http"], "interface": "1.0", "summary": "s",
+                 "metadata": {"http.url": {"type": "url", "help": "h"},
+                              "http.body": {"type": "string", "help": "h"},
+                              "http.header.*": {"type": "string", "help": "h"}}}"#,
+        )
+        .unwrap();
+        let head = r#"
+            version = "0.1.0"
+            summary = "s"
+            base = "http"
+            metadata."my.callback" = { type = "url", help = "h" }
+            metadata."my.db" = { type = "string", help = "h" }
+            metadata."my.more" = { type = "json", help = "h" }
+            metadata."my.text" = { type = "json", help = "h" }
+        "#;
+        let deep = format!("{}\"S3CRET\"{}", "[".repeat(200), "]".repeat(200));
+        let invocation = serde_json::json!({
+            "invocation_id": "i", "runtime_name": "r", "runtime_kind": "k", "working_directory": "/w", "command": ["true"],
+            "environment": {"API_KEY": "S3CRET", "CONFIG": r#"{"password":"S3CRET"}"#, "DEEP": deep, "HOME": "/h"},
+            "metadata": {"my.callback": "http://h/?token=S3CRET", "my.db": "postgres://u:S3CRET@h/d",
+                         "my.more": r#"{"password": "S3CRET", "db": "a://u:S3CRET@h", "...": "{{x}}", "n": 0.10}"#,
+                         "my.text": r#""{\"password\":\"S3CRET\"}""#},
+        });
+        let invocation = RuntimeInvocation::from_json(invocation.to_string().as_bytes()).unwrap();
+        const ENVIRONMENT: &str = r#"{"API_KEY":"(hidden)","CONFIG":"{\"password\":\"(hidden)\"}","DEEP":"#;
+        const MORE: &str = r#"{"password":"(hidden)","db":"a://(hidden)@h","...":"{{x}}","n":0.10}"#;
+        for (set, expected) in [
+            (
+                r#""http.header.x-env" = "v={{environment}}""#,
+                format!("v={ENVIRONMENT}"),
+            ),
+            (
+                r#""http.header.x-env" = "env {{environment|json}}""#,
+                format!("env {ENVIRONMENT}"),
+            ),
+            (
+                r#""http.header.x-env" = "env {{environment|shell}}""#,
+                format!("env '{ENVIRONMENT}"),
+            ),
+            (
+                r#""http.header.x-env" = "env {{environment.CONFIG}}""#,
+                r#"env {"password":"(hidden)"}"#.to_owned(),
+            ),
+            (
+                r#""http.header.x-env" = "env {{environment.DEEP}}""#,
+                format!("env {}\"(hidden)\"{}", "[".repeat(127), "]".repeat(127)),
+            ),
+            (
+                r#""http.body".run = "run --env {{environment|shell}} --cfg {{my.more|shell}}""#,
+                r#"{"run":"run --env '{\"API_KEY\":\"(hidden)\","#.to_owned(),
+            ),
+            (
+                r#""http.body".run = "--config={{my.more}}""#,
+                serde_json::json!({ "run": format!("--config={MORE}") }).to_string(),
+            ),
+            (
+                r#""http.header.x-more" = "v {{my.more|json}} {{my.text}}""#,
+                format!(r#"v {MORE} "{{\"password\":\"(hidden)\"}}""#),
+            ),
+            (
+                r#""http.url" = "http://h/?cb={{my.callback}}&cfg={{my.text}}""#,
+                "http://h/?cb=http%3A%2F%2Fh%2F%3Ftoken%3D(hidden)&cfg=%22%7B%5C%22password%5C%22%3A%5C%22(hidden)%5C%22%7D%22"
+                    .to_owned(),
+            ),
+            (
+                r#""http.url" = "http://h/?db={{my.db}}&cfg={{environment.CONFIG}}""#,
+                "http://h/?db=postgres%3A%2F%2F(hidden)%40h%2Fd&cfg=%7B%22password%22%3A%22(hidden)%22%7D".to_owned(),
+            ),
+        ] {
+            let recipe = Recipe::parse("k", &format!("{head}\n[set]\n{set}")).unwrap();
+            let mut shown = recipe.filled(&base, &invocation, &invocation.metadata).unwrap();
+            let (_, shown) = shown.pop_first().unwrap();
+            assert!(shown.starts_with(&expected), "{set}: {shown}");
+            assert!(!shown.contains("S3CRET"), "{set}: {shown}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What placeholders stand for in one invocation.
 
 use crate::{
-    json,
+    json, shown,
     template::{Field, Form, Name, Placeholder},
 };
 use executor_runtime_protocol::{
@@ -21,7 +21,7 @@ pub(crate) struct Values<'a> {
     pub(crate) secrets: Secrets,
 }
 
-/// What stands for a value whose name says that it is secret.
+/// What stands for a value whose name says that it is secret, and for what is secret in another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Secrets {
     /// The value.
@@ -64,6 +64,13 @@ impl Value {
         }
     }
 
+    fn without_secrets(&self) -> Self {
+        Self {
+            text: shown::without_secrets(&self.text),
+            json: shown::without_secrets(&self.json),
+        }
+    }
+
     /// As it stands in text.
     pub(crate) fn text(&self) -> &str {
         &self.text
@@ -83,9 +90,11 @@ impl Values<'_> {
             Name::Environment(name) => Value::string(self.invocation.environment.get(name)?),
             Name::Metadata(key) => self.metadata(key)?,
         };
-        if self.secrets == Secrets::Hidden && self.is_secret(&placeholder.name) {
-            return Some(Value::hidden(&value));
-        }
+        let value = match self.secrets {
+            Secrets::Given => value,
+            Secrets::Hidden if self.is_secret(&placeholder.name) => return Some(Value::hidden(&value)),
+            Secrets::Hidden => value.without_secrets(),
+        };
         Some(match placeholder.form {
             Form::Plain => value,
             Form::Json => Value::string(&value.json),
