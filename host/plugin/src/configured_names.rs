@@ -48,13 +48,16 @@ pub(super) fn check_limited_kinds<'a>(config: &Config, plugins: impl Iterator<It
     let found = plugins.flat_map(|plugin| plugin.descriptor.kinds.iter().map(RuntimeKind::as_str));
     let kinds: Vec<_> = found.chain([BUILT_IN]).collect();
     let mut names = Names::default();
-    for kind in config.serve().max_running_by_kind.keys() {
+    let limited = &config.serve().max_running_by_kind;
+    for kind in limited.keys() {
         let kind = kind.as_str();
         if kinds.contains(&kind) {
             continue;
         }
         let problem = format!("max_running_by_kind in the configuration has '{kind}', which is no kind here");
-        match misspelt(kind, kinds.iter().copied()) {
+        // A kind that has a limit of its own is not the one that was meant: `build2` is gone, and `build1` is there.
+        let is_limited = |meant: &str| limited.keys().any(|kind| kind.as_str() == meant);
+        match misspelt(kind, kinds.iter().copied()).filter(|meant| !is_limited(meant)) {
             Some(meant) => names.mistakes.push(format!("{problem}; did you mean '{meant}'?")),
             None => names.unknown.push(problem),
         }

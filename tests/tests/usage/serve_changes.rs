@@ -172,6 +172,29 @@ fn the_kinds_whose_runs_are_limited_are_those_that_are_there() {
 }
 
 #[test]
+fn a_limited_kind_that_goes_away_is_no_misspelling_of_a_similar_one_that_is_limited_too() {
+    let place = Installed::file("greet", &fixtures::component("fixture-greet"))
+        .configured("[serve]\nmax_running_by_kind = { build1 = 2, build2 = 2 }");
+    let scene = &place.scene;
+    for kind in ["build1", "build2"] {
+        let recipe =
+            "version = \"0.1.0\"\nsummary = \"A build\"\nbase = \"greet\"\n[set]\n\"greet.name\" = \"Ada\"";
+        scene.file(&format!("plugins/{kind}.kind.toml"), recipe);
+    }
+    let serving = start(scene);
+    assert_eq!(kinds(&serving), ["build1", "build2", "greet", "subprocess"]);
+
+    fs::remove_file(scene.path("plugins/build2.kind.toml")).unwrap();
+    eventually("the recipe being gone", || {
+        (kinds(&serving) == ["build1", "greet", "subprocess"]).then_some(())
+    });
+    const WARNING: &str = "max_running_by_kind in the configuration has 'build2', which is no kind here\n";
+    let finished = scene.run_command(equip(scene, &mut scene.host(&["kinds"])), b"");
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.stderr.contains(WARNING), "{finished:?}");
+}
+
+#[test]
 fn a_plugin_that_is_replaced_again_and_again_hurts_no_other_run() {
     let file = fixtures::component("fixture-greet");
     let place = Installed::file("greet", &file).configured("");
