@@ -2,7 +2,7 @@
 
 use crate::{
     json,
-    setting::{Looks, Setting},
+    setting::{Looks, Node, Setting},
     template::{Field, Form, Name, Part, Placeholder, Template},
     url,
 };
@@ -12,6 +12,7 @@ use executor_runtime_protocol::{
 use serde::Deserialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
+use toml::Spanned;
 
 /// A kind that is made of another one.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +22,7 @@ pub struct Recipe {
     pub(crate) settings: BTreeMap<String, Setting>,
     /// Which of them are under `[set_text]`.
     texts: BTreeSet<String>,
-    /// Which of them are written as tables or arrays, and not as text.
+    /// Which of them are tables with a header of their own, `[set."http.body"]`.
     tables: BTreeSet<String>,
 }
 
@@ -40,7 +41,7 @@ struct Document {
     #[serde(default)]
     metadata: BTreeMap<String, toml::Value>,
     #[serde(default)]
-    set: Option<BTreeMap<String, toml::Value>>,
+    set: Option<BTreeMap<String, Spanned<toml::Value>>>,
     #[serde(default)]
     set_text: BTreeMap<String, toml::Value>,
 }
@@ -113,10 +114,14 @@ impl Recipe {
         if let Some(key) = set.keys().find(|key| texts.contains(*key)) {
             return Err(in_table(SET_TEXT, key, "is under [set], too"));
         }
-        let tables = set.iter().filter(|(_, value)| !value.is_str());
+        // The place of such a table is that of its header; an inline one begins with a brace.
+        let has_header = |value: &Spanned<toml::Value>| {
+            value.as_ref().is_table() && text[value.span().start..].starts_with('[')
+        };
+        let tables = set.iter().filter(|(_, value)| has_header(value));
         let tables = tables.map(|(key, _)| key.clone()).collect();
         let templates = set.into_iter().map(|(key, value)| {
-            let setting = json(value).and_then(Setting::read);
+            let setting = json(value.into_inner()).and_then(Setting::read);
             (SET, key, setting)
         });
         let plain = set_text.into_iter().map(|(key, value)| {
@@ -284,26 +289,26 @@ impl Recipe {
         self.check_literals(base)
     }
 
-    /// A key of the base in a table such as `[set."http.body"]` would be sent as a member of the body. It was most likely
-    /// added at the end of the file, which is where such a table is.
+    /// A key of the base in a table `[set."http.body"]` would be sent as a member of the body. It was most likely added at the
+    /// end of the file, which is where such a table is. Deeper ones, and those of an inline table, are meant as members.
     fn check_members(
         &self,
         key: &str,
         setting: &Setting,
         base: &PluginDescriptor,
     ) -> Result<(), InvalidRecipe> {
-        let Setting::Json(node) = setting else {
+        let Setting::Json(Node::Object(object)) = setting else {
             return Ok(());
         };
-        let names = node.member_names();
-        let misplaced = names
-            .into_iter()
-            .find(|name| self.tables.contains(key) && base.key(name).is_some());
+        let misplaced = object
+            .members
+            .iter()
+            .find(|(name, _)| self.tables.contains(key) && base.key(name).is_some());
         match misplaced {
             None => Ok(()),
-            Some(name) => Err(InvalidRecipe(format!(
+            Some((name, _)) => Err(InvalidRecipe(format!(
                 "[{SET}.\"{key}\"] has \"{name}\", which is a key of {}: write it under [{SET}], above [{SET}.\"{key}\"]; or, \
-                 if it is meant as a member, write \"{key}\" as JSON text",
+                 if it is meant as a member, write \"{key}\" as an inline table or as JSON text",
                 self.base
             ))),
         }

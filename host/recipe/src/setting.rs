@@ -207,20 +207,6 @@ impl Node {
         }
     }
 
-    /// The names of the members of all objects in it.
-    pub(crate) fn member_names(&self) -> Vec<&str> {
-        match self {
-            Self::Literal(_) | Self::String(_) => Vec::new(),
-            Self::Array(items) => items.iter().flat_map(Self::member_names).collect(),
-            Self::Object(object) => {
-                let members = object.members.iter();
-                members
-                    .flat_map(|(name, member)| std::iter::once(name.as_str()).chain(member.member_names()))
-                    .collect()
-            }
-        }
-    }
-
     fn objects(&self) -> Vec<&Placeholder> {
         match self {
             Self::Literal(_) | Self::String(_) => Vec::new(),
