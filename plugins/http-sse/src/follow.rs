@@ -331,6 +331,7 @@ impl<'r> Follower<'r> {
     fn take(&mut self, items: &mut Vec<Item>, known: &mut Known) -> Result<(bool, Option<Ended>), Halt> {
         let mut came = false;
         let mut ended = None;
+        let had_id = self.state.run_id.is_some();
         for item in items.drain(..) {
             let event = match item {
                 Item::Retry(time) => {
@@ -371,6 +372,10 @@ impl<'r> Follower<'r> {
         self.journal
             .write(self.ctx, &mut self.state)
             .map_err(Halt::Lost)?;
+        if !had_id && self.state.run_id.is_some() {
+            // With it the run can be asked for again, and cancelled.
+            self.journal.keep(self.ctx, &self.state);
+        }
         Ok((came, ended))
     }
 }
