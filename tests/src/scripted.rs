@@ -1,5 +1,6 @@
 //! An HTTP/1.1 server, on the loopback interface or a Unix socket, that follows a script and remembers what it was asked.
 
+use crate::waiting::LIMIT;
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
@@ -207,13 +208,13 @@ impl Scripted {
     /// Waits for the request of this number, counted from 1.
     ///
     /// # Panics
-    /// When it does not come within 20 s.
+    /// When it does not come within a minute.
     pub fn wait_for(&self, count: usize) {
         let seen = self.shared.seen();
         let waited = self
             .shared
             .more
-            .wait_timeout_while(seen, Duration::from_secs(20), |seen| seen.len() < count);
+            .wait_timeout_while(seen, LIMIT, |seen| seen.len() < count);
         let (seen, _) = waited.unwrap_or_else(PoisonError::into_inner);
         assert!(seen.len() >= count, "{} of {count} requests came", seen.len());
     }

@@ -19,11 +19,14 @@ pub fn holds<T>(limit: Duration, mut found: impl FnMut() -> Option<T>) -> Option
     }
 }
 
-/// Looks until `found` finds something, which has to happen within 20 seconds.
+/// How long a test waits for what has to happen: also on a busy machine, where a component is compiled meanwhile.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// Looks until `found` finds something, which has to happen within a minute.
 #[track_caller]
 pub fn eventually<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
-    match holds(Duration::from_secs(20), found) {
+    match holds(LIMIT, found) {
         Some(found) => found,
-        None => panic!("{what} did not happen within 20 seconds"),
+        None => panic!("{what} did not happen within {LIMIT:?}"),
     }
 }
