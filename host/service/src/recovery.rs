@@ -5,8 +5,8 @@
 //! | accepted, and had not begun | begun when its turn comes |
 //! | begun, and has ended, but the journal does not know | what is in its capture directory, or in its result file |
 //! | begun, and has left a checkpoint | gone on with; if it was told to stop, it is told so again, and can stop what it has started elsewhere |
-//! | begun, and has left nothing of this | `failed`, `host_lost`: it may have done anything, so it is not begun again |
-//! | told to stop, and has left nothing of this | `cancelled`: its caller was told that it stops, so it must not begin again |
+//! | begun, and has left neither a result nor a checkpoint | `failed`, `host_lost`: it may have done anything, so it is not started again |
+//! | the same, and told to stop | `cancelled`: its caller was told that it stops, so it must not start again |
 
 use crate::{
     journal::JournalError,

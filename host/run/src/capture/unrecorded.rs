@@ -1,9 +1,9 @@
-//! What a run with a checkpoint has come to, until that is recorded.
+//! The result of a run with a checkpoint, until the journal has it.
 //!
-//! A run that comes to an end removes its checkpoint. Where a journal is to know of the end, a host that dies in between
-//! would leave neither. So whoever runs it for a journal holds what there is to go on from ([`Unrecorded::held`]), puts the
-//! result in its place ([`Unrecorded::keep`]), and removes that once it is recorded ([`Unrecorded::forget`]). A run without a
-//! checkpoint is not gone on with anyway, and leaves nothing.
+//! A run that ends removes its checkpoint. If the host died after that and before the journal had the result, both would be
+//! lost. So a host with a journal keeps the checkpoint when the run ends ([`Unrecorded::held`]), replaces it with the result
+//! ([`Unrecorded::keep`]), and removes the result once the journal has it ([`Unrecorded::forget`]). A run without a
+//! checkpoint can't be resumed, and leaves nothing.
 
 use super::{CaptureDirectory, CaptureError, Fingerprint, checkpoint, finished, open_regular_at};
 use crate::exhaustion;
@@ -38,7 +38,7 @@ enum State {
 }
 
 impl Unrecorded {
-    /// For a run whose end is going to be recorded; by default there is nobody who does.
+    /// For a run whose result goes to a journal. By default it goes to none, and nothing is kept.
     pub fn held() -> Self {
         Self(Some(Arc::default()))
     }
@@ -135,7 +135,7 @@ impl CaptureDirectory {
         Ok(())
     }
 
-    /// What a run that was asked for `of` has come to, if nobody has recorded it.
+    /// The result that a run with this fingerprint has left because no journal had it yet.
     pub(super) fn unrecorded_result(&self, of: Fingerprint) -> Option<RuntimeResult> {
         let file = open_regular_at(&self.handle, NAME).ok()??;
         let mut read = Vec::new();
@@ -191,13 +191,19 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_checkpoint_gives_way_to_the_result_and_that_to_nothing() {
-        let base = tempfile::tempdir().unwrap();
-        let invocation = invocation(&base);
+    /// A run that has kept a checkpoint.
+    fn with_checkpoint(base: &tempfile::TempDir) -> (RuntimeInvocation, Fingerprint, CaptureDirectory) {
+        let invocation = invocation(base);
         let of = Fingerprint::of(&invocation);
         let capture = CaptureDirectory::open(&invocation).unwrap();
         capture.keep_checkpoint(of, b"state").unwrap();
+        (invocation, of, capture)
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_gives_way_to_the_result_and_that_to_nothing() {
+        let base = tempfile::tempdir().unwrap();
+        let (invocation, of, capture) = with_checkpoint(&base);
 
         let unrecorded = Unrecorded::held();
         unrecorded.leave(&capture);
@@ -221,10 +227,7 @@ mod tests {
     #[tokio::test]
     async fn a_run_that_leaves_late_leaves_nothing() {
         let base = tempfile::tempdir().unwrap();
-        let invocation = invocation(&base);
-        let of = Fingerprint::of(&invocation);
-        let capture = CaptureDirectory::open(&invocation).unwrap();
-        capture.keep_checkpoint(of, b"state").unwrap();
+        let (invocation, of, capture) = with_checkpoint(&base);
         let unrecorded = Unrecorded::held();
         unrecorded.keep(of, &result()).await.unwrap();
         unrecorded.forget().await;
@@ -237,13 +240,11 @@ mod tests {
     async fn nothing_is_held_of_a_run_without_a_checkpoint_or_a_journal() {
         let base = tempfile::tempdir().unwrap();
         let invocation = invocation(&base);
-        let of = Fingerprint::of(&invocation);
         let capture = CaptureDirectory::open(&invocation).unwrap();
         Unrecorded::held().leave(&capture);
         assert!(!location(&invocation).exists());
 
-        let capture = CaptureDirectory::open(&invocation).unwrap();
-        capture.keep_checkpoint(of, b"state").unwrap();
+        let (invocation, of, capture) = with_checkpoint(&base);
         let unrecorded = Unrecorded::default();
         unrecorded.leave(&capture);
         unrecorded.keep(of, &result()).await.unwrap();
