@@ -9,7 +9,7 @@ use executor_runtime::{
 };
 use executor_runtime_tests::{
     Scene, eventually, fixtures,
-    plugins::Plugins,
+    plugins::{Plugins, summary},
     readme::{PAGES, page_text, section},
     scripted::{Answer, Scripted},
     serving::Serving,
@@ -20,6 +20,7 @@ use std::{
     io::Write,
     path::Path,
     process::{Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -596,7 +597,9 @@ fn the_receipts_of_official_kinds_are_as_listed() {
             let headers: String = (0..40)
                 .map(|n| format!("x-{n}: {}\r\n", "v".repeat(600)))
                 .collect();
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n{headers}\r\nan answer");
+            // Said, as the next request must not be sent where nobody reads it any more.
+            let close = "content-length: 9\r\nconnection: close\r\n";
+            let answer = format!("HTTP/1.1 200 OK\r\n{close}{headers}\r\nan answer");
             Answer::Bytes(answer.into_bytes())
         }
     });
@@ -620,19 +623,30 @@ fn the_receipts_of_official_kinds_are_as_listed() {
         let times = |line: &str| server.lines().iter().filter(|seen| *seen == line).count();
         let cancel = CancelToken::new();
         let before = endless.map(times);
-        thread::scope(|scope| {
+        let ended = AtomicBool::new(false);
+        let result = thread::scope(|scope| {
             if let Some(line) = endless {
-                let (cancel, times) = (cancel.clone(), &times);
+                let (cancel, times, ended) = (cancel.clone(), &times, &ended);
                 scope.spawn(move || {
-                    eventually("the server is asked", || {
-                        (Some(times(line)) > before).then_some(())
+                    eventually("the server being asked", || {
+                        let asked = Some(times(line)) > before;
+                        (asked || ended.load(Ordering::Relaxed)).then_some(())
                     });
                     cancel.cancel();
                 });
             }
             let invocation = plugins.invocation(kind, metadata);
-            plugins.runtime.run_blocking_until(invocation, &cancel)
-        })
+            let result = plugins.runtime.run_blocking_until(invocation, &cancel);
+            ended.store(true, Ordering::Relaxed);
+            result
+        });
+        let status = if endless.is_some() {
+            "cancelled"
+        } else {
+            "succeeded"
+        };
+        assert_eq!(result.status.as_str(), status, "{}", summary(&result));
+        result
     };
     let asynchronous = |poll: &str, cancel: &str, endless: Option<&str>| {
         let metadata = [

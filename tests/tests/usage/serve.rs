@@ -309,9 +309,8 @@ fn a_run_is_cancelled_wherever_it_is() {
     submit(&serving, &stubborn.grace(600.0).id("stubborn"));
     eventually("it being up", || scene.path("stubborn").exists().then_some(()));
     serving.post("/v1/runs/stubborn/cancel", "").expect(202);
-    serving
-        .post("/v1/runs/stubborn/cancel?immediate=true", "")
-        .expect(202);
+    let killed = serving.post("/v1/runs/stubborn/cancel?immediate=true", "");
+    assert!(matches!(killed.status(), 200 | 202), "{killed:?}");
     assert_eq!(result(&serving, "stubborn").status.as_str(), "cancelled");
 }
 
