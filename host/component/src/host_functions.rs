@@ -3,12 +3,13 @@
 use super::{
     artifact::{Artifact, ArtifactStore, CreateError, Need},
     bindings::host::{ArtifactError, Host, HostArtifact, Level},
+    stack,
     state::RunState,
 };
 use executor_runtime_plugin::session::{self, Stop, is_valid_artifact_name};
 use executor_runtime_run::Failure;
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 use wasmtime::component::Resource;
 use wasmtime_wasi::{
     async_trait,
@@ -169,9 +170,15 @@ struct StopWaiter(Stop);
 #[async_trait]
 impl Pollable for StopWaiter {
     async fn ready(&mut self) {
-        self.0.asked().await;
+        if timeout(LONG_WAIT, self.0.asked()).await.is_err() {
+            stack::release_unused();
+            self.0.asked().await;
+        }
     }
 }
+
+/// After which a run that waits is one that waits for long, and holds no more memory than it has to.
+const LONG_WAIT: Duration = Duration::from_millis(100);
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

@@ -19,6 +19,7 @@ mod loader;
 mod notes;
 mod output;
 mod runner;
+mod stack;
 mod state;
 mod ticker;
 mod turn;
