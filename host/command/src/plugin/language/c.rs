@@ -17,12 +17,18 @@ use std::{
     env,
     ffi::OsStr,
     fs,
+    num::NonZero,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// The version of Zig that this was tested with.
 const ZIG: &str = "0.17.1";
+
+/// How long Zig takes at most to find that its C library is compiled.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Debian's packages of a C compiler for WebAssembly.
 const DEBIAN: &str = "clang lld wasi-libc libclang-rt-dev-wasm32";
@@ -146,6 +152,37 @@ impl Compiler {
             .then(|| format!("{self:?} {}", version.trim()))
     }
 
+    /// Has Zig compile its C library, which it does once for each machine, on all processors. `zig cc` would do it on one
+    /// fewer, and takes it from Zig's cache afterwards. Where this fails, `zig cc` says why.
+    fn compile_library(&self, made: &Path) {
+        if let Self::Clang = self {
+            return;
+        }
+        let jobs = thread::available_parallelism().map_or(1, NonZero::get) + 2;
+        let program = made.with_extension("library.wasm");
+        let mut zig = self.program();
+        // It is compiled for a program that is made in the same way as the plugin.
+        zig.args(["build-exe", "-target", "wasm32-wasi", "-mexec-model=reactor"])
+            .args(["-O", "ReleaseSmall", "-fstrip", "-lc", "-x", "c", "/dev/null"])
+            .arg(format!("-j{jobs}"))
+            .arg(format!("-femit-bin={}", program.display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if let Ok(mut zig) = zig.spawn() {
+            let until = Instant::now() + SOON;
+            while matches!(zig.try_wait(), Ok(None)) {
+                if Instant::now() >= until {
+                    say!("Zig compiles its C library, which it does once");
+                    break;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            let _ = zig.wait();
+        }
+        let _ = fs::remove_file(program);
+    }
+
     /// Compiles for WebAssembly.
     fn for_wasm(&self) -> Command {
         let mut compiler = self.command();
@@ -251,6 +288,7 @@ impl CPlugin {
         let core = made.with_extension("core.wasm");
         let mut sdk = c_files(&self.0.directory.join(SDK))?;
         sdk.retain(|path| !path.ends_with(FOR_TESTS));
+        compiler.compile_library(made);
         let mut command = compiler.for_wasm();
         command
             .args(["-Wall", "-Wextra", "-Werror=return-type"])
