@@ -62,7 +62,7 @@ pub struct Config {
 }
 
 /// How many runs a host that serves has.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeConfig {
     /// Runs under way at a time, of all kinds. Default 256.
@@ -76,7 +76,7 @@ pub struct ServeConfig {
 }
 
 /// What a host that serves keeps of runs that have ended.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct JournalConfig {
     /// How long, in seconds. Default 7 days.

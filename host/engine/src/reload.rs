@@ -7,6 +7,7 @@
 use anyhow::{Result, bail};
 use executor_runtime::{
     Host,
+    config::{JournalConfig, ServeConfig},
     plugin::{Found, PluginSet, Snapshot, State, Unusable},
 };
 use executor_runtime_command::{ConfigurationFile, check_configured_names};
@@ -42,6 +43,7 @@ async fn follow(
     mut asked: Option<Signal>,
 ) {
     let directories = service.host().plugins().directories().to_vec();
+    let mut for_next_start = ForNextStart::of(&service.host());
     let mut taken_up = read;
     let mut before = taken_up.clone();
     loop {
@@ -76,12 +78,47 @@ async fn follow(
                     "plugins and configuration were read again; the kinds are {}",
                     kinds.join(", ")
                 );
+                let found = ForNextStart::of(&host);
+                if found != for_next_start {
+                    tracing::warn!("{}", found.instead_of(&for_next_start));
+                    for_next_start = found;
+                }
                 service.replace_host(host);
             }
             Err(error) => {
                 tracing::error!("plugins and configuration stay as they were: {error:#}");
             }
         }
+    }
+}
+
+/// What of the configuration is only read when a host starts.
+#[derive(PartialEq)]
+struct ForNextStart {
+    serve: ServeConfig,
+    journal: JournalConfig,
+}
+
+impl ForNextStart {
+    fn of(host: &Host) -> Self {
+        let config = host.plugins().config();
+        Self {
+            serve: config.serve().clone(),
+            journal: config.journal().clone(),
+        }
+    }
+
+    /// Says that these came in the place of others, and are not taken up.
+    fn instead_of(&self, before: &Self) -> String {
+        let changed = [
+            (self.serve != before.serve).then_some("[serve]"),
+            (self.journal != before.journal).then_some("[journal]"),
+        ];
+        let changed: Vec<_> = changed.into_iter().flatten().collect();
+        format!(
+            "what changed in {} of the configuration counts once this host is started again",
+            changed.join(" and ")
+        )
     }
 }
 

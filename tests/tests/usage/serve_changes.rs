@@ -93,6 +93,25 @@ fn plugins_and_configuration_are_taken_up_or_refused_while_the_old_ones_go_on() 
         serving.said()
     );
 
+    // What is only read at the start is told of, once.
+    scene.file(
+        "executor-runtime.toml",
+        "[serve]\nmax_queued = 3\n[journal]\nkeep = \"2d\"\n",
+    );
+    let told =
+        "what changed in [serve] and [journal] of the configuration counts once this host is started again";
+    eventually("the change being told of", || {
+        serving.said().contains(told).then_some(())
+    });
+    scene.file(
+        "executor-runtime.toml",
+        "[serve]\nmax_queued = 4\n[journal]\nkeep = \"2d\"\n",
+    );
+    eventually("the change being told of", || {
+        serving.said().contains("changed in [serve] of the").then_some(())
+    });
+    assert_eq!(serving.said().matches("is started again").count(), 2);
+
     // A plugin that is broken now is refused, and what it was before goes on.
     fs::write(next_version(&plugin), "no plugin at all").unwrap();
     fs::rename(next_version(&plugin), &plugin).unwrap();
