@@ -12,6 +12,7 @@ use executor_runtime_tests::{
 };
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use mimalloc::MiMalloc;
 use std::{
     collections::BTreeMap,
     hint::black_box,
@@ -19,6 +20,10 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+/// That of a host of many runs.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const FIXTURE: &str = "fixture-behaviours";
 /// Imports little more than the `host` interface.

@@ -19,6 +19,7 @@ use executor_runtime_tests::{
 };
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use mimalloc::MiMalloc;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 use std::{
@@ -32,6 +33,10 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
+
+/// That of a host of many runs.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Runs that poll at a time.
 const RUNS: usize = 1000;
