@@ -8,7 +8,9 @@ use crate::{
     recipe::{self, RecipeFile},
 };
 use executor_runtime_config::{Config, PluginConfig};
-use executor_runtime_protocol::{INTERFACE_VERSION, InterfaceVersion, PluginDescriptor, RuntimeKind};
+use executor_runtime_protocol::{
+    INTERFACE_VERSION, InterfaceVersion, PluginDescriptor, RuntimeKind, closest,
+};
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
@@ -132,18 +134,34 @@ fn find_base(found: &Found, all: &[Found]) -> Result<(), Unusable> {
     let has_base = |found: &&Found| matches!(&found.state, State::Usable(kinds) if kinds.contains(base));
     match all.iter().find(has_base).and_then(|found| found.plugin.as_ref()) {
         Some(plugin) => recipe::check_base(recipe, plugin),
-        None => Err(no_base(base)),
+        None => Err(no_base(base, all)),
     }
 }
 
-/// Why a recipe without its base is not used.
-pub(super) fn no_base(base: &RuntimeKind) -> Unusable {
-    Unusable::Recipe(match base.as_str() {
-        "subprocess" => "its base is 'subprocess', which is built in; a base is a plugin's kind".to_owned(),
-        _ => format!(
-            "its base '{base}' is no kind of a plugin that can be used here; `plugin list` shows which are"
-        ),
-    })
+/// Why a recipe without its base is not used, where these are all plugin files.
+pub(super) fn no_base(base: &RuntimeKind, all: &[Found]) -> Unusable {
+    if base.as_str() == "subprocess" {
+        let problem = "its base is 'subprocess', which is built in; a base is a plugin's kind";
+        return Unusable::Recipe(problem.to_owned());
+    }
+    let is_recipe = |found: &&Found| {
+        found
+            .plugin
+            .as_ref()
+            .is_some_and(|plugin| plugin.recipe.is_some())
+    };
+    let kinds = all.iter().filter(|found| !is_recipe(found));
+    let kinds = kinds.filter_map(|found| match &found.state {
+        State::Usable(kinds) => Some(kinds.iter().map(RuntimeKind::as_str)),
+        State::Unusable(_) => None,
+    });
+    let meant = match closest(base.as_str(), kinds.flatten()) {
+        Some(meant) => format!("did you mean '{meant}'?"),
+        None => "`plugin list` shows which are".to_owned(),
+    };
+    Unusable::Recipe(format!(
+        "its base '{base}' is no kind of a plugin that can be used here; {meant}"
+    ))
 }
 
 /// Reads one file as [`discover`] does, wherever it is.

@@ -224,7 +224,7 @@ impl PluginSet {
         let unusable = |reason: Unusable| reason.failure(&plugin.descriptor.name, &plugin.path);
         let base = self
             .plugin(file.base())?
-            .ok_or_else(|| unusable(no_base(file.base())))?;
+            .ok_or_else(|| unusable(no_base(file.base(), self.list())))?;
         recipe::check_base(file, base).map_err(unusable)?;
         Ok(base)
     }

@@ -108,8 +108,7 @@ impl Recipe {
                 let problems: Vec<_> = invalid.problems.iter().map(in_file).collect();
                 InvalidRecipe(problems.join("; "))
             })?;
-        let base = RuntimeKind::new(&base)
-            .ok_or_else(|| InvalidRecipe(format!("base '{}' is not a runtime kind", base.escape_debug())))?;
+        let base = RuntimeKind::new(&base).ok_or_else(|| InvalidRecipe(not_a_kind(&base)))?;
         let texts: BTreeSet<_> = set_text.keys().cloned().collect();
         if let Some(key) = set.keys().find(|key| texts.contains(*key)) {
             return Err(in_table(SET_TEXT, key, "is under [set], too"));
@@ -483,6 +482,15 @@ fn in_file(problem: &Problem) -> String {
         printable(key),
         printable(&within)
     )
+}
+
+/// What is wrong with a base. Files and plugins have names with dashes, which kinds have not.
+fn not_a_kind(base: &str) -> String {
+    let meant = match RuntimeKind::new(&base.to_lowercase().replace('-', "_")) {
+        Some(kind) => format!("; did you mean \"{kind}\"?"),
+        None => String::new(),
+    };
+    format!("base '{}' is not a runtime kind{meant}", base.escape_debug())
 }
 
 fn in_table(table: &str, key: &str, problem: &str) -> InvalidRecipe {

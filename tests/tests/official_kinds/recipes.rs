@@ -475,6 +475,10 @@ fn a_recipe_that_does_not_fit_is_listed_with_the_reason() {
             "its base 'nothing' is no kind of a plugin that can be used here",
         ),
         (
+            ("http_async", "htp_async"),
+            "its base 'htp_async' is no kind of a plugin that can be used here; did you mean 'http_async'?",
+        ),
+        (
             ("http_async", "subprocess"),
             "its base is 'subprocess', which is built in",
         ),
