@@ -24,11 +24,7 @@ async fn a_journal_that_cant_be_written_refuses_new_runs_and_loses_no_end() {
     assert!(matches!(waited, Some(Waited::Unfinished(_))), "{waited:?}");
     other.execute_batch("ROLLBACK").unwrap();
     // It is noticed without a run that is submitted.
-    let deadline = Instant::now() + LIMIT;
-    while runs.trouble().is_some() {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("the journal being written to again", || runs.trouble().is_none()).await;
     assert_eq!(result(&runs, "under-way").await.status, Status::Cancelled);
     assert!(submit(&runs, invocation("new", "work")).await);
     assert_eq!(result(&runs, "new").await.status, Status::Succeeded);
@@ -44,11 +40,7 @@ async fn an_end_that_is_the_first_to_find_the_journal_locked_is_told_when_it_is_
     let other = rusqlite::Connection::open(directory.path().join("journal.sqlite")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     runner.go.notify_one();
-    let deadline = Instant::now() + LIMIT;
-    while runs.trouble().is_none() {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("the trouble being noticed", || runs.trouble().is_some()).await;
     let now = Some(Instant::now());
     assert!(matches!(
         runs.wait("it", now).await.unwrap(),

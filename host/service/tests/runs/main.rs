@@ -175,6 +175,18 @@ async fn result(runs: &Runs, id: &str) -> Arc<RuntimeResult> {
 }
 
 /// Waits until a run is under way.
+/// Looks until this holds, which has to happen in time.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !holds() {
+        assert!(
+            Instant::now() < deadline,
+            "{what} did not happen within {LIMIT:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 async fn until_running(runs: &Runs, id: &str) {
     let mut events = runs.events(id, 0).await.unwrap().unwrap();
     loop {

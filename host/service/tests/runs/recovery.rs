@@ -31,13 +31,8 @@ fn what_a_dead_host_has_left_is_taken_up_and_nothing_is_begun_twice() {
     let expires = Instant::now() + QUEUE_TIMEOUT;
     let second = runtime();
     second.block_on(async {
-        let deadline = Instant::now() + LIMIT;
-        while Instant::now() < expires
-            || matches!(Journal::open(directory.path()), Err(JournalError::InUse { .. }))
-        {
-            assert!(Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        tokio::time::sleep_until(expires).await;
+        until_closed(directory.path()).await;
         let Opened { runs, runner } = open(directory.path(), 2, 1).await;
         assert_eq!(result(&runs, "ended").await.status, Status::Succeeded);
         for id in ["begun-1", "begun-2"] {
@@ -132,11 +127,7 @@ fn what_a_run_with_a_checkpoint_came_to_is_known_although_the_journal_was_not_to
         let lock = rusqlite::Connection::open(&database).unwrap();
         lock.execute_batch("BEGIN IMMEDIATE").unwrap();
         runner.go.notify_one();
-        let deadline = Instant::now() + LIMIT;
-        while !capture.join(".result").exists() {
-            assert!(Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until("the result being kept", || capture.join(".result").exists()).await;
         let now = Some(Instant::now());
         let waited = runs.wait("it", now).await.unwrap();
         assert!(matches!(waited, Some(Waited::Unfinished(_))), "{waited:?}");
@@ -171,11 +162,8 @@ fn ends(database: &rusqlite::Connection) -> i64 {
 
 /// Waits until no task of a dead host has the journal.
 async fn until_closed(directory: &Path) {
-    let deadline = Instant::now() + LIMIT;
-    while matches!(Journal::open(directory), Err(JournalError::InUse { .. })) {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_in_use = || matches!(Journal::open(directory), Err(JournalError::InUse { .. }));
+    until("the journal being closed", || !is_in_use()).await;
 }
 
 #[test]
@@ -266,18 +254,17 @@ fn a_result_that_the_journal_was_not_waited_for_is_known_to_the_next_host() {
         let journal = Journal::open_for_results(&state).unwrap();
         let Opened { runs, runner } = open_with(journal, 1, options()).await;
         submit(&runs, asked.clone()).await;
-        let deadline = Instant::now() + LIMIT;
-        while runner.started.load(Ordering::SeqCst) == 0 {
-            assert!(Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until("the run being started", || {
+            runner.started.load(Ordering::SeqCst) > 0
+        })
+        .await;
         let lock = rusqlite::Connection::open(state.join("journal.sqlite")).unwrap();
         lock.execute_batch("BEGIN IMMEDIATE").unwrap();
         runner.go.notify_one();
-        while !location(&asked).join(".result").exists() {
-            assert!(Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until("the result being kept", || {
+            location(&asked).join(".result").exists()
+        })
+        .await;
         runs.cancel_all(CancelReason::Requested);
         assert_eq!(result(&runs, "it").await.exit_code, Some(7));
         lock
