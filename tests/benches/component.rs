@@ -3,7 +3,7 @@
 //! `cargo bench --workspace --bench component -- [loading|runs|requests|waiting]`
 
 use executor_runtime::protocol::Status;
-use executor_runtime_component::{CodeCache, Component, Engine, Mode};
+use executor_runtime_component::{Allocator, CodeCache, Component, Engine, Mode};
 use executor_runtime_tests::{
     component::{Harness, Settings},
     fixtures,
@@ -12,7 +12,6 @@ use executor_runtime_tests::{
 };
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use mimalloc::MiMalloc;
 use std::{
     collections::BTreeMap,
     hint::black_box,
@@ -21,9 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// That of a host of many runs.
+/// That of the host's executable, for many runs.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Allocator = Allocator::for_many_runs();
 
 const FIXTURE: &str = "fixture-behaviours";
 /// Imports little more than the `host` interface.

@@ -11,7 +11,7 @@ use executor_runtime::{
     Host,
     protocol::{RuntimeInvocation, Status},
 };
-use executor_runtime_component::{CodeCache, Components, Engine, Mode};
+use executor_runtime_component::{Allocator, CodeCache, Components, Engine, Mode};
 use executor_runtime_tests::{
     fixtures, helper_binary, host_binary, installed,
     memory::proportional_set_size,
@@ -19,7 +19,6 @@ use executor_runtime_tests::{
 };
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use mimalloc::MiMalloc;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 use std::{
@@ -34,9 +33,9 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// That of a host of many runs.
+/// That of the host's executable, for many runs.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Allocator = Allocator::for_many_runs();
 
 /// Runs that poll at a time.
 const RUNS: usize = 1000;

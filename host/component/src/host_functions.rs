@@ -164,7 +164,7 @@ impl HostArtifact for RunState {
 #[error("{}", .0.summary)]
 pub(super) struct Refused(pub(super) Failure);
 
-/// Ready once the run is asked to stop.
+/// Ready once the run is asked to stop. Every guest that can be stopped waits for it, beside whatever else it waits for.
 struct StopWaiter(Stop);
 
 #[async_trait]
@@ -177,7 +177,8 @@ impl Pollable for StopWaiter {
     }
 }
 
-/// After which a run that waits is one that waits for long, and holds no more memory than it has to.
+/// How long a guest waits before the memory is given back that it does not use meanwhile. That takes the guest's fiber a
+/// moment, and later a page fault for each page: too much for waits that are short.
 const LONG_WAIT: Duration = Duration::from_millis(100);
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -5,6 +5,7 @@
 //! functions of the `host` interface, and nothing else. Whatever it does, its run ends: within its deadline
 //! and grace, within its [`Limits`](executor_runtime_plugin::Limits), and without an effect on any other run.
 
+mod allocator;
 mod artifact;
 mod bindings;
 mod cache;
@@ -24,6 +25,7 @@ mod state;
 mod ticker;
 mod turn;
 
+pub use allocator::Allocator;
 pub use cache::CodeCache;
 pub use engine::{Engine, EngineError, Mode};
 pub use loader::Components;

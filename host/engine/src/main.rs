@@ -4,7 +4,6 @@ mod allocator;
 mod reload;
 mod serve;
 
-use allocator::Allocator;
 use executor_runtime_command::{Executable, Runs};
 use executor_runtime_component::{CodeCache, Components, Mode};
 use executor_runtime_native::NativePlugins;
@@ -14,9 +13,6 @@ use std::{
     process::ExitCode,
     sync::{Arc, OnceLock},
 };
-
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
 
 /// Instances that the engine keeps room for at most: each takes 4 GiB of addresses. More runs take turns.
 const MAX_POOL: NonZeroU32 = NonZeroU32::new(4096).unwrap();

@@ -43,7 +43,8 @@ async fn follow(
     mut asked: Option<Signal>,
 ) {
     let directories = service.host().plugins().directories().to_vec();
-    let mut for_next_start = ForNextStart::of(&service.host());
+    let started = OnlyAtStart::of(&service.host());
+    let mut told = started.clone();
     let mut taken_up = read;
     let mut before = taken_up.clone();
     loop {
@@ -78,10 +79,10 @@ async fn follow(
                     "plugins and configuration were read again; the kinds are {}",
                     kinds.join(", ")
                 );
-                let found = ForNextStart::of(&host);
-                if found != for_next_start {
-                    tracing::warn!("{}", found.instead_of(&for_next_start));
-                    for_next_start = found;
+                let found = OnlyAtStart::of(&host);
+                if found != told {
+                    found.tell_what_differs_from(&started);
+                    told = found;
                 }
                 service.replace_host(host);
             }
@@ -92,14 +93,14 @@ async fn follow(
     }
 }
 
-/// What of the configuration is only read when a host starts.
-#[derive(PartialEq)]
-struct ForNextStart {
+/// What of the configuration counts only when a host starts.
+#[derive(Clone, PartialEq)]
+struct OnlyAtStart {
     serve: ServeConfig,
     journal: JournalConfig,
 }
 
-impl ForNextStart {
+impl OnlyAtStart {
     fn of(host: &Host) -> Self {
         let config = host.plugins().config();
         Self {
@@ -108,17 +109,22 @@ impl ForNextStart {
         }
     }
 
-    /// Says that these came in the place of others, and are not taken up.
-    fn instead_of(&self, before: &Self) -> String {
-        let changed = [
-            (self.serve != before.serve).then_some("[serve]"),
-            (self.journal != before.journal).then_some("[journal]"),
+    fn tell_what_differs_from(&self, started: &Self) {
+        let sections = [
+            (self.serve != started.serve).then_some("[serve]"),
+            (self.journal != started.journal).then_some("[journal]"),
         ];
-        let changed: Vec<_> = changed.into_iter().flatten().collect();
-        format!(
-            "what changed in {} of the configuration counts once this host is started again",
-            changed.join(" and ")
-        )
+        let sections: Vec<_> = sections.into_iter().flatten().collect();
+        match sections.is_empty() {
+            true => tracing::info!(
+                "[serve] and [journal] of the configuration are as at the start of this host again"
+            ),
+            false => tracing::warn!(
+                "{} of the configuration changed after this host started; such changes take effect at its next start, \
+                 except where an option of `serve` sets the same",
+                sections.join(" and ")
+            ),
+        }
     }
 }
 

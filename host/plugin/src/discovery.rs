@@ -155,12 +155,12 @@ pub(super) fn no_base(base: &RuntimeKind, all: &[Found]) -> Unusable {
         State::Usable(kinds) => Some(kinds.iter().map(RuntimeKind::as_str)),
         State::Unusable(_) => None,
     });
-    let meant = match closest(base.as_str(), kinds.flatten()) {
+    let hint = match closest(base.as_str(), kinds.flatten()) {
         Some(meant) => format!("did you mean '{meant}'?"),
-        None => "`plugin list` shows which are".to_owned(),
+        None => "`plugin list` shows the kinds that there are".to_owned(),
     };
     Unusable::Recipe(format!(
-        "its base '{base}' is no kind of a plugin that can be used here; {meant}"
+        "no plugin that can be used here runs its base '{base}'; {hint}"
     ))
 }
 

@@ -484,13 +484,13 @@ fn in_file(problem: &Problem) -> String {
     )
 }
 
-/// What is wrong with a base. Files and plugins have names with dashes, which kinds have not.
+/// What is wrong with a base. Plugins have names with dashes, which kinds have not.
 fn not_a_kind(base: &str) -> String {
-    let meant = match RuntimeKind::new(&base.to_lowercase().replace('-', "_")) {
-        Some(kind) => format!("; did you mean \"{kind}\"?"),
+    let hint = match RuntimeKind::new(&base.to_lowercase().replace('-', "_")) {
+        Some(kind) => format!("; a kind is written like '{kind}'"),
         None => String::new(),
     };
-    format!("base '{}' is not a runtime kind{meant}", base.escape_debug())
+    format!("base '{}' is not a runtime kind{hint}", base.escape_debug())
 }
 
 fn in_table(table: &str, key: &str, problem: &str) -> InvalidRecipe {

@@ -472,11 +472,11 @@ fn a_recipe_that_does_not_fit_is_listed_with_the_reason() {
     for (change, words) in [
         (
             ("http_async", "nothing"),
-            "its base 'nothing' is no kind of a plugin that can be used here",
+            "no plugin that can be used here runs its base 'nothing'; `plugin list` shows",
         ),
         (
             ("http_async", "htp_async"),
-            "its base 'htp_async' is no kind of a plugin that can be used here; did you mean 'http_async'?",
+            "no plugin that can be used here runs its base 'htp_async'; did you mean 'http_async'?",
         ),
         (
             ("http_async", "subprocess"),
@@ -523,7 +523,7 @@ fn the_operator_pins_and_disables_recipes_as_plugins() {
         ),
         (
             "[plugins.http-async]\nenabled = false",
-            "its base 'http_async' is no kind of a plugin",
+            "no plugin that can be used here runs its base 'http_async'",
         ),
     ] {
         let place = with_base("api", MINIMAL).configured(config);

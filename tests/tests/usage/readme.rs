@@ -597,7 +597,7 @@ fn the_receipts_of_official_kinds_are_as_listed() {
             let headers: String = (0..40)
                 .map(|n| format!("x-{n}: {}\r\n", "v".repeat(600)))
                 .collect();
-            // Said, as the next request must not be sent where nobody reads it any more.
+            // Without `connection: close` the next request might be sent on this connection, and get no answer.
             let close = "content-length: 9\r\nconnection: close\r\n";
             let answer = format!("HTTP/1.1 200 OK\r\n{close}{headers}\r\nan answer");
             Answer::Bytes(answer.into_bytes())

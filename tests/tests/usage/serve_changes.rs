@@ -93,24 +93,26 @@ fn plugins_and_configuration_are_taken_up_or_refused_while_the_old_ones_go_on() 
         serving.said()
     );
 
-    // What is only read at the start is told of, once.
-    scene.file(
-        "executor-runtime.toml",
-        "[serve]\nmax_queued = 3\n[journal]\nkeep = \"2d\"\n",
+    // What counts only at the start is told of: all that differs, at each change, and also when nothing differs any more.
+    let told = |words: &str, times: usize| {
+        eventually("the change being told of", || {
+            (serving.said().matches(words).count() == times).then_some(())
+        });
+    };
+    let both = "[serve] and [journal] of the configuration changed after this host started";
+    let change = |text: &str| scene.file("executor-runtime.toml", text);
+    change("[serve]\nmax_queued = 3\n[journal]\nkeep = \"2d\"\n");
+    told(both, 1);
+    change("[serve]\nmax_queued = 4\n[journal]\nkeep = \"2d\"\n");
+    told(both, 2);
+    change("[serve]\nmax_queued = 4\n");
+    told(" [serve] of the configuration changed after", 1);
+    change("");
+    told("are as at the start of this host again", 1);
+    assert_eq!(
+        serving.said().matches("changed after this host started").count(),
+        3
     );
-    let told =
-        "what changed in [serve] and [journal] of the configuration counts once this host is started again";
-    eventually("the change being told of", || {
-        serving.said().contains(told).then_some(())
-    });
-    scene.file(
-        "executor-runtime.toml",
-        "[serve]\nmax_queued = 4\n[journal]\nkeep = \"2d\"\n",
-    );
-    eventually("the change being told of", || {
-        serving.said().contains("changed in [serve] of the").then_some(())
-    });
-    assert_eq!(serving.said().matches("is started again").count(), 2);
 
     // A plugin that is broken now is refused, and what it was before goes on.
     fs::write(next_version(&plugin), "no plugin at all").unwrap();

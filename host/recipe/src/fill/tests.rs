@@ -640,11 +640,11 @@ fn what_does_not_fit_the_base_is_told() {
         ),
         (
             "version = \"0.1.0\"\nsummary = \"s\"\nbase = \"B\"\nset = {}",
-            "base 'B' is not a runtime kind; did you mean \"b\"?",
+            "base 'B' is not a runtime kind; a kind is written like 'b'",
         ),
         (
             "version = \"0.1.0\"\nsummary = \"s\"\nbase = \"http-async\"\nset = {}",
-            "base 'http-async' is not a runtime kind; did you mean \"http_async\"?",
+            "base 'http-async' is not a runtime kind; a kind is written like 'http_async'",
         ),
     ] {
         let problem = Recipe::parse("k", text).unwrap_err().to_string();

@@ -204,6 +204,40 @@ fn a_host_without_memory_says_so_in_a_result() {
     run_limited(&scene, &format!("-v {}", limit + 20_000), &file).expect(Status::Succeeded);
 }
 
+/// A batch that may not have the memory to start says so; one that starts does all of its runs.
+#[test]
+fn a_batch_with_little_memory_does_its_runs_or_says_that_it_can_not() {
+    const LINES: usize = 40;
+    let scene = Scene::new();
+    let lines = "line\n".repeat(LINES);
+    let mut succeeded = Vec::new();
+    for limit in (200_000..=520_000).step_by(20_000) {
+        let arguments = [
+            "batch",
+            "--format",
+            "json",
+            "-j4",
+            "--",
+            "sh",
+            "-c",
+            "sleep 0.05; echo {}",
+        ];
+        let mut host = ulimit::host(&scene, &format!("-v {limit}"), &arguments);
+        host.env("XDG_STATE_HOME", scene.path(&format!("state-{limit}")));
+        let finished = scene.run_command(&mut host, lines.as_bytes());
+        if finished.code == Some(0) {
+            let stdout = String::from_utf8_lossy(&finished.stdout);
+            let ended = stdout.matches("\"status\":\"succeeded\"").count();
+            assert_eq!(ended, LINES, "{limit}: {finished:?}");
+            succeeded.push(limit);
+        } else {
+            let is_told = finished.stderr.contains("raise `ulimit -v`");
+            assert!(finished.code.is_some() && is_told, "{limit}: {finished:?}");
+        }
+    }
+    assert!(succeeded.contains(&300_000), "{succeeded:?}");
+}
+
 #[test]
 fn a_large_document_for_which_there_is_no_room_is_refused() {
     let scene = Scene::new();

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use executor_runtime::{plugin::Carrier, protocol::PluginDescriptor};
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     num::NonZero,
     path::{Path, PathBuf},
@@ -27,7 +27,7 @@ use std::{
 /// The version of Zig that this was tested with.
 const ZIG: &str = "0.17.1";
 
-/// How long Zig takes at most to find that its C library is compiled.
+/// How long Zig may take until it is said what it does.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Debian's packages of a C compiler for WebAssembly.
@@ -152,20 +152,24 @@ impl Compiler {
             .then(|| format!("{self:?} {}", version.trim()))
     }
 
-    /// Has Zig compile its C library, which it does once for each machine, on all processors. `zig cc` would do it on one
-    /// fewer, and takes it from Zig's cache afterwards. Where this fails, `zig cc` says why.
-    fn compile_library(&self, made: &Path) {
+    /// Has Zig compile its C library, if it is not in Zig's cache, from which `zig cc` takes it afterwards. `zig cc` would
+    /// compile one file of it at a time on two processors. Where this fails, `zig cc` says why.
+    fn compile_library(&self, directory: &Path, made: &Path) {
         if let Self::Clang = self {
             return;
         }
+        // Zig compiles one file less at a time than it is told, and waits for each to be read and written.
         let jobs = thread::available_parallelism().map_or(1, NonZero::get) + 2;
         let program = made.with_extension("library.wasm");
+        let mut output = OsString::from("-femit-bin=");
+        output.push(&program);
         let mut zig = self.program();
         // It is compiled for a program that is made in the same way as the plugin.
         zig.args(["build-exe", "-target", "wasm32-wasi", "-mexec-model=reactor"])
             .args(["-O", "ReleaseSmall", "-fstrip", "-lc", "-x", "c", "/dev/null"])
             .arg(format!("-j{jobs}"))
-            .arg(format!("-femit-bin={}", program.display()))
+            .arg(output)
+            .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -173,7 +177,7 @@ impl Compiler {
             let until = Instant::now() + SOON;
             while matches!(zig.try_wait(), Ok(None)) {
                 if Instant::now() >= until {
-                    say!("Zig compiles its C library, which it does once");
+                    say!("waiting for Zig, which compiles its C library the first time");
                     break;
                 }
                 thread::sleep(Duration::from_millis(5));
@@ -288,7 +292,7 @@ impl CPlugin {
         let core = made.with_extension("core.wasm");
         let mut sdk = c_files(&self.0.directory.join(SDK))?;
         sdk.retain(|path| !path.ends_with(FOR_TESTS));
-        compiler.compile_library(made);
+        compiler.compile_library(&self.0.directory, made);
         let mut command = compiler.for_wasm();
         command
             .args(["-Wall", "-Wextra", "-Werror=return-type"])
