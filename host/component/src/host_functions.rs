@@ -179,7 +179,7 @@ impl Pollable for StopWaiter {
 
 /// How long a guest waits before the memory is given back that it does not use meanwhile. That takes the guest's fiber a
 /// moment, and later a page fault for each page: too much for waits that are short.
-const LONG_WAIT: Duration = Duration::from_millis(100);
+const LONG_WAIT: Duration = Duration::from_secs(1);
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
